@@ -1,0 +1,54 @@
+# Needs python3 (3.11 or newer), pip and make; everything else is installed into .venv from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := runs/demo
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Keeps the start-up messages of the XLA runtime out of the output; does not choose a device.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types format clean distclean
+
+help:
+	@echo "make demo    install, run the short multilevel study, say where its table and figure are"
+	@echo "make test    install, then lint, format check, type check and tests"
+	@echo "make lint | types | format | install | clean | distclean"
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hierax needs Python 3.11 or newer; name one by PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/hierax study multilevel-kan --quick --out $(DEMO)
+	@echo "Table and figure are in $(DEMO):"
+	@find $(DEMO) -type f \( -name '*.txt' -o -name '*.md' -o -name '*.csv' -o -name '*.json' -o -name '*.png' \
+		-o -name '*.svg' -o -name '*.pdf' \) | sort | sed 's/^/  /'
+
+test: $(STAMP) lint types
+	$(BIN)/python -m pytest -q -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(DEMO)
+	find . -path ./$(VENV) -prune -o -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
