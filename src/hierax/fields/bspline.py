@@ -1,0 +1,282 @@
+r"""B-splines on one axis: knots, local evaluation, exact knot insertion, change to truncated powers.
+
+A space of degree :math:`p` with :math:`n` intervals is given by its full knot vector
+:math:`t_0 \le \dots \le t_{n+2p}`. Its domain is :math:`[t_p, t_{n+p}]`; on interval :math:`i`, that is
+:math:`[t_{i+p}, t_{i+p+1}]` with :math:`0 \le i < n`, exactly the basis functions :math:`i, \dots, i+p` of the
+:math:`n+p` are alive. Outside the domain the end pieces continue as polynomials.
+
+Set-up functions use NumPy and run once; `find_interval` and `local_basis` are traced by JAX.
+
+Symbols: ``p`` degree, ``n`` number of intervals, ``t`` knots, ``b`` B-splines, ``psi`` truncated powers.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+class NotNested(ValueError):
+    """A coarse spline space is not contained in the fine one."""
+
+
+def uniform_knots(lower: float, upper: float, intervals: int, degree: int) -> np.ndarray:
+    """Equidistant knots, continued with the same spacing beyond both ends.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Ends of the domain.
+    intervals : int
+        Number of intervals ``n >= 1``.
+    degree : int
+        Degree ``p >= 0``.
+
+    Returns
+    -------
+    np.ndarray
+        ``n + 2 p + 1`` knots. Halving the spacing keeps the shared knots to the last bit.
+
+    Examples
+    --------
+    >>> uniform_knots(0.0, 1.0, 2, 1).tolist()
+    [-0.5, 0.0, 0.5, 1.0, 1.5]
+    """
+    _check_space(intervals, degree)
+    if not lower < upper:
+        raise ValueError(f"uniform_knots: lower = {lower} must be below upper = {upper}")
+    fractions = np.arange(-degree, intervals + degree + 1) / intervals
+    # the two-sided form hits both ends exactly
+    return lower * (1.0 - fractions) + upper * fractions
+
+
+def clamped_knots(breakpoints, degree: int) -> np.ndarray:
+    """Knots with both end breakpoints repeated ``p + 1`` times, so that the spline interpolates at its ends."""
+    points = _check_breakpoints(breakpoints, degree)
+    return np.concatenate([np.repeat(points[:1], degree), points, np.repeat(points[-1:], degree)])
+
+
+def extended_knots(breakpoints, degree: int) -> np.ndarray:
+    """Knots continued beyond each end with the length of the end interval."""
+    points = _check_breakpoints(breakpoints, degree)
+    steps = np.arange(1, degree + 1)
+    left = points[0] - (points[1] - points[0]) * steps[::-1]
+    right = points[-1] + (points[-1] - points[-2]) * steps
+    return np.concatenate([left, points, right])
+
+
+def periodic_knots(breakpoints, degree: int) -> np.ndarray:
+    """Knots continued periodically; basis functions ``j`` and ``j + n`` then are translates of each other."""
+    points = _check_breakpoints(breakpoints, degree)
+    intervals, period = points.size - 1, points[-1] - points[0]
+    index = np.arange(-degree, intervals + degree + 1)
+    knots = points[index % intervals] + period * (index // intervals)
+    knots[intervals + degree] = points[-1]
+    return knots
+
+
+def breakpoints_of(knots, degree: int) -> np.ndarray:
+    """The ``n + 1`` breakpoints inside a full knot vector."""
+    knots = np.asarray(knots)
+    return knots[degree : knots.size - degree]
+
+
+def greville(knots, degree: int) -> np.ndarray:
+    """Greville abscissae: with them as coefficients the spline is the identity.
+
+    Returns
+    -------
+    np.ndarray
+        ``n + p`` numbers, the means of ``t_{j+1}, ..., t_{j+p}``; midpoints of the intervals for degree 0.
+    """
+    knots = np.asarray(knots, dtype=float)
+    if degree == 0:
+        return 0.5 * (knots[1:] + knots[:-1])
+    return np.lib.stride_tricks.sliding_window_view(knots[1:-1], degree).mean(axis=1)
+
+
+def find_interval(knots: Float[Array, " knots"], degree: int, x: Float[Array, "..."]) -> Int[Array, "..."]:
+    """Index of the interval that holds ``x``, clipped to ``0 .. n-1``.
+
+    Points outside the domain belong to the end intervals. The index is an integer and carries no derivative.
+    """
+    count = knots.shape[0] - 2 * degree - 1
+    inner = jax.lax.stop_gradient(jnp.asarray(knots))[degree + 1 : degree + count]
+    if count == 1:
+        return jnp.zeros(jnp.shape(x), dtype=jnp.int32)
+    return jnp.searchsorted(inner, jax.lax.stop_gradient(x), side="right", method="scan_unrolled").astype(jnp.int32)
+
+
+def local_knots_at(knots: Float[Array, " knots"], degree: int, interval: Int[Array, ""]) -> Float[Array, " local"]:
+    """The ``2 p`` knots ``t_{i+1}, ..., t_{i+2p}`` that `local_basis` needs on interval ``i``."""
+    return jax.lax.dynamic_slice_in_dim(jnp.asarray(knots), interval + 1, 2 * degree)
+
+
+def local_basis(x: Float[Array, ""], local_knots: Float[Array, " local"], degree: int) -> Float[Array, " alive"]:
+    r"""Values at ``x`` of the ``p + 1`` B-splines alive on one interval.
+
+    The triangular scheme of Cox and de Boor, started from the single piece of degree 0:
+
+    .. math:: b^r_s = \frac{R_s}{R_s + L_s} b^{r-1}_s + \frac{L_{s-1}}{R_{s-1} + L_{s-1}} b^{r-1}_{s-1},
+
+    with :math:`R_s = t_{i+p+1+s} - x` and :math:`L_s = x - t_{i+p+1-r+s}`. Each denominator spans the interval
+    itself and therefore never vanishes, not even for repeated knots. The result is a polynomial in ``x``.
+
+    Parameters
+    ----------
+    x : scalar
+        The point; it may lie outside the interval.
+    local_knots : array of shape ``(2 p,)``
+        ``t_{i+1}, ..., t_{i+2p}``, see `local_knots_at`.
+    degree : int
+        Degree ``p``.
+
+    Returns
+    -------
+    array of shape ``(p + 1,)``
+        Values of the functions ``i, ..., i+p``; they sum to one.
+
+    References
+    ----------
+    C. de Boor, A Practical Guide to Splines, Springer 1978, chapter X.
+    """
+    values = jnp.ones((1,), dtype=jnp.result_type(x, local_knots))
+    for order in range(1, degree + 1):
+        above = local_knots[degree : degree + order]
+        below = local_knots[degree - order : degree]
+        scaled = values / (above - below)
+        values = jnp.pad((above - x) * scaled, (0, 1)) + jnp.pad((x - below) * scaled, (1, 0))
+    return values
+
+
+def insertion_matrix(coarse_knots, fine_knots, degree: int) -> np.ndarray:
+    r"""Coefficients of a coarse spline in a finer basis.
+
+    Fine coefficient :math:`j` is the polar form (blossom) of a polynomial piece of the coarse spline at the fine
+    knots :math:`t_{j+1}, \dots, t_{j+p}`. Only the breakpoints inside the domain have to be nested: the knots
+    beyond the ends may differ, as they do when both vectors are continued uniformly.
+
+    Parameters
+    ----------
+    coarse_knots, fine_knots : array-like
+        Full knot vectors of ``n_c`` and ``n_f`` intervals on the same domain.
+    degree : int
+        Degree ``p`` of both.
+
+    Returns
+    -------
+    np.ndarray
+        Matrix ``(n_f + p, n_c + p)``; its rows sum to one.
+
+    Raises
+    ------
+    NotNested
+        Naming the first coarse breakpoint that the fine space lacks.
+
+    References
+    ----------
+    L. Ramshaw, Blossoms are polar forms, Computer Aided Geometric Design 6 (1989) 323-358.
+    """
+    coarse, fine = np.asarray(coarse_knots, dtype=float), np.asarray(fine_knots, dtype=float)
+    _check_nested(coarse, fine, degree)
+    rows = fine.size - degree - 1
+    columns = coarse.size - degree - 1
+    piece = _coarse_pieces(coarse, fine, degree)
+    arguments = fine[np.arange(rows)[:, None] + 1 + np.arange(degree)]
+    weights = np.broadcast_to(np.eye(degree + 1), (rows, degree + 1, degree + 1))
+    for order in range(1, degree + 1):
+        # de Boor's pyramid with a different argument at each order evaluates the polar form
+        steps = piece[:, None] + np.arange(order, degree + 1)
+        low, high = coarse[steps], coarse[steps + degree + 1 - order]
+        ratio = ((arguments[:, order - 1 : order] - low) / (high - low))[:, :, None]
+        weights = (1.0 - ratio) * weights[:, :-1] + ratio * weights[:, 1:]
+    matrix = np.zeros((rows, columns))
+    matrix[np.arange(rows)[:, None], piece[:, None] + np.arange(degree + 1)] = weights[:, 0]
+    return matrix
+
+
+def power_relu_matrix(knots, degree: int) -> np.ndarray:
+    r"""Matrix of the change from truncated powers to B-splines, :math:`b = A \psi` on the domain.
+
+    With :math:`\psi_j(x) = \max(x - t_j, 0)^p`, :math:`j = 0, \dots, n+p-1`,
+
+    .. math:: A_{j,j+k} = (-1)^{p+1} \, (t_{j+p+1} - t_j) \prod_{l \ne k,\, l \le p+1} (t_{j+k} - t_{j+l})^{-1},
+
+    which for equidistant knots is the stencil :math:`(-1)^k \binom{p+1}{k} / (p!\, h^p)`. A spline with
+    coefficients ``u`` has the weights ``w = A' u``. Powers that start at or beyond the upper end are dropped.
+
+    Raises
+    ------
+    ValueError
+        For repeated knots, for which truncated powers of one degree do not span the space.
+    """
+    knots = np.asarray(knots, dtype=float)
+    size = knots.size - degree - 1
+    if np.any(np.diff(knots) <= 0):
+        raise ValueError("power_relu_matrix: the knots are repeated; use knots that increase strictly")
+    windows = knots[np.arange(size)[:, None] + np.arange(degree + 2)]
+    gaps = windows[:, :, None] - windows[:, None, :] + np.eye(degree + 2)
+    stencil = (-1.0) ** (degree + 1) * (windows[:, -1:] - windows[:, :1]) / gaps.prod(axis=2)
+    matrix = np.zeros((size, size + degree + 1))
+    matrix[np.arange(size)[:, None], np.arange(size)[:, None] + np.arange(degree + 2)] = stencil
+    return matrix[:, :size]
+
+
+def dyadic_stencil(degree: int) -> np.ndarray:
+    r"""Two-scale relation of uniform B-splines of order ``r = p + 1``.
+
+    .. math:: b(x) = \sum_{s=0}^{r} 2^{1-r} \binom{r}{s} \, b(2x - s).
+
+    The factor is :math:`2^{1-r}`; the factor :math:`2^{-r}` found in print halves the function.
+    """
+    order = degree + 1
+    return 2.0 ** (1 - order) * np.array([math.comb(order, s) for s in range(order + 1)])
+
+
+def _check_space(intervals: int, degree: int) -> None:
+    if intervals < 1 or degree < 0:
+        raise ValueError(f"a spline space needs intervals >= 1 and degree >= 0, got {intervals} and {degree}")
+
+
+def _check_breakpoints(breakpoints, degree: int) -> np.ndarray:
+    points = np.asarray(breakpoints, dtype=float)
+    _check_space(points.size - 1, degree)
+    if points.ndim != 1 or not np.all(np.isfinite(points)):
+        raise ValueError("breakpoints must be a finite one-dimensional array")
+    backwards = np.flatnonzero(np.diff(points) < 0)
+    if backwards.size or points[0] == points[-1]:
+        raise ValueError(f"breakpoints must increase; they do not at index {backwards[0] if backwards.size else 0}")
+    return points
+
+
+def _check_nested(coarse: np.ndarray, fine: np.ndarray, degree: int) -> None:
+    coarse_points, fine_points = breakpoints_of(coarse, degree), breakpoints_of(fine, degree)
+    if min(coarse_points.size, fine_points.size) < 2:
+        raise ValueError(f"knot vectors of {coarse.size} and {fine.size} entries hold no interval of degree {degree}")
+    tolerance = 1e-12 * (coarse_points[-1] - coarse_points[0])
+    for point in coarse_points:
+        needed = np.sum(np.abs(coarse_points - point) <= tolerance)
+        if np.sum(np.abs(fine_points - point) <= tolerance) < needed:
+            raise NotNested(
+                f"the coarse breakpoint {point:.17g} is missing in the fine knots (or present with a lower "
+                f"multiplicity): the fine space would not contain the coarse one. Refine by adding breakpoints only."
+            )
+    if abs(fine_points[0] - coarse_points[0]) > tolerance or abs(fine_points[-1] - coarse_points[-1]) > tolerance:
+        raise NotNested(
+            f"the fine domain [{fine_points[0]:.17g}, {fine_points[-1]:.17g}] differs from the coarse domain "
+            f"[{coarse_points[0]:.17g}, {coarse_points[-1]:.17g}]"
+        )
+
+
+def _coarse_pieces(coarse: np.ndarray, fine: np.ndarray, degree: int) -> np.ndarray:
+    """For each fine basis function, the coarse interval below the nonempty fine interval nearest its middle."""
+    points, coarse_points = breakpoints_of(fine, degree), breakpoints_of(coarse, degree)
+    tolerance = 1e-12 * (points[-1] - points[0])
+    solid = np.flatnonzero(np.diff(points) > tolerance)
+    middles = np.arange(fine.size - degree - 1) - 0.5 * degree
+    # any nonempty interval of the support gives the same number; the middle one extrapolates least
+    nearest = solid[np.abs(solid[None, :] - middles[:, None]).argmin(axis=1)]
+    centres = 0.5 * (points[nearest] + points[nearest + 1])
+    return np.clip(np.searchsorted(coarse_points, centres, side="right") - 1, 0, coarse_points.size - 2)
