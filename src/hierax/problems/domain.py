@@ -1,0 +1,256 @@
+"""Where a problem lives: boxes of any dimension, and point arrays with normals and weights for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hierax._errors import InputError
+
+TIME = "t"
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face of a `Box`: the points whose coordinate `name` is at its `"lower"` or `"upper"` end."""
+
+    name: str
+    side: str
+
+    def __post_init__(self) -> None:
+        if self.side not in ("lower", "upper"):
+            raise InputError(
+                what=f"side {self.side!r} of a face is unknown",
+                where=f"Face({self.name!r}, ...)",
+                remedy='write Face(name, "lower") or Face(name, "upper")',
+            )
+
+
+class Box:
+    """The box `[lower_1, upper_1] x ... x [lower_d, upper_d]`.
+
+    Parameters
+    ----------
+    lower, upper:
+        The `d` lower and upper ends, finite, `lower < upper`, in the units of the coordinates.
+    names:
+        Names of the coordinates; `x`, `y`, `z` (then `x4`, ...) unless given. A coordinate named `t` is time.
+    periodic:
+        Names of the coordinates in which every unknown is periodic.
+
+    Raises
+    ------
+    InputError
+        If the ends are not finite and ordered, or a name is unknown or given twice.
+    """
+
+    def __init__(
+        self,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        names: Sequence[str] | None = None,
+        periodic: Sequence[str] = (),
+    ) -> None:
+        self.lower = np.atleast_1d(np.asarray(lower, dtype=float))
+        self.upper = np.atleast_1d(np.asarray(upper, dtype=float))
+        self.names = tuple(names) if names is not None else default_names(len(self.lower))
+        self.periodic = (periodic,) if isinstance(periodic, str) else tuple(periodic)
+        self._check()
+
+    def _check(self) -> None:
+        if self.lower.ndim != 1 or self.lower.shape != self.upper.shape or len(self.lower) == 0:
+            raise InputError(
+                what=f"lower has shape {self.lower.shape} and upper has shape {self.upper.shape}",
+                where="Box(lower, upper)",
+                remedy="give two lists of the same length, one number a coordinate",
+            )
+        bad = np.flatnonzero(~(np.isfinite(self.lower) & np.isfinite(self.upper) & (self.lower < self.upper)))
+        if bad.size:
+            k = int(bad[0])
+            raise InputError(
+                what=f"coordinate {k} runs from {self.lower[k]} to {self.upper[k]}",
+                where="Box(lower, upper)",
+                remedy="both ends must be finite and the lower one smaller",
+            )
+        check_names(self.names, len(self.lower), "Box(names=...)")
+        for name in self.periodic:
+            if name not in self.names:
+                raise InputError(
+                    what=f"periodic coordinate {name!r} is unknown",
+                    where="Box(periodic=...)",
+                    remedy=f"the coordinates are {', '.join(self.names)}",
+                )
+
+    def __repr__(self) -> str:
+        spans = ", ".join(
+            f"{n}: {a:g}..{b:g}{' periodic' if n in self.periodic else ''}"
+            for n, a, b in zip(self.names, self.lower, self.upper, strict=True)
+        )
+        return f"Box({spans})"
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.lower)
+
+    @property
+    def measure(self) -> float:
+        """Length, area or volume."""
+        return float(np.prod(self.upper - self.lower))
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper corner, each of shape `(dim,)`."""
+        return self.lower, self.upper
+
+    def axis(self, name: str) -> int:
+        """Position of the coordinate `name`."""
+        if name not in self.names:
+            raise InputError(
+                what=f"coordinate {name!r} is unknown",
+                where="a face or derivative",
+                remedy=f"the coordinates are {', '.join(self.names)}",
+            )
+        return self.names.index(name)
+
+    def faces(self) -> tuple[Face, ...]:
+        """All faces that are a boundary: two for every coordinate that is not periodic."""
+        return tuple(Face(n, s) for n in self.names if n not in self.periodic for s in ("lower", "upper"))
+
+    def contains(self, points: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+        """Which of the points `(n, dim)` lie in the closed box, up to `tolerance` times its size."""
+        slack = tolerance * (self.upper - self.lower)
+        return np.all((points >= self.lower - slack) & (points <= self.upper + slack), axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """Boundary points `(n, dim)` with outward unit normals `(n, dim)` and weights `(n,)` that add up to its measure."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    weights: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        points = as_points(self.points, "Boundary(points)")
+        normals = as_points(self.normals, "Boundary(normals)")
+        if normals.shape != points.shape:
+            raise InputError(
+                what=f"normals have shape {normals.shape}, points {points.shape}",
+                where="Boundary(points, normals)",
+                remedy="give one outward unit normal a point",
+            )
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "normals", normals)
+        object.__setattr__(self, "weights", as_weights(self.weights, len(points), "Boundary(weights)"))
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """A domain known by points: interior points `(n, dim)` with weights that add up to its measure, named boundaries.
+
+    Without weights all points count the same and the measure is taken as 1.
+    """
+
+    points: np.ndarray
+    weights: np.ndarray | None = None
+    boundaries: Mapping[str, Boundary] = field(default_factory=dict)
+    names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        points = as_points(self.points, "PointCloud(points)")
+        names = tuple(self.names) if self.names is not None else default_names(points.shape[1])
+        check_names(names, points.shape[1], "PointCloud(names=...)")
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "weights", as_weights(self.weights, len(points), "PointCloud(weights)"))
+        object.__setattr__(self, "boundaries", dict(self.boundaries))
+        for name, boundary in self.boundaries.items():
+            if boundary.points.shape[1] != self.dim:
+                raise InputError(
+                    what=f"points of boundary {name!r} have {boundary.points.shape[1]} coordinates",
+                    where="PointCloud(boundaries=...)",
+                    remedy=f"the interior points have {self.dim}",
+                )
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return self.points.shape[1]
+
+    @property
+    def periodic(self) -> tuple[str, ...]:
+        """A cloud has no periodic coordinates."""
+        return ()
+
+    @property
+    def measure(self) -> float:
+        """Sum of the weights."""
+        return float(np.sum(self.weights))
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Corners of the smallest box around interior and boundary points."""
+        everything = np.concatenate([self.points, *(b.points for b in self.boundaries.values())])
+        return everything.min(axis=0), everything.max(axis=0)
+
+    def axis(self, name: str) -> int:
+        """Position of the coordinate `name`."""
+        return Box(*self.bounds(), names=self.names).axis(name)
+
+
+Domain = Box | PointCloud
+
+
+def default_names(dim: int) -> tuple[str, ...]:
+    """`x`, `y`, `z`, then `x4`, `x5`, ..."""
+    return tuple("xyz"[k] if k < 3 else f"x{k + 1}" for k in range(dim))
+
+
+def check_names(names: Sequence[str], dim: int, where: str) -> None:
+    """Refuse a wrong number of names, empty ones, and one given twice."""
+    if len(names) != dim or len(set(names)) != dim or not all(n.isidentifier() for n in names):
+        raise InputError(
+            what=f"names {tuple(names)} do not name {dim} coordinates",
+            where=where,
+            remedy="give one different word a coordinate, letters and digits",
+        )
+
+
+def as_points(values: ArrayLike, where: str) -> np.ndarray:
+    """Array of shape `(n, dim)` of finite numbers, or an `InputError` that names the first bad one."""
+    points = np.asarray(values, dtype=float)
+    if points.ndim == 1:
+        points = points[:, None]
+    if points.ndim != 2 or points.size == 0:
+        raise InputError(
+            what=f"points have shape {points.shape}", where=where, remedy="give an array (number of points, coordinates)"
+        )
+    check_finite(points, where)
+    return points
+
+
+def check_finite(values: np.ndarray, where: str) -> None:
+    """Refuse NaN and Inf, naming the first index."""
+    bad = np.argwhere(~np.isfinite(values))
+    if bad.size:
+        index = tuple(int(i) for i in bad[0])
+        raise InputError(
+            what=f"{values[index]} at index {index} ({len(bad)} bad entries of {values.size})",
+            where=where,
+            remedy="remove or repair these rows; missing values are not filled in",
+        )
+
+
+def as_weights(values: ArrayLike | None, count: int, where: str) -> np.ndarray:
+    """Weights of shape `(count,)`; equal ones that add up to 1 when none are given."""
+    weights = np.full(count, 1.0 / count) if values is None else np.asarray(values, dtype=float)
+    if weights.shape != (count,):
+        raise InputError(
+            what=f"weights have shape {weights.shape} for {count} points", where=where, remedy="give one number a point"
+        )
+    check_finite(weights, where)
+    if np.any(weights < 0):
+        raise InputError(what="negative weights", where=where, remedy="weights are areas or volumes: not below zero")
+    return weights

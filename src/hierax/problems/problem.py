@@ -1,0 +1,197 @@
+"""`Problem`: a domain, unknowns, terms, and optionally a constraint and a reference. It says nothing about training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hierax._errors import InputError
+from hierax.problems.domain import TIME, Box, Domain, Face
+from hierax.problems.reference import AnyReference, Reference, TabulatedReference
+from hierax.problems.terms import Data, Energy, Residual, Term
+from hierax.problems.unknowns import Constant, Function, Unknown
+
+SINGLE = "u"
+
+
+class Problem:
+    """What is to be learned.
+
+    Find the unknowns that minimise the sum over the terms of the integrals of their densities: half the square of a
+    `Residual`, an `Energy`, half the squared misfit of `Data`.
+
+    Parameters
+    ----------
+    domain:
+        `Box` or `PointCloud`.
+    terms:
+        One or more `Residual`, `Energy`, `Data`.
+    unknowns:
+        Names with `Function(...)` or `Constant(...)`. One scalar function `u` by default; then every term gets `u`
+        itself, otherwise it gets the collection `w`, with `w.NAME` for each.
+    constraint:
+        A callable that turns the free function into one that satisfies conditions exactly, for example
+        `lambda u: lambda x: x[0] * (1 - x[0]) * u(x)`; it owns no parameters. With named unknowns it maps `w` to an
+        object with the same attributes.
+    reference:
+        A known solution, `Reference` or `TabulatedReference`; a bare callable counts as an exact one.
+
+    Raises
+    ------
+    InputError
+        For terms with the same name, boundaries that the domain does not have, data outside the domain.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        terms: Sequence[Term],
+        *,
+        unknowns: Mapping[str, Unknown] | None = None,
+        constraint: Callable[[Any], Any] | None = None,
+        reference: AnyReference | Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.domain = domain
+        self.terms = tuple(terms) if isinstance(terms, Sequence) else (terms,)
+        self.named = unknowns is not None
+        self.unknowns: dict[str, Unknown] = dict(unknowns) if unknowns is not None else {SINGLE: Function()}
+        self.constraint = constraint
+        self.reference = self._as_reference(reference)
+        self.name = name or "problem"
+        self._check()
+
+    def __repr__(self) -> str:
+        unknowns = ", ".join(f"{k}: {v}" for k, v in self.unknowns.items())
+        return f"Problem({self.name}, {self.domain}, unknowns {unknowns}, terms {', '.join(t.name for t in self.terms)})"
+
+    @property
+    def functions(self) -> dict[str, Function]:
+        """The unknown functions, by name."""
+        return {k: v for k, v in self.unknowns.items() if isinstance(v, Function)}
+
+    @property
+    def constants(self) -> dict[str, Constant]:
+        """The unknown numbers, by name."""
+        return {k: v for k, v in self.unknowns.items() if isinstance(v, Constant)}
+
+    @property
+    def time_axis(self) -> int | None:
+        """Position of the coordinate named `t`, if there is one."""
+        names = tuple(self.domain.names or ())
+        return names.index(TIME) if TIME in names else None
+
+    def places(self, term: Term) -> tuple[Face | str | None, ...]:
+        """Where a term holds: `(None,)` for the inside, else faces or names of boundaries."""
+        on = term.on
+        if on is None:
+            return (None,)
+        if on == "boundary":
+            return self.domain.faces() if isinstance(self.domain, Box) else tuple(self.domain.boundaries)
+        return tuple(on) if isinstance(on, tuple | list) else (on,)
+
+    def data_unknown(self, term: Data) -> str:
+        """Name of the unknown that a data term measures."""
+        return term.name if term.name in self.functions else next(iter(self.functions))
+
+    def _as_reference(self, reference: Any) -> AnyReference | None:
+        if reference is None:
+            return None
+        if not isinstance(reference, Reference | TabulatedReference):
+            reference = Reference(reference, 0.0)
+        if isinstance(reference.value, Mapping):
+            return reference
+        first = next(iter(self.unknowns))
+        return type(reference)({first: reference.value}, reference.error_bound)
+
+    def _check(self) -> None:
+        if not self.terms:
+            raise InputError(what="no terms", where="Problem(terms=...)", remedy="add at least one Residual or Data")
+        for term in self.terms:
+            if not isinstance(term, Residual | Energy | Data):
+                raise InputError(
+                    what=f"{type(term).__name__} is no term",
+                    where="Problem(terms=...)",
+                    remedy="use Residual, Energy or Data",
+                )
+        names = [t.name for t in self.terms]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise InputError(
+                what=f"two terms are called {twice!r}", where="Problem(terms=...)", remedy="give each its own name"
+            )
+        for key, value in self.unknowns.items():
+            if not isinstance(value, Function | Constant) or not key.isidentifier():
+                raise InputError(
+                    what=f"unknown {key!r} is {value!r}",
+                    where="Problem(unknowns=...)",
+                    remedy="names are words, values Function(...) or Constant(...)",
+                )
+        if not self.functions:
+            raise InputError(
+                what="no unknown function", where="Problem(unknowns=...)", remedy="at least one must be Function(...)"
+            )
+        for term in self.terms:
+            self._check_places(term)
+            if isinstance(term, Data):
+                self._check_data(term)
+
+    def _check_places(self, term: Term) -> None:
+        for place in self.places(term):
+            if place is None:
+                continue
+            where = f"term {term.name!r}, on={term.on!r}"
+            if isinstance(self.domain, Box):
+                if not isinstance(place, Face):
+                    raise InputError(
+                        what=f"boundary {place!r} is unknown",
+                        where=where,
+                        remedy='a Box has hx.Face(name, "lower"|"upper"), or "boundary" for all of it',
+                    )
+                self.domain.axis(place.name)
+                if place.name in self.domain.periodic:
+                    raise InputError(
+                        what=f"coordinate {place.name!r} is periodic and has no faces",
+                        where=where,
+                        remedy="remove the term: periodicity is built in",
+                    )
+            elif place not in self.domain.boundaries:
+                raise InputError(
+                    what=f"boundary {place!r} is unknown",
+                    where=where,
+                    remedy=f"the cloud has {', '.join(self.domain.boundaries) or 'none'}",
+                )
+
+    def _check_data(self, term: Data) -> None:
+        where = f"Data({term.name!r}, points)"
+        if len(self.functions) > 1 and term.name not in self.functions:
+            raise InputError(
+                what=f"data {term.name!r} measures none of the unknowns {', '.join(self.functions)}",
+                where=where,
+                remedy="give the data the name of the unknown that was measured, or write a Residual",
+            )
+        if term.points.shape[1] != self.domain.dim:
+            raise InputError(
+                what=f"points have {term.points.shape[1]} coordinates, the domain {self.domain.dim}",
+                where=where,
+                remedy=f"give the columns {', '.join(self.domain.names or ())}",
+            )
+        if isinstance(self.domain, Box):
+            outside = np.flatnonzero(~self.domain.contains(term.points))
+            if outside.size:
+                i = int(outside[0])
+                raise InputError(
+                    what=f"point {i}, {term.points[i].tolist()}, is outside {self.domain} ({outside.size} such points)",
+                    where=where,
+                    remedy="widen the box or remove the points",
+                )
+        components = self.functions[self.data_unknown(term)].components
+        expected = () if components is None else (components,)
+        if term.values.shape[1:] != expected:
+            raise InputError(
+                what=f"values have shape {term.values.shape}, the unknown has components {expected or 'one'}",
+                where=f"Data({term.name!r}, values)",
+                remedy="give one value a point and component",
+            )

@@ -1,0 +1,163 @@
+"""Points with quadrature weights: grids, Sobol sequences, Gauss points, faces of a box.
+
+Point `i` of a random-like sampler depends on `(key, i)` alone, so coarse sets are prefixes of fine ones. Weights add up
+to the measure of what is sampled, so sums over different sets approximate the same integral.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy.stats import qmc
+
+from hierax.problems.domain import Box, Face
+
+Cells = Sequence[np.ndarray]
+"""Break points of a tensor mesh, one increasing array an axis."""
+
+
+class Batch(NamedTuple):
+    """Points `(n, dim)`, weights `(n,)`, global indices `(n,)` and, on a boundary, outward unit normals `(n, dim)`."""
+
+    points: np.ndarray
+    weights: np.ndarray
+    index: np.ndarray
+    normals: np.ndarray | None = None
+
+
+class AbstractSampler(abc.ABC):
+    """Points of a domain by number: `sample(key, start, count, cells)`."""
+
+    @abc.abstractmethod
+    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+        """Points `start .. start + count - 1`.
+
+        Parameters
+        ----------
+        key:
+            Random key; deterministic samplers do not use it.
+        start, count:
+            Range of the global index.
+        cells:
+            Break points of the level's mesh; only samplers that follow cells use it (they ignore `start`, `count`).
+
+        Returns
+        -------
+        Batch
+            Weights add up to the measure of the sampled set.
+        """
+
+
+@dataclass(frozen=True)
+class Sobol(AbstractSampler):
+    """Scrambled Sobol points (`scipy.stats.qmc`): point `i` depends on the key and `i` alone."""
+
+    box: Box
+
+    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+        del cells
+        seed = int(jax.random.randint(key, (), 0, np.iinfo(np.int32).max))
+        engine = qmc.Sobol(self.box.dim, scramble=True, rng=np.random.default_rng(seed))
+        if start:
+            engine.fast_forward(start)
+        # a power of two is drawn so that SciPy does not warn about balance; only `count` points are kept
+        unit = engine.random(1 << max(count - 1, 0).bit_length())[:count] if start == 0 else engine.random(count)
+        points = self.box.lower + unit * (self.box.upper - self.box.lower)
+        return Batch(points, np.full(count, self.box.measure / count), np.arange(start, start + count))
+
+
+@dataclass(frozen=True)
+class Grid(AbstractSampler):
+    """Cell centres of the uniform grid whose size is the largest with at most `count` points."""
+
+    box: Box
+
+    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+        del key, start, cells
+        per_axis = max(1, int(np.floor(count ** (1 / self.box.dim) + 1e-9)))
+        axes = [
+            a + (np.arange(per_axis) + 0.5) * (b - a) / per_axis
+            for a, b in zip(self.box.lower, self.box.upper, strict=True)
+        ]
+        points = np.stack([m.ravel() for m in np.meshgrid(*axes, indexing="ij")], axis=1)
+        return Batch(points, np.full(len(points), self.box.measure / len(points)), np.arange(len(points)))
+
+
+@dataclass(frozen=True)
+class Gauss(AbstractSampler):
+    """Gauss-Legendre points in every cell, `order` an axis, all points of a cell next to each other.
+
+    Exact for polynomials of degree `2 order - 1` an axis on each cell.
+    """
+
+    order: int
+
+    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+        del key, start, count
+        if cells is None:
+            raise ValueError("Gauss points follow cells: give the break points of the level")
+        nodes, weights = np.polynomial.legendre.leggauss(self.order)
+        axes = [_scaled(nodes, weights, np.asarray(b)) for b in cells]
+        points, product = cell_major(axes)
+        return Batch(points, product, np.arange(len(points)))
+
+
+def _scaled(nodes: np.ndarray, weights: np.ndarray, breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights `(cells, order)` of one axis."""
+    middle, half = (breaks[1:] + breaks[:-1]) / 2, np.diff(breaks) / 2
+    return middle[:, None] + half[:, None] * nodes, half[:, None] * weights
+
+
+def cell_major(axes: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Tensor product of `(cells, order)` nodes and weights: points `(n, dim)`, weights `(n,)`, cell after cell."""
+    dim = len(axes)
+    order = [k for k in range(0, 2 * dim, 2)] + [k for k in range(1, 2 * dim, 2)]
+    shape = tuple(s for nodes, _ in axes for s in nodes.shape)
+
+    def spread(values: np.ndarray, axis: int) -> np.ndarray:
+        view = [1] * (2 * dim)
+        view[2 * axis], view[2 * axis + 1] = values.shape
+        return np.broadcast_to(values.reshape(view), shape).transpose(order).ravel()
+
+    points = np.stack([spread(nodes, k) for k, (nodes, _) in enumerate(axes)], axis=1)
+    weights = np.ones(len(points))
+    for k, (_, w) in enumerate(axes):
+        weights = weights * spread(w, k)
+    return points, weights
+
+
+def on_face(box: Box, face: Face, inner: AbstractSampler, key: jax.Array, count: int, cells: Cells | None) -> Batch:
+    """Points of a face with outward unit normals, from a sampler of the box's other coordinates.
+
+    A box with one coordinate has points as faces: one point of weight 1.
+    """
+    axis = box.axis(face.name)
+    at = box.lower[axis] if face.side == "lower" else box.upper[axis]
+    sign = -1.0 if face.side == "lower" else 1.0
+    if box.dim == 1:
+        return Batch(np.array([[at]]), np.ones(1), np.zeros(1, dtype=int), np.array([[sign]]))
+    rest = None if cells is None else [c for k, c in enumerate(cells) if k != axis]
+    flat = inner.sample(key, 0, count, rest)
+    points = np.insert(flat.points, axis, at, axis=1)
+    normals = np.zeros_like(points)
+    normals[:, axis] = sign
+    return Batch(points, flat.weights, flat.index, normals)
+
+
+def without(box: Box, axis: int) -> Box:
+    """The box of the other coordinates."""
+    keep = [k for k in range(box.dim) if k != axis]
+    names = [box.names[k] for k in keep]
+    return Box(box.lower[keep], box.upper[keep], names, tuple(n for n in box.periodic if n in names))
+
+
+def uniform_cells(box: Box, intervals: Sequence[int]) -> list[np.ndarray]:
+    """Break points of a uniform mesh."""
+    return [np.linspace(a, b, n + 1) for a, b, n in zip(box.lower, box.upper, intervals, strict=True)]
+
+

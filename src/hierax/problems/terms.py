@@ -1,0 +1,90 @@
+"""What a solution must satisfy: named densities over a set of points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hierax._errors import InputError
+from hierax.problems.domain import Face, as_points, check_finite
+
+Where = Face | str | tuple[Face | str, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """Least squares: the density is half the square of `function(u, x)` (all components, where it has several).
+
+    Parameters
+    ----------
+    name:
+        What messages, tables and figures call it.
+    function:
+        `function(u, x)` inside, `function(u, x, normal)` on a boundary with the outward unit normal. `u` is a callable
+        of a point, or the collection `w` of all unknowns when the problem names them.
+    on:
+        `None` for the inside; a `Face`, several, the name of a boundary, or `"boundary"` for all of it.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    on: Where = None
+
+
+@dataclass(frozen=True, eq=False)
+class Energy:
+    """A density `density(u, x)` whose integral is minimised; not a square.
+
+    Its curvature is the positive semidefinite part of the second derivative with respect to the values and first
+    derivatives of the unknowns.
+    """
+
+    name: str
+    density: Callable[..., Any]
+    on: Where = None
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Measured values: `u(points[i])` should be `values[i]`.
+
+    Parameters
+    ----------
+    name:
+        Name of the unknown that was measured, where there are several; any name where there is one.
+    points, values:
+        Arrays `(n, dim)` and `(n,)` or `(n, m)`; finite.
+    noise:
+        Standard deviation of the values in their own units, where it is known.
+    """
+
+    name: str
+    points: np.ndarray
+    values: np.ndarray
+    noise: float | None = None
+    on: Where = None
+
+    def __post_init__(self) -> None:
+        points = as_points(self.points, f"Data({self.name!r}, points)")
+        values = np.asarray(self.values, dtype=float)
+        if len(values) != len(points):
+            raise InputError(
+                what=f"{len(points)} points, but {len(values)} values",
+                where=f"Data({self.name!r}, points, values)",
+                remedy="give one value (or one row of values) a point",
+            )
+        check_finite(values, f"Data({self.name!r}, values)")
+        if self.noise is not None and not (np.isfinite(self.noise) and self.noise >= 0):
+            raise InputError(
+                what=f"noise is {self.noise}",
+                where=f"Data({self.name!r}, noise=...)",
+                remedy="give a standard deviation in the units of the values, or leave it out",
+            )
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "values", values)
+
+
+Term = Residual | Energy | Data
