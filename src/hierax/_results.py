@@ -1,0 +1,78 @@
+"""How a training ended: the names that appear in JSON, their sentences and their exit codes."""
+
+import enum
+from typing import final
+
+
+@final
+class RESULTS(enum.Enum):
+    """The outcome of `train` and `fit`.
+
+    The name is what the JSON carries under `result`; the value is a text for people that says what happened, the
+    likely causes, and what to do. A name that begins with `guard_` means that training ended in order and that a check
+    on points it had not seen says the answer should not be trusted.
+    """
+
+    successful = "Training ended and every guard passes."
+    nonfinite = (
+        "A step gave a value that is not finite; the last good state is returned. "
+        "Likely causes: a residual with a singularity, square root or logarithm outside its range at some point of the "
+        "domain, data that are not finite, or a step that is too long. "
+        "Evaluate the terms at the point named in the run, restrict the domain, or use a smaller first step."
+    )
+    singular = (
+        "The linear system of a step could not be solved, even with damping. "
+        "Likely causes: parameters that no training point touches, terms that determine the solution only up to a "
+        "constant, or terms whose scales differ by many orders of magnitude. "
+        "Use more points or a coarser level, add the missing boundary or initial condition, or rescale the terms."
+    )
+    no_decrease = (
+        "No step lowered the loss, although its gradient is not small. "
+        "Likely causes: a residual that is not smooth, a derivative cut off by a rounding or a branch, or 32-bit "
+        "arithmetic that has reached its precision. "
+        "Check the residual's derivatives against finite differences, and that the field's leaves are 64-bit."
+    )
+    guard_fresh_residual = (
+        "The residual at fresh points is much larger than at the training points: the equations hold only where they "
+        "were imposed. "
+        "Likely causes: too few points for the number of parameters, or a layer near a boundary or the start time that "
+        "the points miss. "
+        "Use more points, fewer parameters, or a sampler that is denser where the residual is large."
+    )
+    guard_boundary = (
+        "The boundary or start conditions are missed by more than the permitted part of the solution. "
+        "Likely causes: conditions that contradict each other or the equation, boundary terms that weigh too little, or "
+        "a field too coarse for the boundary data. "
+        "Check the conditions where they meet, raise the scale of the boundary terms, impose them by a constraint, or "
+        "refine."
+    )
+    guard_levels = (
+        "The last two levels differ by more than the two before them: refinement does not converge. "
+        "Likely causes: a solution with a jump or layer that no level resolves yet, a problem with more than one "
+        "solution, or a level that was stopped before it was trained. "
+        "Add levels, give the run a larger budget, or check that the problem has one solution."
+    )
+    guard_validation = (
+        "The validation error of the returned level is larger than that of a coarser one: the field follows the noise. "
+        "Likely causes: more parameters than the data support, or duplicated rows that hide the noise. "
+        "Return the level with the smallest validation error, state the noise of the data, or collect more data."
+    )
+    interrupted = (
+        "The run was interrupted; the last good state is returned. "
+        "Likely causes: the keyboard, or a signal from the system or a job scheduler. "
+        "Start it again; the run folder says how far it came."
+    )
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command line: 0 guards pass, 2 numerical failure, 3 a guard failed, 130 interrupted.
+
+        Code 1, bad input, belongs to `InputError`: nothing was trained, so there is no result.
+        """
+        if self is RESULTS.successful:
+            return 0
+        if self is RESULTS.interrupted:
+            return 130
+        if self.name.startswith("guard_"):
+            return 3
+        return 2
