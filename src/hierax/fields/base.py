@@ -1,0 +1,113 @@
+"""What a field is, which of its arrays are trained, and how local support is declared.
+
+A *field* is a callable pytree from a point ``x`` of shape ``(dim,)`` to a value of shape ``(out,)``, or ``()`` for one
+output. The functions of this module accept any callable pytree; the classes are for fields that have more to say.
+"""
+
+import abc
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+
+class AbstractFixed(eqx.Module):
+    """Marks a part of a field whose arrays are never trained, such as knots or the box of the inputs."""
+
+
+class AbstractField(eqx.Module):
+    """A callable pytree from a point to a value."""
+
+    @abc.abstractmethod
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        """Value at one point: shape ``()`` for one output, ``(out,)`` otherwise."""
+
+    def trainable(self) -> PyTree[bool]:
+        """Filter specification: true for every inexact array outside of `AbstractFixed` parts.
+
+        A field may replace this, for instance to freeze earlier stages; parts that are fields answer for themselves.
+        """
+        return _specification(self, owner=self)
+
+    @property
+    def linear_in_parameters(self) -> bool:
+        """Whether values are linear in the trained numbers; results are labelled with it."""
+        return False
+
+
+class AbstractLocalField(AbstractField):
+    """A field whose value at a point depends on few of its parameters.
+
+    The field is *defined* by its local pieces, so the two views cannot disagree:
+    ``field(x) = field.at(field.locate(x))[1](x)``.
+    """
+
+    @abc.abstractmethod
+    def locate(self, x: Float[Array, " dim"]) -> PyTree[Int[Array, "..."]]:
+        """The cell of ``x``: a pytree of integers that carries no derivative. It may depend on the parameters."""
+
+    @abc.abstractmethod
+    def at(self, cell: PyTree[Int[Array, "..."]]) -> tuple[Int[Array, " local"], PyTree]:
+        """Indices and local field of one cell.
+
+        Returns
+        -------
+        indices : int array of shape ``(local,)``
+            Positions in ``ravel_pytree(partition(field)[0])`` of the gathered parameters. An index can occur twice
+            (periodic axes with fewer intervals than ``degree + 1``): add, do not set, when scattering.
+        local : callable pytree
+            Equal to the field on the cell; its own raveled parameters are those at `indices`, in that order.
+        """
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        return self.at(self.locate(x))[1](x)
+
+
+def trainable(field: PyTree) -> PyTree[bool]:
+    """Filter specification of any callable pytree: its own `AbstractField.trainable`, else all inexact arrays."""
+    return _specification(field, owner=None)
+
+
+def partition(field: PyTree) -> tuple[PyTree, PyTree]:
+    """Split a field into its trained parameters and the rest; `equinox.combine` puts them together again.
+
+    Examples
+    --------
+    >>> params, rest = partition(lambda x: x)
+    >>> params is None
+    True
+    """
+    return eqx.partition(field, trainable(field))
+
+
+def parameter_count(field: PyTree) -> int:
+    """Number of trained scalars."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(partition(field)[0]))
+
+
+@functools.singledispatch
+def supports_local(field: Any) -> bool:
+    """Whether `locate` and `at` are offered and worth using. New kinds of fields register their own answer."""
+    return isinstance(field, AbstractLocalField)
+
+
+def linear_in_parameters(field: PyTree) -> bool:
+    """Whether values are linear in the trained numbers; false where a callable does not say."""
+    return isinstance(field, AbstractField) and field.linear_in_parameters
+
+
+def _specification(tree: PyTree, owner: PyTree) -> PyTree[bool]:
+    def answers_itself(node) -> bool:
+        return node is not owner and isinstance(node, AbstractField | AbstractFixed)
+
+    def answer(node):
+        if isinstance(node, AbstractField):
+            return node.trainable()
+        if isinstance(node, AbstractFixed):
+            return jax.tree.map(lambda leaf: False, node)
+        return eqx.is_inexact_array(node)
+
+    return jax.tree.map(answer, tree, is_leaf=answers_itself)
