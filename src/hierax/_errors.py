@@ -15,10 +15,10 @@ class InputError(ValueError):
 
     Examples
     --------
-    >>> raise InputError("The data contain a value that is not finite.", "column 'u', row 17", "Drop or repair the row.")
+    >>> raise InputError("A value of the data is not finite.", "column 'u', row 17", "Drop or repair the row.")
     Traceback (most recent call last):
     ...
-    hierax._errors.InputError: The data contain a value that is not finite.
+    hierax._errors.InputError: A value of the data is not finite.
       where:  column 'u', row 17
       remedy: Drop or repair the row.
     """

@@ -41,10 +41,10 @@ class RESULTS(enum.Enum):
     )
     guard_boundary = (
         "The boundary or start conditions are missed by more than the permitted part of the solution. "
-        "Likely causes: conditions that contradict each other or the equation, boundary terms that weigh too little, or "
-        "a field too coarse for the boundary data. "
-        "Check the conditions where they meet, raise the scale of the boundary terms, impose them by a constraint, or "
-        "refine."
+        "Likely causes: conditions that contradict each other or the equation, boundary terms that weigh too little, "
+        "or a field too coarse for the boundary data. "
+        "Check the conditions where they meet, raise the scale of the boundary terms, impose them by a constraint, "
+        "or refine."
     )
     guard_levels = (
         "The last two levels differ by more than the two before them: refinement does not converge. "
