@@ -1,20 +1,34 @@
 """What is learned: domains, terms, unknowns, constraints, samplers, certified references, and the catalogue."""
 
+from hierax.problems.allen_cahn import allen_cahn as allen_cahn
+from hierax.problems.burgers import burgers as burgers
 from hierax.problems.domain import Boundary as Boundary
 from hierax.problems.domain import Box as Box
 from hierax.problems.domain import Domain as Domain
 from hierax.problems.domain import Face as Face
 from hierax.problems.domain import PointCloud as PointCloud
+from hierax.problems.elasticity import elasticity as elasticity
+from hierax.problems.elliptic import anisotropic_diffusion as anisotropic_diffusion
+from hierax.problems.elliptic import semilinear_3d as semilinear_3d
+from hierax.problems.inverse import inverse_constant as inverse_constant
+from hierax.problems.inverse import inverse_diffusion as inverse_diffusion
 from hierax.problems.operators import coordinates as coordinates
 from hierax.problems.operators import derivative as derivative
 from hierax.problems.operators import divergence as divergence
 from hierax.problems.operators import gradient as gradient
 from hierax.problems.operators import laplacian as laplacian
+from hierax.problems.poisson import poisson_1d as poisson_1d
+from hierax.problems.poisson import poisson_2d as poisson_2d
+from hierax.problems.poisson import poisson_jump as poisson_jump
+from hierax.problems.poisson import poisson_jump_mixed as poisson_jump_mixed
 from hierax.problems.problem import Problem as Problem
 from hierax.problems.reference import Reference as Reference
 from hierax.problems.reference import TabulatedReference as TabulatedReference
 from hierax.problems.registry import catalogue as catalogue
 from hierax.problems.registry import named_problem as named_problem
+from hierax.problems.regression import regression_1d as regression_1d
+from hierax.problems.regression import regression_2d as regression_2d
+from hierax.problems.regression import rotated_regression as rotated_regression
 from hierax.problems.sampling import Batch as Batch
 from hierax.problems.sampling import Gauss as Gauss
 from hierax.problems.sampling import Grid as Grid

@@ -54,8 +54,8 @@ class Box:
         names: Sequence[str] | None = None,
         periodic: Sequence[str] = (),
     ) -> None:
-        self.lower = np.atleast_1d(np.asarray(lower, dtype=float))
-        self.upper = np.atleast_1d(np.asarray(upper, dtype=float))
+        self.lower = np.atleast_1d(as_floats(lower, "Box(lower)"))
+        self.upper = np.atleast_1d(as_floats(upper, "Box(upper)"))
         self.names = tuple(names) if names is not None else default_names(len(self.lower))
         self.periodic = (periodic,) if isinstance(periodic, str) else tuple(periodic)
         self._check()
@@ -142,6 +142,14 @@ class Boundary:
                 where="Boundary(points, normals)",
                 remedy="give one outward unit normal a point",
             )
+        length = np.linalg.norm(normals, axis=1)
+        bad = np.flatnonzero(np.abs(length - 1.0) > 1e-6)
+        if bad.size:
+            raise InputError(
+                what=f"normal {int(bad[0])} has length {length[bad[0]]:g} ({bad.size} such normals)",
+                where="Boundary(normals)",
+                remedy="give outward normals of length 1",
+            )
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "normals", normals)
         object.__setattr__(self, "weights", as_weights(self.weights, len(points), "Boundary(weights)"))
@@ -220,15 +228,32 @@ def check_names(names: Sequence[str], dim: int, where: str) -> None:
 
 def as_points(values: ArrayLike, where: str) -> np.ndarray:
     """Array of shape `(n, dim)` of finite numbers, or an `InputError` that names the first bad one."""
-    points = np.asarray(values, dtype=float)
+    points = as_floats(values, where)
     if points.ndim == 1:
         points = points[:, None]
     if points.ndim != 2 or points.size == 0:
         raise InputError(
-            what=f"points have shape {points.shape}", where=where, remedy="give an array (number of points, coordinates)"
+            what=f"points have shape {points.shape}",
+            where=where,
+            remedy="give an array (number of points, coordinates)",
         )
     check_finite(points, where)
     return points
+
+
+def as_floats(values: ArrayLike, where: str) -> np.ndarray:
+    """Array of real numbers, or an `InputError` for texts, complex numbers or rows of unequal length."""
+    try:
+        array = np.asarray(values)
+        if np.iscomplexobj(array):
+            raise TypeError("complex numbers")
+        return array.astype(float)
+    except (TypeError, ValueError) as problem:
+        raise InputError(
+            what=f"these values are no array of real numbers ({problem})",
+            where=where,
+            remedy="give an array of numbers; texts and rows of unequal length are not converted",
+        ) from problem
 
 
 def check_finite(values: np.ndarray, where: str) -> None:
@@ -245,7 +270,7 @@ def check_finite(values: np.ndarray, where: str) -> None:
 
 def as_weights(values: ArrayLike | None, count: int, where: str) -> np.ndarray:
     """Weights of shape `(count,)`; equal ones that add up to 1 when none are given."""
-    weights = np.full(count, 1.0 / count) if values is None else np.asarray(values, dtype=float)
+    weights = np.full(count, 1.0 / count) if values is None else as_floats(values, where)
     if weights.shape != (count,):
         raise InputError(
             what=f"weights have shape {weights.shape} for {count} points", where=where, remedy="give one number a point"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import operator
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -34,36 +35,60 @@ def coordinates(names: Sequence[str]) -> Iterator[None]:
 
 
 def parse_axes(spec: str | int | Sequence[int], names: Sequence[str] | None) -> tuple[int, ...]:
-    """Axes of a derivative: `"xxy"` by names (longest name first), an axis, or a sequence of axes.
+    """Axes of a derivative: `"xxy"` by names, an axis, or a sequence of axes.
+
+    Names of several letters are read too (`"x10x2"`), the longest that leaves a readable rest first; spaces, commas
+    and underscores between names are skipped.
 
     Raises
     ------
     InputError
-        If the text cannot be read with the coordinate names, or no names are known here.
+        If the text cannot be read with the coordinate names, no names are known here, or an axis does not exist.
     """
-    if isinstance(spec, int):
-        return (spec,)
-    if not isinstance(spec, str):
-        return tuple(int(axis) for axis in spec)
+    if isinstance(spec, str):
+        return _axes_by_name(spec, names)
+    try:
+        axes = (operator.index(spec),)  # pyright: ignore  (any integer type, also NumPy's)
+    except TypeError:
+        axes = tuple(operator.index(axis) for axis in spec)  # pyright: ignore
+    bad = next((a for a in axes if a < 0 or (names is not None and a >= len(names))), None)
+    if bad is not None:
+        raise InputError(
+            what=f"axis {bad} does not exist",
+            where=f"derivative(u, {spec!r})",
+            remedy="axes count from 0" + (f" to {len(names) - 1}" if names is not None else ""),
+        )
+    return axes
+
+
+def _axes_by_name(spec: str, names: Sequence[str] | None) -> tuple[int, ...]:
+    where = f"derivative(u, {spec!r})"
     if names is None:
         raise InputError(
             what=f"derivative {spec!r} is asked by name, but no coordinates are known here",
-            where=f'derivative(u, "{spec}")',
+            where=where,
             remedy="outside a problem's terms write derivative(u, axis) or use `with hx.coordinates(names):`",
         )
-    axes: list[int] = []
-    rest = spec.replace(" ", "").replace("_", "") if not any("_" in n for n in names) else spec
-    while rest:
-        match = max((n for n in names if rest.startswith(n)), key=len, default=None)
-        if match is None:
-            raise InputError(
-                what=f"derivative {spec!r} has a part {rest!r} that is no coordinate",
-                where=f'derivative(u, "{spec}")',
-                remedy=f"the coordinates are {', '.join(names)}",
-            )
-        axes.append(list(names).index(match))
-        rest = rest[len(match) :]
-    return tuple(axes)
+    axes = _split(spec, sorted(names, key=len, reverse=True), list(names))
+    if not axes:
+        raise InputError(
+            what=f"derivative {spec!r} cannot be read as coordinates",
+            where=where,
+            remedy=f"write names one after the other; the coordinates are {', '.join(names)}",
+        )
+    return axes
+
+
+def _split(rest: str, longest_first: Sequence[str], names: list[str]) -> tuple[int, ...] | None:
+    """Axes of a text, or `None` when no division into names exists; tries longer names first and steps back."""
+    if not rest:
+        return ()
+    for name in longest_first:
+        if rest.startswith(name):
+            tail = _split(rest[len(name) :], longest_first, names)
+            if tail is not None:
+                return (names.index(name), *tail)
+    return _split(rest[1:], longest_first, names) if rest[0] in " ,_" else None
 
 
 def derivative(u: Function, spec: str | int | Sequence[int], order: int = 1) -> Function:
@@ -76,16 +101,28 @@ def derivative(u: Function, spec: str | int | Sequence[int], order: int = 1) -> 
     spec:
         Coordinate names in the order of differentiation, one axis, or several axes.
     order:
-        How often the derivative named by `spec` is taken.
+        How often the derivative named by `spec` is taken, from 1 on.
+
+    Raises
+    ------
+    InputError
+        For names or axes that do not exist, or an order below 1.
     """
-    axes = parse_axes(spec, _names.get()) * order
-    for axis in axes:
+    if order < 1:
+        raise InputError(what=f"order {order}", where="derivative(order=...)", remedy="give an order from 1 on")
+    for axis in parse_axes(spec, _names.get()) * order:
         u = _along(u, axis)
     return u
 
 
 def _along(u: Function, axis: int) -> Function:
     def first(x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        if axis >= x.shape[0]:  # JAX would drop the update and return zero
+            raise InputError(
+                what=f"axis {axis} does not exist: the point has {x.shape[0]} coordinates",
+                where="derivative(u, axis)",
+                remedy=f"axes count from 0 to {x.shape[0] - 1}",
+            )
         direction = jnp.zeros_like(x).at[axis].set(1.0)
         return jax.jvp(u, (x,), (direction,))[1]
 
@@ -93,7 +130,10 @@ def _along(u: Function, axis: int) -> Function:
 
 
 def gradient(u: Function) -> Function:
-    """All first derivatives: shape `(dim,)`, or `(m, dim)` for a vector unknown; time included."""
+    """All first derivatives: shape `(dim,)`, or `(m, dim)` for a vector unknown; time included.
+
+    A flux in space alone is its part over the coordinates of space, for example `gradient(u)(x)[1:]` with time first.
+    """
     return jax.jacfwd(u)
 
 
@@ -101,14 +141,15 @@ def _spatial(dim: int) -> tuple[int, ...]:
     names = _names.get()
     if names is None or len(names) != dim:
         return tuple(range(dim))
-    return tuple(k for k in range(dim) if names[k] != TIME)
+    return tuple(k for k in range(dim) if names[k] != TIME) or tuple(range(dim))
 
 
 def laplacian(u: Function) -> Function:
     """Sum of the second derivatives over the coordinates of space (all except one named `t`)."""
 
     def apply(x: Float[Array, " dim"]) -> Float[Array, "..."]:
-        return sum(derivative(u, axis, 2)(x) for axis in _spatial(x.shape[0]))  # pyright: ignore
+        parts = [_along(_along(u, axis), axis)(x) for axis in _spatial(x.shape[0])]
+        return sum(parts[1:], start=parts[0])
 
     return apply
 

@@ -65,7 +65,8 @@ class Problem:
 
     def __repr__(self) -> str:
         unknowns = ", ".join(f"{k}: {v}" for k, v in self.unknowns.items())
-        return f"Problem({self.name}, {self.domain}, unknowns {unknowns}, terms {', '.join(t.name for t in self.terms)})"
+        terms = ", ".join(t.name for t in self.terms)
+        return f"Problem({self.name}, {self.domain}, unknowns {unknowns}, terms {terms})"
 
     @property
     def functions(self) -> dict[str, Function]:
@@ -133,12 +134,35 @@ class Problem:
             raise InputError(
                 what="no unknown function", where="Problem(unknowns=...)", remedy="at least one must be Function(...)"
             )
+        self._check_callables()
         for term in self.terms:
             self._check_places(term)
             if isinstance(term, Data):
                 self._check_data(term)
 
+    def _check_callables(self) -> None:
+        if self.constraint is not None and not callable(self.constraint):
+            raise InputError(
+                what=f"the constraint is {type(self.constraint).__name__}, not a function",
+                where="Problem(constraint=...)",
+                remedy="give a function that turns a callable u into a callable",
+            )
+        known = self.reference.value if self.reference is not None else {}
+        stray = next((n for n in known if n not in self.unknowns), None)
+        if stray is not None:
+            raise InputError(
+                what=f"the reference gives {stray!r}, which is no unknown",
+                where="Problem(reference=...)",
+                remedy=f"the unknowns are {', '.join(self.unknowns)}",
+            )
+
     def _check_places(self, term: Term) -> None:
+        if not self.places(term):
+            raise InputError(
+                what=f"{self.domain!r} has no boundary",
+                where=f"term {term.name!r}, on={term.on!r}",
+                remedy="remove the term, or give the domain a boundary",
+            )
         for place in self.places(term):
             if place is None:
                 continue
@@ -150,7 +174,12 @@ class Problem:
                         where=where,
                         remedy='a Box has hx.Face(name, "lower"|"upper"), or "boundary" for all of it',
                     )
-                self.domain.axis(place.name)
+                if place.name not in self.domain.names:
+                    raise InputError(
+                        what=f"coordinate {place.name!r} is unknown",
+                        where=where,
+                        remedy=f"the coordinates are {', '.join(self.domain.names)}",
+                    )
                 if place.name in self.domain.periodic:
                     raise InputError(
                         what=f"coordinate {place.name!r} is periodic and has no faces",

@@ -37,7 +37,15 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class TabulatedReference:
-    """A solution computed for many points at once by a classical method: `value` maps `(n, dim)` to `(n,)` or `(n, m)`."""
+    """A solution computed for many points at once by a classical method.
+
+    Parameters
+    ----------
+    value:
+        Maps points `(n, dim)` to `(n,)` or `(n, m)`, in NumPy; with several unknowns a mapping from their names.
+    error_bound:
+        Bound of its relative L2 error: the floor, below which no error is reported.
+    """
 
     value: Callable[[np.ndarray], np.ndarray] | Mapping[str, Any]
     error_bound: float

@@ -159,5 +159,3 @@ def without(box: Box, axis: int) -> Box:
 def uniform_cells(box: Box, intervals: Sequence[int]) -> list[np.ndarray]:
     """Break points of a uniform mesh."""
     return [np.linspace(a, b, n + 1) for a, b, n in zip(box.lower, box.upper, intervals, strict=True)]
-
-

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.problems.domain import Face, as_points, check_finite
+from hierax.problems.domain import Face, as_floats, as_points, check_finite
 
 Where = Face | str | tuple[Face | str, ...] | None
 
@@ -33,6 +33,9 @@ class Residual:
     function: Callable[..., Any]
     on: Where = None
 
+    def __post_init__(self) -> None:
+        _check_function(self.function, f"Residual({self.name!r}, function)")
+
 
 @dataclass(frozen=True, eq=False)
 class Energy:
@@ -45,6 +48,9 @@ class Energy:
     name: str
     density: Callable[..., Any]
     on: Where = None
+
+    def __post_init__(self) -> None:
+        _check_function(self.density, f"Energy({self.name!r}, density)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +75,7 @@ class Data:
 
     def __post_init__(self) -> None:
         points = as_points(self.points, f"Data({self.name!r}, points)")
-        values = np.asarray(self.values, dtype=float)
+        values = np.atleast_1d(as_floats(self.values, f"Data({self.name!r}, values)"))
         if len(values) != len(points):
             raise InputError(
                 what=f"{len(points)} points, but {len(values)} values",
@@ -88,3 +94,12 @@ class Data:
 
 
 Term = Residual | Energy | Data
+
+
+def _check_function(function: object, where: str) -> None:
+    if not callable(function):
+        raise InputError(
+            what=f"{type(function).__name__} is no function",
+            where=where,
+            remedy="give a function of (u, x), or of (u, x, normal) on a boundary",
+        )

@@ -46,7 +46,9 @@ class Constant:
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.initial):
-            raise InputError(what=f"initial is {self.initial}", where="Constant(initial)", remedy="give a finite number")
+            raise InputError(
+                what=f"initial is {self.initial}", where="Constant(initial)", remedy="give a finite number"
+            )
         _check_bounds(self.bounds, "Constant(bounds=...)")
         _check_prior(self.prior, "Constant(prior=...)")
         low, high = self.bounds or (None, None)
@@ -71,4 +73,6 @@ def _check_bounds(bounds: tuple[float | None, float | None] | None, where: str) 
 
 def _check_prior(prior: tuple[float, float] | None, where: str) -> None:
     if prior is not None and not (np.isfinite(prior[0]) and np.isfinite(prior[1]) and prior[1] > 0):
-        raise InputError(what=f"prior {prior}", where=where, remedy="give (mean, standard deviation), the latter above 0")
+        raise InputError(
+            what=f"prior {prior}", where=where, remedy="give (mean, standard deviation), the latter above 0"
+        )
