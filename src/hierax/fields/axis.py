@@ -1,0 +1,147 @@
+"""One axis of a spline space: knots, degree, and the rule for the knots beyond both ends."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from hierax.fields.base import AbstractFixed
+from hierax.fields.bspline import (
+    breakpoints_of,
+    clamped_knots,
+    extended_knots,
+    find_interval,
+    greville,
+    insertion_matrix,
+    periodic_knots,
+)
+from hierax.fields.pieces import Pieces, polynomial_pieces
+
+
+class AbstractEnds(eqx.Module):
+    """How a spline space continues beyond its domain, kept by refinement."""
+
+    @abc.abstractmethod
+    def knots(self, breakpoints: np.ndarray, degree: int) -> np.ndarray:
+        """Full knot vector ``(n + 2 p + 1,)`` from ``n + 1`` breakpoints."""
+
+    @abc.abstractmethod
+    def coefficients(self, intervals: int, degree: int) -> int:
+        """Number of coefficients of the axis."""
+
+
+class Extended(AbstractEnds):
+    """Knots continue with the length of the end interval: ``n + p`` coefficients."""
+
+    def knots(self, breakpoints: np.ndarray, degree: int) -> np.ndarray:
+        return extended_knots(breakpoints, degree)
+
+    def coefficients(self, intervals: int, degree: int) -> int:
+        return intervals + degree
+
+
+class Clamped(AbstractEnds):
+    """End knots are repeated: ``n + p`` coefficients, the first and the last are the end values."""
+
+    def knots(self, breakpoints: np.ndarray, degree: int) -> np.ndarray:
+        return clamped_knots(breakpoints, degree)
+
+    def coefficients(self, intervals: int, degree: int) -> int:
+        return intervals + degree
+
+
+class Periodic(AbstractEnds):
+    """Knots repeat periodically and coefficient ``j + n`` is coefficient ``j``: ``n`` coefficients."""
+
+    def knots(self, breakpoints: np.ndarray, degree: int) -> np.ndarray:
+        return periodic_knots(breakpoints, degree)
+
+    def coefficients(self, intervals: int, degree: int) -> int:
+        return intervals
+
+
+class SplineAxis(AbstractFixed):
+    """Knots of one axis; never trained.
+
+    Parameters
+    ----------
+    breakpoints : array-like of shape ``(n + 1,)``
+        Increasing positions; a repeated one lowers the smoothness there.
+    degree : int
+        Degree ``p``.
+    ends : AbstractEnds
+        `Extended`, `Clamped` or `Periodic`.
+
+    Examples
+    --------
+    >>> axis = SplineAxis([0.0, 0.5, 1.0], 3, Periodic())
+    >>> axis.intervals, axis.size
+    (2, 2)
+    """
+
+    knots: Float[Array, " knots"]
+    pieces: Pieces
+    degree: int = eqx.field(static=True)
+    ends: AbstractEnds
+
+    def __init__(self, breakpoints, degree: int, ends: AbstractEnds):
+        knots = ends.knots(np.asarray(breakpoints, dtype=float), degree)
+        self.knots = jnp.asarray(knots)
+        self.pieces = polynomial_pieces(knots, degree)
+        self.degree = degree
+        self.ends = ends
+
+    @property
+    def intervals(self) -> int:
+        return self.knots.shape[-1] - 2 * self.degree - 1
+
+    @property
+    def size(self) -> int:
+        """Number of coefficients along the axis."""
+        return self.ends.coefficients(self.intervals, self.degree)
+
+    def breakpoints(self) -> np.ndarray:
+        """The ``n + 1`` breakpoints (NumPy)."""
+        return breakpoints_of(self.knots, self.degree)
+
+    def positions(self) -> np.ndarray:
+        """One position for each coefficient: its Greville abscissa (NumPy)."""
+        return greville(self.knots, self.degree)[: self.size]
+
+    def locate(self, x: Float[Array, "..."]) -> Int[Array, "..."]:
+        """Interval of ``x``, clipped to ``0 .. n-1``."""
+        return find_interval(self.knots, self.degree, x)
+
+    def alive(self, interval: Int[Array, "..."]) -> Int[Array, "... alive"]:
+        """Indices of the ``p + 1`` coefficients that act on an interval; on short periodic axes some repeat."""
+        return (interval[..., None] + jnp.arange(self.degree + 1, dtype=interval.dtype)) % self.size
+
+    def piece(self, interval: Int[Array, ""]) -> Pieces:
+        """The polynomials that are alive on an interval."""
+        return self.pieces.take(interval)
+
+    def with_breakpoints(self, breakpoints) -> "SplineAxis":
+        """The axis of the same degree and ends on other breakpoints."""
+        return SplineAxis(breakpoints, self.degree, self.ends)
+
+
+def unfolded_insertion(coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    """Insertion matrix between all basis functions, periodic copies not yet identified."""
+    return insertion_matrix(coarse.knots, fine.knots, coarse.degree)
+
+
+def insertion(coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    """Matrix ``(fine.size, coarse.size)`` that carries the coefficients of a spline to a finer axis, exactly.
+
+    Raises
+    ------
+    NotNested
+        If a coarse breakpoint is missing in the fine axis.
+    """
+    full = unfolded_insertion(coarse, fine)[: fine.size]
+    folded = np.zeros((fine.size, coarse.size))
+    # columns j and j + n of a periodic axis are one coefficient; without periodicity nothing is folded
+    np.add.at(folded.T, np.arange(full.shape[1]) % coarse.size, full.T)
+    return folded

@@ -1,0 +1,225 @@
+"""Value, gradient and curvature of a sum of terms, element by element: the Jacobian is never stored.
+
+The pointwise kernel (a user's residual with its derivatives, pulled back to the local coefficients) is compiled once for
+each term and family of local fields, in blocks of fixed shape, and used by all levels. Scatter and factorisation are
+NumPy and LAPACK on the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hierax.fields.base import partition
+from hierax.objective.curvature import BandGram, Ordering
+from hierax.objective.pointwise import AbstractPointTerm, Place
+from hierax.objective.samples import BLOCK_POINTS, Elements, Samples
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How flat local coefficients are laid out in a local field; hashable, shared by all levels of a family."""
+
+    structure: Any
+    shapes: tuple[tuple[int, ...], ...]
+
+    def build(self, c: Float[Array, " k"], rest: Any) -> Any:
+        """The local field with coefficients `c`."""
+        leaves, start = [], 0
+        for shape in self.shapes:
+            size = int(np.prod(shape, dtype=int))
+            leaves.append(c[start : start + size].reshape(shape))
+            start += size
+        return eqx.combine(jax.tree.unflatten(self.structure, leaves), rest)
+
+
+def layout_of(stacked: Any) -> tuple[Layout, Any]:
+    """Layout and untrained part of local fields stacked along a leading axis."""
+    params, rest = partition(stacked)
+    leaves, structure = jax.tree.flatten(params)
+    return Layout(structure, tuple(leaf.shape[1:] for leaf in leaves)), rest
+
+
+class ElementSums(NamedTuple):
+    """Weighted sums over the points of each element."""
+
+    value: Float[Array, " elements"]
+    gradient: Float[Array, "elements k"]
+    gram: Float[Array, "elements k k"]
+
+
+@partial(jax.jit, static_argnames=("term", "layout"))
+def element_sums(
+    term: AbstractPointTerm,
+    layout: Layout,
+    c: Float[Array, "elements k"],
+    rest: Any,
+    places: Place,
+    weights: Float[Array, "elements width"],
+) -> ElementSums:
+    """Value, gradient and Gram matrix of a block of elements."""
+
+    def element(c: Array, rest: Any, places: Place, weights: Array) -> ElementSums:
+        def point(place: Place) -> tuple[Array, Array, Array]:
+            e = term.expand(lambda z: layout.build(z, rest), c, place)
+            return e.value, e.gradient, e.rows
+
+        value, gradient, rows = jax.vmap(point)(places)
+        tall = (rows * jnp.sqrt(weights)[:, None, None]).reshape(-1, rows.shape[-1])
+        return ElementSums(weights @ value, weights @ gradient, tall.T @ tall)
+
+    return jax.vmap(element)(c, rest, places, weights)
+
+
+@partial(jax.jit, static_argnames=("term", "layout"))
+def element_values(
+    term: AbstractPointTerm,
+    layout: Layout,
+    c: Float[Array, "elements k"],
+    rest: Any,
+    places: Place,
+    weights: Float[Array, "elements width"],
+) -> Float[Array, " elements"]:
+    """Value of a block of elements."""
+
+    def element(c: Array, rest: Any, places: Place, weights: Array) -> Array:
+        build = lambda z: layout.build(z, rest)  # noqa: E731
+        return weights @ jax.vmap(lambda place: term.value(build, c, place))(places)
+
+    return jax.vmap(element)(c, rest, places, weights)
+
+
+@partial(jax.jit, static_argnames=("term", "layout"))
+def element_residuals(
+    term: AbstractPointTerm, layout: Layout, c: Float[Array, "elements k"], rest: Any, places: Place
+) -> Float[Array, "elements width r"]:
+    """Residuals at the points of a block of elements."""
+
+    def element(c: Array, rest: Any, places: Place) -> Array:
+        field = layout.build(c, rest)
+        return jax.vmap(lambda place: term.residual(field, place))(places)
+
+    return jax.vmap(element)(c, rest, places)
+
+
+class Block(NamedTuple):
+    """Inputs of one kernel call; the last elements repeat when a block is not full, with weight zero."""
+
+    real: int
+    indices: np.ndarray
+    rest: Any
+    places: Place
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LocalTerm:
+    """A term's samples as elements of a spline field, cut into blocks of equal shape."""
+
+    samples: Samples
+    elements: Elements
+    layout: Layout
+
+    def blocks(self) -> list[Block]:
+        """Fixed-shape blocks of about `BLOCK_POINTS` points."""
+        e, s = self.elements, self.samples
+        width = e.order.shape[1]
+        per_block = max(1, BLOCK_POINTS // width)
+        out = []
+        for start in range(0, len(e.order), per_block):
+            pick = np.arange(start, start + per_block)
+            real = min(per_block, len(e.order) - start)
+            pick = np.minimum(pick, len(e.order) - 1)
+            order = e.order[pick]
+            weights = np.where(e.padded[pick], 0.0, s.weights[order])
+            weights[real:] = 0.0
+            places = Place(s.points[order], s.normals[order], s.targets[order])
+            out.append(Block(real, e.indices[pick], jax.tree.map(lambda a: a[pick], e.rest), places, weights))
+        return out
+
+    def value(self, theta: np.ndarray) -> float:
+        """Weighted sum of the density, without the term's scale."""
+        total = 0.0
+        for b in self.blocks():
+            out = element_values(self.samples.term, self.layout, theta[b.indices], b.rest, b.places, b.weights)
+            total += float(np.sum(np.asarray(out)))
+        return total
+
+    def residuals(self, theta: np.ndarray) -> np.ndarray:
+        """Residuals `(n, r)` in the order of the samples."""
+        parts = [
+            np.asarray(element_residuals(self.samples.term, self.layout, theta[b.indices], b.rest, b.places))[: b.real]
+            for b in self.blocks()
+        ]
+        stacked = np.concatenate(parts)
+        out = np.empty((self.samples.count, stacked.shape[-1]))
+        out[self.elements.order.ravel()] = stacked.reshape(-1, stacked.shape[-1])
+        return out
+
+    def add_diagonal(self, theta: np.ndarray, diagonal: np.ndarray) -> None:
+        """Add the diagonal of the unscaled curvature."""
+        for b in self.blocks():
+            sums = element_sums(self.samples.term, self.layout, theta[b.indices], b.rest, b.places, b.weights)
+            own = np.diagonal(np.asarray(sums.gram), axis1=1, axis2=2)
+            np.add.at(diagonal, b.indices[: b.real], own[: b.real])
+
+    def accumulate(self, theta: np.ndarray, gradient: np.ndarray, gram: GramSum | None) -> float:
+        """Add the term, times its scale, to `gradient` and `gram`; return its unscaled value."""
+        total, scale = 0.0, self.samples.scale
+        for b in self.blocks():
+            sums = element_sums(self.samples.term, self.layout, theta[b.indices], b.rest, b.places, b.weights)
+            total += float(np.sum(np.asarray(sums.value)))
+            index = b.indices[: b.real]
+            np.add.at(gradient, index, scale * np.asarray(sums.gradient)[: b.real])
+            if gram is not None:
+                gram.add(index, scale * np.asarray(sums.gram)[: b.real])
+        return total
+
+
+class GramSum:
+    """Accumulates element matrices into a bordered band."""
+
+    def __init__(self, ordering: Ordering) -> None:
+        self.ordering = ordering
+        n = ordering.size
+        self.lower = np.zeros((ordering.band + 1, n), order="F")
+        self.border = np.zeros((n, ordering.dense))
+        self.corner = np.zeros((ordering.dense, ordering.dense))
+
+    def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
+        """Add matrices `(elements, k, k)` of elements with parameters `indices` `(elements, k)`."""
+        o = self.ordering
+        place = o.place[indices]
+        if o.dense:
+            self._add_border(place, matrices)
+        a, b = np.tril_indices(indices.shape[1])
+        i, j = place[:, a], place[:, b]
+        # on short periodic axes a parameter meets itself twice in an element: both orders count
+        values = matrices[:, a, b] * np.where((a != b) & (i == j), 2.0, 1.0)
+        flat = np.abs(i - j) + np.minimum(i, j) * (o.band + 1)
+        if o.dense:
+            keep = np.maximum(i, j) < o.size
+            flat, values = flat[keep], values[keep]
+        np.add.at(self.lower.reshape(-1, order="F"), flat.ravel(), values.ravel())
+
+    def _add_border(self, place: np.ndarray, matrices: np.ndarray) -> None:
+        n = self.ordering.size
+        element, row, column = np.nonzero((place[:, :, None] < n) & (place[:, None, :] >= n))
+        np.add.at(
+            self.border,
+            (place[element, row], place[element, column] - n),
+            matrices[element, row, column],
+        )
+        element, row, column = np.nonzero((place[:, :, None] >= n) & (place[:, None, :] >= n))
+        np.add.at(self.corner, (place[element, row] - n, place[element, column] - n), matrices[element, row, column])
+
+    def result(self) -> BandGram:
+        """The operator."""
+        return BandGram(self.ordering, self.lower, self.border, self.corner)

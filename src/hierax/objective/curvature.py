@@ -1,0 +1,146 @@
+"""Curvature operators: symmetric positive semidefinite matrices in the storage that suits the field.
+
+All act on flat parameter vectors. `DenseGram` holds the matrix; `BandGram` a symmetric band in an order that keeps it
+narrow, with a few dense rows for unknown constants; `MatrixFreeGram` only products.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg.blas import dsbmv
+
+
+class AbstractCurvature(abc.ABC):
+    """A symmetric positive semidefinite operator on parameter vectors of length `size`."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Number of parameters."""
+
+    @abc.abstractmethod
+    def mv(self, vector: np.ndarray) -> np.ndarray:
+        """Product with a vector `(size,)`."""
+
+    @abc.abstractmethod
+    def diagonal(self) -> np.ndarray:
+        """The diagonal, `(size,)`."""
+
+    @abc.abstractmethod
+    def blocks(self, partition: np.ndarray) -> np.ndarray:
+        """Square blocks `(parts, m, m)` on the index sets in the rows of `partition` `(parts, m)`."""
+
+    def quadratic(self, vector: np.ndarray) -> float:
+        """`v' A v`."""
+        return float(vector @ self.mv(vector))
+
+
+@dataclass(frozen=True, eq=False)
+class DenseGram(AbstractCurvature):
+    """The whole matrix; for few parameters, or fields without local support."""
+
+    matrix: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.matrix)
+
+    def mv(self, vector: np.ndarray) -> np.ndarray:
+        return self.matrix @ vector
+
+    def diagonal(self) -> np.ndarray:
+        return np.diagonal(self.matrix).copy()
+
+    def blocks(self, partition: np.ndarray) -> np.ndarray:
+        return self.matrix[partition[:, :, None], partition[:, None, :]]
+
+
+@dataclass(frozen=True, eq=False)
+class Ordering:
+    """An order of the parameters in which elements span few places.
+
+    `place[i]` is the position of parameter `i` in the band, or `size + j` for the `j`-th dense one; `band` is the number
+    of subdiagonals.
+    """
+
+    place: np.ndarray
+    size: int
+    dense: int
+    band: int
+
+
+@dataclass(frozen=True, eq=False)
+class BandGram(AbstractCurvature):
+    """A band in the order of `ordering` (LAPACK's lower storage), bordered by dense rows.
+
+    Attributes
+    ----------
+    lower:
+        `(band + 1, n)`: entry `(i, j)`, `i >= j`, stands at `[i - j, j]`.
+    border:
+        `(n, dense)`; `corner`: `(dense, dense)`.
+    """
+
+    ordering: Ordering
+    lower: np.ndarray
+    border: np.ndarray
+    corner: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.ordering.place)
+
+    def mv(self, vector: np.ndarray) -> np.ndarray:
+        n = self.ordering.size
+        x = np.empty(self.size)
+        x[self.ordering.place] = vector
+        y = np.empty(self.size)
+        y[:n] = dsbmv(self.ordering.band, 1.0, self.lower, x[:n], lower=1) + self.border @ x[n:]
+        y[n:] = self.border.T @ x[:n] + self.corner @ x[n:]
+        return y[self.ordering.place]
+
+    def diagonal(self) -> np.ndarray:
+        return np.r_[self.lower[0], np.diagonal(self.corner)][self.ordering.place]
+
+    def blocks(self, partition: np.ndarray) -> np.ndarray:
+        place = self.ordering.place[partition]
+        i, j = np.broadcast_arrays(place[:, :, None], place[:, None, :])
+        n, band = self.ordering.size, self.ordering.band
+        high, low = np.maximum(i, j), np.minimum(i, j)
+        inside = (high < n) & (high - low <= band)
+        out = np.where(inside, self.lower[np.where(inside, high - low, 0), np.where(inside, low, 0)], 0.0)
+        mixed, corner = (high >= n) & (low < n), low >= n
+        out[mixed] = self.border[low[mixed], high[mixed] - n]
+        out[corner] = self.corner[low[corner] - n, high[corner] - n]
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixFreeGram(AbstractCurvature):
+    """Products only; `estimate` is an estimate of the diagonal from random probes."""
+
+    product: Callable[[np.ndarray], np.ndarray]
+    estimate: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.estimate)
+
+    def mv(self, vector: np.ndarray) -> np.ndarray:
+        return self.product(vector)
+
+    def diagonal(self) -> np.ndarray:
+        return self.estimate
+
+    def blocks(self, partition: np.ndarray) -> np.ndarray:
+        out = np.zeros((*partition.shape, partition.shape[1]))
+        for part, index in enumerate(partition):
+            for column, i in enumerate(index):
+                unit = np.zeros(self.size)
+                unit[i] = 1.0
+                out[part, :, column] = self.product(unit)[index]
+        return out

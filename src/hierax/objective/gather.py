@@ -1,0 +1,98 @@
+"""The local pieces of a field around many points at once.
+
+`gather(field, points)` is `vmap(at . locate)`: for fields whose cells do not depend on their parameters it is done in
+NumPy, so that no level-sized kernel has to be compiled, and once a level.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax.fields.base import parameter_count
+from hierax.fields.spline_grid import LocalSplineGrid, SplineGrid
+from hierax.fields.unknowns import Scalar, ScalarValue, Unknowns
+
+
+@functools.singledispatch
+def gather(field: Any, points: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Indices `(n, k)` of the local parameters of every point, and the local fields stacked along the first axis."""
+    indices, local = _traced(field, jnp.asarray(points))
+    return np.asarray(indices), local
+
+
+@eqx.filter_jit
+def _traced(field: Any, points: jax.Array) -> tuple[jax.Array, Any]:
+    return jax.vmap(lambda x: field.at(field.locate(x)))(points)
+
+
+@functools.singledispatch
+def has_fixed_cells(field: Any) -> bool:
+    """Whether the cell of a point does not depend on the parameters, so that gathered pieces can be kept."""
+    return False
+
+
+@has_fixed_cells.register(SplineGrid)
+@has_fixed_cells.register(Scalar)
+def _(field: SplineGrid | Scalar) -> bool:
+    return True
+
+
+@has_fixed_cells.register
+def _(field: Unknowns) -> bool:
+    return all(has_fixed_cells(part) for part in field.parts.values())
+
+
+@gather.register
+def _(field: SplineGrid, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGrid]:
+    nodes = np.zeros((len(points), 1), dtype=np.int64)
+    pieces = []
+    for axis, x in zip(field.axes, points.T, strict=True):
+        knots = np.asarray(axis.knots)
+        inner = knots[axis.degree + 1 : axis.degree + axis.intervals]
+        interval = np.searchsorted(inner, x, side="right")
+        alive = (interval[:, None] + np.arange(axis.degree + 1)) % axis.size
+        nodes = (nodes[:, :, None] * axis.size + alive[:, None, :]).reshape(len(points), -1)
+        pieces.append(jax.tree.map(lambda a, i=interval: np.asarray(a)[i], axis.pieces))
+    channels = int(np.prod(field.channels, dtype=int))
+    indices = (nodes[:, :, None] * channels + np.arange(channels)).reshape(len(points), -1)
+    shape = (len(points), *(axis.degree + 1 for axis in field.axes), *field.channels)
+    coefficients = np.asarray(field.coefficients).ravel()[indices].reshape(shape)
+    return indices, LocalSplineGrid(coefficients, tuple(pieces))
+
+
+@gather.register
+def _(field: Scalar, points: np.ndarray) -> tuple[np.ndarray, ScalarValue]:
+    return np.zeros((len(points), 1), dtype=np.int64), ScalarValue(np.full(len(points), float(field.value)))
+
+
+@gather.register
+def _(field: Unknowns, points: np.ndarray) -> tuple[np.ndarray, Unknowns]:
+    offset, indices, pieces = 0, [], {}
+    for name, part in field.parts.items():
+        index, pieces[name] = gather(part, points)
+        indices.append(index + offset)
+        offset += parameter_count(part)
+    return np.concatenate(indices, axis=1), Unknowns(**pieces)
+
+
+@functools.singledispatch
+def positions(field: Any, dim: int) -> np.ndarray:
+    """Where in the domain each parameter acts, `(parameters, dim)`; NaN for those that act everywhere."""
+    return np.full((parameter_count(field), dim), np.nan)
+
+
+@positions.register
+def _(field: SplineGrid, dim: int) -> np.ndarray:
+    del dim
+    return field.positions()
+
+
+@positions.register
+def _(field: Unknowns, dim: int) -> np.ndarray:
+    return np.concatenate([positions(part, dim) for part in field.parts.values()])

@@ -1,0 +1,165 @@
+"""Where a problem and a field meet: values, gradients and curvature of a weighted sum of terms at flat parameters."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from hierax.fields.base import partition
+from hierax.objective.assembly import GramSum, LocalTerm, layout_of
+from hierax.objective.curvature import AbstractCurvature, Ordering
+from hierax.objective.gather import gather, positions
+from hierax.objective.ordering import narrow_order
+from hierax.objective.samples import Elements, Samples, group
+
+
+@dataclass(frozen=True, eq=False)
+class Linearisation:
+    """An objective near one point: `value`, `gradient` `(N,)` and `curvature`."""
+
+    value: float
+    gradient: np.ndarray
+    curvature: AbstractCurvature
+
+    def model_decrease(self, step: np.ndarray) -> float:
+        """Decrease of the quadratic model along a step: `-g's - s'As/2`."""
+        return -float(self.gradient @ step) - 0.5 * self.curvature.quadratic(step)
+
+
+class AbstractObjective(abc.ABC):
+    """A sum of `scale * sum_q weight_q density_q` over terms, as a function of flat parameters `theta` `(N,)`.
+
+    Solvers see only this class.
+    """
+
+    samples: tuple[Samples, ...]
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Number of parameters."""
+
+    @abc.abstractmethod
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """Unscaled value of each term, `(terms,)`."""
+
+    @abc.abstractmethod
+    def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient."""
+
+    @abc.abstractmethod
+    def linearise(self, theta: np.ndarray) -> Linearisation:
+        """Value, gradient and curvature."""
+
+    @abc.abstractmethod
+    def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Residuals `(n, r)` of each term at its samples."""
+
+    @property
+    @abc.abstractmethod
+    def work(self) -> float:
+        """Cost of one linearisation in work units (a fixed count of evaluated rows and solves)."""
+
+    def value(self, theta: np.ndarray) -> float:
+        """The objective."""
+        return float(self.scales @ self.values(theta))
+
+    @property
+    def scales(self) -> np.ndarray:
+        """Factor of each term."""
+        return np.array([s.scale for s in self.samples])
+
+
+def flat_parameters(field: Any) -> tuple[np.ndarray, Any]:
+    """Flat trained parameters `(N,)` and the function that puts such a vector back into the field."""
+    params, rest = partition(field)
+    theta, unravel = ravel_pytree(params)
+    return np.asarray(theta), lambda vector: eqx.combine(unravel(jax.numpy.asarray(vector)), rest)
+
+
+class LocalObjective(AbstractObjective):
+    """For fields with cells that do not depend on their parameters: band storage, cost linear in the points.
+
+    Parameters
+    ----------
+    field:
+        A field for which `has_fixed_cells` holds.
+    samples:
+        One entry a term.
+    dim:
+        Number of coordinates.
+    periodic:
+        Which coordinates wrap around.
+    """
+
+    def __init__(self, field: Any, samples: Sequence[Samples], periodic: Sequence[bool]) -> None:
+        self.field = field
+        self.samples = tuple(samples)
+        self.periodic = tuple(periodic)
+        self.terms = [_local_term(field, s) for s in self.samples]
+
+    @property
+    def size(self) -> int:
+        return len(flat_parameters(self.field)[0])
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        """Order of the parameters in the band."""
+        where = positions(self.field, len(self.periodic))
+        return narrow_order(where, [t.elements.indices for t in self.terms], self.periodic)
+
+    def rescaled(self, scales: Sequence[float]) -> LocalObjective:
+        """The same objective with other factors of the terms; nothing is gathered again."""
+        return self._with([s.scaled(c) for s, c in zip(self.samples, scales, strict=True)])
+
+    def _with(self, samples: Sequence[Samples]) -> LocalObjective:
+        other = object.__new__(LocalObjective)
+        other.field, other.periodic, other.samples = self.field, self.periodic, tuple(samples)
+        other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
+        if "ordering" in self.__dict__:
+            other.__dict__["ordering"] = self.ordering
+        return other
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        return np.array([t.value(theta) for t in self.terms])
+
+    def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.zeros(len(theta))
+        return sum(t.samples.scale * t.accumulate(theta, gradient, None) for t in self.terms), gradient
+
+    def linearise(self, theta: np.ndarray) -> Linearisation:
+        gradient, gram = np.zeros(len(theta)), GramSum(self.ordering)
+        value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
+        return Linearisation(value, gradient, gram.result())
+
+    def diagonals(self, theta: np.ndarray) -> np.ndarray:
+        """Diagonal of each term's unscaled curvature, `(terms, N)`: what the terms weigh on each parameter."""
+        out = np.zeros((len(self.terms), len(theta)))
+        for row, term in zip(out, self.terms, strict=True):
+            term.add_diagonal(theta, row)
+        return out
+
+    def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
+        return [t.residuals(theta) for t in self.terms]
+
+    @property
+    def work(self) -> float:
+        rows = sum(s.count * t.elements.indices.shape[1] ** 2 for s, t in zip(self.samples, self.terms, strict=True))
+        return rows + self.ordering.size * self.ordering.band**2
+
+
+def _local_term(field: Any, samples: Samples) -> LocalTerm:
+    indices, stacked = gather(field, samples.points)
+    layout, rest = layout_of(stacked)
+    order, padded = group(indices)
+    first = order[:, 0]
+    elements = Elements(order, padded, indices[first], jax.tree.map(lambda a: np.asarray(a)[first], rest))
+    return LocalTerm(samples, elements, layout)

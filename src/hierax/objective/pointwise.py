@@ -1,0 +1,234 @@
+"""Terms at one point: value, gradient and curvature rows with respect to the few coefficients that matter there.
+
+A density `W` at a point depends on the local coefficients `c`. Every term gives
+
+    value   W(c),     gradient   dW/dc  (k,),     rows   A (m, k)  with  A' A  ~  d2W/dc2, positive semidefinite.
+
+For a residual `r` these are `|r|^2 / 2`, `J' r`, `J` (Gauss-Newton). For an energy `e(jet)` of the values and derivatives
+`jet(c)` of the unknowns they are `e`, `D' e_jet`, `H^(1/2) D` with `D = d jet/dc` and `H` the positive semidefinite part of
+the second derivative of `e` (generalised Gauss-Newton; Schraudolph, Neural Computation 14, 2002).
+"""
+
+from __future__ import annotations
+
+import abc
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import factorial
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hierax.objective.view import physical
+from hierax.problems.operators import coordinates
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Data, Energy, Residual, Term
+
+Build = Callable[[Float[Array, " k"]], Any]
+"""Local coefficients to the field that a term is evaluated with."""
+
+
+class Place(NamedTuple):
+    """One sample: the point `(dim,)`, the outward normal `(dim,)` (zero inside), the measured value `(m,)`."""
+
+    x: Float[Array, " dim"]
+    normal: Float[Array, " dim"]
+    target: Float[Array, " m"]
+
+
+class Expansion(NamedTuple):
+    """Second-order expansion of a density in the local coefficients; see the head of the file."""
+
+    value: Float[Array, ""]
+    gradient: Float[Array, " k"]
+    rows: Float[Array, "m k"]
+    residual: Float[Array, " r"]
+
+
+class AbstractPointTerm(abc.ABC):
+    """A density at one point. Instances are compared by identity, so compiled kernels are found again."""
+
+    name: str
+
+    @abc.abstractmethod
+    def value(self, build: Build, c: Float[Array, " k"], place: Place) -> Float[Array, ""]:
+        """The density."""
+
+    @abc.abstractmethod
+    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> Expansion:
+        """The density with gradient and curvature rows."""
+
+    @abc.abstractmethod
+    def residual(self, field: Any, place: Place) -> Float[Array, " r"]:
+        """What is reported as misfit at the point: the residual, or the density of an energy."""
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredResidual(AbstractPointTerm):
+    """Half the square of a residual."""
+
+    name: str
+    function: Callable[[Any, Place], Any]
+
+    def residual(self, field: Any, place: Place) -> Float[Array, " r"]:
+        return jnp.ravel(jnp.asarray(self.function(field, place)))
+
+    def value(self, build: Build, c: Float[Array, " k"], place: Place) -> Float[Array, ""]:
+        r = self.residual(build(c), place)
+        return 0.5 * jnp.sum(r * r)
+
+    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> Expansion:
+        r, pull = jax.vjp(lambda z: self.residual(build(z), place), c)
+        (rows,) = jax.vmap(pull)(jnp.eye(r.shape[0], dtype=r.dtype))
+        return Expansion(0.5 * jnp.sum(r * r), r @ rows, rows, r)
+
+
+@dataclass(frozen=True, eq=False)
+class JetEnergy(AbstractPointTerm):
+    """A density of the values and the derivatives up to `order` of the unknowns."""
+
+    name: str
+    density: Callable[[Any, Place], Any]
+    view: Callable[[Any], Any]
+    names: tuple[str, ...]
+    constants: frozenset[str]
+    named: bool
+    order: int
+
+    def residual(self, field: Any, place: Place) -> Float[Array, " r"]:
+        return jnp.ravel(self.density(self.view(field), place))
+
+    def value(self, build: Build, c: Float[Array, " k"], place: Place) -> Float[Array, ""]:
+        return jnp.sum(self.residual(build(c), place))
+
+    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> Expansion:
+        def jets(z: Float[Array, " k"]) -> dict[str, list[Array]]:
+            return self.jets(self.view(build(z)), place.x)
+
+        flat, unravel = jax.flatten_util.ravel_pytree(jets(c))
+        d, pull = jax.vjp(lambda z: jax.flatten_util.ravel_pytree(jets(z))[0], c)
+        (slopes,) = jax.vmap(pull)(jnp.eye(flat.shape[0], dtype=flat.dtype))
+
+        def outer(j: Float[Array, " jet"]) -> Float[Array, ""]:
+            return jnp.sum(jnp.asarray(self.density(self.taylor(unravel(j), place.x), place)))
+
+        first = jax.grad(outer)(d)
+        eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(outer)(d))
+        root = jnp.sqrt(jnp.maximum(eigenvalues, 0.0))[:, None] * vectors.T
+        energy = outer(d)
+        return Expansion(energy, first @ slopes, root @ slopes, energy[None])
+
+    def jets(self, w: Any, x: Float[Array, " dim"]) -> dict[str, list[Array]]:
+        """Values and derivative tensors of every unknown at `x`."""
+        out: dict[str, list[Array]] = {}
+        for name in self.names:
+            u = getattr(w, name) if self.named else w
+            if name in self.constants:
+                out[name] = [jnp.asarray(u)]
+                continue
+            tensors, function = [], u
+            for _ in range(self.order + 1):
+                tensors.append(function(x))
+                function = jax.jacfwd(function)
+            out[name] = tensors
+        return out
+
+    def taylor(self, jets: dict[str, list[Array]], x: Float[Array, " dim"]) -> Any:
+        """The collection of Taylor polynomials about `x` with these jets."""
+
+        def polynomial(tensors: list[Array]) -> Callable[[Array], Array]:
+            def evaluate(z: Array) -> Array:
+                total = tensors[0]
+                for k, tensor in enumerate(tensors[1:], 1):
+                    for _ in range(k):
+                        tensor = tensor @ (z - x)
+                    total = total + tensor / factorial(k)
+                return total
+
+            return evaluate
+
+        parts = {n: jets[n][0] if n in self.constants else polynomial(jets[n]) for n in self.names}
+        return SimpleNamespace(**parts) if self.named else parts[self.names[0]]
+
+
+def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
+    """The pointwise form of one term of a problem."""
+    if isinstance(term, Data):
+        return SquaredResidual(term.name, _misfit(problem, term))
+    names = tuple(problem.domain.names or ())
+    on_boundary = problem.places(term) != (None,)
+    if isinstance(term, Residual):
+        function = _caller(term.function, names, on_boundary)
+        return SquaredResidual(term.name, lambda field, place: function(physical(problem, field), place))
+    assert isinstance(term, Energy)
+    density = _caller(term.density, names, on_boundary)
+    energy = JetEnergy(
+        term.name,
+        density,
+        lambda field: physical(problem, field),
+        tuple(problem.unknowns),
+        frozenset(problem.constants),
+        problem.named,
+        order=1,
+    )
+    return energy if not _needs_second(energy, problem) else _with_order(energy, 2)
+
+
+def _caller(function: Callable[..., Any], names: tuple[str, ...], on_boundary: bool) -> Callable[[Any, Place], Any]:
+    """Call a user's function with the coordinate names known, and with the normal where it takes one."""
+    takes_normal = on_boundary and _positional(function) >= 3
+
+    def call(seen: Any, place: Place) -> Any:
+        with coordinates(names):
+            return function(seen, place.x, place.normal) if takes_normal else function(seen, place.x)
+
+    return call
+
+
+def _positional(function: Callable[..., Any]) -> int:
+    """Number of positional arguments that a function without defaults for them requires or accepts."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature
+        return 3
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return 3
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters)
+
+
+def _misfit(problem: Problem, term: Data) -> Callable[[Any, Place], Any]:
+    name = problem.data_unknown(term)
+
+    def misfit(field: Any, place: Place) -> Any:
+        seen = physical(problem, field)
+        u = getattr(seen, name) if problem.named else seen
+        return jnp.ravel(u(place.x)) - place.target
+
+    return misfit
+
+
+def _with_order(energy: JetEnergy, order: int) -> JetEnergy:
+    return JetEnergy(energy.name, energy.density, energy.view, energy.names, energy.constants, energy.named, order)
+
+
+def _needs_second(energy: JetEnergy, problem: Problem) -> bool:
+    """Whether the density feels second derivatives: tried with random jets at the middle of the domain."""
+    low, high = problem.domain.bounds()
+    x = jnp.asarray((low + high) / 2)
+    place = Place(x, jnp.zeros_like(x), jnp.zeros(0))
+    trial = _with_order(energy, 2)
+    rng = np.random.default_rng(0)
+
+    def tensors(components: int | None) -> list[Array]:
+        lead = () if components is None else (components,)
+        return [jnp.asarray(0.5 + rng.random(lead + (len(low),) * k)) for k in range(3)]
+
+    jets = {n: tensors(f.components) for n, f in problem.functions.items()}
+    jets |= {n: [jnp.asarray(c.initial)] for n, c in problem.constants.items()}
+    slopes = jax.grad(lambda j: jnp.sum(jnp.asarray(trial.density(trial.taylor(j, x), place))))(jets)
+    return any(bool(np.any(np.abs(np.asarray(slopes[n][2])) > 0)) for n in problem.functions)

@@ -1,0 +1,144 @@
+"""Samples of a term, grouped into elements of points that share their local coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hierax.objective.pointwise import AbstractPointTerm
+
+BLOCK_POINTS = 4096
+"""Points in one call of a compiled kernel: small enough for the cache, large enough to hide the call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A term with its points: `weights` are quadrature weights, `scale` multiplies the whole term.
+
+    `targets` has shape `(n, m)` for data and `(n, 0)` otherwise; `normals` are zero inside the domain.
+    """
+
+    term: AbstractPointTerm
+    points: np.ndarray
+    weights: np.ndarray
+    normals: np.ndarray
+    targets: np.ndarray
+    scale: float = 1.0
+    on_boundary: bool = False
+
+    @property
+    def count(self) -> int:
+        """Number of points."""
+        return len(self.points)
+
+    def scaled(self, scale: float) -> Samples:
+        """The same samples with another scale."""
+        return Samples(
+            self.term, self.points, self.weights, self.normals, self.targets, float(scale), self.on_boundary
+        )
+
+    def weighted(self, weights: np.ndarray) -> Samples:
+        """The same samples with other quadrature weights."""
+        return Samples(self.term, self.points, weights, self.normals, self.targets, self.scale, self.on_boundary)
+
+    def take(self, index: np.ndarray) -> Samples:
+        """A selection or repetition of the points."""
+        return Samples(
+            self.term,
+            self.points[index],
+            self.weights[index],
+            self.normals[index],
+            self.targets[index],
+            self.scale,
+            self.on_boundary,
+        )
+
+
+def make_samples(
+    term: AbstractPointTerm,
+    points: np.ndarray,
+    weights: np.ndarray,
+    normals: np.ndarray | None = None,
+    targets: np.ndarray | None = None,
+    scale: float = 1.0,
+) -> Samples:
+    """Samples with the defaults for what a term does not use."""
+    count = len(points)
+    return Samples(
+        term,
+        points,
+        weights,
+        np.zeros_like(points) if normals is None else normals,
+        np.zeros((count, 0)) if targets is None else np.reshape(targets, (count, -1)),
+        scale,
+        normals is not None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Elements:
+    """Samples sorted into elements of `width` points with the same local coefficients.
+
+    Attributes
+    ----------
+    order:
+        `(elements, width)` positions in the samples; padded places repeat a point of the element.
+    padded:
+        `(elements, width)`, true where a place is padding and weighs nothing.
+    indices:
+        `(elements, k)` global numbers of the local coefficients.
+    rest:
+        The untrained part of the local fields, leading axis `elements`.
+    """
+
+    order: np.ndarray
+    padded: np.ndarray
+    indices: np.ndarray
+    rest: Any
+
+
+def group(indices: np.ndarray, limit: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Sort samples with equal index rows into elements of equal width.
+
+    Parameters
+    ----------
+    indices:
+        `(n, k)` global coefficient numbers of each sample.
+    limit:
+        Widest element for unevenly filled cells; cells that all hold the same number of points keep that number.
+
+    Returns
+    -------
+    order, padded:
+        See `Elements`.
+    """
+    keys = _keys(indices)
+    sorting = _grouped_order(keys)
+    ordered = keys[sorting]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    counts = np.diff(np.r_[starts, len(ordered)])
+    width = int(counts[0]) if np.all(counts == counts[0]) and counts[0] <= 512 else int(min(limit, np.mean(counts) + 1))
+    pieces = -(-counts // width)
+    cell = np.repeat(np.arange(len(starts)), pieces)
+    piece = np.arange(len(cell)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    local = piece[:, None] * width + np.arange(width)
+    padded = local >= counts[cell][:, None]
+    order = sorting[starts[cell][:, None] + np.minimum(local, counts[cell][:, None] - 1)]
+    return order, padded
+
+
+def _grouped_order(keys: np.ndarray) -> np.ndarray:
+    """An order in which equal keys stand together; points that come cell by cell keep theirs."""
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    if len(np.unique(keys[starts])) == len(starts):
+        return np.arange(len(keys))
+    return np.argsort(keys, kind="stable")
+
+
+def _keys(indices: np.ndarray) -> np.ndarray:
+    """One number a row, equal for equal rows: a random linear hash, in 64 bits that wrap around."""
+    random = np.random.default_rng(0).integers(1, 2**62, indices.shape[1], dtype=np.int64)
+    with np.errstate(over="ignore"):
+        return indices.astype(np.int64) @ random

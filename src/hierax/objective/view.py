@@ -1,0 +1,82 @@
+"""From the trained field to what a term sees: bounds, the hard constraint, one callable or a named collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hierax.problems.problem import Problem
+from hierax.problems.unknowns import Constant, Function
+
+Bounds = tuple[float | None, float | None] | None
+
+
+def bounded(bounds: Bounds) -> Callable[[Any], Any]:
+    """Smooth increasing map of the real line onto the interval of the bounds; the identity without bounds."""
+    low, high = bounds or (None, None)
+    if low is not None and high is not None:
+        return lambda z: low + (high - low) * jax.nn.sigmoid(z)
+    if low is not None:
+        return lambda z: low + jnp.exp(z)
+    if high is not None:
+        return lambda z: high - jnp.exp(-z)
+    return lambda z: z
+
+
+def unbounded(bounds: Bounds) -> Callable[[Any], Any]:
+    """Inverse of `bounded`."""
+    low, high = bounds or (None, None)
+    if low is not None and high is not None:
+        return lambda v: jnp.log((v - low) / (high - v))
+    if low is not None:
+        return lambda v: jnp.log(v - low)
+    if high is not None:
+        return lambda v: -jnp.log(high - v)
+    return lambda v: v
+
+
+def physical(problem: Problem, field: Any) -> Any:
+    """What the terms of a problem get for a trained field.
+
+    Parameters
+    ----------
+    problem:
+        Gives bounds and constraint.
+    field:
+        A callable for one unnamed unknown; otherwise an object with one attribute for each unknown.
+
+    Returns
+    -------
+    A callable `x -> u(x)`, or a collection `w` with one attribute for each unknown.
+    """
+    if problem.named:
+        parts = {name: _part(field, name, unknown) for name, unknown in problem.unknowns.items()}
+        w = SimpleNamespace(**parts)
+        return problem.constraint(w) if problem.constraint is not None else w
+    (unknown,) = problem.unknowns.values()
+    u = _mapped(field, unknown.bounds)
+    return problem.constraint(u) if problem.constraint is not None else u
+
+
+def component(problem: Problem, field: Any, name: str) -> Any:
+    """The physical unknown `name`: a callable, or a number for a constant."""
+    seen = physical(problem, field)
+    return getattr(seen, name) if problem.named else seen
+
+
+def _part(field: Any, name: str, unknown: Function | Constant) -> Any:
+    value = getattr(field, name)
+    if isinstance(unknown, Constant):
+        return bounded(unknown.bounds)(value)
+    return _mapped(value, unknown.bounds)
+
+
+def _mapped(function: Callable[..., Any], bounds: Bounds) -> Callable[..., Any]:
+    if bounds is None:
+        return function
+    to_bounds = bounded(bounds)
+    return lambda x: to_bounds(function(x))
