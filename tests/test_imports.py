@@ -21,7 +21,7 @@ FRONT = "hierax"
 
 ROOMS = frozenset(
     {"problems", "fields", "hierarchy", "objective", "solvers", "cycles", "dynamics", "_results", "guards"}
-    | {"solution", "strategy", "train", "records", "studies", "testing", "cli"}
+    | {"events", "evaluation", "figures", "solution", "strategy", "train", "records", "studies", "testing", "cli"}
 )
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -32,14 +32,17 @@ ARROWS: dict[str, frozenset[str]] = {
     "fields": frozenset(),
     "hierarchy": frozenset({"fields"}),
     "objective": frozenset({"problems", "fields", "hierarchy"}),
-    "solvers": frozenset({"objective", "hierarchy", "fields"}),
+    "solvers": frozenset({"_results", "objective", "hierarchy", "fields"}),
     "cycles": frozenset({"_results", "hierarchy"}),
     "guards": frozenset({"problems", "fields", "objective", "_results"}),
-    "solution": frozenset({"_results", "fields", "problems"}),
+    "events": frozenset({"_results"}),
+    "evaluation": frozenset({"problems", "fields", "objective"}),
+    "figures": frozenset({"problems", "fields", "objective", "evaluation", "events"}),
+    "solution": frozenset({"_results", "fields", "problems", "events", "evaluation", "figures"}),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
     "strategy": ROOMS - {"train", "records", "studies", "testing", "cli"},
     "train": ROOMS - {"records", "studies", "testing", "cli"},
-    "records": frozenset({"solution", "problems", "fields", "_results"}),
+    "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures"}),
     "studies": ROOMS - {"cli"} | {FRONT},
     "testing": ROOMS - {"cli"} | {FRONT},
     "cli": ROOMS | {FRONT},

@@ -1,0 +1,166 @@
+"""Values and derivatives of the unknowns of a trained field at many points, asked for by name."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+
+from hierax._errors import InputError
+from hierax.objective.view import physical
+from hierax.problems.domain import Box, as_points
+from hierax.problems.operators import coordinates, derivative, parse_axes
+from hierax.problems.problem import Problem
+from hierax.problems.unknowns import Constant
+
+BLOCK = 4096
+"""Points evaluated at once; the last block is filled up, so that one compiled kernel serves any number of points."""
+
+
+@final
+@dataclass(frozen=True)
+class Quantity:
+    """One scalar column: an unknown, its component (`None` for a scalar one), the axes it is differentiated along."""
+
+    label: str
+    unknown: str
+    component: int | None
+    axes: tuple[int, ...]
+
+
+def quantities(problem: Problem, value: str) -> tuple[Quantity, ...]:
+    """Read the name of a value: `u`, `u_x`, `u_xxt`, `kappa`, `nu`; for vectors `u[0]`, `u[0]_x`.
+
+    A vector unknown without a component, `u` or `u_x`, stands for all of its components.
+
+    Raises
+    ------
+    InputError
+        For an unknown, component or coordinate that the problem does not have, with near matches.
+    """
+    # Longer names first: an unknown may itself be called `u_x`.
+    for name in sorted(problem.unknowns, key=len, reverse=True):
+        match = re.fullmatch(rf"{re.escape(name)}(?:\[(\d+)\])?(?:_(\w+))?", value)
+        if match is not None:
+            return _expand(problem, value, name, match.group(1), match.group(2))
+    near = difflib.get_close_matches(value, list(problem.unknowns), n=3)
+    raise InputError(
+        f"The value {value!r} is none of the unknowns, nor a derivative of one.",
+        f"value {value!r}",
+        (f"Did you mean {', '.join(near)}? " if near else "")
+        + f"The unknowns are {', '.join(problem.unknowns)}; derivatives are written u_x, components u[0], u[0]_x.",
+    )
+
+
+def _expand(problem: Problem, value: str, name: str, index: str | None, spec: str | None) -> tuple[Quantity, ...]:
+    unknown = problem.unknowns[name]
+    where = f"value {value!r}"
+    count = None if isinstance(unknown, Constant) else unknown.components
+    if isinstance(unknown, Constant) and spec is not None:
+        raise InputError(f"The unknown {name!r} is a number and has no derivatives.", where, f"Write {name!r}.")
+    if index is not None and (count is None or int(index) >= count):
+        have = "is scalar" if count is None else f"has the components 0 to {count - 1}"
+        raise InputError(f"The unknown {name!r} {have}.", where, f"Write {name!r} for all of it.")
+    axes = () if spec is None else parse_axes(spec, problem.domain.names)
+    tail = "" if spec is None else f"_{spec}"
+    if count is None:
+        return (Quantity(f"{name}{tail}", name, None, axes),)
+    chosen = range(count) if index is None else (int(index),)
+    return tuple(Quantity(f"{name}[{k}]{tail}", name, k, axes) for k in chosen)
+
+
+def check_points(problem: Problem, points: ArrayLike, where: str = "points") -> np.ndarray:
+    """Points as an array `(n, dim)`, refused if not finite or outside of the domain (of its bounding box, for a cloud).
+
+    Raises
+    ------
+    InputError
+        With the first offending point.
+    """
+    array = as_points(points, where)
+    domain = problem.domain
+    if array.shape[1] != domain.dim:
+        raise InputError(
+            f"The points have {array.shape[1]} coordinates, the domain has {domain.dim}.",
+            where,
+            f"Give the coordinates {', '.join(domain.names or ())}, in this order.",
+        )
+    box = domain if isinstance(domain, Box) else Box(*_widened(*domain.bounds()), names=domain.names)
+    outside = np.flatnonzero(~box.contains(array))
+    if outside.size:
+        first = int(outside[0])
+        place = ", ".join(f"{n} = {v:.6g}" for n, v in zip(box.names, array[first], strict=True))
+        raise InputError(
+            f"{outside.size} of {len(array)} points are outside of {box!r}; nothing was learned there.",
+            f"{where}, row {first + 1}: {place}",
+            "Remove these points, or train on a domain that contains them.",
+        )
+    return array
+
+
+def _widened(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of a box that is not flat, for clouds that lie in a plane or on a line."""
+    flat = np.where(upper > lower, 0.0, 1e-9 * np.maximum(1.0, np.abs(upper)))
+    return lower - flat, upper + flat
+
+
+def evaluate(problem: Problem, field: Any, points: ArrayLike, value: str) -> Float[np.ndarray, "n *m"]:
+    """One value at the points `(n, dim)`: shape `(n,)`, or `(n, m)` for all components of a vector.
+
+    Raises
+    ------
+    InputError
+        See `quantities` and `check_points`.
+    """
+    wanted = quantities(problem, value)
+    values = _values(problem, field, check_points(problem, points), wanted)
+    return values[:, 0] if len(wanted) == 1 else values
+
+
+def columns(problem: Problem, field: Any, points: ArrayLike, values: Sequence[str]) -> dict[str, np.ndarray]:
+    """Several values as columns of shape `(n,)`, by label; vectors give one column a component."""
+    wanted = tuple(dict.fromkeys(q for value in values for q in quantities(problem, value)))
+    table = _values(problem, field, check_points(problem, points), wanted)
+    return {quantity.label: table[:, k] for k, quantity in enumerate(wanted)}
+
+
+def _values(problem: Problem, field: Any, points: np.ndarray, wanted: tuple[Quantity, ...]) -> np.ndarray:
+    out = np.empty((len(points), len(wanted)))
+    block = min(BLOCK, 1 << max(6, int(np.ceil(np.log2(len(points))))))
+    for first in range(0, len(points), block):
+        part = points[first : first + block]
+        filled = np.concatenate([part, np.repeat(part[-1:], block - len(part), axis=0)])
+        out[first : first + block] = np.asarray(_block(problem, field, wanted, jnp.asarray(filled)))[: len(part)]
+    return out
+
+
+@eqx.filter_jit
+def _block(
+    problem: Problem, field: Any, wanted: tuple[Quantity, ...], points: Float[Array, "n dim"]
+) -> Float[Array, "n k"]:
+    with coordinates(problem.domain.names or ()):
+        return jax.vmap(functools.partial(_at_point, problem, physical(problem, field), wanted))(points)
+
+
+def _at_point(problem: Problem, seen: Any, wanted: tuple[Quantity, ...], x: Float[Array, " dim"]) -> Float[Array, " k"]:
+    known: dict[tuple[str, tuple[int, ...]], Any] = {}
+    out = []
+    for quantity in wanted:
+        key = (quantity.unknown, quantity.axes)
+        if key not in known:
+            unknown = getattr(seen, quantity.unknown) if problem.named else seen
+            function = derivative(unknown, quantity.axes) if quantity.axes else unknown
+            is_number = isinstance(problem.unknowns[quantity.unknown], Constant)
+            known[key] = jnp.asarray(unknown if is_number else function(x))
+        out.append(known[key] if quantity.component is None else known[key][quantity.component])
+    return jnp.stack(out)
