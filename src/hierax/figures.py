@@ -1,0 +1,258 @@
+"""Figures of a trained field: the unknowns, their error where it is known, and the convergence."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hierax._errors import InputError
+from hierax.evaluation import Quantity, evaluate, quantities
+from hierax.events import LevelRecord, StepTaken
+from hierax.problems.domain import PointCloud
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
+
+INK, ACCENT, MUTED, WARM = "#1b3a57", "#2a7f9e", "#8a939b", "#c8553d"
+STYLE = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.edgecolor": "#555b60",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "savefig.dpi": 160,
+}
+CURVE_POINTS, IMAGE_POINTS, DATA_SHOWN = 801, 161, 400
+
+
+def draw(
+    problem: Problem,
+    field: Any,
+    levels: Sequence[LevelRecord],
+    history: Sequence[StepTaken],
+    path: str | PathLike[str],
+) -> None:
+    """Write the figure of a training: one row for each scalar unknown, and one for the convergence.
+
+    One coordinate gives curves, two give images, more give images of slices through the middle.
+
+    Raises
+    ------
+    InputError
+        For a suffix that is no format of figures, or a place that cannot be written.
+    """
+    shown = [q for name in problem.functions for q in quantities(problem, name)]
+    panels = [panel for quantity in shown for panel in _panels(problem, field, quantity)]
+    panels.append(functools.partial(_against_level, levels=levels))
+    panels.append(functools.partial(_against_seconds, levels=levels, history=history))
+    columns = 3 if len(panels) == 3 else 2
+    rows = -(-len(panels) // columns)
+    # The style is local, and so is the figure: nothing of the caller's own plots is touched.
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * columns, 2.9 * rows), layout="constrained")
+        for number, panel in enumerate(panels):
+            panel(figure.add_subplot(rows, columns, number + 1))
+        figure.suptitle(_title(problem, field), fontsize=10.5, x=0.01, ha="left", color=INK)
+        _save(figure, Path(path))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in known:
+        raise InputError(
+            f"The suffix {path.suffix!r} is no format of figures.", str(path), "Use .png, .pdf or .svg, for example."
+        )
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise InputError(
+            f"The figure cannot be written: {error.strerror}.", str(path), "Give a path in a folder that is writable."
+        ) from error
+
+
+def _title(problem: Problem, field: Any) -> str:
+    numbers = [f"{name} = {evaluate(problem, field, _middle(problem), name)[0]:.6g}" for name in problem.constants]
+    return "   ".join([problem.name, *numbers])
+
+
+def _panels(problem: Problem, field: Any, quantity: Quantity) -> list[Callable[[Axes], None]]:
+    """What is drawn of one scalar unknown: its values, and its error where it is known."""
+    known = _reference(problem, quantity, _middle(problem)) is not None
+    if problem.domain.dim == 1:
+        kinds = [_curve, _curve_error] if known else [_curve]
+        return [functools.partial(kind, problem=problem, field=field, quantity=quantity) for kind in kinds]
+    last = problem.domain.dim - 1
+    image = functools.partial(_image, problem=problem, field=field, quantity=quantity)
+    if known:
+        return [functools.partial(image, pair=(0, 1)), functools.partial(image, pair=(0, 1), error=True)]
+    return [functools.partial(image, pair=pair) for pair in ([(0, 1)] if last == 1 else [(0, 1), (last - 1, last)])]
+
+
+def _curve(axes: Axes, problem: Problem, field: Any, quantity: Quantity) -> None:
+    points = _line(problem)
+    for term in _data(problem, quantity):
+        kept = _thinned(len(term.points), DATA_SHOWN)
+        measured = _part(term.values, quantity)
+        axes.plot(term.points[kept, 0], measured[kept], ".", color=MUTED, ms=3, alpha=0.7, label="data")
+    axes.plot(points[:, 0], evaluate(problem, field, points, quantity.label), color=ACCENT, lw=1.4, label="trained")
+    exact = _reference(problem, quantity, points)
+    if exact is not None:
+        axes.plot(points[:, 0], exact, color=INK, lw=0.9, ls=(0, (4, 3)), label="reference")
+    axes.set(title=quantity.label, xlabel=_names(problem)[0])
+    axes.margins(x=0)
+    axes.legend(loc="best")
+
+
+def _curve_error(axes: Axes, problem: Problem, field: Any, quantity: Quantity) -> None:
+    points = _line(problem)
+    error = np.abs(evaluate(problem, field, points, quantity.label) - _reference(problem, quantity, points))
+    axes.semilogy(points[:, 0], np.maximum(error, 1e-17), color=WARM, lw=1.0)
+    axes.set(title=f"error of {quantity.label}", xlabel=_names(problem)[0])
+    axes.margins(x=0)
+
+
+def _image(
+    axes: Axes, problem: Problem, field: Any, quantity: Quantity, pair: tuple[int, int], error: bool = False
+) -> None:
+    """Values or errors on the plane of a pair of coordinates, the others in the middle."""
+    points, shape = _plane(problem, pair)
+    values = evaluate(problem, field, points, quantity.label)
+    if error:
+        values = np.abs(values - _reference(problem, quantity, points))
+    first, second = points[:, pair[0]], points[:, pair[1]]
+    colours = "magma" if error else "viridis"
+    if shape is None:
+        drawn = axes.scatter(first, second, c=values, s=6, cmap=colours, linewidths=0)
+    else:
+        cells = [part.reshape(shape) for part in (first, second, values)]
+        drawn = axes.pcolormesh(*cells, cmap=colours, rasterized=True)
+    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
+    bar.outline.set_visible(False)  # pyright: ignore
+    names = _names(problem)
+    title = f"{'error of ' if error else ''}{quantity.label}{_fixed(problem, pair)}"
+    axes.set(title=title, xlabel=names[pair[0]], ylabel=names[pair[1]])
+    if problem.time_axis not in pair and 1 / 3 < np.ptp(first) / np.ptp(second) < 3:
+        axes.set_aspect("equal", adjustable="box")
+    if problem.domain.dim == 2 and not error:
+        for term in _data(problem, quantity):
+            axes.plot(*term.points[_thinned(len(term.points), DATA_SHOWN)].T, ".", color="white", ms=2, alpha=0.5)
+
+
+def _against_level(axes: Axes, levels: Sequence[LevelRecord]) -> None:
+    numbers = [level.level for level in levels]
+    axes.semilogy(numbers, [_positive(level.loss) for level in levels], "s-", color=INK, lw=1, ms=4, label="loss")
+    for label, values, colour in _measured(levels):
+        axes.semilogy(numbers, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
+    axes.set(title="convergence over the levels", xlabel="level (parameters)")
+    axes.set_xticks(numbers, [f"{level.level}\n({_short(level.parameters)})" for level in levels])
+    axes.grid(axis="y", lw=0.4, alpha=0.5)
+    axes.legend(loc="best")
+
+
+def _against_seconds(axes: Axes, levels: Sequence[LevelRecord], history: Sequence[StepTaken]) -> None:
+    # The loss of a finer level starts anew, so every visit is a line of its own.
+    visits = [0, *(k for k in range(1, len(history)) if history[k].level != history[k - 1].level), len(history)]
+    for number, (first, last) in enumerate(itertools.pairwise(visits)):
+        steps = history[first:last]
+        axes.semilogy(
+            [step.seconds for step in steps],
+            [_positive(step.loss) for step in steps],
+            ".-",
+            color=INK,
+            lw=0.9,
+            ms=3,
+            label="loss of the steps" if number == 0 else None,
+        )
+    ends = np.cumsum([level.seconds for level in levels])
+    for label, values, colour in _measured(levels):
+        axes.semilogy(ends, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
+    axes.set(title="convergence over time", xlabel="seconds")
+    axes.grid(axis="y", lw=0.4, alpha=0.5)
+    axes.set_xlim(left=0)
+    axes.legend(loc="best")
+
+
+def _measured(levels: Sequence[LevelRecord]) -> list[tuple[str, list[float], str]]:
+    errors = [_positive(level.error) for level in levels]
+    validation = [_positive(level.validation_error) for level in levels]
+    both = [("relative L2 error", errors, WARM), ("validation error", validation, ACCENT)]
+    return [entry for entry in both if np.any(np.isfinite(entry[1]))]
+
+
+def _positive(value: float | None) -> float:
+    """The value where a logarithmic axis can show it, else a gap."""
+    return float("nan") if value is None or not value > 0 else value
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k" if count >= 1e4 else str(count)
+
+
+def _names(problem: Problem) -> tuple[str, ...]:
+    return tuple(problem.domain.names or ())
+
+
+def _middle(problem: Problem) -> np.ndarray:
+    return np.mean(problem.domain.bounds(), axis=0)[None, :]
+
+
+def _line(problem: Problem) -> np.ndarray:
+    if isinstance(problem.domain, PointCloud):
+        return np.sort(problem.domain.points, axis=0)
+    (lower,), (upper,) = problem.domain.bounds()
+    return np.linspace(lower, upper, CURVE_POINTS)[:, None]
+
+
+def _plane(problem: Problem, pair: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Points of an image, the other coordinates in the middle, and its shape; a plane cloud is shown as it is."""
+    if isinstance(problem.domain, PointCloud):
+        kept = _thinned(len(problem.domain.points), IMAGE_POINTS**2)
+        return problem.domain.points[kept], None
+    lower, upper = problem.domain.bounds()
+    ticks = [np.linspace(lower[k], upper[k], IMAGE_POINTS) for k in pair]
+    first, second = np.meshgrid(*ticks, indexing="ij")
+    points = np.repeat(_middle(problem), first.size, axis=0)
+    points[:, pair[0]], points[:, pair[1]] = first.ravel(), second.ravel()
+    return points, first.shape
+
+
+def _fixed(problem: Problem, pair: tuple[int, int]) -> str:
+    if isinstance(problem.domain, PointCloud):
+        return ""
+    middle, names = _middle(problem)[0], _names(problem)
+    held = [f"{names[k]} = {middle[k]:.3g}" for k in range(len(names)) if k not in pair]
+    return f" at {', '.join(held)}" if held else ""
+
+
+def _thinned(count: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+
+
+def _data(problem: Problem, quantity: Quantity) -> list[Data]:
+    terms = [term for term in problem.terms if isinstance(term, Data)]
+    return [term for term in terms if problem.data_unknown(term) == quantity.unknown]
+
+
+def _part(values: np.ndarray, quantity: Quantity) -> np.ndarray:
+    return values if quantity.component is None else values[:, quantity.component]
+
+
+def _reference(problem: Problem, quantity: Quantity, points: np.ndarray) -> np.ndarray | None:
+    if problem.reference is None:
+        return None
+    values = problem.reference.evaluate(points, quantity.unknown)
+    return None if values is None else _part(np.asarray(values), quantity)
