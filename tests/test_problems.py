@@ -16,7 +16,6 @@ BOX = hp.Box([0.0, 0.0], [1.0, 2.0], names=("t", "x"))
 INSIDE = np.array([[0.5, 0.5], [0.2, 1.9]])
 
 OTHER_SETTINGS = {
-    "allen-cahn": {"diffusion": 2e-4},
     "burgers": {"viscosity": 0.01 / np.pi},
     "elasticity": {"lame": 20.0, "shear": 2.0},
     "anisotropic-diffusion": {"contrast": 10.0},

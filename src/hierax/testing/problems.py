@@ -120,15 +120,16 @@ def _everywhere(problem: Problem, term: Residual | Energy, key: jax.Array, count
     return Batch(np.concatenate([p.points for p in parts]), weights, np.arange(len(weights)), normals)
 
 
-def _evaluate(problem: Problem, function: Callable, seen: Any, batch: Batch) -> jax.Array:
+def _evaluate(problem: Problem, term: Residual | Energy, seen: Any, batch: Batch) -> jax.Array:
     """Values of a term's function at all points of a batch."""
+    function = term.density if isinstance(term, Energy) else term.function
     with_normal = batch.normals is not None and _positional(function) >= 3
 
     def one(x, normal):
         with coordinates(problem.domain.names):
             return jnp.asarray(function(seen, x, normal) if with_normal else function(seen, x))
 
-    normals = np.zeros_like(batch.points) if batch.normals is None else batch.normals
+    normals = jnp.zeros_like(batch.points) if batch.normals is None else batch.normals
     return jax.vmap(one)(jnp.asarray(batch.points), jnp.asarray(normals))
 
 
@@ -142,20 +143,17 @@ def _positional(function: Callable) -> int:
 
 def _check_term(problem: Problem, term: Residual | Energy, batch: Batch, parameters: list) -> None:
     label = f"term {term.name!r}"
-    function = term.density if isinstance(term, Energy) else term.function
 
-    def values(p):
-        return _evaluate(problem, function, as_seen(problem, p), batch)
-
-    def size(p):
-        out = values(p)
+    # the points are arguments: as constants they would be folded while compiling
+    def size(p, batch):
+        out = _evaluate(problem, term, as_seen(problem, p), batch)
         return jnp.sum(out**2), out
 
     derivative = jax.jit(jax.value_and_grad(size, has_aux=True))
     sizes, moves = [], False
     for p in parameters:
         try:
-            (_, out), slope = derivative(p)
+            (_, out), slope = derivative(p, batch)
         except Exception as problem_found:
             raise AssertionError(
                 f"{label} could not be evaluated and differentiated on a random smooth field: {problem_found}"
@@ -190,7 +188,7 @@ def _check_solved(problem: Problem, term: Residual, label: str, batch: Batch, sc
         return
     parts = {n: reference.value[n] for n in problem.unknowns}
     seen = types.SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
-    out = jax.jit(lambda: _evaluate(problem, term.function, seen, batch))()
+    out = jax.jit(lambda batch: _evaluate(problem, term, seen, batch))(batch)
     rms = float(np.sqrt(np.mean(np.asarray(out) ** 2)))
     assert rms <= REFERENCE_RATIO * scale, (
         f"the reference does not satisfy {label}: its residual has rms {rms:.3g}, that of a random field {scale:.3g}"
