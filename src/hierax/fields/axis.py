@@ -3,6 +3,7 @@
 import abc
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -84,6 +85,7 @@ class SplineAxis(AbstractFixed):
     knots: Float[Array, " knots"]
     pieces: Pieces
     degree: int = eqx.field(static=True)
+    equidistant: bool = eqx.field(static=True)
     ends: AbstractEnds
 
     def __init__(self, breakpoints, degree: int, ends: AbstractEnds):
@@ -91,6 +93,8 @@ class SplineAxis(AbstractFixed):
         self.knots = jnp.asarray(knots)
         self.pieces = polynomial_pieces(knots, degree)
         self.degree = degree
+        # all pieces then are shifts of one: no search and no look-up, several times faster in small networks
+        self.equidistant = bool(np.ptp(np.diff(knots)) <= 1e-12 * np.ptp(knots))
         self.ends = ends
 
     @property
@@ -112,19 +116,32 @@ class SplineAxis(AbstractFixed):
 
     def locate(self, x: Float[Array, "..."]) -> Int[Array, "..."]:
         """Interval of ``x``, clipped to ``0 .. n-1``."""
-        return find_interval(self.knots, self.degree, x)
+        if not self.equidistant:
+            return find_interval(self.knots, self.degree, x)
+        lower, spacing = self._grid()
+        steps = jnp.floor((jax.lax.stop_gradient(x) - lower) / spacing)
+        return jnp.clip(steps, 0, self.intervals - 1).astype(jnp.int32)
 
     def alive(self, interval: Int[Array, "..."]) -> Int[Array, "... alive"]:
         """Indices of the ``p + 1`` coefficients that act on an interval; on short periodic axes some repeat."""
         return (interval[..., None] + jnp.arange(self.degree + 1, dtype=interval.dtype)) % self.size
 
-    def piece(self, interval: Int[Array, ""]) -> Pieces:
-        """The polynomials that are alive on an interval."""
-        return self.pieces.take(interval)
+    def piece(self, interval: Int[Array, "..."]) -> Pieces:
+        """The polynomials that are alive on an interval, or on each of several."""
+        if not self.equidistant:
+            return self.pieces.take(interval)
+        lower, spacing = self._grid()
+        table = self.pieces.coefficients[0]
+        shared = jnp.broadcast_to(table, (*jnp.shape(interval), *table.shape))
+        return Pieces(lower + (interval + 0.5) * spacing, jnp.full(jnp.shape(interval), 1.0 / spacing), shared)
 
     def with_breakpoints(self, breakpoints) -> "SplineAxis":
         """The axis of the same degree and ends on other breakpoints."""
         return SplineAxis(breakpoints, self.degree, self.ends)
+
+    def _grid(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        lower = self.knots[self.degree]
+        return lower, (self.knots[self.degree + self.intervals] - lower) / self.intervals
 
 
 def unfolded_insertion(coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:

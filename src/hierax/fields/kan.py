@@ -1,0 +1,255 @@
+"""Kolmogorov-Arnold networks of splines: every edge of a layer is a spline of one variable."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from hierax.fields.axis import Extended, SplineAxis
+from hierax.fields.base import AbstractField, AbstractLocalField, parameter_count, supports_local
+from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
+from hierax.fields.inputs import InputBox, as_key, input_box, place
+from hierax.fields.pieces import Pieces
+
+
+def squash(z: Float[Array, " width"]) -> Float[Array, " width"]:
+    r"""The fixed map :math:`z / \sqrt{1 + z^2}` of hidden values into ``(-1, 1)``.
+
+    It has no statistics and no parameters, so refining a layer keeps the network's function exactly.
+    """
+    return z * jax.lax.rsqrt(1.0 + z * z)
+
+
+class BoundedLinear(eqx.Module):
+    r"""Linear map :math:`z_q = a_q \cdot y \,/\, \sum_i |a_{qi}|`.
+
+    Inputs in ``[-1, 1]`` stay in ``[-1, 1]`` for every ``a``, and the knots that follow need not move; the scale of
+    ``a`` has no effect. No bias is needed because the splines that follow can shift.
+    """
+
+    weights: Float[Array, "out in"]
+
+    def __call__(self, y: Float[Array, " in"]) -> Float[Array, " out"]:
+        return (self.weights @ y) / jnp.sum(jnp.abs(self.weights), axis=1)
+
+
+class SplinePieces(eqx.Module):
+    """One interval of every edge of a layer; shapes do not depend on the number of intervals."""
+
+    coefficients: Float[Array, "out in alive"]
+    pieces: Pieces
+
+    def __call__(self, z: Float[Array, " in"]) -> Float[Array, " out"]:
+        basis = jax.vmap(lambda piece, coordinate: piece(coordinate))(self.pieces, z)
+        return jnp.einsum("qis,is->q", self.coefficients, basis)
+
+
+class SplineLayer(eqx.Module):
+    """Splines on all edges between ``in`` and ``out`` nodes, on one `SplineAxis`, added up at the outputs."""
+
+    weights: Float[Array, "out in size"]
+    axis: SplineAxis
+    geometry: AbstractGeometry
+
+    def indices(self, cell: Int[Array, " in"]) -> Int[Array, "out in alive"]:
+        """Positions of the acting coefficients in the raveled weights."""
+        outputs, inputs, size = self.weights.shape
+        rows = jnp.arange(outputs * inputs, dtype=cell.dtype).reshape(outputs, inputs, 1)
+        return rows * size + self.axis.alive(cell)
+
+    def pieces(self, cell: Int[Array, " in"]) -> SplinePieces:
+        """The polynomial pieces of one cell."""
+        splines = self.geometry.splines(self.weights, self.axis)
+        index = jnp.broadcast_to(self.axis.alive(cell), (*self.weights.shape[:2], self.axis.degree + 1))
+        gathered = jnp.take_along_axis(splines, index, axis=2, mode="promise_in_bounds")
+        return SplinePieces(gathered, self.axis.piece(cell))
+
+
+class LocalKAN(AbstractField):
+    """A `KAN` reduced to one interval of every edge."""
+
+    box: InputBox | None
+    first: BoundedLinear | None
+    layers: tuple[SplinePieces, ...]
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        z = _enter(self, x)
+        for number, layer in enumerate(self.layers):
+            z = layer(squash(z) if number else z)
+        return z[0] if z.shape == (1,) else z
+
+
+class FixedCell(AbstractField):
+    """A field without small support on one of its cells: all parameters, the polynomial pieces of the cell."""
+
+    field: "KAN"
+    cell: PyTree[Int[Array, "..."]]
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        return self.field.pieces(self.cell)(x)
+
+
+class KAN(AbstractLocalField):
+    r"""Kolmogorov-Arnold network with spline edges.
+
+    Each layer computes :math:`z_q = \sum_i s_{qi}(z_i)` with splines :math:`s_{qi}` on ``[-1, 1]``; between layers a
+    fixed `squash` returns the values to ``(-1, 1)``. The cells of deeper layers depend on the parameters.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Numbers of nodes, inputs first. One output gives values of shape ``()``.
+    intervals : int
+        Intervals of every edge; ``edges * (intervals + degree)`` parameters for the spline layers.
+    degree : int
+        Degree of the splines; a residual with ``k`` derivatives wants at least ``k + 1``.
+    key : key or int
+        For the initial functions: smooth random cubics that spread hidden values over ``(-1, 1)`` and do not depend
+        on the number of intervals.
+    domain : pair of arrays, optional
+        Corners of the box that is mapped to ``[-1, 1]`` in each coordinate. Without it inputs are taken to be in
+        ``[-1, 1]``; see `hierax.fields.inputs.place`.
+    linear_first : bool
+        Make the first layer a `BoundedLinear` map.
+    geometry : AbstractGeometry
+        Coordinates in which splines are trained.
+
+    Raises
+    ------
+    ValueError
+        For widths that leave no spline layer.
+
+    Examples
+    --------
+    >>> field = KAN([2, 5, 1], intervals=5, degree=4, key=0, linear_first=True)
+    >>> parameter_count(field), field(jnp.array([0.1, -0.3])).shape
+    (55, ())
+    """
+
+    box: InputBox | None
+    first: BoundedLinear | None
+    layers: tuple[SplineLayer, ...]
+
+    def __init__(
+        self,
+        widths,
+        *,
+        intervals: int,
+        degree: int = 3,
+        key,
+        domain=None,
+        linear_first: bool = False,
+        geometry: AbstractGeometry = BSplineBasis(),
+    ):
+        widths = _check_widths(widths, linear_first)
+        keys = jax.random.split(as_key(key), len(widths))
+        self.box = input_box(domain, widths[0])
+        self.first = BoundedLinear(jax.random.normal(keys[0], (widths[1], widths[0]))) if linear_first else None
+        pairs = list(zip(widths[:-1], widths[1:], keys[1:], strict=True))[int(linear_first) :]
+        axis = SplineAxis(np.linspace(-1.0, 1.0, intervals + 1), degree, Extended())
+        self.layers = tuple(
+            SplineLayer(geometry.weights(_random_splines(axis, *pair, last=pair is pairs[-1]), axis), axis, geometry)
+            for pair in pairs
+        )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        shapes = [] if self.first is None else [self.first.weights.shape]
+        shapes += [layer.weights.shape[:2] for layer in self.layers]
+        return (shapes[0][1], *(shape[0] for shape in shapes))
+
+    @property
+    def intervals(self) -> int:
+        """Intervals of the finest layer."""
+        return max(layer.axis.intervals for layer in self.layers)
+
+    @property
+    def degree(self) -> int:
+        return self.layers[0].axis.degree
+
+    @property
+    def geometry(self) -> AbstractGeometry:
+        return self.layers[0].geometry
+
+    def locate(self, x: Float[Array, " dim"]) -> tuple[Int[Array, " in"], ...]:
+        z, cells = _enter(self, x), []
+        for number, layer in enumerate(self.layers):
+            z = squash(z) if number else z
+            cells.append(layer.axis.locate(z))
+            z = layer.pieces(cells[-1])(z) if number < len(self.layers) - 1 else z
+        return tuple(cells)
+
+    def pieces(self, cell: tuple[Int[Array, " in"], ...]) -> LocalKAN:
+        """The network with every edge reduced to its polynomial piece."""
+        layers = tuple(layer.pieces(part) for layer, part in zip(self.layers, cell, strict=True))
+        return LocalKAN(self.box, self.first, layers)
+
+    def at(self, cell: tuple[Int[Array, " in"], ...]) -> tuple[Int[Array, " local"], AbstractField]:
+        if not self.geometry.local:
+            return jnp.arange(parameter_count(self), dtype=jnp.int32), FixedCell(self, cell)
+        offset = 0 if self.first is None else self.first.weights.size
+        indices = [jnp.arange(offset, dtype=jnp.int32)]
+        for layer, part in zip(self.layers, cell, strict=True):
+            indices.append(offset + layer.indices(part).ravel())
+            offset += layer.weights.size
+        return jnp.concatenate(indices), self.pieces(cell)
+
+
+def to_power_relu(field: KAN) -> KAN:
+    """The same function with weights of truncated powers as parameters, as far as conditioning allows."""
+    return _with_geometry(field, PowerReLUBasis())
+
+
+def to_bspline(field: KAN) -> KAN:
+    """The same function with B-spline coefficients as parameters."""
+    return _with_geometry(field, BSplineBasis())
+
+
+@supports_local.register
+def _(field: KAN) -> bool:
+    return field.geometry.local
+
+
+@place.register
+def _(field: KAN, lower, upper) -> KAN:
+    if field.box is not None:
+        return field
+    return eqx.tree_at(
+        lambda kan: kan.box, field, input_box((lower, upper), field.widths[0]), is_leaf=lambda node: node is None
+    )
+
+
+def _enter(field: KAN | LocalKAN, x: Float[Array, " dim"]) -> Float[Array, " width"]:
+    y = x if field.box is None else field.box(x)
+    return y if field.first is None else field.first(y)
+
+
+def _with_geometry(field: KAN, geometry: AbstractGeometry) -> KAN:
+    def convert(layer: SplineLayer) -> SplineLayer:
+        splines = layer.geometry.splines(layer.weights, layer.axis)
+        return SplineLayer(geometry.weights(splines, layer.axis), layer.axis, geometry)
+
+    return eqx.tree_at(lambda kan: kan.layers, field, tuple(convert(layer) for layer in field.layers))
+
+
+def _check_widths(widths, linear_first: bool) -> tuple[int, ...]:
+    widths = tuple(int(width) for width in widths)
+    if len(widths) < 2 + int(linear_first) or min(widths) < 1:
+        raise ValueError(
+            f"KAN: widths {list(widths)} leave no spline layer; give positive widths for the inputs, "
+            f"{'the linear layer, ' if linear_first else ''}and at least one spline layer"
+        )
+    return widths
+
+
+def _random_splines(axis: SplineAxis, inputs: int, outputs: int, key: Array, *, last: bool) -> Float[Array, "q i size"]:
+    """Coefficients of random cubics in the Chebyshev basis, the linear part dominating.
+
+    A hidden value then has variance near one, which `squash` turns into an almost uniform law on ``(-1, 1)``; an
+    output has variance near a third.
+    """
+    position = jnp.clip(jnp.asarray(axis.positions()), -1.0, 1.0)
+    modes = jnp.cos(jnp.arange(4)[:, None] * jnp.arccos(position))
+    scales = jnp.array([0.2, 1.0, 0.2, 0.1]) * jnp.sqrt((1.0 if last else 3.5) / inputs)
+    return jax.random.normal(key, (outputs, inputs, 4)) * scales @ modes
