@@ -165,11 +165,11 @@ class PointCloud:
     points: np.ndarray
     weights: np.ndarray | None = None
     boundaries: Mapping[str, Boundary] = field(default_factory=dict)
-    names: Sequence[str] | None = None
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         points = as_points(self.points, "PointCloud(points)")
-        names = tuple(self.names) if self.names is not None else default_names(points.shape[1])
+        names = tuple(self.names) if self.names else default_names(points.shape[1])
         check_names(names, points.shape[1], "PointCloud(names=...)")
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "names", names)
@@ -196,7 +196,7 @@ class PointCloud:
     @property
     def measure(self) -> float:
         """Sum of the weights."""
-        return float(np.sum(self.weights))
+        return float(np.sum(np.asarray(self.weights)))
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Corners of the smallest box around interior and boundary points."""

@@ -147,7 +147,7 @@ class Problem:
                 where="Problem(constraint=...)",
                 remedy="give a function that turns a callable u into a callable",
             )
-        known = self.reference.value if self.reference is not None else {}
+        known = self.reference.named() if self.reference is not None else {}
         stray = next((n for n in known if n not in self.unknowns), None)
         if stray is not None:
             raise InputError(

@@ -27,6 +27,10 @@ class Reference:
     value: Callable[..., Any] | Mapping[str, Any]
     error_bound: float = 0.0
 
+    def named(self) -> dict[str, Any]:
+        """What is known, by the name of the unknown; empty for a bare callable outside a `Problem`."""
+        return dict(self.value) if isinstance(self.value, Mapping) else {}
+
     def evaluate(self, points: np.ndarray, name: str) -> np.ndarray | None:
         """Values of the unknown `name` at the points `(n, dim)`, or `None` when it is not known."""
         value = _pick(self.value, name)
@@ -49,6 +53,10 @@ class TabulatedReference:
 
     value: Callable[[np.ndarray], np.ndarray] | Mapping[str, Any]
     error_bound: float
+
+    def named(self) -> dict[str, Any]:
+        """What is known, by the name of the unknown; empty for a bare callable outside a `Problem`."""
+        return dict(self.value) if isinstance(self.value, Mapping) else {}
 
     def evaluate(self, points: np.ndarray, name: str) -> np.ndarray | None:
         """Values of the unknown `name` at the points `(n, dim)`, or `None` when it is not known."""

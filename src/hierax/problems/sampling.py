@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
     points: np.ndarray
     weights: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # pyright: ignore  (a tuple's own `index` is of no use here)
     normals: np.ndarray | None = None
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierax.problems import Box, Constant, Data, Energy, Problem, Reference, Residual, Sobol
+from hierax.problems import Box, Constant, Data, Energy, PointCloud, Problem, Reference, Residual, Sobol
 from hierax.problems.domain import Face
 from hierax.problems.operators import coordinates
 from hierax.problems.sampling import Batch, on_face, without
@@ -101,15 +101,18 @@ def _waves(p: dict[str, Any], scalar: bool, bounds: tuple | None) -> Callable:
 
 def _points(problem: Problem, place: Face | str | None, key: jax.Array, count: int) -> Batch:
     domain = problem.domain
-    if isinstance(domain, Box):
-        if place is None:
-            return Sobol(domain).sample(key, 0, count)
+    if isinstance(domain, Box) and place is None:
+        return Sobol(domain).sample(key, 0, count)
+    if isinstance(domain, Box) and isinstance(place, Face):
         inner = Sobol(without(domain, domain.axis(place.name))) if domain.dim > 1 else Sobol(domain)
         return on_face(domain, place, inner, key, count, None)
-    source = domain if place is None else domain.boundaries[place]
-    chosen = np.linspace(0, len(source.points) - 1, min(count, len(source.points))).astype(int)
-    normals = None if place is None else source.normals[chosen]
-    return Batch(source.points[chosen], source.weights[chosen], chosen, normals)
+    assert isinstance(domain, PointCloud)
+    points, weights, normals = domain.points, domain.weights, None
+    if isinstance(place, str):
+        wall = domain.boundaries[place]
+        points, weights, normals = wall.points, wall.weights, wall.normals
+    chosen = np.linspace(0, len(points) - 1, min(count, len(points))).astype(int)
+    return Batch(points[chosen], np.asarray(weights)[chosen], chosen, None if normals is None else normals[chosen])
 
 
 def _everywhere(problem: Problem, term: Residual | Energy, key: jax.Array, count: int) -> Batch:
@@ -184,9 +187,9 @@ def _check_values(label: str, energy: bool, out: np.ndarray, batch: Batch) -> No
 
 def _check_solved(problem: Problem, term: Residual, label: str, batch: Batch, scale: float) -> None:
     reference = problem.reference
-    if not isinstance(reference, Reference) or any(n not in reference.value for n in problem.unknowns):
+    if not isinstance(reference, Reference) or any(n not in reference.named() for n in problem.unknowns):
         return
-    parts = {n: reference.value[n] for n in problem.unknowns}
+    parts = {n: reference.named()[n] for n in problem.unknowns}
     seen = types.SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
     out = jax.jit(lambda batch: _evaluate(problem, term, seen, batch))(batch)
     rms = float(np.sqrt(np.mean(np.asarray(out) ** 2)))
@@ -215,8 +218,10 @@ def _check_reference(problem: Problem, points: np.ndarray) -> None:
 
 def _check_data(problem: Problem, term: Data) -> None:
     name = problem.data_unknown(term)
-    known = problem.reference.evaluate(term.points, name) if problem.reference is not None else None
-    if known is None or term.noise or problem.constraint is not None:
+    if problem.reference is None or term.noise or problem.constraint is not None:
+        return
+    known = problem.reference.evaluate(term.points, name)
+    if known is None:
         return
     scale = float(np.sqrt(np.mean(term.values**2)))
     misfit = float(np.sqrt(np.mean((known - term.values) ** 2)))
