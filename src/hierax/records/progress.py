@@ -1,0 +1,90 @@
+"""What people see of a training while it runs: a live line on terminals, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import functools
+from types import TracebackType
+from typing import final
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from hierax.events import Decision, Event, LevelFinished, LevelRecord, LevelStarted, RunFinished, RunStarted, StepTaken
+
+
+@final
+class Progress:
+    """Writes events to a console; on a terminal the current step is shown in a line that is replaced.
+
+    Use it as a context manager, so that the terminal is left in order after an error.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(Text(""), console=console, transient=True, refresh_per_second=8)
+        self._level = ""
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del kind, error, trace
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, StepTaken):
+            self._step(event)
+            return
+        if isinstance(event, LevelStarted):
+            self._level = f"level {event.level}: {event.parameters} parameters, {event.points} points"
+            self._live.update(Text(self._level))
+            return
+        text = describe_event(event)
+        if text:
+            # Not wrapped and not read as markup: names of columns may hold brackets.
+            self._console.print(Text(text), soft_wrap=True)
+
+    def _step(self, event: StepTaken) -> None:
+        self._live.update(Text(f"{self._level}, step {event.step}, loss {event.loss:.3g}, {event.seconds:.1f} s"))
+
+
+@functools.singledispatch
+def describe_event(event: Event) -> str:
+    """The lines that stay of an event; none for those that only move the live line."""
+    del event
+    return ""
+
+
+@describe_event.register
+def _(event: RunStarted) -> str:
+    return f"{event.problem}, budget {event.budget:g} s\n{event.plan.rstrip()}\n"
+
+
+@describe_event.register
+def _(event: LevelFinished) -> str:
+    level = event.record
+    return (
+        f"level {level.level}: {level.parameters} parameters, {level.points} points, {level.steps} steps, "
+        f"loss {level.loss:.3g}{_measured(level)}, {level.seconds:.2f} s"
+    )
+
+
+@describe_event.register
+def _(event: Decision) -> str:
+    return event.sentence
+
+
+@describe_event.register
+def _(event: RunFinished) -> str:
+    return f"training ended after {event.seconds:.2f} s\n"
+
+
+def _measured(level: LevelRecord) -> str:
+    error = "" if level.error is None else f", error {level.error:.3g}"
+    return error + ("" if level.validation_error is None else f", validation error {level.validation_error:.3g}")

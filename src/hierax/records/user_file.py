@@ -1,0 +1,134 @@
+"""Problems in users' own files, and errors in them told with the user's line instead of a traceback of this library."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import linecache
+import sys
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hierax._errors import InputError
+from hierax.problems.problem import Problem
+from hierax.records.settings import call_with
+
+NAMELESS = "problem"
+"""The name that a `Problem` has when its author gives none."""
+
+
+def problem_from_file(path: Path, name: str, settings: Sequence[str], home: Path) -> Problem:
+    """The problem `name` of a file: a `Problem`, or a function that returns one.
+
+    Parameters
+    ----------
+    path, name:
+        The file, and what in it.
+    settings:
+        Texts `KEY=VALUE` for the keywords of the function.
+    home:
+        Folder that is searched for modules while the file runs.
+
+    Raises
+    ------
+    InputError
+        For a missing file or object, an object of another kind, and every error inside of the file, with its line.
+    """
+    if not path.is_file():
+        raise InputError("There is no such file.", str(path), "Check the path; relative ones start where you are.")
+    with searched_first(home), user_errors(path):
+        found = _named(path, run_file(path), name)
+        if callable(found) and not isinstance(found, type):
+            found = call_with(found, settings, f"function {name!r}")
+        elif settings:
+            raise InputError(
+                f"{name!r} is no function, so there is nothing to set.", f"{path}:{name}", "Leave --set out."
+            )
+    if not isinstance(found, Problem):
+        raise InputError(
+            f"{name!r} gives a {type(found).__name__}, not a Problem.",
+            f"{path}:{name}",
+            "Name a hierax.Problem, or a function that returns one.",
+        )
+    if found.name == NAMELESS:
+        found.name = path.stem
+    return found
+
+
+def run_file(path: Path) -> types.ModuleType:
+    """Run a Python file as a module of its own, leaving no compiled copy beside it."""
+    module = types.ModuleType(f"_hierax_file_{path.stem}")
+    module.__file__ = str(path)
+    # Dataclasses and others look their module up by name.
+    sys.modules[module.__name__] = module
+    linecache.checkcache(str(path))
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    return module
+
+
+def _named(path: Path, module: types.ModuleType, name: str) -> Any:
+    if name not in vars(module):
+        known = [key for key, value in vars(module).items() if not key.startswith("_") and _may_be_problem(value, path)]
+        near = difflib.get_close_matches(name, known, n=3)
+        raise InputError(
+            f"The file has no {name!r}." if name else "The object in the file is not named.",
+            f"{path}:{name}",
+            (f"Did you mean {', '.join(near)}? " if near else "")
+            + (f"It has {', '.join(known)}." if known else "Define a Problem in it, or a function that returns one."),
+        )
+    return vars(module)[name]
+
+
+def _may_be_problem(value: Any, path: Path) -> bool:
+    if isinstance(value, types.FunctionType):
+        return value.__code__.co_filename == str(path)
+    return isinstance(value, Problem)
+
+
+@contextlib.contextmanager
+def searched_first(folder: Path) -> Iterator[None]:
+    """Let imports look into a folder first."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the file may have changed the list itself
+            sys.path.remove(str(folder))
+
+
+@contextlib.contextmanager
+def user_errors(path: Path | None) -> Iterator[None]:
+    """Turn errors that arise inside of a user's file into an `InputError` with the line of that file.
+
+    Errors of which no line of the file is part pass unchanged: they are not the user's.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        place = _place(error, path)
+        if place is None:
+            raise
+        if isinstance(error, InputError):
+            raise InputError(error.what, f"{error.where} ({place})", error.remedy) from error
+        text = f"{error}".strip().splitlines()
+        raise InputError(
+            f"{type(error).__name__}: {text[0] if text else 'no message'}", place, "Repair this line of the file."
+        ) from error
+
+
+def _place(error: BaseException, path: Path) -> str | None:
+    """File, line, function and source of the innermost place of an error that lies in a file."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}, line {error.lineno}: {(error.text or '').strip()}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if not frames:
+        return None
+    last = frames[-1]
+    inside = "" if last.name == "<module>" else f", in {last.name}"
+    return f"{path}, line {last.lineno}{inside}: {(last.line or '').strip()}"
