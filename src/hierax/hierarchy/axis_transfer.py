@@ -1,0 +1,171 @@
+"""Transfers that act along axes of the parameter arrays: knot insertion in splines of every kind."""
+
+import functools
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from hierax.fields.axis import SplineAxis, unfolded_insertion
+from hierax.fields.base import partition
+from hierax.fields.geometry import AbstractGeometry
+from hierax.hierarchy.transfer import (
+    FUNCTION_PRESERVING,
+    INJECTIVE,
+    LINEAR,
+    AbstractTransfer,
+    Params,
+    Tag,
+    tangent_of,
+)
+
+
+class AxisMap(eqx.Module):
+    """Matrices along one axis of one array.
+
+    Parameters
+    ----------
+    axis : int
+        Axis of the array.
+    matrix : array ``(fine, coarse)``
+        Prolongation.
+    left_inverse : array ``(coarse, fine)``
+        Its product with `matrix` is the identity.
+    parents : int array ``(fine intervals,)``
+        Coarse interval around each fine one.
+    blocks : array ``(fine intervals, p + 1, p + 1)``
+        From the B-splines alive on the coarse interval to those alive on the fine one.
+    """
+
+    axis: int = eqx.field(static=True)
+    matrix: Float[Array, "fine coarse"]
+    left_inverse: Float[Array, "coarse fine"]
+    parents: Int[Array, " intervals"]
+    blocks: Float[Array, "intervals alive alive"]
+
+
+class LeafTransfer(eqx.Module):
+    """What happens to one array of parameters: one `AxisMap` for each axis that changes."""
+
+    maps: tuple[AxisMap, ...] = ()
+
+    def prolong(self, leaf: Float[Array, "..."]) -> Float[Array, "..."]:
+        return functools.reduce(lambda value, part: _along(part.axis, part.matrix, value), self.maps, leaf)
+
+    def inject(self, leaf: Float[Array, "..."]) -> Float[Array, "..."]:
+        return functools.reduce(lambda value, part: _along(part.axis, part.left_inverse, value), self.maps, leaf)
+
+    def restrict(self, leaf: Float[Array, "..."]) -> Float[Array, "..."]:
+        return functools.reduce(lambda value, part: _along(part.axis, part.matrix.T, value), self.maps, leaf)
+
+    def lift(self, leaf: Float[Array, "..."]) -> Float[Array, "..."]:
+        return functools.reduce(lambda value, part: _along(part.axis, part.left_inverse.T, value), self.maps, leaf)
+
+
+class Grid(eqx.Module):
+    """Marks a transfer between two tensor-product grids, which works cell by cell; `channels` values a node."""
+
+    channels: int = eqx.field(static=True)
+
+
+class AxisTransfer(AbstractTransfer):
+    """Knot insertion: a linear transfer that keeps the function and loses nothing.
+
+    Parameters
+    ----------
+    coarse, fine : callable pytrees
+        The two fields; only the structure of their parameters is kept.
+    leaves : sequence of LeafTransfer
+        One for each array of the parameters, in the order of ``jax.tree.leaves``.
+    grid : Grid, optional
+        Present if the fields are spline grids.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many leaf transfers as arrays.
+    """
+
+    coarse_structure: Any = eqx.field(static=True)
+    fine_structure: Any = eqx.field(static=True)
+    leaves: tuple[LeafTransfer, ...]
+    grid: Grid | None
+
+    def __init__(self, coarse: PyTree, fine: PyTree, leaves, grid: Grid | None = None):
+        self.coarse_structure = jax.tree.structure(partition(coarse)[0])
+        self.fine_structure = jax.tree.structure(partition(fine)[0])
+        self.leaves = tuple(leaves)
+        self.grid = grid
+        counts = (self.coarse_structure.num_leaves, self.fine_structure.num_leaves, len(self.leaves))
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"AxisTransfer: {counts[0]} coarse and {counts[1]} fine arrays, {counts[2]} leaf transfers"
+            )
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        return frozenset({LINEAR, FUNCTION_PRESERVING, INJECTIVE})
+
+    def prolong(self, coarse: Params) -> Params:
+        return self._map(LeafTransfer.prolong, coarse, self.fine_structure)
+
+    def inject(self, fine: Params) -> Params:
+        return self._map(LeafTransfer.inject, fine, self.coarse_structure)
+
+    def tangent(self, at: Params) -> lx.AbstractLinearOperator:
+        return tangent_of(self.prolong, at)
+
+    def restrict(self, cotangent: Params, at: Params | None = None) -> Params:
+        del at
+        return self._map(LeafTransfer.restrict, cotangent, self.coarse_structure)
+
+    def lift(self, cotangent: Params) -> Params:
+        return self._map(LeafTransfer.lift, cotangent, self.fine_structure)
+
+    def parent(self, child: tuple[Int[Array, ""], ...]) -> tuple[Int[Array, ""], ...] | None:
+        """The coarse cell around a fine cell of a spline grid; nothing for other fields."""
+        if self.grid is None:
+            return None
+        return tuple(part.parents[index] for part, index in zip(self.leaves[0].maps, child, strict=True))
+
+    def element(self, child: tuple[Int[Array, ""], ...]) -> Float[Array, "fine coarse"] | None:
+        if self.grid is None:
+            return None
+        blocks = [part.blocks[index] for part, index in zip(self.leaves[0].maps, child, strict=True)]
+        return functools.reduce(jnp.kron, [*blocks, jnp.eye(self.grid.channels)])
+
+    def _map(self, function, params: Params, structure) -> Params:
+        leaves = jax.tree.leaves(params)
+        return jax.tree.unflatten(structure, [function(*pair) for pair in zip(self.leaves, leaves, strict=True)])
+
+
+def axis_map(number: int, coarse: SplineAxis, fine: SplineAxis, geometry: AbstractGeometry) -> AxisMap:
+    """The map along array axis `number` between two nested spline axes.
+
+    Raises
+    ------
+    NotNested
+        If a coarse breakpoint is missing in the fine axis.
+    """
+    points, coarse_points = fine.breakpoints(), coarse.breakpoints()
+    middles = 0.5 * (points[1:] + points[:-1])
+    parents = np.clip(np.searchsorted(coarse_points, middles, side="right") - 1, 0, coarse.intervals - 1)
+    alive = np.arange(fine.degree + 1)
+    rows = np.arange(fine.intervals)[:, None, None] + alive[:, None]
+    blocks = unfolded_insertion(coarse, fine)[rows, parents[:, None, None] + alive]
+    matrix, inverse = geometry.prolongation(coarse, fine), geometry.left_inverse(coarse, fine)
+    return AxisMap(number, jnp.asarray(matrix), jnp.asarray(inverse), jnp.asarray(parents), jnp.asarray(blocks))
+
+
+def grid_of(channels: tuple[int, ...]) -> Grid:
+    """The mark of a transfer between spline grids with these channels."""
+    return Grid(math.prod(channels))
+
+
+def _along(axis: int, matrix: Float[Array, "to from"], value: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.moveaxis(jnp.tensordot(matrix, value, axes=(1, axis)), 0, axis)
