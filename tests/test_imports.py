@@ -21,7 +21,8 @@ FRONT = "hierax"
 
 ROOMS = frozenset(
     {"problems", "fields", "hierarchy", "objective", "solvers", "cycles", "dynamics", "_results", "guards"}
-    | {"events", "evaluation", "figures", "solution", "strategy", "train", "records", "studies", "testing", "cli"}
+    | {"clock", "events", "evaluation", "figures", "solution", "strategy", "levels", "train"}
+    | {"records", "studies", "testing", "cli"}
 )
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -35,12 +36,14 @@ ARROWS: dict[str, frozenset[str]] = {
     "solvers": frozenset({"_results", "objective", "hierarchy", "fields"}),
     "cycles": frozenset({"_results", "hierarchy"}),
     "guards": frozenset({"problems", "fields", "objective", "_results"}),
+    "clock": frozenset(),
     "events": frozenset({"_results"}),
     "evaluation": frozenset({"problems", "fields", "objective"}),
     "figures": frozenset({"problems", "fields", "objective", "evaluation", "events"}),
     "solution": frozenset({"_results", "fields", "problems", "events", "evaluation", "figures"}),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
-    "strategy": ROOMS - {"train", "records", "studies", "testing", "cli"},
+    "strategy": ROOMS - {"levels", "train", "records", "studies", "testing", "cli"},
+    "levels": ROOMS - {"train", "records", "studies", "testing", "cli"},
     "train": ROOMS - {"records", "studies", "testing", "cli"},
     "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures"}),
     "studies": ROOMS - {"cli"} | {FRONT},

@@ -119,7 +119,8 @@ class Solution:
     __repr__ = __str__
 
     def _head(self) -> list[str]:
-        label = " (linear in its parameters)" if self.linear_in_parameters else ""
+        says_so = "linear" in self.field_kind
+        label = " (linear in its parameters)" if self.linear_in_parameters and not says_so else ""
         return [
             f"{self.problem.name}: {self.field_kind}{label}, {self.parameters} parameters, "
             f"solver {self.solver}, cycle {self.cycle}, seed {self.seed}"
@@ -136,8 +137,7 @@ class Solution:
             lines[0] += f", validation error {_number(known.validation_error)}"
         lines.append(f"{self.seconds_total:.2f} s, of which compilation {self.seconds_compile:.2f} s")
         for name, guard in self.guards.items():
-            value = "not measured" if guard.value is None else f"{_number(guard.value)}, limit {_number(guard.limit)}"
-            lines.append(f"{'pass' if guard.passed else 'FAIL'}  {name}: {value}. {guard.sentence}")
+            lines.append(f"{'pass' if guard.passed else 'FAIL'}  {name}: {guard.sentence}")
         # Only success is one short sentence; the others give causes and remedies over several lines.
         text = textwrap.fill(f"{self.result.name} (stopped by: {self.stopped_by}): {self.result.value}", 110)
         return [*lines, text]

@@ -17,12 +17,13 @@ from hierax.events import Decision, Event, LevelFinished, LevelRecord, LevelStar
 class Progress:
     """Writes events to a console; on a terminal the current step is shown in a line that is replaced.
 
-    Use it as a context manager, so that the terminal is left in order after an error.
+    The live line needs the context manager, which leaves the terminal in order after an error; without it,
+    `train(problem, subscribers=[Progress()])`, only the lines that stay are written.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(Text(""), console=console, transient=True, refresh_per_second=8)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._live = Live(Text(""), console=self._console, transient=True, refresh_per_second=8)
         self._level = ""
 
     def __enter__(self) -> Progress:

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO, final
@@ -24,6 +25,8 @@ from hierax.records.sources import AbstractSource, kept_source
 from hierax.solution import Solution, plain
 
 SETTINGS, PLAN, EVENTS, SOLUTION, FIGURE = "settings.json", "plan.txt", "events.jsonl", "solution.json", "figure.png"
+RUNS = Path("runs")
+"""Where run folders go unless they are named."""
 NO_RUN = "Give the folder of a run of `hierax train` or `hierax fit` that has ended."
 
 
@@ -53,7 +56,7 @@ class Run:
             If `path` exists and is not empty, or the folder cannot be written.
         """
         try:
-            folder = _numbered(Path("runs"), name) if path is None else _given(path)
+            folder = _numbered(RUNS, name) if path is None else _given(path)
         except OSError as error:
             raise InputError(
                 f"The run folder cannot be made: {error.strerror}.",
@@ -86,6 +89,11 @@ class Run:
             self._events = (self.path / EVENTS).open("a", encoding="utf-8")
         self._events.write(json.dumps(event_record(event), allow_nan=False) + "\n")
         self._events.flush()
+
+    def discard(self) -> None:
+        """Remove the folder with all that this run has written into it."""
+        self.close()
+        shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Close the file of events."""

@@ -1,0 +1,56 @@
+# ruff: noqa: E402 (the number of threads is set before anything imports NumPy)
+"""Multilevel training of networks for scientific problems, in JAX; imported as `import hierax as hx`."""
+
+import os
+import sys
+import time
+
+IMPORT_BEGAN = time.perf_counter()
+"""When the import began; the command line reports how long it took."""
+
+if "numpy" not in sys.modules:
+    # OpenBLAS lets its threads spin while they wait, which starves those of XLA: on two cores a Cholesky factorisation
+    # of a small matrix was measured sixty times slower. It reads this when NumPy is imported, and never again.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from hierax import problems as problems
+from hierax._errors import InputError as InputError
+from hierax._results import RESULTS as RESULTS
+from hierax.cycles import NestedIteration as NestedIteration
+from hierax.cycles import SingleLevel as SingleLevel
+from hierax.cycles import Until as Until
+from hierax.fields import KAN as KAN
+from hierax.fields import MLP as MLP
+from hierax.fields import Scalar as Scalar
+from hierax.fields import SplineGrid as SplineGrid
+from hierax.fields import Unknowns as Unknowns
+from hierax.hierarchy import Hierarchy as Hierarchy
+from hierax.hierarchy import IntervalDoubling as IntervalDoubling
+from hierax.hierarchy import KnotInsertion as KnotInsertion
+from hierax.hierarchy import Level as Level
+from hierax.hierarchy import refine as refine
+from hierax.problems import Boundary as Boundary
+from hierax.problems import Box as Box
+from hierax.problems import Constant as Constant
+from hierax.problems import Data as Data
+from hierax.problems import Energy as Energy
+from hierax.problems import Face as Face
+from hierax.problems import Function as Function
+from hierax.problems import PointCloud as PointCloud
+from hierax.problems import Problem as Problem
+from hierax.problems import Reference as Reference
+from hierax.problems import Residual as Residual
+from hierax.problems import TabulatedReference as TabulatedReference
+from hierax.problems import coordinates as coordinates
+from hierax.problems import derivative as derivative
+from hierax.problems import divergence as divergence
+from hierax.problems import gradient as gradient
+from hierax.problems import laplacian as laplacian
+from hierax.records.progress import Progress as Progress
+from hierax.solution import Solution as Solution
+from hierax.solvers import GaussNewton as GaussNewton
+from hierax.solvers import Optax as Optax
+from hierax.solvers import adam as adam
+from hierax.solvers import lbfgs as lbfgs
+from hierax.train import TrainingError as TrainingError
+from hierax.train import train as train

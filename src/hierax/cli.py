@@ -1,0 +1,330 @@
+"""The command line: the only place that prints, and the only one that maps words to objects."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, final
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+
+from hierax import IMPORT_BEGAN
+from hierax._errors import InputError
+from hierax._results import RESULTS
+from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
+from hierax.evaluation import check_points, columns, quantities
+from hierax.problems.problem import Problem
+from hierax.problems.registry import catalogue
+from hierax.records.files import check_writable, write_json
+from hierax.records.health import examine
+from hierax.records.progress import Progress
+from hierax.records.run import RUNS, Run, load_run
+from hierax.records.settings import describe_settings
+from hierax.records.sources import AbstractSource, DataSource, source_of
+from hierax.records.tables import read_columns, write_columns, writer_for
+from hierax.records.user_file import user_errors
+from hierax.solution import Solution, plain
+from hierax.solvers import AbstractSolver, GaussNewton, adam, lbfgs
+from hierax.strategy import AbstractFamily, Grid, Perceptron, SplineNetwork
+from hierax.studies import named_study, studies
+from hierax.train import train
+
+SECONDS_IMPORT = time.perf_counter() - IMPORT_BEGAN
+BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 130
+
+FIELDS: dict[str, Callable[[], AbstractFamily | None]] = {
+    "auto": lambda: None,
+    "grid": Grid,
+    "kan": SplineNetwork,
+    "mlp": Perceptron,
+}
+SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
+    "auto": lambda: None,
+    "gauss-newton": GaussNewton,
+    "lbfgs": lbfgs,
+    "adam": adam,
+}
+CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
+    "auto": lambda: None,
+    "nested": NestedIteration,
+    "single": SingleLevel,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """How to train; what is not given is chosen by what the problem shows."""
+
+    field: Literal["auto", "grid", "kan", "mlp"] = "auto"
+    """Kind of field: spline grid, spline network, perceptron."""
+    levels: int | None = None
+    """Number of levels."""
+    cycle: Literal["auto", "nested", "single"] = "auto"
+    """Order in which levels are trained."""
+    solver: Literal["auto", "gauss-newton", "lbfgs", "adam"] = "auto"
+    """How one level is trained."""
+    seed: int = 0
+    """Seed of points and initial values."""
+    budget_seconds: float = 60.0
+    """Seconds after which training stops with what it has."""
+    run: Path | None = None
+    """Run folder, new or empty; runs/<problem>-<number> if not given."""
+    json: Path | None = None
+    """File for the result as JSON."""
+
+    def check(self) -> None:
+        """Refuse values out of range and a JSON that could not be written, before any work."""
+        if self.levels is not None and self.levels < 1:
+            raise InputError(f"{self.levels} levels are asked for.", "--levels", "Give a number from 1 on.")
+        if not (math.isfinite(self.budget_seconds) and self.budget_seconds > 0):
+            raise InputError(
+                f"The budget is {self.budget_seconds} s.", "--budget-seconds", "Give a positive number of seconds."
+            )
+        if self.json is not None:
+            check_writable(self.json)
+
+    def overrides(self) -> dict[str, Any]:
+        """The words as objects, as arguments of `train`."""
+        return {
+            "hierarchy": FIELDS[self.field](),
+            "solver": SOLVERS[self.solver](),
+            "cycle": CYCLES[self.cycle](),
+            "levels": self.levels,
+            "key": self.seed,
+            "budget": self.budget_seconds,
+        }
+
+
+@final
+@dataclass(frozen=True)
+class Train:
+    """Solve a problem of the catalogue, or of a file of your own."""
+
+    problem: tyro.conf.Positional[str]
+    """NAME of the catalogue (see `hierax list`), or FILE.py:OBJECT."""
+    options: tyro.conf.OmitArgPrefixes[Options]
+    set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """KEY=VALUE: settings of the problem."""
+
+    def __call__(self, console: Console) -> int:
+        settings = tuple(text for group in self.set for text in group)
+        asked = {"set": list(settings)}
+        return _solve(source_of(self.problem, settings), self.options, asked, console)
+
+
+@final
+@dataclass(frozen=True)
+class Fit:
+    """Learn columns of a table as functions of other columns."""
+
+    data: tyro.conf.Positional[Path]
+    """CSV with named columns, NPZ or HDF5 with arrays of these names."""
+    inputs: tuple[str, ...]
+    """Columns of the coordinates."""
+    outputs: tuple[str, ...]
+    """Columns to be learned."""
+    options: tyro.conf.OmitArgPrefixes[Options]
+
+    def __call__(self, console: Console) -> int:
+        asked = {"inputs": list(self.inputs), "outputs": list(self.outputs)}
+        return _solve(DataSource(self.data, self.inputs, self.outputs), self.options, asked, console)
+
+
+@final
+@dataclass(frozen=True)
+class Predict:
+    """Evaluate what a run has learned."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of `hierax train` or `hierax fit`."""
+    points: tyro.conf.Positional[Path]
+    """CSV with the coordinates as columns; NPZ or HDF5 with arrays of these names, or one array `points`."""
+    out: Path
+    """File to write: .csv, .npz or .h5."""
+    values: tuple[str, ...] = ()
+    """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
+
+    def __call__(self, console: Console) -> int:
+        del console
+        writer_for(self.out)
+        check_writable(self.out)
+        source, field = load_run(self.run)
+        problem = source.load()
+        names = tuple(problem.domain.names or ())
+        wanted = self.values or tuple(problem.unknowns)
+        for value in wanted:
+            quantities(problem, value)
+        table = read_columns(self.points, names, points=names)
+        points = check_points(problem, np.stack([table[name] for name in names], axis=1), str(self.points))
+        with user_errors(source.file):
+            values = columns(problem, field, points, wanted)
+        write_columns(self.out, table | values)
+        print(f"{len(points)} points, {', '.join(values)}: {self.out}")
+        bad = next((name for name, column in values.items() if not np.all(np.isfinite(column))), None)
+        if bad is not None:
+            print(f"Values of {bad} are not finite in some rows.", file=sys.stderr)
+        return 0 if bad is None else FAILED
+
+
+@final
+@dataclass(frozen=True)
+class Study:
+    """Run a reproducible experiment."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the study (see `hierax list`)."""
+    quick: bool = False
+    """A short form that ends within minutes."""
+    json: Path | None = None
+    """File for the result as JSON, besides the one in the folder."""
+    out: Path | None = None
+    """Folder for table, figure and JSON; runs/<study>-<number> if not given."""
+
+    def __call__(self, console: Console) -> int:
+        del console
+        run = named_study(self.name)
+        if self.json is not None:
+            check_writable(self.json)
+        out = self.out or Run.create(self.name).path
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"The folder cannot be made: {error.strerror}.", str(out), "Give a writable folder by --out DIR."
+            ) from error
+        record = plain(run(out, self.quick))
+        paths = [out / f"{self.name}.json", *([] if self.json is None else [self.json])]
+        for path in paths:
+            write_json(path, record)
+        for key, value in record.get("summary", {}).items():
+            print(f"{key}: {value}")
+        print(f"\nfolder {out}\n" + "\n".join(f"json   {path}" for path in paths))
+        return 0
+
+
+@final
+@dataclass(frozen=True)
+class List:
+    """Show the problems of the catalogue with their settings, and the studies."""
+
+    def __call__(self, console: Console) -> int:
+        del console
+        print("Problems (hierax train NAME --set KEY=VALUE ...)")
+        for name, make in sorted(catalogue().items()):
+            print(f"\n  {name}\n    {_first_line(make)}\n    settings: {describe_settings(make)}")
+        print("\nStudies (hierax study NAME)")
+        for name, run in studies().items():
+            print(f"\n  {name}\n    {_first_line(run)}")
+        return 0
+
+
+@final
+@dataclass(frozen=True)
+class Doctor:
+    """Check the installation."""
+
+    def __call__(self, console: Console) -> int:
+        del console
+        findings = examine(RUNS)
+        for finding in findings:
+            print(f"{'pass' if finding.passed else 'FAIL'}  {finding.name}: {finding.found}")
+        return 0 if all(finding.passed for finding in findings) else FAILED
+
+
+Command = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Study, tyro.conf.subcommand("study")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 guards pass, 1 bad input, 2 failure, 3 a guard failed, 130 interrupt.
+
+    Parameters
+    ----------
+    argv:
+        Words after the name of the program; those of this process if not given.
+    """
+    jax.config.update("jax_enable_x64", True)
+    try:
+        command = tyro.cli(
+            Command,  # pyright: ignore
+            args=None if argv is None else list(argv),
+            prog="hierax",
+            description="Multilevel training of networks for scientific problems.",
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+        )
+        return command(Console())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads the output, `head` for example, has seen enough; what is left must not be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as leaving:
+        # The parser has said what is wrong; its own code for that, 2, means a numerical failure here.
+        return BAD_INPUT if leaving.code else 0
+
+
+def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], console: Console) -> int:
+    """Train, show, and keep: the common part of `train` and `fit`."""
+    options.check()
+    problem = source.load()
+    run = Run.create(problem.name, options.run)
+    words = {"field": options.field, "levels": options.levels, "cycle": options.cycle, "solver": options.solver}
+    asked = {**asked, **words, "seed": options.seed, "budget_seconds": options.budget_seconds}
+    with contextlib.closing(run):
+        try:
+            run.write_settings(source, problem, asked)
+            solution = _trained(source, problem, options, (run,), console)
+        except InputError:
+            # Nothing was trained: a folder without a result would only be in the way of the next try.
+            run.discard()
+            raise
+    solution = dataclasses.replace(solution, options=asked)
+    record = solution.to_json(run=str(run.path), seconds_import=SECONDS_IMPORT)
+    run.write_solution(solution, record)
+    print(f"{solution}\n")
+    if options.json is not None:
+        write_json(options.json, record)
+        print(f"json   {options.json}")
+    if solution.result is not RESULTS.interrupted:
+        run.write_figure(solution)
+    print(f"run    {run.path}")
+    return solution.result.exit_code
+
+
+def _trained(
+    source: AbstractSource, problem: Problem, options: Options, subscribers: tuple[Any, ...], console: Console
+) -> Solution:
+    with user_errors(source.file), Progress(console) as progress:
+        return train(problem, subscribers=(*subscribers, progress), **options.overrides())
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    text = inspect.getdoc(function) or ""
+    return text.partition("\n\n")[0].replace("\n", " ")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
