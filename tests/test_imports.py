@@ -35,7 +35,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "objective": frozenset({"problems", "fields", "hierarchy"}),
     "solvers": frozenset({"_results", "objective", "hierarchy", "fields"}),
     "cycles": frozenset({"_results", "hierarchy"}),
-    "guards": frozenset({"problems", "fields", "objective", "_results"}),
+    "guards": frozenset({"problems", "fields", "objective", "_results", "events"}),
     "clock": frozenset(),
     "events": frozenset({"_results"}),
     "evaluation": frozenset({"problems", "fields", "objective"}),
