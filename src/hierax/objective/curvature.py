@@ -7,7 +7,7 @@ narrow, with a few dense rows for unknown constants; `MatrixFreeGram` only produ
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,3 +144,11 @@ class MatrixFreeGram(AbstractCurvature):
                 unit[i] = 1.0
                 out[part, :, column] = self.product(unit)[index]
         return out
+
+
+def combine(grams: Sequence[BandGram], scales: Sequence[float]) -> BandGram:
+    """Weighted sum of band matrices with the same ordering."""
+    lower = sum(c * g.lower for c, g in zip(scales, grams, strict=True))
+    border = sum(c * g.border for c, g in zip(scales, grams, strict=True))
+    corner = sum(c * g.corner for c, g in zip(scales, grams, strict=True))
+    return BandGram(grams[0].ordering, lower, border, corner)  # pyright: ignore

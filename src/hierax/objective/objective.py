@@ -140,6 +140,15 @@ class LocalObjective(AbstractObjective):
         value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
         return Linearisation(value, gradient, gram.result())
 
+    def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
+        """Linearisation of each unscaled term; all curvatures share one ordering, so they can be combined."""
+        out = []
+        for term in self.terms:
+            gradient, gram = np.zeros(len(theta)), GramSum(self.ordering)
+            value = LocalTerm(term.samples.scaled(1.0), term.elements, term.layout).accumulate(theta, gradient, gram)
+            out.append(Linearisation(value, gradient, gram.result()))
+        return out
+
     def diagonals(self, theta: np.ndarray) -> np.ndarray:
         """Diagonal of each term's unscaled curvature, `(terms, N)`: what the terms weigh on each parameter."""
         out = np.zeros((len(self.terms), len(theta)))

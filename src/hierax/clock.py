@@ -1,0 +1,31 @@
+"""Seconds spent compiling, as JAX itself reports them, and the peak memory of the process."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+from jax import monitoring
+
+_STAGES = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
+_total = [0.0]
+
+
+def _listen(event: str, duration: float, **_: Any) -> None:
+    if event.endswith(_STAGES):
+        _total[0] += duration
+
+
+monitoring.register_event_duration_secs_listener(_listen)
+
+
+def compile_seconds() -> float:
+    """Seconds of tracing, lowering and compilation in this process so far; take differences."""
+    return _total[0]
+
+
+def peak_memory_mib() -> float:
+    """Peak resident memory of the process in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,83 @@
+"""Cycles: in which order levels are trained. Pure state machines, testable without a network."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Until:
+    """When a visit ends, besides the solver's own judgement.
+
+    Parameters
+    ----------
+    steps:
+        After this many steps.
+    stall:
+        When a step lowers the loss, or is predicted to, by less than this share.
+    """
+
+    steps: int | None = None
+    stall: float | None = None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Train this level."""
+
+    level: int
+    until: Until = Until()
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Make a finer level."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Stop; `reason` is one of `converged`, `stalled`, `budget`, `levels`."""
+
+    reason: str
+
+
+Action = Visit | Grow | Done
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a visit or a growth brought.
+
+    Attributes
+    ----------
+    level:
+        The level that was visited, or made.
+    levels:
+        How many levels there are.
+    visited:
+        False after a growth.
+    change:
+        Relative change of the solution against the level before, where both were trained.
+    obstacle:
+        Why no finer level can be made, as a reason for `Done`; `None` when one can.
+    """
+
+    level: int
+    levels: int
+    visited: bool = True
+    change: float | None = None
+    obstacle: str | None = None
+
+
+class AbstractCycle(abc.ABC):
+    """`init` gives the state before the first visit; `next` maps state and outcome to the next action."""
+
+    @abc.abstractmethod
+    def init(self, levels: int) -> Any:
+        """State for a hierarchy that has `levels` levels to begin with."""
+
+    @abc.abstractmethod
+    def next(self, state: Any, outcome: Outcome | None) -> tuple[Any, Action]:
+        """The next action; `outcome` is `None` at the start."""

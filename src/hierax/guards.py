@@ -1,0 +1,238 @@
+"""Is it the right solution? Checks after training, on points that training did not use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax._results import RESULTS
+from hierax.events import Guard
+from hierax.objective import component
+from hierax.objective.build import SampledProblem, is_equation, mesh
+from hierax.objective.pointwise import Place
+from hierax.objective.samples import Samples
+from hierax.problems.domain import Box
+from hierax.problems.problem import Problem
+from hierax.problems.sampling import Sobol
+from hierax.problems.terms import Data, Residual
+
+FRESH = 4096
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the guards; see the sentences of each.
+
+    Parameters
+    ----------
+    fresh_residual:
+        Residual at fresh points over that at training points.
+    boundary:
+        Misfit of conditions over the size of the solution.
+    levels:
+        Change of the solution at the last refinement over that at the one before.
+    resolution:
+        Relative change of the solution at the last refinement.
+    validation:
+        Validation error of the returned level over that of the best.
+    """
+
+    fresh_residual: float = 10.0
+    boundary: float = 1e-2
+    levels: float = 1.0
+    resolution: float = 5e-2
+    validation: float = 1.1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the guards look at.
+
+    Attributes
+    ----------
+    field, untrained:
+        The returned field and the one before any training.
+    samples:
+        Training samples of the returned level, one entry a term.
+    changes:
+        Relative changes of the solution from level to level.
+    validation:
+        Validation errors of all levels and of the returned one, for data.
+    """
+
+    field: Any
+    untrained: Any
+    samples: Sequence[Samples]
+    changes: Sequence[float]
+    validation: tuple[Sequence[float], float] | None
+
+
+def check(sampled: SampledProblem, evidence: Evidence, key: jax.Array, limits: Limits) -> dict[str, Guard]:
+    """All guards that apply, by name."""
+    guards: dict[str, Guard] = {}
+    equations = [k for k, t in enumerate(sampled.terms) if isinstance(t, Residual) and is_equation(t, sampled.problem)]
+    equations = [k for k in equations if k < len(sampled.problem.terms)]
+    if equations and isinstance(sampled.problem.domain, Box):
+        guards["fresh_residual"] = _fresh(sampled, evidence, equations, key, limits.fresh_residual)
+    conditions = [
+        k
+        for k, t in enumerate(sampled.problem.terms)
+        if not isinstance(t, Data) and not is_equation(t, sampled.problem) and isinstance(t, Residual)
+    ]
+    if conditions:
+        guards["boundary"] = _boundary(sampled, evidence, conditions, key, limits.boundary)
+    if equations or any(is_equation(t, sampled.problem) for t in sampled.problem.terms):
+        guards |= _levels(evidence, limits)
+    if evidence.validation is not None:
+        guards["validation"] = _validation(*evidence.validation, limits.validation)
+    return guards
+
+
+def verdict(guards: dict[str, Guard]) -> RESULTS:
+    """`successful`, or the result that belongs to the first guard that failed."""
+    for name, guard in guards.items():
+        if not guard.passed:
+            return RESULTS["guard_levels" if name == "resolution" else f"guard_{name}"]
+    return RESULTS.successful
+
+
+def fresh_points(box: Box, cells: Sequence[np.ndarray] | None, key: jax.Array, count: int = FRESH) -> np.ndarray:
+    """Sobol points, a quarter of them inside the first cell of each face of the box."""
+    inner, outer = jax.random.split(key)
+    points = Sobol(box).sample(inner, 0, count).points
+    faces = box.faces()
+    near = Sobol(box).sample(outer, 0, max(1, count // 4)).points
+    for k, face in enumerate(faces):
+        axis = box.axis(face.name)
+        low, high = box.lower[axis], box.upper[axis]
+        breaks = np.array([low, low + 0.02 * (high - low), high]) if cells is None else np.asarray(cells[axis])
+        first = breaks[1] - breaks[0] if face.side == "lower" else breaks[-1] - breaks[-2]
+        own = slice(k, None, len(faces))
+        unit = (near[own, axis] - low) / (high - low)
+        near[own, axis] = low + first * unit if face.side == "lower" else high - first * unit
+    return np.concatenate([points[: count - len(near)], near]) if faces else points
+
+
+def residuals_at(sampled: SampledProblem, term: int, field: Any, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Residuals `(n, r)` of a term at any points."""
+    targets = np.zeros((len(points), 0))
+    point = sampled.point_terms[term]
+    return np.asarray(jax.vmap(lambda p: point.residual(field, p))(Place(points, normals, targets)))
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2))) if values.size else 0.0
+
+
+def _fresh(
+    sampled: SampledProblem, evidence: Evidence, equations: Sequence[int], key: jax.Array, limit: float
+) -> Guard:
+    box = sampled.problem.domain
+    assert isinstance(box, Box)
+    points = fresh_points(box, mesh(evidence.field), key)
+    worst, name = 0.0, ""
+    for k in equations:
+        own = evidence.samples[k]
+        zero = np.zeros_like(points)
+        fresh = _rms(residuals_at(sampled, k, evidence.field, points, zero))
+        untrained = _rms(residuals_at(sampled, k, evidence.untrained, points, zero))
+        weight = own.weights / own.weights.sum()
+        trained_values = residuals_at(sampled, k, evidence.field, own.points, own.normals)
+        trained = float(np.sqrt(weight @ np.sum(trained_values**2, axis=1) / max(1, trained_values.shape[1])))
+        ratio = fresh / max(trained, 1e-6 * untrained, 1e-300) if fresh > 0 else 0.0
+        if not np.isfinite(fresh):
+            ratio = np.inf
+        if ratio >= worst:
+            worst, name = ratio, sampled.terms[k].name
+    return Guard(
+        worst,
+        limit,
+        bool(worst <= limit),
+        f"The residual of {name!r} at fresh points, a quarter of them next to the boundaries, is {worst:.3g} times that "
+        f"at the training points (limit {limit:g}).",
+    )
+
+
+def _boundary(
+    sampled: SampledProblem, evidence: Evidence, conditions: Sequence[int], key: jax.Array, limit: float
+) -> Guard:
+    size = solution_size(sampled.problem, evidence.field, key)
+    worst, name = 0.0, ""
+    for k in conditions:
+        samples = evidence.samples[k]
+        values = residuals_at(sampled, k, evidence.field, *_fresh_boundary(samples, sampled.problem, key))
+        misfit = _rms(values) / max(size, 1e-300)
+        misfit = misfit if np.isfinite(misfit) else np.inf
+        if misfit >= worst:
+            worst, name = misfit, sampled.terms[k].name
+    return Guard(
+        worst,
+        limit,
+        bool(worst <= limit),
+        f"The condition {name!r} is missed by {worst:.3g} of the size of the solution (limit {limit:g}).",
+    )
+
+
+def _fresh_boundary(samples: Samples, problem: Problem, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Points between the training points of each face: convex combinations of pairs with the same normal."""
+    if problem.domain.dim == 1 or not isinstance(problem.domain, Box):
+        return samples.points, samples.normals
+    rng = np.random.default_rng(int(jax.random.randint(key, (), 0, 2**31 - 1)))
+    points, normals = samples.points, samples.normals
+    order = np.lexsort(normals.T)
+    groups = np.split(order, np.flatnonzero(np.any(np.diff(normals[order], axis=0) != 0, axis=1)) + 1)
+    mixed, kept = [], []
+    for group in groups:
+        partner, share = rng.permutation(group), rng.random((len(group), 1))
+        mixed.append(share * points[group] + (1 - share) * points[partner])
+        kept.append(normals[group])
+    return np.concatenate(mixed), np.concatenate(kept)
+
+
+def solution_size(problem: Problem, field: Any, key: jax.Array) -> float:
+    """Root mean square of the largest unknown function over the domain."""
+    domain = problem.domain
+    points = Sobol(domain).sample(key, 0, 1024).points if isinstance(domain, Box) else domain.points[:4096]
+    return max(
+        _rms(np.asarray(jax.vmap(component(problem, field, name))(jnp.asarray(points)))) for name in problem.functions
+    )
+
+
+def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:
+    changes, guards = list(evidence.changes), {}
+    if len(changes) >= 2 and changes[-1] > 1e-6:
+        ratio = changes[-1] / max(changes[-2], 1e-300)
+        guards["levels"] = Guard(
+            ratio,
+            limits.levels,
+            bool(ratio <= limits.levels),
+            f"The last refinement changed the solution {ratio:.3g} times as much as the one before "
+            f"(limit {limits.levels:g}).",
+        )
+    elif changes:
+        guards["levels"] = Guard(
+            None, limits.levels, True, f"The last refinement changed the solution by {changes[-1]:.2g} of its size."
+        )
+    if changes:
+        guards["resolution"] = Guard(
+            changes[-1],
+            limits.resolution,
+            bool(changes[-1] <= limits.resolution),
+            f"The last refinement changed the solution by {changes[-1]:.2g} of its size (limit {limits.resolution:g}).",
+        )
+    return guards
+
+
+def _validation(errors: Sequence[float], returned: float, limit: float) -> Guard:
+    ratio = returned / max(min(errors), 1e-300)
+    return Guard(
+        ratio,
+        limit,
+        bool(ratio <= limit),
+        f"The validation error of the returned level is {ratio:.3g} times the best level's (limit {limit:g}).",
+    )

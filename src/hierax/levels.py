@@ -1,0 +1,254 @@
+"""The workbench of `train`: objectives of levels, transfers between them, and values at fixed points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax.fields import partition
+from hierax.hierarchy import transport
+from hierax.objective import AbstractObjective, LocalObjective, component, flat_parameters
+from hierax.objective.build import SampledProblem, balance, is_equation
+from hierax.objective.gather import gather, has_fixed_cells
+from hierax.objective.pointwise import Place, SquaredResidual
+from hierax.objective.rows import DENSE_LIMIT, RowObjective
+from hierax.objective.samples import Samples, make_samples
+from hierax.problems.domain import Box
+from hierax.problems.problem import Problem
+from hierax.problems.sampling import Sobol
+from hierax.problems.terms import Data
+from hierax.solution import Accuracy
+from hierax.solvers import AbstractSolver, Smoothing
+from hierax.strategy import Plan, periodic_axes
+
+PROBES = 2048
+MEASURED = 8192
+BAND_ENTRIES = 2.0e8
+"""Most numbers in a band matrix: 1.6 GB, and as much again for its factor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An objective with start parameters, and the way back to a field."""
+
+    objective: Any
+    theta: np.ndarray
+    build: Callable[[np.ndarray], Any]
+
+
+class Bench:
+    """What `train` needs of one problem and plan; see the methods."""
+
+    def __init__(self, problem: Problem, plan: Plan, key: jax.Array) -> None:
+        self.problem, self.plan = problem, plan
+        self.sampled = SampledProblem(problem, plan.penalties)
+        self.keys = jax.random.split(key, 4)
+        self.periodic = periodic_axes(problem)
+        self.equations = np.array([is_equation(t, problem) for t in self.sampled.terms])
+        self.equations[len(problem.terms) :] = False
+        self.train_rows, self.held_rows = self._split()
+        self._values = SquaredResidual("values", self._all_values)
+        self._local: bool | None = None
+        self._equation_scale: float | None = None
+        self._points: dict[int, np.ndarray] = {}
+
+    def _split(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Rows of each data term to train on, and those kept back."""
+        train, held = {}, {}
+        rng = np.random.default_rng(int(jax.random.randint(self.keys[0], (), 0, 2**31 - 1)))
+        for term in self.problem.terms:
+            if isinstance(term, Data):
+                order = rng.permutation(len(term.points))
+                kept = int(self.plan.validation_share * len(order))
+                train[term.name], held[term.name] = np.sort(order[kept:]), np.sort(order[:kept])
+        return train, held
+
+    def _all_values(self, field: Any, place: Place) -> jax.Array:
+        parts = [jnp.ravel(component(self.problem, field, n)(place.x)) for n in self.problem.functions]
+        return jnp.concatenate(parts)
+
+    def objective(self, field: Any, samples: Sequence[Samples]) -> Any:
+        """The objective in the storage that suits field and solver."""
+        if has_fixed_cells(field) and self.plan.solver.second_order and self._is_local(field, samples):
+            return LocalObjective(field, samples, self.periodic)
+        return RowObjective(field, samples)
+
+    def _is_local(self, field: Any, samples: Sequence[Samples]) -> bool:
+        """Whether all terms look only at their own point: local pieces and the whole field agree on a few samples."""
+        if self._local is None:
+            theta, build = flat_parameters(field)
+            trial = theta + np.random.default_rng(0).normal(size=len(theta))
+            some = [s.take(np.linspace(0, s.count - 1, min(s.count, 64)).astype(int)) for s in samples]
+            pieces = LocalObjective(field, some, self.periodic).residuals(trial)
+            whole = RowObjective(build(trial), some).residuals(trial)
+            self._local = all(
+                np.allclose(a, b, rtol=1e-6, atol=1e-8 * (np.abs(b).max(initial=0.0) + 1e-300), equal_nan=True)
+                for a, b in zip(pieces, whole, strict=True)
+            )
+        return self._local
+
+    def samples(self, field: Any, everything: bool = False) -> list[Samples]:
+        """Samples of every term for a level."""
+        rows = None if everything else self.train_rows
+        return self.sampled.sample(field, self.plan.sampling, self.keys[1], rows)
+
+    def prepare(self, field: Any, everything: bool = False) -> Prepared:
+        """Objective with weights, and start parameters, of a level."""
+        objective = self.objective(field, self.samples(field, everything))
+        theta, build = flat_parameters(field)
+        return Prepared(objective.rescaled(self._scales(objective, theta)), theta, build)
+
+    def _scales(self, objective: Any, theta: np.ndarray) -> np.ndarray:
+        """Factor of every term: data by their spread or noise, conditions by the equations, equations over data."""
+        terms = self.sampled.terms
+        scales = np.ones(len(terms))
+        is_data = np.array([isinstance(t, Data) for t in terms])
+        for k, term in enumerate(terms):
+            if isinstance(term, Data):
+                spread = float(np.mean(np.var(term.values, axis=0)))
+                scales[k] = 1.0 / (spread if spread > 0 else 1.0)
+        if not self.equations.any():
+            conditions = ~is_data
+            conditions[len(self.problem.terms) :] = False
+            scales[conditions] = self.plan.condition_factor
+            return scales
+        diagonals = objective.diagonals(theta)
+        if not np.any(diagonals[self.equations] > 0):
+            shaken = theta + np.random.default_rng(0).normal(size=len(theta))
+            diagonals = objective.diagonals(shaken)
+        factors = np.full(len(terms), self.plan.condition_factor)
+        balanced = balance(diagonals, self.equations, factors)
+        conditions = ~self.equations & ~is_data
+        conditions[len(self.problem.terms) :] = False
+        scales[conditions] = balanced[conditions]
+        if is_data.any():
+            if self._equation_scale is None:
+                data = (scales[is_data, None] * diagonals[is_data]).sum(axis=0)
+                equation = diagonals[self.equations].sum(axis=0)
+                touched = (data > 0.05 * data.max(initial=0.0)) & (equation > 0)
+                ratio = np.median(data[touched] / equation[touched]) if touched.any() else 1.0
+                self._equation_scale = self.plan.equation_factor * float(ratio)
+            scales[self.equations] *= self._equation_scale
+            scales[conditions] *= self._equation_scale
+        return scales
+
+    def prolonged(self, transfer: Any, coarse: Any, fine: Any) -> Any:
+        """The fine field with the prolonged parameters of the coarse one."""
+        params, _ = partition(coarse)
+        _, rest = partition(fine)
+        return eqx.combine(transfer.prolong(params), rest)
+
+    def carried_state(
+        self, solver: AbstractSolver, state: Any, fresh: Any, transfers: Sequence[Any], level: int
+    ) -> Any:
+        """Solver state for a level from that of the coarser one, each part by its kind."""
+        transfer = transfers[level - 1] if level - 1 < len(transfers) else None
+        return transport(state, solver.kinds(state), transfer, fresh)
+
+    def points(self, count: int, number: int) -> np.ndarray:
+        """Fixed points of the domain for values and errors, not used in training."""
+        if number not in self._points:
+            domain = self.problem.domain
+            if isinstance(domain, Box):
+                self._points[number] = Sobol(domain).sample(self.keys[number], 0, count).points
+            else:
+                self._points[number] = domain.points[:: max(1, len(domain.points) // count)]
+        return self._points[number]
+
+    def values_at(self, field: Any, points: np.ndarray) -> np.ndarray:
+        """Values of all unknown functions `(n, components)` by kernels that all levels share."""
+        samples = make_samples(self._values, points, np.ones(len(points)))
+        theta, _ = flat_parameters(field)
+        if has_fixed_cells(field):
+            return LocalObjective(field, [samples], self.periodic).residuals(theta)[0]
+        return RowObjective(field, [samples]).residuals(theta)[0]
+
+    def probe(self, field: Any) -> np.ndarray:
+        """Values at the points where levels are compared."""
+        return self.values_at(field, self.points(PROBES, 2))
+
+    def validation_error(self, field: Any) -> float | None:
+        """Relative root mean square misfit at the data that were kept back; `None` without such."""
+        if not any(len(rows) for rows in self.held_rows.values()):
+            return None
+        errors = []
+        names = list(self.problem.functions)
+        for term in self.problem.terms:
+            if isinstance(term, Data) and len(self.held_rows[term.name]):
+                rows = self.held_rows[term.name]
+                values = self.values_at(field, term.points[rows])
+                own = values[:, self._columns(names, self.problem.data_unknown(term))]
+                target = term.values[rows].reshape(len(rows), -1)
+                errors.append(np.sqrt(np.mean((own - target) ** 2)) / max(np.std(term.values), 1e-300))
+        return float(np.sqrt(np.mean(np.square(errors))))
+
+    def _columns(self, names: Sequence[str], name: str) -> slice:
+        sizes = [self.problem.functions[n].components or 1 for n in names]
+        start = sum(sizes[: names.index(name)])
+        return slice(start, start + sizes[names.index(name)])
+
+    def refitted(self, field: Any, solver: Smoothing, state: Any) -> Any:
+        """The level fitted once more to all data, with the smoothness that was chosen without those kept back."""
+        prepared = self.prepare(field, everything=True)
+        step = solver.smooth(prepared.objective, prepared.theta, state)
+        return prepared.build(step.theta) if step.failure is None else field
+
+    def fits(self, field: Any) -> bool:
+        """Whether the matrices of a level stay within memory."""
+        theta, _ = flat_parameters(field)
+        if self._local:
+            return len(theta) * self._band(field) <= BAND_ENTRIES
+        return len(theta) <= DENSE_LIMIT
+
+    def _band(self, field: Any) -> int:
+        corners = np.stack([np.asarray(b) for b in self.problem.domain.bounds()])
+        del corners
+        samples = make_samples(self._values, self.points(PROBES, 2), np.ones(PROBES))
+        return LocalObjective(field, [samples], self.periodic).ordering.band
+
+    def seconds(self, finer: Any, coarse: Any, seconds: float, steps: int) -> float:
+        """Expected seconds of training a finer level, from those of the last one and the ratio of work."""
+        ratio = self._work(finer) / self._work(coarse)
+        return max(seconds, 0.02) / max(steps, 1) * min(max(steps, 2), 6) * ratio
+
+    def _work(self, field: Any) -> float:
+        theta, _ = flat_parameters(field)
+        if not self._local:
+            return float(len(theta)) ** 2
+        some = self.points(64, 2)[:1]
+        k = gather(field, some)[0].shape[1]
+        points = sum(s.count for s in self.samples(field))
+        return 30.0 * points * k**2 + len(theta) * float(self._band(field)) ** 2
+
+    def first_bad_term(self, objective: AbstractObjective, theta: np.ndarray) -> str:
+        """Name of the first term whose value is not finite."""
+        values = objective.values(theta)
+        bad = np.flatnonzero(~np.isfinite(values))
+        return repr(self.sampled.terms[int(bad[0])].name) if bad.size else "unknown (its gradient)"
+
+    def accuracy(self, field: Any) -> Accuracy:
+        """Errors against the reference, the largest over the unknowns; never below its floor."""
+        reference = self.problem.reference
+        if reference is None:
+            return Accuracy()
+        points = self.points(MEASURED, 3)
+        values = self.values_at(field, points)
+        names, relative, largest = list(self.problem.functions), [], []
+        for name in names:
+            exact = reference.evaluate(points, name)
+            if exact is None:
+                continue
+            own = values[:, self._columns(names, name)]
+            exact = exact.reshape(len(points), -1)
+            relative.append(np.linalg.norm(own - exact) / max(np.linalg.norm(exact), 1e-300))
+            largest.append(np.abs(own - exact).max())
+        if not relative:
+            return Accuracy()
+        floor = reference.error_bound
+        return Accuracy(max(float(max(relative)), floor), float(max(largest)), floor)

@@ -1,0 +1,180 @@
+"""From a problem and a field to an objective: where the points lie and how the terms are weighed against each other."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from hierax.fields.base import parameter_count
+from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.unknowns import Unknowns
+from hierax.objective.pointwise import AbstractPointTerm, point_term
+from hierax.objective.samples import Samples, make_samples
+from hierax.problems.domain import Box, Face
+from hierax.problems.problem import Problem
+from hierax.problems.sampling import AbstractSampler, Batch, Gauss, Sobol, on_face, without
+from hierax.problems.terms import Data, Energy, Residual, Term
+
+
+@functools.singledispatch
+def mesh(field: Any) -> tuple[np.ndarray, ...] | None:
+    """Break points of a field's cells, one array an axis; `None` for fields without fixed cells."""
+    return None
+
+
+@mesh.register
+def _(field: SplineGrid) -> tuple[np.ndarray, ...] | None:
+    return tuple(np.unique(b) for b in field.breakpoints())
+
+
+@mesh.register
+def _(field: Unknowns) -> tuple[np.ndarray, ...] | None:
+    meshes = [mesh(part) for part in field.parts.values() if parameter_count(part) > 1]
+    if not meshes or any(m is None for m in meshes):
+        return None
+    return tuple(functools.reduce(np.union1d, axis) for axis in zip(*meshes, strict=True))  # pyright: ignore
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How densely terms are sampled.
+
+    Parameters
+    ----------
+    inside, energy, boundary:
+        Gauss points an axis and cell for residuals, energies, and anything on a face.
+    ratio:
+        Random points for each parameter, for fields without cells.
+    least:
+        Fewest random points of a term.
+    """
+
+    inside: int = 3
+    energy: int = 5
+    boundary: int = 5
+    ratio: float = 6.0
+    least: int = 1000
+
+
+class SampledProblem:
+    """The pointwise terms of a problem, made once so that compiled kernels are found again on every level.
+
+    Parameters
+    ----------
+    problem:
+        What is to be learned.
+    extra:
+        Further terms, such as penalties, after the problem's own.
+    """
+
+    def __init__(self, problem: Problem, extra: tuple[Term, ...] = ()) -> None:
+        self.problem = problem
+        self.terms: tuple[Term, ...] = (*problem.terms, *extra)
+        self.point_terms: tuple[AbstractPointTerm, ...] = tuple(point_term(problem, t) for t in self.terms)
+
+    def sample(
+        self, field: Any, settings: Sampling, key: jax.Array, rows: Mapping[str, np.ndarray] | None = None
+    ) -> list[Samples]:
+        """Samples of every term for a level's field.
+
+        `rows` restricts data terms, by name, to some of their rows.
+
+        Inside a box and on its faces Gauss points follow the field's cells; without cells Sobol points are used, their
+        number growing with the parameters. Point clouds and data come with their points.
+        """
+        cells = mesh(field)
+        count = max(settings.least, int(settings.ratio * parameter_count(field)))
+        keys = jax.random.split(key, len(self.terms))
+        out = []
+        for term, point, k in zip(self.terms, self.point_terms, keys, strict=True):
+            if isinstance(term, Data):
+                index = np.arange(len(term.points)) if rows is None else rows[term.name]
+                weight = np.full(len(index), 1.0 / len(index))
+                out.append(make_samples(point, term.points[index], weight, None, term.values[index]))
+            else:
+                out.append(self.samples_of(term, point, self._density(term, settings), count, cells, k))
+        return out
+
+    def _density(self, term: Term, settings: Sampling) -> int:
+        if self.problem.places(term) != (None,):
+            return settings.boundary
+        return settings.energy if isinstance(term, Energy) else settings.inside
+
+    def samples_of(
+        self,
+        term: Term,
+        point: AbstractPointTerm,
+        order: int,
+        count: int,
+        cells: tuple[np.ndarray, ...] | None,
+        key: jax.Array,
+    ) -> Samples:
+        """Samples of one equation, energy or condition."""
+        domain = self.problem.domain
+        batches = [self._batch(place, order, count, cells, key) for place in self.problem.places(term)]
+        points = np.concatenate([b.points for b in batches])
+        weights = np.concatenate([b.weights for b in batches])
+        normals = [b.normals for b in batches if b.normals is not None]
+        if not isinstance(domain, Box) and self.problem.places(term) == (None,):
+            normals = []
+        return make_samples(point, points, weights, np.concatenate(normals) if normals else None)
+
+    def _batch(
+        self, place: Face | str | None, order: int, count: int, cells: tuple[np.ndarray, ...] | None, key: jax.Array
+    ) -> Batch:
+        domain = self.problem.domain
+        if isinstance(domain, Box):
+            if place is None:
+                sampler: AbstractSampler = Gauss(order) if cells is not None else Sobol(domain)
+                return sampler.sample(key, 0, count, cells)
+            assert isinstance(place, Face)
+            if cells is not None or domain.dim == 1:
+                inner: AbstractSampler = Gauss(order)
+            else:
+                inner = Sobol(without(domain, domain.axis(place.name)))
+            faces = max(1, len(domain.faces()))
+            return on_face(domain, place, inner, key, max(64, count // (2 * faces)), cells)
+        if place is None:
+            assert domain.weights is not None
+            return Batch(domain.points, domain.weights, np.arange(len(domain.points)))
+        boundary = domain.boundaries[place]  # pyright: ignore
+        assert boundary.weights is not None
+        return Batch(boundary.points, boundary.weights, np.arange(len(boundary.points)), boundary.normals)
+
+
+def is_equation(term: Term, problem: Problem) -> bool:
+    """Whether a term is an equation or energy inside the domain, as opposed to boundary conditions and data."""
+    return isinstance(term, Residual | Energy) and problem.places(term) == (None,)
+
+
+def balance(diagonals: np.ndarray, equations: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Scales that let conditions count as much as the equations where both act.
+
+    On a parameter that a condition touches, a strong-form equation of order `m` weighs `h^(-2m)` times more: unbalanced,
+    the condition is ignored on fine levels. The scale is the median ratio of the two curvature diagonals over the
+    parameters that the condition touches most, so it follows the order of the equation, its coefficients and the mesh.
+
+    Parameters
+    ----------
+    diagonals:
+        `(terms, N)` curvature diagonals of the unscaled terms.
+    equations:
+        `(terms,)`, true for equations inside the domain.
+    factor:
+        `(terms,)` further factor of each condition.
+    """
+    scales = np.ones(len(diagonals))
+    total = diagonals[equations].sum(axis=0)
+    if not np.any(total > 0):
+        return scales
+    for row in np.flatnonzero(~equations):
+        own = diagonals[row]
+        touched = (own > 0.05 * own.max(initial=0.0)) & (total > 0)
+        if touched.any():
+            scales[row] = factor[row] * float(np.median(total[touched] / own[touched]))
+    return scales

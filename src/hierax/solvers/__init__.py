@@ -1,0 +1,12 @@
+"""How one level is trained."""
+
+from hierax.solvers.base import AbstractSolver as AbstractSolver
+from hierax.solvers.base import Step as Step
+from hierax.solvers.base import Tolerances as Tolerances
+from hierax.solvers.gauss_newton import GaussNewton as GaussNewton
+from hierax.solvers.linear import Cholesky as Cholesky
+from hierax.solvers.linear import ConjugateGradients as ConjugateGradients
+from hierax.solvers.optax import Optax as Optax
+from hierax.solvers.optax import adam as adam
+from hierax.solvers.optax import lbfgs as lbfgs
+from hierax.solvers.smoothing import Smoothing as Smoothing

@@ -1,0 +1,74 @@
+"""What a solver is: settings, with state passed in and out."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hierax._results import RESULTS
+from hierax.objective import AbstractObjective
+
+
+class Step(NamedTuple):
+    """Outcome of one step.
+
+    Attributes
+    ----------
+    theta, state:
+        Parameters and state after the step.
+    value:
+        Objective after the step.
+    decrease:
+        Predicted decrease that is still possible, relative to the value: the stopping measure.
+    done:
+        Whether the level is trained as far as this solver can tell.
+    failure:
+        A RESULTS member other than `successful` when the step failed numerically; the parameters are the last good ones.
+    """
+
+    theta: np.ndarray
+    state: Any
+    value: float
+    decrease: float
+    done: bool
+    failure: RESULTS | None = None
+
+
+class AbstractSolver(abc.ABC):
+    """Trains one level: `init`, then `step` until it says `done`. Settings only; the state is a separate record."""
+
+    @property
+    @abc.abstractmethod
+    def second_order(self) -> bool:
+        """Whether curvature is used: needs 64 bits."""
+
+    @abc.abstractmethod
+    def init(self, objective: AbstractObjective, theta: np.ndarray) -> Any:
+        """State before the first step on a level."""
+
+    @abc.abstractmethod
+    def step(self, objective: AbstractObjective, theta: np.ndarray, state: Any) -> Step:
+        """One step."""
+
+    @abc.abstractmethod
+    def kinds(self, state: Any) -> Any:
+        """For each part of the state how it is carried to another level, see `hierax.hierarchy.transport`."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """When a level is trained.
+
+    Parameters
+    ----------
+    relative:
+        A step that would lower the objective by less than this share of it ends the level.
+    steps:
+        Most steps on one visit.
+    """
+
+    relative: float = 1e-6
+    steps: int = 60

@@ -1,0 +1,116 @@
+"""Gauss-Newton with Levenberg-Marquardt damping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hierax._results import RESULTS
+from hierax.hierarchy.transport import RESET, SCALAR
+from hierax.objective import AbstractObjective, Linearisation
+from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.linear import AbstractLinearSolver, NotPositive, Solve, linear_solver_for
+
+SMALLEST = 1e-14
+
+
+class DampingState(NamedTuple):
+    """Damping factor and the linearisation at the current point (reused when a step was refused)."""
+
+    damping: float
+    steps: int = 0
+    linearisation: Linearisation | None = None
+
+
+@dataclass(frozen=True)
+class GaussNewton(AbstractSolver):
+    r"""Minimise a sum of densities by `(A + \lambda D) s = -g`, with `A` the generalised Gauss-Newton matrix.
+
+    The damping follows the ratio of actual to predicted decrease: it falls when the model is good, rises when a step is
+    refused. `D` is the diagonal of `A` (Marquardt), bounded below. With a linear field and least squares one step is the
+    solution, and the second removes what rounding left.
+
+    Parameters
+    ----------
+    linear:
+        How the linear systems are solved; by default a factorisation where the curvature has a matrix, else conjugate
+        gradients.
+    damping:
+        Damping before the first step.
+    tolerances:
+        When a level is trained.
+
+    References
+    ----------
+    Levenberg, Quart. Appl. Math. 2 (1944); Marquardt, SIAM J. 11 (1963); Nielsen, IMM-REP-1999-05 (update rule).
+    """
+
+    linear: AbstractLinearSolver | None = None
+    damping: float = 1e-3
+    tolerances: Tolerances = Tolerances()
+
+    @property
+    def second_order(self) -> bool:
+        return True
+
+    def init(self, objective: AbstractObjective, theta: np.ndarray) -> DampingState:
+        del objective, theta
+        return DampingState(self.damping)
+
+    def kinds(self, state: DampingState) -> Any:
+        del state
+        return DampingState(SCALAR, RESET, RESET)  # pyright: ignore
+
+    def step(self, objective: AbstractObjective, theta: np.ndarray, state: DampingState) -> Step:
+        lin = state.linearisation or objective.linearise(theta)
+        if not finite(lin):
+            return Step(theta, state, lin.value, np.inf, True, RESULTS.nonfinite)
+        damping, failure = state.damping, RESULTS.singular
+        for _ in range(40):
+            trial = self._attempt(lin, damping)
+            if trial is None:
+                damping = max(10 * damping, SMALLEST)
+                continue
+            predicted = lin.model_decrease(trial)
+            relative = predicted / max(abs(lin.value), 1e-300)
+            # a whole linearisation, not only the value: when the step is taken, and most are, it is the next one
+            after = objective.linearise(theta + trial)
+            ratio = (lin.value - after.value) / predicted if predicted > 0 else -1.0
+            if finite(after) and ratio > 1e-3:
+                return self._accept(theta + trial, state, damping, after, relative, ratio)
+            if relative < max(self.tolerances.relative, 1e-10):
+                # rounding decides the sign of such a small decrease: the point is as good as it gets
+                return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
+            failure = RESULTS.no_decrease if np.isfinite(after.value) else RESULTS.nonfinite
+            damping = max(4 * damping, 1e-6)
+        return Step(theta, state._replace(damping=damping, linearisation=lin), lin.value, np.inf, True, failure)
+
+    def _attempt(self, lin: Linearisation, damping: float) -> np.ndarray | None:
+        diagonal = lin.curvature.diagonal()
+        floor = 1e-10 * max(float(diagonal.max(initial=0.0)), 1e-300)
+        shift = damping * np.maximum(diagonal, floor) + 1e-3 * SMALLEST * np.maximum(diagonal, floor)
+        try:
+            trial = self.prepare(lin, shift)(-lin.gradient)
+        except NotPositive:
+            return None
+        return trial if np.all(np.isfinite(trial)) else None
+
+    def prepare(self, lin: Linearisation, shift: np.ndarray) -> Solve:
+        """Solver of the damped system."""
+        linear = self.linear or linear_solver_for(lin.curvature)
+        return linear.prepare(lin.curvature, shift)
+
+    def _accept(
+        self, theta: np.ndarray, state: DampingState, damping: float, lin: Linearisation, relative: float, ratio: float
+    ) -> Step:
+        factor = 0.03 if ratio > 0.75 else max(0.1, 1 - (2 * ratio - 1) ** 3)
+        steps = state.steps + 1
+        done = relative < self.tolerances.relative or abs(lin.value) < 1e-28 or steps >= self.tolerances.steps
+        return Step(theta, DampingState(damping * factor, steps, lin), lin.value, relative, done)
+
+
+def finite(lin: Linearisation) -> bool:
+    """Whether value and gradient are finite."""
+    return bool(np.isfinite(lin.value) and np.all(np.isfinite(lin.gradient)))

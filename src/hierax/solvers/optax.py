@@ -1,0 +1,101 @@
+"""Any Optax optimiser, L-BFGS among them, as a solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hierax._results import RESULTS
+from hierax.hierarchy.transport import RESET
+from hierax.objective.rows import Program, RowObjective
+from hierax.solvers.base import AbstractSolver, Step, Tolerances
+
+
+class OptaxState(NamedTuple):
+    """State of the optimiser, steps taken, and the value a block of steps ago."""
+
+    inner: Any
+    steps: int
+    value: float
+
+
+@partial(jax.jit, static_argnames=("program", "optimiser", "count"))
+def _run(
+    program: Program, optimiser: optax.GradientTransformation, theta: jax.Array, inner: Any, data: Any, count: int
+) -> tuple[jax.Array, Any, jax.Array]:
+    """`count` steps in one compiled loop; returns parameters, state and the value before the last step."""
+
+    extended = optax.with_extra_args_support(optimiser)
+
+    def one(carry: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], jax.Array]:
+        theta, inner = carry
+        value, gradient = jax.value_and_grad(program)(theta, data)
+        updates, inner = extended.update(
+            gradient, inner, theta, value=value, grad=gradient, value_fn=lambda z: program(z, data)
+        )
+        return (optax.apply_updates(theta, updates), inner), value  # pyright: ignore
+
+    (theta, inner), values = jax.lax.scan(one, (theta, inner), None, length=count)
+    return theta, inner, values[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Optax(AbstractSolver):
+    """First-order and quasi-Newton training by an Optax optimiser.
+
+    Parameters
+    ----------
+    optimiser:
+        For example `optax.adam(1e-3)`, or `optax.lbfgs()` (limited-memory BFGS with a zoom line search).
+    steps:
+        Steps on each visit of a level.
+    block:
+        Steps in one compiled loop, reported as one step.
+    stall:
+        A block that lowers the objective by less than this share ends the visit.
+    """
+
+    optimiser: optax.GradientTransformation
+    steps: int = 2000
+    block: int = 50
+    stall: float = 0.0
+    tolerances: Tolerances = Tolerances()
+
+    @property
+    def second_order(self) -> bool:
+        return False
+
+    def init(self, objective: RowObjective, theta: np.ndarray) -> OptaxState:
+        del objective
+        return OptaxState(optax.with_extra_args_support(self.optimiser).init(jnp.asarray(theta)), 0, np.inf)
+
+    def kinds(self, state: OptaxState) -> Any:
+        return jax.tree.map(lambda leaf: RESET, state)
+
+    def step(self, objective: RowObjective, theta: np.ndarray, state: OptaxState) -> Step:
+        program, data = objective.program()
+        count = min(self.block, max(1, self.steps - state.steps))
+        new, inner, value = _run(program, self.optimiser, jnp.asarray(theta), state.inner, data, count)
+        value, new = float(value), np.asarray(new)
+        if not (np.isfinite(value) and np.all(np.isfinite(new))):
+            return Step(theta, state, state.value, np.inf, True, RESULTS.nonfinite)
+        steps = state.steps + count
+        decrease = (state.value - value) / max(abs(value), 1e-300) if np.isfinite(state.value) else np.inf
+        stalled = self.stall > 0 and decrease < self.stall
+        return Step(new, OptaxState(inner, steps, value), value, decrease, steps >= self.steps or stalled)
+
+
+def adam(rate: float = 1e-3, steps: int = 2000) -> Optax:
+    """Adam (Kingma and Ba, 2015) at a constant rate."""
+    return Optax(optax.adam(rate), steps)
+
+
+def lbfgs(steps: int = 500, memory: int = 20) -> Optax:
+    """Limited-memory BFGS with a zoom line search."""
+    return Optax(optax.lbfgs(memory_size=memory), steps, block=10)

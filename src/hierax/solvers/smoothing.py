@@ -1,0 +1,182 @@
+"""Gauss-Newton for noisy data: how much to smooth is chosen by generalised cross-validation in every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+from hierax._results import RESULTS
+from hierax.hierarchy.transport import RESET, SCALAR
+from hierax.objective import LocalObjective
+from hierax.objective.curvature import BandGram, combine
+from hierax.objective.objective import Linearisation
+from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.linear import NotPositive, Solve, factorise
+
+PROBES = 32
+
+
+class SmoothingState(NamedTuple):
+    """Logarithms (base 10) of the penalty factors, whether they are settled, and steps taken."""
+
+    log_factors: np.ndarray | None = None
+    settled: bool = False
+    steps: int = 0
+    value: float = np.inf
+
+
+@dataclass(frozen=True)
+class Smoothing(AbstractSolver):
+    r"""Minimise `data + conditions + sum_k \lambda_k penalty_k` with factors chosen by generalised cross-validation.
+
+    With the linearised data misfit `RSS(\lambda)`, the influence matrix `H = A^{-1} G` of data curvature `G` and whole
+    curvature `A`, and `n` measured numbers, the factors minimise
+
+    .. math:: \frac{RSS / n}{(1 - \gamma \, tr H / n)^2};
+
+    the trace is estimated with fixed random signs (Hutchinson). A linear field with data alone is done in one step;
+    otherwise the factors are chosen anew in the first steps and then kept.
+
+    Parameters
+    ----------
+    data, penalties:
+        Positions of the data terms and of the penalties among the objective's terms.
+    count:
+        Number of measured values used for training.
+    inflation:
+        :math:`\gamma`; a little above one protects against the occasional undersmoothing of plain cross-validation.
+    choices:
+        Steps in which the factors are chosen anew.
+
+    References
+    ----------
+    Golub, Heath, Wahba, Technometrics 21 (1979); Kim and Gu, JRSS B 66 (2004) for the inflation.
+    """
+
+    data: tuple[int, ...]
+    penalties: tuple[int, ...]
+    count: int
+    inflation: float = 1.2
+    choices: int = 1
+    tolerances: Tolerances = Tolerances(1e-6, 40)
+
+    @property
+    def second_order(self) -> bool:
+        return True
+
+    def init(self, objective: LocalObjective, theta: np.ndarray) -> SmoothingState:
+        del objective, theta
+        return SmoothingState()
+
+    def kinds(self, state: SmoothingState) -> Any:
+        del state
+        return SmoothingState(SCALAR, RESET, RESET, RESET)  # pyright: ignore
+
+    def step(self, objective: LocalObjective, theta: np.ndarray, state: SmoothingState) -> Step:
+        each = objective.linearise_each(theta)
+        if not all(np.isfinite(e.value) and np.all(np.isfinite(e.gradient)) for e in each):
+            return Step(theta, state, np.nan, np.inf, True, RESULTS.nonfinite)
+        model = _Model(self, each, objective.scales)
+        logs = state.log_factors
+        if logs is None or state.steps < self.choices:
+            logs = model.choose(logs, thorough=objective.size < 2500 or logs is None)
+        scales = model.scales(logs)
+        lin = model.whole(scales)
+        trial = model.solve(scales)(-lin.gradient)
+        value, length = self._search(objective, theta, trial, lin, scales)
+        if value is None:
+            return Step(theta, state, lin.value, np.inf, True, RESULTS.no_decrease)
+        relative = lin.model_decrease(trial) / max(abs(lin.value), 1e-300)
+        steps = state.steps + 1
+        settled = steps >= self.choices
+        done = settled and (relative < self.tolerances.relative or steps >= self.tolerances.steps)
+        new = SmoothingState(logs, settled, steps, value)
+        return Step(theta + length * trial, new, value, relative, done)
+
+    def _search(
+        self, objective: LocalObjective, theta: np.ndarray, trial: np.ndarray, lin: Linearisation, scales: np.ndarray
+    ) -> tuple[float | None, float]:
+        """Halve the step until the penalised objective does not rise."""
+        length = 1.0
+        for _ in range(12):
+            value = float(scales @ objective.values(theta + length * trial))
+            if np.isfinite(value) and value <= lin.value * (1 + 1e-9):
+                return value, length
+            length /= 2
+        return None, 0.0
+
+    def smooth(self, objective: LocalObjective, theta: np.ndarray, state: SmoothingState) -> Step:
+        """One step with the factors of `state` kept, for a refit on all data."""
+        return self.step(objective, theta, state._replace(steps=self.choices))
+
+
+class _Model:
+    """The quadratic model with free penalty factors."""
+
+    def __init__(self, settings: Smoothing, each: list[Linearisation], fixed: np.ndarray) -> None:
+        self.settings, self.each, self.fixed = settings, each, fixed
+        self.grams: list[BandGram] = [e.curvature for e in each]  # pyright: ignore
+        data = np.zeros(len(each))
+        data[list(settings.data)] = fixed[list(settings.data)]
+        self.data = self.whole(data)
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, self.data.curvature.size))
+        self.probes = signs.T
+        self.images = np.stack([self.data.curvature.mv(z) for z in signs], axis=1)
+        traces = [np.sum(g.diagonal()) for g in self.grams]
+        base = np.sum(self.data.curvature.diagonal())
+        self.reference = np.array([base / max(traces[k], 1e-300) for k in settings.penalties])
+
+    def scales(self, logs: np.ndarray) -> np.ndarray:
+        scales = self.fixed.copy()
+        scales[list(self.settings.penalties)] = 10.0**logs
+        return scales
+
+    def whole(self, scales: np.ndarray) -> Linearisation:
+        value = sum(c * e.value for c, e in zip(scales, self.each, strict=True))
+        gradient = np.sum([c * e.gradient for c, e in zip(scales, self.each, strict=True)], axis=0)
+        return Linearisation(float(value), gradient, combine(self.grams, list(scales)))
+
+    def solve(self, scales: np.ndarray) -> Solve:
+        curvature = combine(self.grams, list(scales))
+        diagonal = curvature.diagonal()
+        shift = 1e-13 * np.maximum(diagonal, 1e-6 * diagonal.max())
+        for _ in range(8):
+            try:
+                return factorise(curvature, shift)
+            except NotPositive:
+                shift = shift * 100
+        return factorise(curvature, shift)
+
+    def score(self, logs: np.ndarray) -> float:
+        """Logarithm of the generalised cross-validation score."""
+        scales = self.scales(logs)
+        try:
+            solve = self.solve(scales)
+        except NotPositive:
+            return np.inf
+        step = solve(-self.whole(scales).gradient)
+        misfit = 2 * (self.data.value + self.data.gradient @ step + 0.5 * self.data.curvature.quadratic(step))
+        freedom = float(np.sum(self.probes * solve(self.images))) / PROBES
+        # where the model has more freedom than data the score has no meaning; keep it finite and large
+        left = max(1 - self.settings.inflation * freedom / self.settings.count, 0.02)
+        return float(np.log(max(misfit, 1e-300)) - 2 * np.log(left))
+
+    def choose(self, start: np.ndarray | None, thorough: bool) -> np.ndarray:
+        """Factors of the smallest score: a scan of their common size, then each of them."""
+        base = np.log10(self.reference) if start is None else start
+        shifts = np.arange(-14.0, 3.0, 1.5) if start is None else np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+        scores = [self.score(base + shift) for shift in shifts]
+        best = base + shifts[int(np.argmin(scores))]
+        if not thorough:
+            return best
+        simplex = np.vstack([best, *(best + 1.5 * e for e in np.eye(len(best)))])
+        found = minimize(
+            self.score,
+            best,
+            method="Nelder-Mead",
+            options={"initial_simplex": simplex, "maxfev": 25 * len(best), "xatol": 0.05, "fatol": 1e-4},
+        )
+        return np.asarray(found.x) if found.fun <= min(scores) else best

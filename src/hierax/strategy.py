@@ -1,0 +1,437 @@
+"""The one default strategy: from what a problem shows to field, hierarchy, solver and cycle.
+
+It sees the number of coordinates, the unknowns, the terms, the order of derivatives, the data, and the budget; never a
+name. What it decides is written down in words before training.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax._errors import InputError
+from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel, Until
+from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns, linear_in_parameters, parameter_count
+from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, MarkedKnots, refine
+from hierax.objective.build import Sampling, is_equation
+from hierax.objective.order import differential_order
+from hierax.objective.view import unbounded
+from hierax.problems.domain import Box
+from hierax.problems.operators import derivative
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Data, Energy, Residual, Term
+from hierax.solvers import AbstractSolver, GaussNewton, Optax, Smoothing, Tolerances
+
+GRID_DIMENSIONS = 3
+"""Most coordinates for which a tensor grid of splines is used."""
+
+
+class AbstractFamily(abc.ABC):
+    """A kind of field, with how it starts and how it is refined."""
+
+    label: str
+
+    @abc.abstractmethod
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> Any:
+        """The field of one unknown function on the coarsest level."""
+
+    @abc.abstractmethod
+    def rule(self) -> AbstractRefinement | None:
+        """How a level is refined; `None` when it is not."""
+
+
+@dataclass(frozen=True)
+class Grid(AbstractFamily):
+    """Tensor-product splines, refined where and along the axes where they are too coarse. Linear in their parameters."""
+
+    label: str = "spline grid (linear in its parameters)"
+
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> SplineGrid:
+        del key
+        dim = problem.domain.dim
+        degree = grid_degree(dim, order)
+        wraps = periodic_axes(problem)
+        least = {1: 8, 2: 6}.get(dim, 4)
+        intervals = [max(least, degree + 1) if w else least for w in wraps]
+        return SplineGrid.uniform(*problem.domain.bounds(), intervals, degree, out=components, periodic=wraps)
+
+    def rule(self) -> AbstractRefinement:
+        return MarkedKnots()
+
+
+@dataclass(frozen=True)
+class SplineNetwork(AbstractFamily):
+    """A Kolmogorov-Arnold network: a linear layer, then splines, whose intervals are doubled."""
+
+    label: str = "spline network (KAN)"
+
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> KAN:
+        dim = problem.domain.dim
+        width = max(8, 2 * dim + 2)
+        return KAN(
+            [dim, width, components or 1],
+            intervals=4,
+            degree=max(3, order + 2),
+            key=key,
+            domain=problem.domain.bounds(),
+            linear_first=True,
+        )
+
+    def rule(self) -> AbstractRefinement:
+        return IntervalDoubling()
+
+
+@dataclass(frozen=True)
+class Perceptron(AbstractFamily):
+    """A multilayer perceptron with smooth activations; one level."""
+
+    label: str = "perceptron (MLP)"
+
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> MLP:
+        del order
+        dim = problem.domain.dim
+        return MLP([dim, 32, 32, components or 1], key=key, domain=problem.domain.bounds())
+
+    def rule(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be done.
+
+    Attributes
+    ----------
+    hierarchy:
+        The levels to begin with.
+    rule:
+        How further levels are made; `None` when none are.
+    solver, cycle:
+        How one level is trained; in which order.
+    sampling:
+        How densely the terms are sampled.
+    penalties:
+        Smoothness terms added to the problem's own; the solver chooses their factors.
+    condition_factor, equation_factor:
+        Factor of boundary conditions against equations where both act; of equations against data.
+    validation_share:
+        Share of the data kept back to choose the level.
+    largest:
+        Most parameters of a level.
+    label:
+        The kind of field, for tables.
+    reasons:
+        The plan in words, one sentence a line.
+    """
+
+    hierarchy: Hierarchy
+    rule: AbstractRefinement | None
+    solver: AbstractSolver
+    cycle: AbstractCycle
+    sampling: Sampling = Sampling()
+    penalties: tuple[Term, ...] = ()
+    condition_factor: float = 100.0
+    equation_factor: float = 1e4
+    validation_share: float = 0.0
+    largest: int = 60_000
+    label: str = ""
+    reasons: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def text(self) -> str:
+        """The plan in words."""
+        return "\n".join(self.reasons)
+
+
+def choose(
+    problem: Problem,
+    *,
+    key: jax.Array,
+    hierarchy: Any = None,
+    levels: int | None = None,
+    solver: AbstractSolver | None = None,
+    cycle: AbstractCycle | None = None,
+) -> Plan:
+    """The plan for a problem, with whatever the user fixed.
+
+    Parameters
+    ----------
+    problem:
+        What is to be learned.
+    key:
+        Random key of initial values.
+    hierarchy:
+        `None`; a family of fields (`Grid()`, `SplineNetwork()`, `Perceptron()`); a field; or a `Hierarchy`.
+    levels:
+        Number of levels; grown as long as it pays when not given.
+    solver, cycle:
+        Used in place of the strategy's own.
+    """
+    seen = Sight.of(problem)
+    if isinstance(hierarchy, Hierarchy):
+        plan = _given(problem, hierarchy, None, seen)
+    elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
+        plan = _given(problem, refine(hierarchy, by=IntervalDoubling(), levels=1), None, seen)
+    else:
+        plan = _from_family(problem, hierarchy or _family(seen), seen, key)
+    if solver is not None:
+        plan = replace(plan, solver=solver, penalties=(), validation_share=plan.validation_share)
+    if cycle is not None:
+        plan = replace(plan, cycle=cycle)
+    if levels is not None:
+        plan = _with_levels(plan, levels)
+    return replace(plan, reasons=(*plan.reasons, f"Solver {named(plan.solver)}, cycle {named(plan.cycle)}."))
+
+
+def named(part: Any) -> str:
+    """Name of a solver or cycle for tables."""
+    return type(part).__name__
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What can be seen of a problem.
+
+    Attributes
+    ----------
+    dim, order:
+        Coordinates; highest order of derivatives in any term.
+    equations, energies, conditions, data:
+        Numbers of terms of each kind (equations include energies).
+    values:
+        Number of measured values.
+    hidden:
+        Unknown functions without measurements while others are measured: coefficients and sources to be inferred.
+    constants:
+        Number of unknown constants.
+    """
+
+    dim: int
+    order: int
+    equations: int
+    energies: int
+    conditions: int
+    data: int
+    values: int
+    hidden: tuple[str, ...]
+    constants: int
+
+    @classmethod
+    def of(cls, problem: Problem) -> Sight:
+        """Look at a problem."""
+        data = [t for t in problem.terms if isinstance(t, Data)]
+        measured = {problem.data_unknown(t) for t in data}
+        equations = [t for t in problem.terms if is_equation(t, problem)]
+        energies = sum(isinstance(t, Energy) for t in problem.terms)
+        hidden = tuple(n for n in problem.functions if n not in measured) if data and equations else ()
+        order = max(differential_order(problem, t) for t in problem.terms)
+        conditions = len(problem.terms) - len(data) - len(equations)
+        values = sum(t.values.size for t in data)
+        return cls(
+            problem.domain.dim, order, len(equations), energies, conditions, len(data), values, hidden,
+            len(problem.constants),
+        )  # fmt: skip
+
+    @property
+    def only_data(self) -> bool:
+        """Whether there are measurements and nothing else."""
+        return self.data > 0 and self.equations == 0 and self.conditions == 0
+
+
+def grid_degree(dim: int, order: int) -> int:
+    """Degree of a spline grid: the order of the equation plus three, one less in three dimensions."""
+    return min(order + 3 - (dim >= 3), 7) if order else 5 - (dim >= 3)
+
+
+def periodic_axes(problem: Problem) -> list[bool]:
+    """Which coordinates wrap around."""
+    return [name in problem.domain.periodic for name in problem.domain.names or ()]
+
+
+def _family(seen: Sight) -> AbstractFamily:
+    if seen.dim <= GRID_DIMENSIONS:
+        return Grid()
+    return SplineNetwork() if seen.only_data else Perceptron()
+
+
+def _from_family(problem: Problem, family: AbstractFamily, seen: Sight, key: jax.Array) -> Plan:
+    start = _start(problem, family, seen, key)
+    grid = isinstance(family, Grid)
+    if grid and seen.dim > GRID_DIMENSIONS:
+        raise InputError(
+            what=f"a spline grid in {seen.dim} dimensions",
+            where="--field grid",
+            remedy=f"grids serve up to {GRID_DIMENSIONS} dimensions; use kan or mlp",
+        )
+    rule = family.rule()
+    plan = _given(problem, refine(start, by=rule or IntervalDoubling(), levels=1), rule, seen)
+    return replace(plan, label=family.label, reasons=(_seen_text(seen), f"Field: {family.label}.", *plan.reasons))
+
+
+def _start(problem: Problem, family: AbstractFamily, seen: Sight, key: jax.Array) -> Any:
+    keys = jax.random.split(key, len(problem.unknowns))
+    parts: dict[str, Any] = {}
+    for (name, unknown), k in zip(problem.unknowns.items(), keys, strict=True):
+        if name in problem.constants:
+            constant = problem.constants[name]
+            parts[name] = Scalar(float(unbounded(constant.bounds)(constant.initial)))
+            continue
+        part = family.part(problem, problem.functions[name].components, seen.order, k)
+        if name in seen.hidden and isinstance(part, SplineGrid) and unknown.bounds is None:
+            # one is a natural start for a coefficient, and harmless for a source; at zero its equation would degenerate
+            mean = unknown.prior[0] if unknown.prior else 1.0
+            part = SplineGrid(part.axes, jnp.full_like(part.coefficients, mean))
+        parts[name] = part
+    return Unknowns(**parts) if problem.named else next(iter(parts.values()))
+
+
+def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: Sight) -> Plan:
+    """Solver, cycle and weights for fields of any kind."""
+    first = hierarchy.levels[0].field
+    linear = linear_in_parameters(first)
+    grids = has_grid(first)
+    if seen.only_data:
+        return _for_data(problem, hierarchy, rule, seen, grids)
+    if seen.data and grids and (seen.hidden or seen.constants):
+        return _inverse(problem, hierarchy, rule, seen)
+    tolerances = Tolerances(1e-4, 60) if grids else Tolerances(1e-5, 200)
+    dense = _gauss_points(seen)
+    return Plan(
+        hierarchy,
+        rule,
+        GaussNewton(damping=0.0 if linear and grids else 1e-3, tolerances=tolerances),
+        NestedIteration() if rule or len(hierarchy.levels) > 1 else SingleLevel(),
+        sampling=dense,
+        condition_factor=1e8 if seen.energies else 100.0,
+        reasons=(
+            "Levels: from coarse to fine, refined where the highest derivative of the solution jumps most; each level "
+            "starts from the one before and is solved by Gauss-Newton steps."
+            if grids
+            else "Levels: from coarse to fine, each trained by damped Gauss-Newton steps from the one before.",
+            f"Points: {dense.inside} Gauss points an axis and cell ({dense.energy} for energies)."
+            if grids
+            else "Points: Sobol sequence, more points than parameters.",
+            "Conditions weigh as much as the equations where both act, "
+            f"times {1e8 if seen.energies else 100.0:g}.",
+        ),
+    )
+
+
+def _gauss_points(seen: Sight) -> Sampling:
+    degree = grid_degree(seen.dim, seen.order)
+    return Sampling(inside=max(2, (degree + 1) // 2), energy=degree, boundary=degree)
+
+
+def has_grid(start: Any) -> bool:
+    """Whether all unknown functions are spline grids."""
+    if isinstance(start, Unknowns):
+        return all(isinstance(p, SplineGrid | Scalar) for p in start.parts.values())
+    return isinstance(start, SplineGrid)
+
+
+def _for_data(
+    problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: Sight, grids: bool
+) -> Plan:
+    penalties = smoothness(problem, tuple(problem.functions), (2, 3)) if grids else ()
+    data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
+    share = 0.15 if seen.values >= 40 else 0.0
+    count = int(seen.values * (1 - share))
+    positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
+    solver: AbstractSolver = (
+        Smoothing(data, positions, count) if grids else GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 100))
+    )
+    return Plan(
+        hierarchy,
+        rule,
+        solver,
+        NestedIteration(tolerance=1e-7),
+        penalties=penalties,
+        validation_share=share,
+        largest=max(400, min(60_000, 2 * seen.values)) if grids else 4000,
+        reasons=(
+            f"Data: {seen.values} values; {share:.0%} are kept back to choose the level, and the chosen level is fitted "
+            "again to all of them."
+            if share
+            else f"Data: {seen.values} values, too few to keep any back.",
+            "Smoothness: penalties on second and third derivatives along each axis, their factors by generalised "
+            "cross-validation on every level."
+            if grids
+            else "Smoothness: from the number of intervals, chosen by the values kept back.",
+        ),
+    )
+
+
+def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: Sight) -> Plan:
+    penalties = smoothness(problem, seen.hidden, (1, 2))
+    data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
+    positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
+    solver: AbstractSolver = GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 60))
+    if penalties:
+        solver = Smoothing(data, positions, seen.values, choices=8, tolerances=Tolerances(1e-4, 40))
+    hidden = ", ".join((*seen.hidden, *problem.constants))
+    return Plan(
+        hierarchy,
+        rule,
+        solver,
+        NestedIteration(tolerance=1e-4),
+        sampling=_gauss_points(seen),
+        penalties=penalties,
+        largest=12_000,
+        reasons=(
+            f"Inverse problem: {hidden} inferred from {seen.values} measured values; the equations weigh much more than "
+            "the data, which carry noise.",
+            "Smoothness of unmeasured functions: penalties on first and second derivatives, factors by generalised "
+            "cross-validation."
+            if penalties
+            else "Unknown constants need no penalty.",
+        ),
+    )
+
+
+def smoothness(problem: Problem, names: tuple[str, ...], orders: tuple[int, ...]) -> tuple[Term, ...]:
+    """Penalties: for each unknown, axis and order the mean square of the scaled derivative."""
+    low, high = problem.domain.bounds()
+    terms = []
+    for name in names:
+        for axis in range(problem.domain.dim):
+            for order in orders:
+                scale = float((high[axis] - low[axis]) ** order / np.sqrt(prod(high - low)))
+                terms.append(Residual(f"smooth {name} {axis} {order}", _roughness(problem, name, axis, order, scale)))
+    return tuple(terms)
+
+
+def _roughness(problem: Problem, name: str, axis: int, order: int, scale: float):
+    def roughness(w: Any, x: jax.Array) -> jax.Array:
+        u = getattr(w, name) if problem.named else w
+        return scale * derivative(u, axis, order)(x)
+
+    return roughness
+
+
+def _with_levels(plan: Plan, levels: int) -> Plan:
+    if plan.rule is None or len(plan.hierarchy.levels) >= levels:
+        return plan
+    if isinstance(plan.rule, IntervalDoubling):
+        field_ = plan.hierarchy.levels[0].field
+        return replace(plan, hierarchy=refine(field_, by=plan.rule, levels=levels), rule=None)
+    return replace(plan, cycle=NestedIteration(most=levels) if isinstance(plan.cycle, NestedIteration) else plan.cycle)
+
+
+def _seen_text(seen: Sight) -> str:
+    parts = [f"{seen.dim} coordinate{'s' * (seen.dim != 1)}"]
+    if seen.equations:
+        kind = "energy" if seen.energies else "equation"
+        parts.append(f"{seen.equations} {kind}{'s' * (seen.equations != 1)} of order {seen.order}")
+    if seen.conditions:
+        parts.append(f"{seen.conditions} condition{'s' * (seen.conditions != 1)}")
+    if seen.values:
+        parts.append(f"{seen.values} measured values")
+    if seen.hidden or seen.constants:
+        parts.append(f"{len(seen.hidden)} unmeasured functions and {seen.constants} constants to infer")
+    return f"Seen: {', '.join(parts)}."

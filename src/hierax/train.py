@@ -1,0 +1,381 @@
+"""`train`: the one loop that joins problem, levels, solver and cycle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax._errors import InputError
+from hierax._results import RESULTS
+from hierax.clock import compile_seconds
+from hierax.cycles import Done, Grow, Outcome, Until, Visit
+from hierax.events import (
+    Decision,
+    Event,
+    LevelFinished,
+    LevelRecord,
+    LevelStarted,
+    RunFinished,
+    RunStarted,
+    StepTaken,
+    Subscriber,
+)
+from hierax.fields import linear_in_parameters, parameter_count
+from hierax.guards import Evidence, Limits, check, verdict
+from hierax.hierarchy import Level
+from hierax.levels import Bench
+from hierax.problems.problem import Problem
+from hierax.solution import Accuracy, Solution
+from hierax.solvers import AbstractSolver, Smoothing
+from hierax.strategy import Plan, choose, named
+
+
+class TrainingError(RuntimeError):
+    """Raised by `train(..., throw=True)` in place of a result other than `successful`."""
+
+
+def train(
+    problem: Problem,
+    hierarchy: Any = None,
+    *,
+    solver: AbstractSolver | None = None,
+    cycle: Any = None,
+    levels: int | None = None,
+    key: int | jax.Array = 0,
+    budget: float = 60.0,
+    subscribers: Iterable[Subscriber] = (),
+    throw: bool = False,
+) -> Solution:
+    """Train a field, or a hierarchy of fields, on a problem.
+
+    Parameters
+    ----------
+    problem:
+        What is to be learned.
+    hierarchy:
+        Nothing, and the default strategy chooses; a `Hierarchy` from `refine`; a field, which becomes its only level;
+        or a family of fields such as `hierax.strategy.SplineNetwork()`.
+    solver, cycle, levels:
+        In place of the strategy's own choice.
+    key:
+        Seed or JAX key; the same key gives the same bits on the same machine.
+    budget:
+        Seconds after which training stops with what it has.
+    subscribers:
+        Functions that get every event; `hierax.Progress()` displays them.
+    throw:
+        Whether a result other than `successful` raises.
+
+    Returns
+    -------
+    Solution
+        The trained field with records, guards and errors.
+
+    Raises
+    ------
+    InputError
+        For 32-bit parameters with a second-order solver, and for what the parts refuse.
+    TrainingError
+        With `throw`, for any result other than `successful`.
+    """
+    root = jax.random.key(key) if isinstance(key, int) else key
+    seed = key if isinstance(key, int) else -1
+    run = _Run.start(problem, hierarchy, solver, cycle, levels, root, budget, tuple(subscribers))
+    try:
+        reason = run.walk()
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    solution = run.finish(reason, seed)
+    if throw and solution.result is not RESULTS.successful:
+        raise TrainingError(solution.result.value)
+    return solution
+
+
+@dataclass
+class _Visited:
+    """A trained level."""
+
+    field: Any
+    state: Any
+    loss: float
+    steps: int
+    points: int
+    seconds: float
+    seconds_compile: float
+    work: float
+    validation: float | None
+
+
+@dataclass
+class _Run:
+    """One training: what was decided, what was done."""
+
+    problem: Problem
+    plan: Plan
+    bench: Bench
+    key: jax.Array
+    budget: float
+    subscribers: Sequence[Subscriber]
+    began: float
+    compiled: float
+    levels: list[Level]
+    transfers: list[Any]
+    visited: dict[int, _Visited] = field(default_factory=dict)
+    changes: dict[int, float] = field(default_factory=dict)
+    history: list[StepTaken] = field(default_factory=list)
+    failure: RESULTS | None = None
+    current: int = 0
+
+    @classmethod
+    def start(
+        cls,
+        problem: Problem,
+        hierarchy: Any,
+        solver: AbstractSolver | None,
+        cycle: Any,
+        levels: int | None,
+        root: jax.Array,
+        budget: float,
+        subscribers: tuple[Subscriber, ...],
+    ) -> _Run:
+        began, compiled = time.perf_counter(), compile_seconds()
+        initial, sampler = jax.random.split(root)
+        plan = choose(problem, key=initial, hierarchy=hierarchy, levels=levels, solver=solver, cycle=cycle)
+        _refuse_32_bit(plan)
+        bench = Bench(problem, plan, sampler)
+        run = cls(
+            problem, plan, bench, sampler, budget, subscribers, began, compiled,
+            list(plan.hierarchy.levels), list(plan.hierarchy.transfers),
+        )  # fmt: skip
+        run.emit(RunStarted(problem.name, plan.text, budget))
+        return run
+
+    def emit(self, event: Event) -> None:
+        for subscriber in self.subscribers:
+            subscriber(event)
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.began
+
+    def walk(self) -> str:
+        """Follow the cycle to its end; returns what stopped it."""
+        cycle = self.plan.cycle
+        state, action = cycle.next(cycle.init(len(self.levels)), None)
+        while not isinstance(action, Done):
+            outcome = self._visit(action) if isinstance(action, Visit) else self._grow()
+            if self.failure is not None:
+                return "stalled"
+            if self.elapsed > self.budget:
+                self.emit(Decision(f"The budget of {self.budget:g} s is spent."))
+                return "budget"
+            state, action = cycle.next(state, outcome)
+            if isinstance(action, Grow) and outcome.obstacle is not None:
+                action = Done(outcome.obstacle)
+        return action.reason
+
+    def _visit(self, visit: Visit) -> Outcome:
+        level = visit.level
+        self.current = level
+        start, compiled = time.perf_counter(), compile_seconds()
+        trained = self.bench.prepare(self._carried(level))
+        objective, theta = trained.objective, trained.theta
+        self.emit(LevelStarted(level, len(theta), sum(s.count for s in objective.samples)))
+        solver = self.plan.solver
+        state = self._initial_state(solver, objective, theta, level)
+        value, steps, work = np.inf, 0, 0.0
+        while True:
+            step = solver.step(objective, theta, state)
+            theta, state, steps = step.theta, step.state, steps + 1
+            work += objective.work
+            if step.failure is not None:
+                self._fail(step.failure, level, steps, objective, theta)
+                value = step.value
+                break
+            stalled = _reached(visit.until, steps, step.decrease, value, step.value)
+            value = step.value
+            taken = StepTaken(level, steps, value, step.decrease, self.elapsed)
+            self.history.append(taken)
+            self.emit(taken)
+            if step.done or stalled or self.elapsed > self.budget:
+                break
+        trained_field = trained.build(theta)
+        self.visited[level] = _Visited(
+            trained_field, state, float(value), steps, sum(s.count for s in objective.samples),
+            time.perf_counter() - start, compile_seconds() - compiled, work,
+            self.bench.validation_error(trained_field),
+        )  # fmt: skip
+        self.emit(LevelFinished(self._record(level, None)))
+        self._note_change(level)
+        return Outcome(
+            level, len(self.levels), True, self.changes.get(level), self._obstacle(level, objective.work / max(steps, 1))
+        )
+
+    def _carried(self, level: int) -> Any:
+        """The field a visit starts from: its own on a revisit, else the prolonged coarser one, else the initial one."""
+        if level in self.visited:
+            return self.visited[level].field
+        if level - 1 in self.visited and level - 1 < len(self.transfers):
+            return self.bench.prolonged(self.transfers[level - 1], self.visited[level - 1].field, self.levels[level].field)
+        return self.levels[level].field
+
+    def _initial_state(self, solver: AbstractSolver, objective: Any, theta: np.ndarray, level: int) -> Any:
+        fresh = solver.init(objective, theta)
+        if level - 1 not in self.visited or self.visited[level - 1].state is None:
+            return fresh
+        return self.bench.carried_state(solver, self.visited[level - 1].state, fresh, self.transfers, level)
+
+    def _note_change(self, level: int) -> None:
+        values = self.bench.probe(self.visited[level].field)
+        if level - 1 in self.visited:
+            before = self.bench.probe(self.visited[level - 1].field)
+            scale = np.sqrt(np.mean(values**2, axis=0))
+            change = np.sqrt(np.mean((values - before) ** 2, axis=0))
+            self.changes[level] = float(np.max(change / np.maximum(scale, 1e-3 * scale.max() + 1e-300)))
+
+    def _obstacle(self, level: int, work: float) -> str | None:
+        """Why there can be no finer level now."""
+        del work
+        if self.plan.rule is None:
+            return "levels"
+        errors = [self.visited[k].validation for k in sorted(self.visited)]
+        if len(errors) >= 3 and all(e is not None for e in errors):
+            best = min(errors[:-2])  # pyright: ignore
+            if min(errors[-2:]) > 0.99 * best:  # pyright: ignore
+                self.emit(Decision("Two refinements did not lower the validation error: the data support no finer level."))
+                return "stalled"
+        if level >= 2 and self._precision_reached(level):
+            self.emit(Decision("The last refinements changed the solution by rounding only."))
+            return "converged"
+        return None
+
+    def _precision_reached(self, level: int) -> bool:
+        """Whether changes are tiny and no longer fall."""
+        last, before = self.changes.get(level, np.inf), self.changes.get(level - 1, np.inf)
+        return last < 1e-6 and last > 0.3 * before
+
+    def _grow(self) -> Outcome:
+        """Make a finer level where size and time allow; otherwise the outcome says why not."""
+        rule, last = self.plan.rule, len(self.levels) - 1
+        assert rule is not None
+        done = self.visited[last]
+        coarse = Level(done.field)
+        finer, transfer = rule.refine(coarse, key=jax.random.fold_in(self.key, last))
+        size = parameter_count(finer.field)
+        if size > self.plan.largest or not self.bench.fits(finer.field):
+            self.emit(Decision(f"A finer level would have {size} parameters, more than this strategy uses."))
+            return Outcome(last, len(self.levels), False, obstacle="levels")
+        expected = self.bench.seconds(finer.field, done.field, done.seconds - done.seconds_compile, done.steps)
+        if self.elapsed + expected > self.budget:
+            left = max(self.budget - self.elapsed, 0.0)
+            self.emit(Decision(f"The next level would take about {expected:.0f} s, {left:.0f} s are left: stopped."))
+            return Outcome(last, len(self.levels), False, obstacle="budget")
+        self.levels.append(finer)
+        self.transfers.append(transfer)
+        return Outcome(last + 1, len(self.levels), False)
+
+    def _fail(self, failure: RESULTS, level: int, step: int, objective: Any, theta: np.ndarray) -> None:
+        self.failure = failure
+        where = f"level {level}, step {step}"
+        if failure is RESULTS.nonfinite:
+            where += f", term {self.bench.first_bad_term(objective, theta)}"
+        self.emit(Decision(f"{failure.name} at {where}: {failure.value}"))
+
+    def _record(self, level: int, error: float | None) -> LevelRecord:
+        v = self.visited[level]
+        return LevelRecord(
+            level, parameter_count(v.field), v.points, v.steps, v.loss, v.seconds, v.seconds_compile, error, v.validation
+        )
+
+    def finish(self, reason: str, seed: int) -> Solution:
+        """Choose the level to return, check it, measure it."""
+        level, trained = self._returned()
+        guards = self._guards(level, trained)
+        result = self.failure or verdict(guards)
+        if reason == "interrupted":
+            result, reason = RESULTS.interrupted, "budget"
+        seconds, compiled = self.elapsed, compile_seconds() - self.compiled
+        self.emit(RunFinished(result, reason, guards, seconds))
+        errors = {k: self.bench.accuracy(v.field) for k, v in self.visited.items()}
+        reached = self.bench.accuracy(trained)
+        validation = self.visited[level].validation if level in self.visited else None
+        return Solution(
+            problem=self.problem,
+            field=trained,
+            result=result,
+            stopped_by=reason,
+            levels=[self._record(k, errors[k].relative_l2) for k in sorted(self.visited)],
+            guards=guards,
+            history=self.history,
+            plan=self.plan.text,
+            solver=named(self.plan.solver),
+            cycle=named(self.plan.cycle),
+            field_kind=self.plan.label or type(trained).__name__,
+            seed=seed,
+            linear_in_parameters=linear_in_parameters(trained),
+            parameters=parameter_count(trained),
+            loss=self.visited[level].loss if level in self.visited else float("nan"),
+            accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, validation),
+            fresh_residual_ratio=guards["fresh_residual"].value if "fresh_residual" in guards else None,
+            seconds_total=seconds,
+            seconds_compile=compiled,
+            work_units=sum(v.work for v in self.visited.values()),
+        )
+
+    def _returned(self) -> tuple[int, Any]:
+        """The finest level; with data the one with the smallest validation error, fitted again to all of them."""
+        if not self.visited:
+            return 0, self.levels[0].field
+        errors = {k: v.validation for k, v in self.visited.items() if v.validation is not None}
+        if not errors or self.failure is not None:
+            return self.current if self.current in self.visited else max(self.visited), self._last_field()
+        level = min(errors, key=lambda k: errors[k])
+        visited = self.visited[level]
+        if isinstance(self.plan.solver, Smoothing):
+            return level, self.bench.refitted(visited.field, self.plan.solver, visited.state)
+        return level, visited.field
+
+    def _last_field(self) -> Any:
+        return self.visited[self.current if self.current in self.visited else max(self.visited)].field
+
+    def _guards(self, level: int, trained: Any) -> dict[str, Any]:
+        if level not in self.visited:
+            return {}
+        errors = [v.validation for v in self.visited.values() if v.validation is not None]
+        own = self.visited[level].validation
+        evidence = Evidence(
+            trained,
+            self.plan.hierarchy.levels[0].field,
+            self.bench.samples(trained),
+            [self.changes[k] for k in sorted(self.changes) if k <= level],
+            (errors, own) if errors and own is not None else None,
+        )
+        return check(self.bench.sampled, evidence, jax.random.fold_in(self.key, 10_001), Limits())
+
+
+def _reached(until: Until, steps: int, decrease: float, before: float, after: float) -> bool:
+    """Whether a cycle's own rule ends the visit."""
+    if until.steps is not None and steps >= until.steps:
+        return True
+    if until.stall is None or not np.isfinite(before):
+        return False
+    return min(decrease, (before - after) / max(abs(after), 1e-300)) < until.stall
+
+
+def _refuse_32_bit(plan: Plan) -> None:
+    """Second-order steps need 64 bits: precision is that of the field's leaves."""
+    if not plan.solver.second_order:
+        return
+    leaves = [x for x in jax.tree.leaves(plan.hierarchy.levels[0].field) if isinstance(x, jax.Array)]
+    if any(x.dtype == jnp.float32 for x in leaves):
+        raise InputError(
+            what=f"{named(plan.solver)} with 32-bit parameters would lose half of the digits it lives on",
+            where="train(..., solver=...)",
+            remedy='begin the script with: import jax; jax.config.update("jax_enable_x64", True)',
+        )
