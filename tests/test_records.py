@@ -1,0 +1,285 @@
+"""Run folders, fields in files, tables, sources of problems, progress."""
+
+import io
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+import hierax as hx
+from handmade import exact_field, exact_problem, solution_of
+from hierax._errors import InputError
+from hierax.events import Decision, LevelFinished, LevelRecord, LevelStarted, RunFinished, RunStarted, StepTaken
+from hierax.fields import PowerReLUBasis
+from hierax.records import Progress, Run, load_field, load_run, read_columns, save_field, write_columns
+from hierax.records.sources import CatalogueSource, DataSource, source_of
+
+EVENTS = [
+    RunStarted("handmade", "do this\nthen that", 60.0),
+    LevelStarted(0, 4, 20),
+    StepTaken(0, 1, 0.5, float("inf"), 0.1),
+    LevelFinished(LevelRecord(0, 4, 20, 1, 0.5, 0.2, 0.1, error=0.25)),
+    Decision("The budget is spent."),
+    RunFinished(hx.RESULTS.successful, "budget", solution_of().guards, 0.3),
+]
+
+FIELDS = {
+    "grid": lambda: exact_field(),
+    "periodic": lambda: hx.SplineGrid.uniform([0, 0], [1, 2], (3, 4), (2, 3), out=2, periodic=(True, False)),
+    "kan": lambda: hx.KAN([2, 3, 1], intervals=3, degree=3, key=0, domain=([0, 0], [1, 1])),
+    "power": lambda: hx.KAN([2, 3, 1], intervals=3, degree=2, key=1, linear_first=True, geometry=PowerReLUBasis()),
+    "mlp": lambda: hx.MLP([2, 4, 1], key=0, activation=jax.nn.silu),
+    "unknowns": lambda: hx.Unknowns(u=exact_field(), nu=hx.Scalar(0.3)),
+}
+
+
+# fields
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_a_field_comes_back_bit_by_bit(kind, tmp_path):
+    field = FIELDS[kind]()
+    save_field(tmp_path, field)
+    assert bool(eqx.tree_equal(load_field(tmp_path), field))
+
+
+def test_a_field_with_a_function_of_ones_own_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be kept"):
+        save_field(tmp_path, hx.MLP([1, 2, 1], key=0, activation=lambda z: z * z))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_array_is_found_by_its_checksum(tmp_path):
+    save_field(tmp_path, exact_field())
+    content = bytearray((tmp_path / "field.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "field.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged: its SHA-256(?s:.)*field\.npz"):
+        load_field(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: (d / "field.npz").unlink(), "'field.npz' is missing"),
+        (lambda d: (d / "field.json").unlink(), "'field.json' is missing"),
+        (lambda d: (d / "field.json").write_text("{"), "cannot be read"),
+        (lambda d: (d / "field.json").write_text("[]"), "does not describe"),
+        (lambda d: edit(d / "field.json", format=99), "format 99"),
+        (lambda d: edit(d / "field.json", field={"kind": "module", "class": "Popen", "members": {}}), "cannot be read"),
+        (lambda d: edit(d / "field.json", field={"kind": "array", "name": "zz", "numpy": True}), "cannot be read"),
+    ],
+)
+def test_a_bad_description_is_refused(change, says, tmp_path):
+    save_field(tmp_path, exact_field())
+    change(tmp_path)
+    with pytest.raises(InputError, match=says):
+        load_field(tmp_path)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+# run folders
+
+
+def test_numbers_of_run_folders_count_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [Run.create("a b/c").path.as_posix() for _ in range(2)] == ["runs/a-b-c-1", "runs/a-b-c-2"]
+    (tmp_path / "runs" / "a-b-c-7").mkdir()
+    assert Run.create("a b/c").path.name == "a-b-c-8"
+
+
+def test_a_run_folder_holds_everything_that_prediction_needs(tmp_path):
+    solution = solution_of(hx.problems.poisson_2d(scales=2), hx.SplineGrid.uniform([0, 0], [1, 1], 2, 3))
+    run = Run.create("x", tmp_path / "run")
+    run.write_settings(CatalogueSource("poisson-2d", ("scales=2",)), solution.problem, {"seed": 0})
+    for event in EVENTS:
+        run(event)
+    run.close()
+    run.write_solution(solution, solution.to_json(run=str(run.path)))
+    lines = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == [type(event).__name__ for event in EVENTS]
+    assert lines[2]["decrease"] is None
+    assert lines[-1]["result"] == "successful"
+    assert lines[-1]["guards"]["boundary"]["passed"] is True
+    assert (run.path / "plan.txt").read_text() == "do this\nthen that\n"
+    source, field = load_run(run.path)
+    assert source.load().name == "poisson-2d"
+    assert bool(eqx.tree_equal(field, solution.field))
+
+
+def test_run_folders_that_are_in_use_are_refused(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    with pytest.raises(InputError, match="not empty"):
+        Run.create("x", tmp_path / "full")
+    with pytest.raises(InputError, match="not a folder"):
+        Run.create("x", tmp_path / "full" / "x")
+    with pytest.raises(InputError, match="cannot be made"):
+        Run.create("x", tmp_path / "full" / "x" / "y")
+
+
+@pytest.mark.parametrize("present", [[], ["settings.json"]])
+def test_a_folder_without_a_finished_run_is_refused(present, tmp_path):
+    for name in present:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="missing"):
+        load_run(tmp_path)
+    with pytest.raises(InputError, match="no such run"):
+        load_run(tmp_path / "nothing")
+
+
+# tables
+
+
+def write(path, text):
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+BAD_CSV = {
+    "empty file": ("", "file is empty"),
+    "blank": ("\n\n", "no rows"),
+    "headings alone": ("x,u\n", "headings but no rows"),
+    "no headings": ("1,2\n3,4\n", "place of names"),
+    "unknown column": ("X,u\n1,2\n", "no column 'x'(?s:.)*Did you mean X"),
+    "duplicate heading": ("x,u,x\n1,2,3\n", "'x' occurs more than once(?s:.)*columns 1 and 3"),
+    "text": ("x,u\n1,2\n3,abc\n", "'abc', which is no number(?s:.)*column 'u', row 2"),
+    "underscore": ("x,u\n1_0,2\n", "'1_0', which is no number"),
+    "empty cell": ("x,u\n1,2\n,4\n", "cell is empty(?s:.)*column 'x', row 2"),
+    "nan": ("x,u\n1,2\n3,nan\n", "nan, which is not finite(?s:.)*column 'u', row 2"),
+    "inf": ("x,u\n1,2\n-inf,1\n", "-inf, which is not finite(?s:.)*column 'x', row 2"),
+    "short row": ("x,u\n1,2\n3\n", "1 cells, the header 2(?s:.)*row 2"),
+    "decimal comma": ("x;u\n1;2,5\n", "row 1(?s:.)*Write a point"),
+    "not utf-8": (b"x,u\n1,\xff\n", "no CSV text"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_bad_csv_is_refused_with_place_and_remedy(case, tmp_path):
+    text, says = BAD_CSV[case]
+    path = write(tmp_path / "data.csv", text)
+    with pytest.raises(InputError, match=says) as caught:
+        read_columns(path, ["x", "u"])
+    assert str(path) in caught.value.where
+    assert caught.value.remedy
+
+
+BAD_NPZ = {
+    "lengths": ({"x": np.ones(3), "u": np.ones(2)}, "'x' has 3 rows, column 'u' has 2"),
+    "shape": ({"x": np.ones((3, 2)), "u": np.ones(3)}, r"shape \(3, 2\)"),
+    "empty": ({"x": np.ones(0), "u": np.ones(0)}, r"shape \(0,\)"),
+    "kind": ({"x": np.array(["a"]), "u": np.ones(1)}, "in place of real numbers"),
+    "complex": ({"x": np.array([1j]), "u": np.ones(1)}, "complex128"),
+    "unknown": ({"y": np.ones(1), "u": np.ones(1)}, "no column 'x'"),
+    "points": ({"points": np.ones((2, 3)), "u": np.ones(2)}, r"shape \(2, 3\), but \(n, 1\)"),
+    "nan": ({"x": np.array([1.0, np.nan]), "u": np.ones(2)}, "column 'x', row 2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NPZ)
+def test_bad_npz_is_refused(case, tmp_path):
+    arrays, says = BAD_NPZ[case]
+    np.savez(tmp_path / "data.npz", **arrays)
+    with pytest.raises(InputError, match=says):
+        read_columns(tmp_path / "data.npz", ["x", "u"], points=["x"])
+
+
+def test_files_that_are_missing_or_of_another_kind_are_refused(tmp_path):
+    write(tmp_path / "data.csv", "x\n1\n")
+    with pytest.raises(InputError, match=r"no such file(?s:.)*Did you mean data\.csv"):
+        read_columns(tmp_path / "dat.csv", ["x"])
+    with pytest.raises(InputError, match="is a folder"):
+        read_columns(tmp_path, ["x"])
+    for name in ("data.xlsx", "data"):
+        with pytest.raises(InputError, match="not known here"):
+            read_columns(write(tmp_path / name, "x"), ["x"])
+    for name in ("bad.npz", "bad.h5"):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_columns(write(tmp_path / name, "x"), ["x"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".h5"])
+def test_tables_come_back_bit_by_bit(suffix, tmp_path):
+    if suffix == ".h5":
+        pytest.importorskip("h5py")
+    table = {"x": np.array([0.1, 1 / 3, 1e-300]), "u[0]": np.array([-np.pi, 2.0, 5e17])}
+    write_columns(tmp_path / f"t{suffix}", table)
+    read = read_columns(tmp_path / f"t{suffix}", ["u[0]", "x"])
+    assert list(read) == ["u[0]", "x"]
+    for name, column in table.items():
+        np.testing.assert_array_equal(read[name], column)
+
+
+def test_other_separators_marks_and_columns_are_read(tmp_path):
+    path = write(tmp_path / "t.csv", "﻿name; x ;u\nfirst; 1 ;2e-1\n\nsecond;3;4\n")
+    read = read_columns(path, ["x", "u"])
+    np.testing.assert_array_equal(read["x"], [1, 3])
+    np.testing.assert_array_equal(read["u"], [0.2, 4])
+
+
+def test_one_array_of_points_stands_for_the_coordinates(tmp_path):
+    np.savez(tmp_path / "t.npz", points=np.array([[1, 2], [3, 4]]), u=np.array([5, 6]))
+    read = read_columns(tmp_path / "t.npz", ["x", "y", "u"], points=["x", "y"])
+    assert {name: column.tolist() for name, column in read.items()} == {"x": [1, 3], "y": [2, 4], "u": [5, 6]}
+
+
+# sources
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "says"),
+    [
+        (("x", "c"), ("u",), r"All 2 values of this input are 7(?s:.)*column 'c'"),
+        (("x",), ("x",), "named twice"),
+        ((), ("u",), "No column"),
+        (("x",), ("a b",), "cannot be the name"),
+        (("x",), ("parts",), "taken by the library"),
+    ],
+)
+def test_columns_that_make_no_problem_are_refused(inputs, outputs, says, tmp_path):
+    path = write(tmp_path / "d.csv", "x,c,u,a b,parts\n1,7,2,3,4\n2,7,3,4,5\n")
+    with pytest.raises(InputError, match=says):
+        DataSource(path, inputs, outputs).load()
+
+
+def test_a_fit_names_its_unknowns_after_the_columns(tmp_path):
+    path = write(tmp_path / "d.csv", "x,y,a,b\n1,7,2,3\n2,8,3,4\n")
+    problem = DataSource(path, ("x", "y"), ("a", "b")).load()
+    assert list(problem.unknowns) == ["a", "b"]
+    assert problem.domain.names == ("x", "y")
+    np.testing.assert_array_equal(problem.domain.bounds(), [[1, 7], [2, 8]])
+    assert problem.name == "d"
+
+
+def test_a_file_needs_an_object():
+    with pytest.raises(InputError, match="not what in it"):
+        source_of("heat.py", [])
+
+
+# progress
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_leaves_plan_levels_and_decisions(terminal):
+    text = io.StringIO()
+    with Progress(Console(file=text, force_terminal=terminal, width=200)) as progress:
+        for event in EVENTS:
+            progress(event)
+    shown = text.getvalue()
+    for part in ("do this\nthen that", "level 0: 4 parameters", "error 0.25", "The budget is spent."):
+        assert part in shown
+    assert terminal or "step 1" not in shown
+
+
+def test_the_handmade_field_solves_its_problem():
+    exact = exact_problem().reference
+    points = np.random.default_rng(0).uniform(size=(5, 2))
+    values = jax.jit(jax.vmap(exact_field()))(jnp.asarray(points))
+    np.testing.assert_allclose(values, exact.evaluate(points, "u"), atol=1e-14)
