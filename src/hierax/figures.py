@@ -22,7 +22,7 @@ from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 
 INK, ACCENT, MUTED, WARM = "#1b3a57", "#2a7f9e", "#8a939b", "#c8553d"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.edgecolor": "#555b60",

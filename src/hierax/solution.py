@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, final
 
@@ -82,7 +83,7 @@ class Solution:
     seconds_total: float
     seconds_compile: float
     work_units: float
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def evaluate(self, points: ArrayLike, value: str | None = None) -> Float[np.ndarray, "n *m"]:
         """Values or derivatives of an unknown, after bounds and constraint.
@@ -172,10 +173,7 @@ class Solution:
             "validation_error": self.accuracy.validation_error,
             "result": self.result.name,
             "stopped_by": self.stopped_by,
-            "guards": {
-                name: {"value": g.value, "limit": g.limit, "passed": g.passed, "sentence": g.sentence}
-                for name, g in self.guards.items()
-            },
+            "guards": {name: dataclasses.asdict(guard) for name, guard in self.guards.items()},
             "fresh_residual_ratio": self.fresh_residual_ratio,
             "seconds_total": self.seconds_total,
             "seconds_compile": self.seconds_compile,
