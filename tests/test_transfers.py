@@ -1,0 +1,214 @@
+"""Laws of transfers, for the library's transfers and for wrong ones."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
+
+from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns, partition, to_power_relu
+from hierax.hierarchy import (
+    DUAL,
+    FUNCTION_PRESERVING,
+    INJECTIVE,
+    LINEAR,
+    METRIC,
+    PRIMAL,
+    RESET,
+    SCALAR,
+    AbstractTransfer,
+    AxisTransfer,
+    IntervalDoubling,
+    KnotInsertion,
+    LeafTransfer,
+    Level,
+    Stacked,
+    pull_back,
+    tangent_of,
+    transport,
+)
+from hierax.testing import check_transfer
+
+POINTS = np.random.default_rng(0).uniform(-1.3, 1.3, (40, 2))  # also outside of the knots
+
+
+def filled(grid):
+    return SplineGrid(grid.axes, np.random.default_rng(0).normal(size=grid.coefficients.shape))
+
+
+def grid():
+    return filled(SplineGrid.uniform([-1, -1], [1, 1], (4, 3), (3, 2)))
+
+
+def periodic():
+    return filled(SplineGrid.uniform([-1, -1], [1, 1], (5, 3), 4, out=2, periodic=(True, False)))
+
+
+def network():
+    return KAN([2, 3, 1], intervals=4, degree=3, key=0)
+
+
+def unknowns():
+    return Unknowns(u=grid(), kappa=KAN([2, 3, 1], intervals=3, degree=2, key=1, linear_first=True), nu=Scalar(0.4))
+
+
+def verify(field, rule, tolerance=1e-12):
+    level = Level(field, 100)
+    fine, transfer = rule.refine(level)
+    assert fine.points > 100
+    check_transfer(transfer, field, fine.field, key=0, points=POINTS, tolerance=tolerance)
+    return fine, transfer
+
+
+@pytest.mark.parametrize("make", [grid, periodic, network, unknowns])
+def test_doubling_obeys_all_laws(make):
+    verify(make(), IntervalDoubling())
+
+
+@settings(max_examples=8)
+@given(st.tuples(*(st.floats(-0.95, 0.95) for _ in range(3))))
+def test_insertion_anywhere_obeys_all_laws_on_grids(marks):
+    first = [mark for mark in marks[:2] if min(abs(mark - k) for k in (-0.5, 0.0, 0.5)) > 1e-3]
+    if len(first) == 2 and abs(first[0] - first[1]) > 1e-3:
+        verify(grid(), KnotInsertion([first, [marks[2]]]))
+
+
+@settings(max_examples=5)
+@given(st.tuples(st.floats(-0.95, -0.65), st.floats(-0.05, 0.15)))
+def test_insertion_anywhere_obeys_all_laws_in_networks_and_on_circles(marks):
+    fine, _ = verify(network(), KnotInsertion([marks, ()]))
+    assert [layer.axis.intervals for layer in fine.field.layers] == [6, 4]
+    verify(periodic(), KnotInsertion([marks, marks[:1]]))
+
+
+@pytest.mark.parametrize("degree", [1, 3])
+def test_the_geometry_of_truncated_powers_transfers_too(degree):
+    field = to_power_relu(KAN([2, 1], intervals=6, degree=degree, key=0))
+    fine, transfer = verify(field, IntervalDoubling(), tolerance=1e-11)
+    # knots inside the domain keep their weights up to the scale of the powers, and the new ones start at zero
+    matrix = np.asarray(transfer.leaves[0].maps[0].matrix)
+    assert np.count_nonzero(matrix[degree + 1 :]) == 5
+    inner = matrix[degree + 1 :]
+    np.testing.assert_allclose(inner[inner != 0], 0.5**degree)
+    assert fine.field.geometry == field.geometry
+
+
+def test_elements_carry_cells_and_galerkin_products_add_up():
+    field = grid()
+    fine, transfer = IntervalDoubling().refine(Level(field))
+    cell = fine.field.locate(jnp.array([0.1, -0.7]))
+    assert transfer.element(cell).shape == (12, 12)
+    assert tuple(map(int, transfer.parent(cell))) == tuple(map(int, field.locate(jnp.array([0.1, -0.7]))))
+    assert IntervalDoubling().refine(Level(network()))[1].element(cell) is None
+
+
+class Shifted(AbstractTransfer):
+    """An affine transfer whose tag is wrong, as for a new stage with random weights."""
+
+    inner: AxisTransfer
+    shift: float
+    declared: frozenset = eqx.field(static=True)
+
+    @property
+    def tags(self):
+        return self.declared
+
+    def prolong(self, coarse):
+        return jax.tree.map(lambda leaf: leaf + self.shift, self.inner.prolong(coarse))
+
+    def inject(self, fine):
+        return self.inner.inject(jax.tree.map(lambda leaf: leaf - self.shift, fine))
+
+    def tangent(self, at):
+        return tangent_of(self.prolong, at)
+
+    def restrict(self, cotangent, at=None):
+        return pull_back(self.prolong, at, cotangent)
+
+    def lift(self, cotangent):
+        return self.inner.lift(cotangent)
+
+    def element(self, child):
+        del child
+
+
+def doubled(field):
+    fine, transfer = IntervalDoubling().refine(Level(field))
+    return fine.field, transfer
+
+
+def test_an_affine_transfer_is_caught_by_its_tag_only():
+    field = grid()
+    fine, transfer = doubled(field)
+    honest = Shifted(transfer, 0.5, frozenset({INJECTIVE}))
+    check_transfer(honest, field, fine, key=0, points=POINTS)
+    with pytest.raises(AssertionError, match=r"P\(0\) = 0' does not hold: relative violation \d"):
+        check_transfer(Shifted(transfer, 0.5, frozenset({LINEAR})), field, fine, key=0, points=POINTS)
+    with pytest.raises(AssertionError, match="fine field equals the coarse field"):
+        check_transfer(Shifted(transfer, 0.5, frozenset({FUNCTION_PRESERVING})), field, fine, key=0, points=POINTS)
+
+
+def test_wrong_matrices_are_caught():
+    field = grid()
+    fine, transfer = doubled(field)
+
+    def changed(name, change):
+        leaf = lambda t: getattr(t.leaves[0].maps[0], name)  # noqa: E731
+        return eqx.tree_at(leaf, transfer, change(leaf(transfer)))
+
+    cases = {
+        "fine field equals the coarse field": changed("matrix", lambda m: 0.5 * m),
+        "inject after prolong": changed("left_inverse", lambda m: m + 1e-9),
+        "element carries": changed("blocks", lambda b: b * (1 + 1e-9)),
+    }
+    for text, wrong in cases.items():
+        with pytest.raises(AssertionError, match=text):
+            check_transfer(wrong, field, fine, key=0, points=POINTS)
+
+
+def test_structures_are_compared_first():
+    field = grid()
+    fine, transfer = doubled(field)
+    finer, _ = doubled(fine)
+    with pytest.raises(AssertionError, match="prolong gives fine parameters"):
+        check_transfer(transfer, field, finer, key=0, points=POINTS)
+    with pytest.raises(ValueError, match="leaf transfers"):
+        AxisTransfer(field, fine, [LeafTransfer(), LeafTransfer()])
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 1000))
+def test_pairs_of_a_quasi_newton_method_keep_their_curvature(seed):
+    _, transfer = doubled(unknowns())
+    params = partition(unknowns())[0]
+    generator = np.random.default_rng(seed)
+    draw = lambda: jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=(3, *leaf.shape))), params)  # noqa: E731
+    state = {"steps": draw(), "changes": draw(), "count": 7, "moments": draw(), "cache": 1.0}
+    kinds = {"steps": Stacked(PRIMAL), "changes": Stacked(DUAL), "count": SCALAR, "moments": METRIC, "cache": RESET}
+    moved = transport(state, kinds, transfer)
+    assert moved["moments"] is None
+    assert moved["cache"] is None
+    assert moved["count"] == 7
+    assert transport(state, kinds, transfer, fresh={**state, "cache": 2.0})["cache"] == 2.0
+    for k in range(3):
+        s, y, fine_s, fine_y = (
+            ravel_pytree(jax.tree.map(lambda leaf, k=k: leaf[k], tree))[0]
+            for tree in (state["steps"], state["changes"], moved["steps"], moved["changes"])
+        )
+        assert abs(fine_s @ fine_y - s @ y) < 1e-12 * np.linalg.norm(fine_s) * np.linalg.norm(fine_y)
+    # the same change of gradients prolonged as if it were a step would not
+    naive = ravel_pytree(transfer.prolong(jax.tree.map(lambda leaf: leaf[0], state["changes"])))[0]
+    s, y = (ravel_pytree(jax.tree.map(lambda leaf: leaf[0], state[name]))[0] for name in ("steps", "changes"))
+    assert abs(ravel_pytree(jax.tree.map(lambda leaf: leaf[0], moved["steps"]))[0] @ naive - s @ y) > 1e-3 * abs(s @ y)
+
+
+def test_fields_without_splines_are_not_refined_silently():
+    with pytest.raises(ValueError, match="MLP has no spline axes"):
+        IntervalDoubling().refine(Level(MLP([2, 3, 1], key=0)))
+    with pytest.raises(ValueError, match="marks for 1 axes, but the field has 2"):
+        KnotInsertion([[0.1]]).refine(Level(grid()))
+    with pytest.raises(ValueError, match="strictly inside"):
+        KnotInsertion([[1.0], []]).refine(Level(grid()))
