@@ -158,7 +158,8 @@ def _against_level(axes: Axes, levels: Sequence[LevelRecord]) -> None:
     for label, values, colour in _measured(levels):
         axes.semilogy(numbers, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
     axes.set(title="convergence over the levels", xlabel="level (parameters)")
-    axes.set_xticks(numbers, [f"{level.level}\n({_short(level.parameters)})" for level in levels])
+    crowded = {"fontsize": 6.5} if len(levels) > 7 else {}
+    axes.set_xticks(numbers, [f"{level.level}\n({_short(level.parameters)})" for level in levels], **crowded)
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(loc="best")
 
@@ -177,7 +178,9 @@ def _against_seconds(axes: Axes, levels: Sequence[LevelRecord], history: Sequenc
             ms=3,
             label="loss of the steps" if number == 0 else None,
         )
-    ends = np.cumsum([level.seconds for level in levels])
+    # Errors belong to the end of the last visit; the seconds of the levels alone leave out what is between them.
+    last_step = {step.level: step.seconds for step in history}
+    ends = [last_step.get(level.level, float("nan")) for level in levels]
     for label, values, colour in _measured(levels):
         axes.semilogy(ends, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
     axes.set(title="convergence over time", xlabel="seconds")
