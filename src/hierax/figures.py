@@ -158,8 +158,8 @@ def _against_level(axes: Axes, levels: Sequence[LevelRecord]) -> None:
     for label, values, colour in _measured(levels):
         axes.semilogy(numbers, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
     axes.set(title="convergence over the levels", xlabel="level (parameters)")
-    crowded = {"fontsize": 6.5} if len(levels) > 7 else {}
-    axes.set_xticks(numbers, [f"{level.level}\n({_short(level.parameters)})" for level in levels], **crowded)
+    axes.set_xticks(numbers, [f"{level.level}\n({_short(level.parameters)})" for level in levels])
+    axes.tick_params(axis="x", labelsize=6.5 if len(levels) > 7 else 8.0)
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(loc="best")
 
