@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,17 @@ from hierax._results import RESULTS
 from hierax.events import Guard
 from hierax.objective import component
 from hierax.objective.build import SampledProblem, is_equation, mesh
-from hierax.objective.pointwise import Place
 from hierax.objective.samples import Samples
 from hierax.problems.domain import Box
+from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data, Residual
 
 FRESH = 4096
+
+
+Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -72,20 +75,19 @@ class Evidence:
     validation: tuple[Sequence[float], float] | None
 
 
-def check(sampled: SampledProblem, evidence: Evidence, key: jax.Array, limits: Limits) -> dict[str, Guard]:
-    """All guards that apply, by name."""
+def check(sampled: SampledProblem, residuals: Residuals, evidence: Evidence, key: Key, limits: Limits) -> dict[str, Guard]:
+    """All guards that apply, by name; `residuals(term, field, points, normals)` evaluates a term anywhere."""
     guards: dict[str, Guard] = {}
     equations = [k for k, t in enumerate(sampled.terms) if isinstance(t, Residual) and is_equation(t, sampled.problem)]
-    equations = [k for k in equations if k < len(sampled.problem.terms)]
     if equations and isinstance(sampled.problem.domain, Box):
-        guards["fresh_residual"] = _fresh(sampled, evidence, equations, key, limits.fresh_residual)
+        guards["fresh_residual"] = _fresh(sampled, residuals, evidence, equations, key, limits.fresh_residual)
     conditions = [
         k
         for k, t in enumerate(sampled.problem.terms)
         if not isinstance(t, Data) and not is_equation(t, sampled.problem) and isinstance(t, Residual)
     ]
     if conditions:
-        guards["boundary"] = _boundary(sampled, evidence, conditions, key, limits.boundary)
+        guards["boundary"] = _boundary(sampled, residuals, evidence, conditions, key, limits.boundary)
     if equations or any(is_equation(t, sampled.problem) for t in sampled.problem.terms):
         guards |= _levels(evidence, limits)
     if evidence.validation is not None:
@@ -101,12 +103,11 @@ def verdict(guards: dict[str, Guard]) -> RESULTS:
     return RESULTS.successful
 
 
-def fresh_points(box: Box, cells: Sequence[np.ndarray] | None, key: jax.Array, count: int = FRESH) -> np.ndarray:
+def fresh_points(box: Box, cells: Sequence[np.ndarray] | None, key: Key, count: int = FRESH) -> np.ndarray:
     """Sobol points, a quarter of them inside the first cell of each face of the box."""
-    inner, outer = jax.random.split(key)
-    points = Sobol(box).sample(inner, 0, count).points
+    points = Sobol(box).sample(seed_of(key, 0), 0, count).points
     faces = box.faces()
-    near = Sobol(box).sample(outer, 0, max(1, count // 4)).points
+    near = Sobol(box).sample(seed_of(key, 1), 0, max(1, count // 4)).points
     for k, face in enumerate(faces):
         axis = box.axis(face.name)
         low, high = box.lower[axis], box.upper[axis]
@@ -118,19 +119,12 @@ def fresh_points(box: Box, cells: Sequence[np.ndarray] | None, key: jax.Array, c
     return np.concatenate([points[: count - len(near)], near]) if faces else points
 
 
-def residuals_at(sampled: SampledProblem, term: int, field: Any, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Residuals `(n, r)` of a term at any points."""
-    targets = np.zeros((len(points), 0))
-    point = sampled.point_terms[term]
-    return np.asarray(jax.vmap(lambda p: point.residual(field, p))(Place(points, normals, targets)))
-
-
 def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(values**2))) if values.size else 0.0
 
 
 def _fresh(
-    sampled: SampledProblem, evidence: Evidence, equations: Sequence[int], key: jax.Array, limit: float
+    sampled: SampledProblem, residuals: Residuals, evidence: Evidence, equations: Sequence[int], key: Key, limit: float
 ) -> Guard:
     box = sampled.problem.domain
     assert isinstance(box, Box)
@@ -139,10 +133,10 @@ def _fresh(
     for k in equations:
         own = evidence.samples[k]
         zero = np.zeros_like(points)
-        fresh = _rms(residuals_at(sampled, k, evidence.field, points, zero))
-        untrained = _rms(residuals_at(sampled, k, evidence.untrained, points, zero))
+        fresh = _rms(residuals(k, evidence.field, points, zero))
+        untrained = _rms(residuals(k, evidence.untrained, points, zero))
         weight = own.weights / own.weights.sum()
-        trained_values = residuals_at(sampled, k, evidence.field, own.points, own.normals)
+        trained_values = residuals(k, evidence.field, own.points, own.normals)
         trained = float(np.sqrt(weight @ np.sum(trained_values**2, axis=1) / max(1, trained_values.shape[1])))
         ratio = fresh / max(trained, 1e-6 * untrained, 1e-300) if fresh > 0 else 0.0
         if not np.isfinite(fresh):
@@ -159,13 +153,13 @@ def _fresh(
 
 
 def _boundary(
-    sampled: SampledProblem, evidence: Evidence, conditions: Sequence[int], key: jax.Array, limit: float
+    sampled: SampledProblem, residuals: Residuals, evidence: Evidence, conditions: Sequence[int], key: Key, limit: float
 ) -> Guard:
     size = solution_size(sampled.problem, evidence.field, key)
     worst, name = 0.0, ""
     for k in conditions:
         samples = evidence.samples[k]
-        values = residuals_at(sampled, k, evidence.field, *_fresh_boundary(samples, sampled.problem, key))
+        values = residuals(k, evidence.field, *_fresh_boundary(samples, sampled.problem, key))
         misfit = _rms(values) / max(size, 1e-300)
         misfit = misfit if np.isfinite(misfit) else np.inf
         if misfit >= worst:
@@ -178,11 +172,11 @@ def _boundary(
     )
 
 
-def _fresh_boundary(samples: Samples, problem: Problem, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def _fresh_boundary(samples: Samples, problem: Problem, key: Key) -> tuple[np.ndarray, np.ndarray]:
     """Points between the training points of each face: convex combinations of pairs with the same normal."""
     if problem.domain.dim == 1 or not isinstance(problem.domain, Box):
         return samples.points, samples.normals
-    rng = np.random.default_rng(int(jax.random.randint(key, (), 0, 2**31 - 1)))
+    rng = np.random.default_rng(seed_of(key, 2))
     points, normals = samples.points, samples.normals
     order = np.lexsort(normals.T)
     groups = np.split(order, np.flatnonzero(np.any(np.diff(normals[order], axis=0) != 0, axis=1)) + 1)
@@ -194,7 +188,7 @@ def _fresh_boundary(samples: Samples, problem: Problem, key: jax.Array) -> tuple
     return np.concatenate(mixed), np.concatenate(kept)
 
 
-def solution_size(problem: Problem, field: Any, key: jax.Array) -> float:
+def solution_size(problem: Problem, field: Any, key: Key) -> float:
     """Root mean square of the largest unknown function over the domain."""
     domain = problem.domain
     points = Sobol(domain).sample(key, 0, 1024).points if isinstance(domain, Box) else domain.points[:4096]

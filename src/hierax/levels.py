@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +11,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial import cKDTree
 
-from hierax.fields import partition
+from hierax.fields import linear_in_parameters, parameter_count, partition
 from hierax.hierarchy import transport
 from hierax.objective import AbstractObjective, LocalObjective, component, flat_parameters
+from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
-from hierax.objective.gather import gather, has_fixed_cells
+from hierax.objective.gather import gather, has_fixed_cells, positions
+from hierax.objective.objective import ROW_WORK
+from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import Place, SquaredResidual
 from hierax.objective.rows import DENSE_LIMIT, RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box
+from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
@@ -45,23 +51,21 @@ class Prepared:
 class Bench:
     """What `train` needs of one problem and plan; see the methods."""
 
-    def __init__(self, problem: Problem, plan: Plan, key: jax.Array) -> None:
+    def __init__(self, problem: Problem, plan: Plan, key: Key) -> None:
         self.problem, self.plan = problem, plan
-        self.sampled = SampledProblem(problem, plan.penalties)
-        self.keys = jax.random.split(key, 4)
+        self.sampled = SampledProblem(problem)
+        self.key = key
         self.periodic = periodic_axes(problem)
         self.equations = np.array([is_equation(t, problem) for t in self.sampled.terms])
-        self.equations[len(problem.terms) :] = False
         self.train_rows, self.held_rows = self._split()
         self._values = SquaredResidual("values", self._all_values)
-        self._local: bool | None = None
         self._equation_scale: float | None = None
         self._points: dict[int, np.ndarray] = {}
 
     def _split(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Rows of each data term to train on, and those kept back."""
         train, held = {}, {}
-        rng = np.random.default_rng(int(jax.random.randint(self.keys[0], (), 0, 2**31 - 1)))
+        rng = np.random.default_rng(seed_of(self.key, 0))
         for term in self.problem.terms:
             if isinstance(term, Data):
                 order = rng.permutation(len(term.points))
@@ -73,36 +77,30 @@ class Bench:
         parts = [jnp.ravel(component(self.problem, field, n)(place.x)) for n in self.problem.functions]
         return jnp.concatenate(parts)
 
+    def local(self, field: Any) -> bool:
+        """Whether curvature is assembled cell by cell."""
+        return self.plan.local and self.plan.solver.second_order and has_fixed_cells(field)
+
     def objective(self, field: Any, samples: Sequence[Samples]) -> Any:
         """The objective in the storage that suits field and solver."""
-        if has_fixed_cells(field) and self.plan.solver.second_order and self._is_local(field, samples):
-            return LocalObjective(field, samples, self.periodic)
+        if self.local(field):
+            quadratics = [p.gram(field) for p in self.plan.penalties]
+            objective = LocalObjective(field, samples, self.periodic, quadratics)
+            objective.quadratic = self.plan.linear and linear_in_parameters(field)
+            return objective
         return RowObjective(field, samples)
-
-    def _is_local(self, field: Any, samples: Sequence[Samples]) -> bool:
-        """Whether all terms look only at their own point: local pieces and the whole field agree on a few samples."""
-        if self._local is None:
-            theta, build = flat_parameters(field)
-            trial = theta + np.random.default_rng(0).normal(size=len(theta))
-            some = [s.take(np.linspace(0, s.count - 1, min(s.count, 64)).astype(int)) for s in samples]
-            pieces = LocalObjective(field, some, self.periodic).residuals(trial)
-            whole = RowObjective(build(trial), some).residuals(trial)
-            self._local = all(
-                np.allclose(a, b, rtol=1e-6, atol=1e-8 * (np.abs(b).max(initial=0.0) + 1e-300), equal_nan=True)
-                for a, b in zip(pieces, whole, strict=True)
-            )
-        return self._local
 
     def samples(self, field: Any, everything: bool = False) -> list[Samples]:
         """Samples of every term for a level."""
         rows = None if everything else self.train_rows
-        return self.sampled.sample(field, self.plan.sampling, self.keys[1], rows)
+        return self.sampled.sample(field, self.plan.sampling, seed_of(self.key, 1), rows)
 
     def prepare(self, field: Any, everything: bool = False) -> Prepared:
         """Objective with weights, and start parameters, of a level."""
         objective = self.objective(field, self.samples(field, everything))
         theta, build = flat_parameters(field)
-        return Prepared(objective.rescaled(self._scales(objective, theta)), theta, build)
+        scales = np.r_[self._scales(objective, theta), np.ones(len(objective.scales) - len(self.sampled.terms))]
+        return Prepared(objective.rescaled(list(scales)), theta, build)
 
     def _scales(self, objective: Any, theta: np.ndarray) -> np.ndarray:
         """Factor of every term: data by their spread or noise, conditions by the equations, equations over data."""
@@ -114,9 +112,7 @@ class Bench:
                 spread = float(np.mean(np.var(term.values, axis=0)))
                 scales[k] = 1.0 / (spread if spread > 0 else 1.0)
         if not self.equations.any():
-            conditions = ~is_data
-            conditions[len(self.problem.terms) :] = False
-            scales[conditions] = self.plan.condition_factor
+            scales[~is_data] = self.plan.condition_factor
             return scales
         diagonals = objective.diagonals(theta)
         if not np.any(diagonals[self.equations] > 0):
@@ -125,7 +121,6 @@ class Bench:
         factors = np.full(len(terms), self.plan.condition_factor)
         balanced = balance(diagonals, self.equations, factors)
         conditions = ~self.equations & ~is_data
-        conditions[len(self.problem.terms) :] = False
         scales[conditions] = balanced[conditions]
         if is_data.any():
             if self._equation_scale is None:
@@ -156,18 +151,24 @@ class Bench:
         if number not in self._points:
             domain = self.problem.domain
             if isinstance(domain, Box):
-                self._points[number] = Sobol(domain).sample(self.keys[number], 0, count).points
+                self._points[number] = Sobol(domain).sample(seed_of(self.key, number), 0, count).points
             else:
                 self._points[number] = domain.points[:: max(1, len(domain.points) // count)]
         return self._points[number]
 
     def values_at(self, field: Any, points: np.ndarray) -> np.ndarray:
         """Values of all unknown functions `(n, components)` by kernels that all levels share."""
-        samples = make_samples(self._values, points, np.ones(len(points)))
-        theta, _ = flat_parameters(field)
-        if has_fixed_cells(field):
-            return LocalObjective(field, [samples], self.periodic).residuals(theta)[0]
-        return RowObjective(field, [samples]).residuals(theta)[0]
+        return self._evaluate(field, make_samples(self._values, points, np.ones(len(points))))
+
+    def _evaluate(self, field: Any, samples: Samples) -> np.ndarray:
+        if has_fixed_cells(field) and self.plan.local:
+            return local_residuals(field, samples)
+        return RowObjective(field, [samples]).residuals(flat_parameters(field)[0])[0]
+
+    def residuals(self, term: int, field: Any, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """Residuals `(n, r)` of a term of the problem at any points."""
+        samples = make_samples(self.sampled.point_terms[term], points, np.ones(len(points)), normals)
+        return self._evaluate(field, samples)
 
     def probe(self, field: Any) -> np.ndarray:
         """Values at the points where levels are compared."""
@@ -188,6 +189,29 @@ class Bench:
                 errors.append(np.sqrt(np.mean((own - target) ** 2)) / max(np.std(term.values), 1e-300))
         return float(np.sqrt(np.mean(np.square(errors))))
 
+    def supports_no_more(self, errors: Sequence[float | None]) -> bool:
+        """Whether the validation errors of the levels say that a finer one would only follow the noise.
+
+        They do when the last two are no better than the best before, unless that best is far above the noise that
+        neighbouring data show: then the levels may still be too coarse to see anything.
+        """
+        if any(e is None for e in errors):
+            return False
+        best = min(errors[:-2])  # pyright: ignore
+        if min(errors[-2:]) < 0.97 * best:  # pyright: ignore
+            return False
+        return best < 1.5 * self.noise
+
+    @functools.cached_property
+    def noise(self) -> float:
+        """Relative noise of the data, from the misfit of each value to a plane through its nearest neighbours."""
+        found = []
+        for term in self.problem.terms:
+            if isinstance(term, Data):
+                values = term.values.reshape(len(term.values), -1)
+                found.append(neighbour_noise(term.points, values) / max(np.std(term.values), 1e-300))
+        return float(np.sqrt(np.mean(np.square(found)))) if found else 0.0
+
     def _columns(self, names: Sequence[str], name: str) -> slice:
         sizes = [self.problem.functions[n].components or 1 for n in names]
         start = sum(sizes[: names.index(name)])
@@ -201,16 +225,15 @@ class Bench:
 
     def fits(self, field: Any) -> bool:
         """Whether the matrices of a level stay within memory."""
-        theta, _ = flat_parameters(field)
-        if self._local:
-            return len(theta) * self._band(field) <= BAND_ENTRIES
-        return len(theta) <= DENSE_LIMIT
+        size = parameter_count(field)
+        if self.local(field):
+            return size * self._band(field) <= BAND_ENTRIES / (3 if self.plan.penalties else 1)
+        return size <= DENSE_LIMIT
 
     def _band(self, field: Any) -> int:
-        corners = np.stack([np.asarray(b) for b in self.problem.domain.bounds()])
-        del corners
-        samples = make_samples(self._values, self.points(PROBES, 2), np.ones(PROBES))
-        return LocalObjective(field, [samples], self.periodic).ordering.band
+        """Width of the band, from the cells of a few points."""
+        indices, _ = gather(field, self.points(PROBES, 2)[:: PROBES // 256])
+        return narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic).band
 
     def seconds(self, finer: Any, coarse: Any, seconds: float, steps: int) -> float:
         """Expected seconds of training a finer level, from those of the last one and the ratio of work."""
@@ -218,13 +241,12 @@ class Bench:
         return max(seconds, 0.02) / max(steps, 1) * min(max(steps, 2), 6) * ratio
 
     def _work(self, field: Any) -> float:
-        theta, _ = flat_parameters(field)
-        if not self._local:
-            return float(len(theta)) ** 2
-        some = self.points(64, 2)[:1]
-        k = gather(field, some)[0].shape[1]
+        size = parameter_count(field)
+        if not self.local(field):
+            return float(size) ** 2
+        k = gather(field, self.points(PROBES, 2)[:1])[0].shape[1]
         points = sum(s.count for s in self.samples(field))
-        return 30.0 * points * k**2 + len(theta) * float(self._band(field)) ** 2
+        return ROW_WORK * points * k**2 + size * float(self._band(field)) ** 2
 
     def first_bad_term(self, objective: AbstractObjective, theta: np.ndarray) -> str:
         """Name of the first term whose value is not finite."""
@@ -252,3 +274,26 @@ class Bench:
             return Accuracy()
         floor = reference.error_bound
         return Accuracy(max(float(max(relative)), floor), float(max(largest)), floor)
+
+
+def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) -> float:
+    """Standard deviation of the noise in scattered values, from local linear fits that leave out their own value.
+
+    For each of at most `most` points a plane is fitted to the `2 (dim + 1)` nearest others; the misfit at the point has the
+    noise's variance times one plus the leverage. Curvature of the function adds to the result, so it is an upper
+    estimate.
+    """
+    dim = points.shape[1]
+    count = min(2 * (dim + 1), len(points) - 1)
+    if count <= dim + 1:
+        return 0.0
+    scaled = (points - points.mean(axis=0)) / np.maximum(points.std(axis=0), 1e-300)
+    some = np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)
+    _, near = cKDTree(scaled).query(scaled[some], k=count + 1)
+    offsets = scaled[near[:, 1:]] - scaled[some][:, None, :]
+    design = np.concatenate([np.ones((*offsets.shape[:2], 1)), offsets], axis=2)
+    inverse = np.linalg.pinv(design)[:, 0, :]
+    misfit = np.einsum("nk,nkc->nc", inverse, values[near[:, 1:]]) - values[some]
+    weight = 1.0 + np.sum(inverse**2, axis=1)
+    # the median is not misled by the few places where the function bends
+    return float(np.sqrt(np.median(np.mean(misfit**2, axis=1) / weight) / (0.4549 if values.shape[1] == 1 else 0.8)))

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from hierax._errors import InputError
-from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel, Until
-from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns, linear_in_parameters, parameter_count
-from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, MarkedKnots, refine
+from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
+from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns, linear_in_parameters, place
+from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, MarkedKnots, refine
 from hierax.objective.build import Sampling, is_equation
-from hierax.objective.order import differential_order
+from hierax.objective.order import reach
+from hierax.objective.roughness import Roughness
 from hierax.objective.view import unbounded
-from hierax.problems.domain import Box
-from hierax.problems.operators import derivative
+from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data, Energy, Residual, Term
-from hierax.solvers import AbstractSolver, GaussNewton, Optax, Smoothing, Tolerances
+from hierax.problems.terms import Data, Energy
+from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
 
 GRID_DIMENSIONS = 3
 """Most coordinates for which a tensor grid of splines is used."""
@@ -117,7 +115,12 @@ class Plan:
     sampling:
         How densely the terms are sampled.
     penalties:
-        Smoothness terms added to the problem's own; the solver chooses their factors.
+        Roughness of unknowns, further terms after the problem's own; the solver chooses their factors.
+    indifference:
+        Levels whose validation error is within this factor of the best count as equal.
+    local, linear:
+        Whether all terms look only at their own point, so that curvature can be assembled cell by cell; whether all
+        residuals are affine in the unknowns, so that one step of a linear field is the solution.
     condition_factor, equation_factor:
         Factor of boundary conditions against equations where both act; of equations against data.
     validation_share:
@@ -135,11 +138,14 @@ class Plan:
     solver: AbstractSolver
     cycle: AbstractCycle
     sampling: Sampling = Sampling()
-    penalties: tuple[Term, ...] = ()
+    penalties: tuple[Roughness, ...] = ()
     condition_factor: float = 100.0
     equation_factor: float = 1e4
     validation_share: float = 0.0
     largest: int = 60_000
+    indifference: float = 1.005
+    local: bool = True
+    linear: bool = False
     label: str = ""
     reasons: tuple[str, ...] = field(default_factory=tuple)
 
@@ -152,7 +158,7 @@ class Plan:
 def choose(
     problem: Problem,
     *,
-    key: jax.Array,
+    key: Key,
     hierarchy: Any = None,
     levels: int | None = None,
     solver: AbstractSolver | None = None,
@@ -175,9 +181,9 @@ def choose(
     """
     seen = Sight.of(problem)
     if isinstance(hierarchy, Hierarchy):
-        plan = _given(problem, hierarchy, None, seen)
+        plan = _given(problem, _placed(hierarchy, problem), None, seen)
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
-        plan = _given(problem, refine(hierarchy, by=IntervalDoubling(), levels=1), None, seen)
+        plan = _given(problem, _placed(refine(hierarchy, by=IntervalDoubling(), levels=1), problem), None, seen)
     else:
         plan = _from_family(problem, hierarchy or _family(seen), seen, key)
     if solver is not None:
@@ -186,7 +192,14 @@ def choose(
         plan = replace(plan, cycle=cycle)
     if levels is not None:
         plan = _with_levels(plan, levels)
-    return replace(plan, reasons=(*plan.reasons, f"Solver {named(plan.solver)}, cycle {named(plan.cycle)}."))
+    return replace(plan, local=seen.local, linear=seen.linear, reasons=(*plan.reasons, f"Solver {named(plan.solver)}, cycle {named(plan.cycle)}."))
+
+
+def _placed(hierarchy: Hierarchy, problem: Problem) -> Hierarchy:
+    """Networks built without a domain get the problem's."""
+    low, high = problem.domain.bounds()
+    levels = [Level(place(l.field, low, high), l.points, l.cells, l.trained) for l in hierarchy.levels]  # noqa: E741
+    return Hierarchy(levels, hierarchy.transfers)
 
 
 def named(part: Any) -> str:
@@ -210,6 +223,8 @@ class Sight:
         Unknown functions without measurements while others are measured: coefficients and sources to be inferred.
     constants:
         Number of unknown constants.
+    local, linear:
+        Whether every term looks only at its own point; whether every residual is affine in the unknowns.
     """
 
     dim: int
@@ -221,6 +236,8 @@ class Sight:
     values: int
     hidden: tuple[str, ...]
     constants: int
+    local: bool
+    linear: bool
 
     @classmethod
     def of(cls, problem: Problem) -> Sight:
@@ -230,12 +247,13 @@ class Sight:
         equations = [t for t in problem.terms if is_equation(t, problem)]
         energies = sum(isinstance(t, Energy) for t in problem.terms)
         hidden = tuple(n for n in problem.functions if n not in measured) if data and equations else ()
-        order = max(differential_order(problem, t) for t in problem.terms)
+        found = [reach(problem, t) for t in problem.terms]
         conditions = len(problem.terms) - len(data) - len(equations)
         values = sum(t.values.size for t in data)
         return cls(
-            problem.domain.dim, order, len(equations), energies, conditions, len(data), values, hidden,
-            len(problem.constants),
+            problem.domain.dim, max(r.order for r in found), len(equations), energies, conditions, len(data), values,
+            hidden, len(problem.constants), all(r.local for r in found),
+            all(r.linear for r in found),
         )  # fmt: skip
 
     @property
@@ -260,7 +278,7 @@ def _family(seen: Sight) -> AbstractFamily:
     return SplineNetwork() if seen.only_data else Perceptron()
 
 
-def _from_family(problem: Problem, family: AbstractFamily, seen: Sight, key: jax.Array) -> Plan:
+def _from_family(problem: Problem, family: AbstractFamily, seen: Sight, key: Key) -> Plan:
     start = _start(problem, family, seen, key)
     grid = isinstance(family, Grid)
     if grid and seen.dim > GRID_DIMENSIONS:
@@ -274,8 +292,8 @@ def _from_family(problem: Problem, family: AbstractFamily, seen: Sight, key: jax
     return replace(plan, label=family.label, reasons=(_seen_text(seen), f"Field: {family.label}.", *plan.reasons))
 
 
-def _start(problem: Problem, family: AbstractFamily, seen: Sight, key: jax.Array) -> Any:
-    keys = jax.random.split(key, len(problem.unknowns))
+def _start(problem: Problem, family: AbstractFamily, seen: Sight, key: Key) -> Any:
+    keys = [jax.random.key(seed_of(key, k)) for k in range(len(problem.unknowns))]
     parts: dict[str, Any] = {}
     for (name, unknown), k in zip(problem.unknowns.items(), keys, strict=True):
         if name in problem.constants:
@@ -372,16 +390,19 @@ def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | 
     data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
     positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
     solver: AbstractSolver = GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 60))
+    share = 0.15 if seen.values >= 40 else 0.0
     if penalties:
-        solver = Smoothing(data, positions, seen.values, choices=8, tolerances=Tolerances(1e-4, 40))
+        solver = Smoothing(data, positions, int(seen.values * (1 - share)), choices=8, tolerances=Tolerances(1e-4, 40))
     hidden = ", ".join((*seen.hidden, *problem.constants))
     return Plan(
         hierarchy,
         rule,
         solver,
-        NestedIteration(tolerance=1e-4),
+        NestedIteration(tolerance=1e-6),
         sampling=_gauss_points(seen),
         penalties=penalties,
+        validation_share=share,
+        indifference=1.05,
         largest=12_000,
         reasons=(
             f"Inverse problem: {hidden} inferred from {seen.values} measured values; the equations weigh much more than "
@@ -394,24 +415,14 @@ def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | 
     )
 
 
-def smoothness(problem: Problem, names: tuple[str, ...], orders: tuple[int, ...]) -> tuple[Term, ...]:
-    """Penalties: for each unknown, axis and order the mean square of the scaled derivative."""
-    low, high = problem.domain.bounds()
-    terms = []
-    for name in names:
-        for axis in range(problem.domain.dim):
-            for order in orders:
-                scale = float((high[axis] - low[axis]) ** order / np.sqrt(prod(high - low)))
-                terms.append(Residual(f"smooth {name} {axis} {order}", _roughness(problem, name, axis, order, scale)))
-    return tuple(terms)
-
-
-def _roughness(problem: Problem, name: str, axis: int, order: int, scale: float):
-    def roughness(w: Any, x: jax.Array) -> jax.Array:
-        u = getattr(w, name) if problem.named else w
-        return scale * derivative(u, axis, order)(x)
-
-    return roughness
+def smoothness(problem: Problem, names: tuple[str, ...], orders: tuple[int, ...]) -> tuple[Roughness, ...]:
+    """Penalties: for each unknown, axis and order the mean square of the derivative, in units of the box."""
+    return tuple(
+        Roughness(name if problem.named else "", axis, order)
+        for name in names
+        for axis in range(problem.domain.dim)
+        for order in orders
+    )
 
 
 def _with_levels(plan: Plan, levels: int) -> Plan:

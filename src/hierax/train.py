@@ -30,6 +30,7 @@ from hierax.fields import linear_in_parameters, parameter_count
 from hierax.guards import Evidence, Limits, check, verdict
 from hierax.hierarchy import Level
 from hierax.levels import Bench
+from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.solution import Accuracy, Solution
 from hierax.solvers import AbstractSolver, Smoothing
@@ -84,9 +85,8 @@ def train(
     TrainingError
         With `throw`, for any result other than `successful`.
     """
-    root = jax.random.key(key) if isinstance(key, int) else key
     seed = key if isinstance(key, int) else -1
-    run = _Run.start(problem, hierarchy, solver, cycle, levels, root, budget, tuple(subscribers))
+    run = _Run.start(problem, hierarchy, solver, cycle, levels, key, budget, tuple(subscribers))
     try:
         reason = run.walk()
     except KeyboardInterrupt:
@@ -119,7 +119,7 @@ class _Run:
     problem: Problem
     plan: Plan
     bench: Bench
-    key: jax.Array
+    key: Key
     budget: float
     subscribers: Sequence[Subscriber]
     began: float
@@ -140,12 +140,12 @@ class _Run:
         solver: AbstractSolver | None,
         cycle: Any,
         levels: int | None,
-        root: jax.Array,
+        root: Key,
         budget: float,
         subscribers: tuple[Subscriber, ...],
     ) -> _Run:
         began, compiled = time.perf_counter(), compile_seconds()
-        initial, sampler = jax.random.split(root)
+        initial, sampler = seed_of(root, 0), seed_of(root, 1)
         plan = choose(problem, key=initial, hierarchy=hierarchy, levels=levels, solver=solver, cycle=cycle)
         _refuse_32_bit(plan)
         bench = Bench(problem, plan, sampler)
@@ -245,11 +245,9 @@ class _Run:
         if self.plan.rule is None:
             return "levels"
         errors = [self.visited[k].validation for k in sorted(self.visited)]
-        if len(errors) >= 3 and all(e is not None for e in errors):
-            best = min(errors[:-2])  # pyright: ignore
-            if min(errors[-2:]) > 0.99 * best:  # pyright: ignore
-                self.emit(Decision("Two refinements did not lower the validation error: the data support no finer level."))
-                return "stalled"
+        if len(errors) >= 3 and self.bench.supports_no_more(errors):  # pyright: ignore
+            self.emit(Decision("Two refinements did not lower the validation error: the data support no finer level."))
+            return "stalled"
         if level >= 2 and self._precision_reached(level):
             self.emit(Decision("The last refinements changed the solution by rounding only."))
             return "converged"
@@ -266,7 +264,7 @@ class _Run:
         assert rule is not None
         done = self.visited[last]
         coarse = Level(done.field)
-        finer, transfer = rule.refine(coarse, key=jax.random.fold_in(self.key, last))
+        finer, transfer = rule.refine(coarse, key=jax.random.key(seed_of(self.key, 100 + last)))
         size = parameter_count(finer.field)
         if size > self.plan.largest or not self.bench.fits(finer.field):
             self.emit(Decision(f"A finer level would have {size} parameters, more than this strategy uses."))
@@ -335,7 +333,9 @@ class _Run:
         errors = {k: v.validation for k, v in self.visited.items() if v.validation is not None}
         if not errors or self.failure is not None:
             return self.current if self.current in self.visited else max(self.visited), self._last_field()
-        level = min(errors, key=lambda k: errors[k])
+        # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
+        best = min(errors.values())
+        level = min(k for k, error in errors.items() if error <= self.plan.indifference * best)
         visited = self.visited[level]
         if isinstance(self.plan.solver, Smoothing):
             return level, self.bench.refitted(visited.field, self.plan.solver, visited.state)
@@ -356,7 +356,7 @@ class _Run:
             [self.changes[k] for k in sorted(self.changes) if k <= level],
             (errors, own) if errors and own is not None else None,
         )
-        return check(self.bench.sampled, evidence, jax.random.fold_in(self.key, 10_001), Limits())
+        return check(self.bench.sampled, self.bench.residuals, evidence, seed_of(self.key, 4), Limits())
 
 
 def _reached(until: Until, steps: int, decrease: float, before: float, after: float) -> bool:

@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -39,11 +38,6 @@ def input_box(domain, dim: int) -> InputBox | None:
     if box.lower.shape != (dim,):
         raise ValueError(f"the domain has {box.lower.shape[0]} coordinates, the field has {dim} inputs")
     return box
-
-
-def as_key(key: int | Array) -> Array:
-    """A random key; an integer is taken as its seed."""
-    return jax.random.key(key) if isinstance(key, int) else key
 
 
 @functools.singledispatch

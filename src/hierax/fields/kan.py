@@ -9,8 +9,12 @@ from jaxtyping import Array, Float, Int, PyTree
 from hierax.fields.axis import Extended, SplineAxis
 from hierax.fields.base import AbstractField, AbstractLocalField, parameter_count, supports_local
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
-from hierax.fields.inputs import InputBox, as_key, input_box, place
+from hierax.fields.initial import Key, generator_of
+from hierax.fields.inputs import InputBox, input_box, place
 from hierax.fields.pieces import Pieces
+
+# of the slopes of hidden layers: values then have variance near one, which `squash` spreads almost evenly
+HIDDEN_VARIANCE = 3.5
 
 
 def squash(z: Float[Array, " width"]) -> Float[Array, " width"]:
@@ -137,21 +141,23 @@ class KAN(AbstractLocalField):
         *,
         intervals: int,
         degree: int = 3,
-        key,
+        key: Key,
         domain=None,
         linear_first: bool = False,
         geometry: AbstractGeometry = BSplineBasis(),
     ):
         widths = _check_widths(widths, linear_first)
-        keys = jax.random.split(as_key(key), len(widths))
+        generator = generator_of(key)
         self.box = input_box(domain, widths[0])
-        self.first = BoundedLinear(jax.random.normal(keys[0], (widths[1], widths[0]))) if linear_first else None
-        pairs = list(zip(widths[:-1], widths[1:], keys[1:], strict=True))[int(linear_first) :]
+        start = int(linear_first)
+        self.first = BoundedLinear(jnp.asarray(generator.normal(size=widths[1::-1]))) if linear_first else None
         axis = SplineAxis(np.linspace(-1.0, 1.0, intervals + 1), degree, Extended())
-        self.layers = tuple(
-            SplineLayer(geometry.weights(_random_splines(axis, *pair, last=pair is pairs[-1]), axis), axis, geometry)
-            for pair in pairs
-        )
+        layers = []
+        for number in range(start, len(widths) - 1):
+            variance = HIDDEN_VARIANCE if number < len(widths) - 2 else 1.0
+            splines = _random_splines(axis, widths[number], widths[number + 1], generator, variance)
+            layers.append(SplineLayer(geometry.weights(jnp.asarray(splines), axis), axis, geometry))
+        self.layers = tuple(layers)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -243,13 +249,11 @@ def _check_widths(widths, linear_first: bool) -> tuple[int, ...]:
     return widths
 
 
-def _random_splines(axis: SplineAxis, inputs: int, outputs: int, key: Array, *, last: bool) -> Float[Array, "q i size"]:
-    """Coefficients of random cubics in the Chebyshev basis, the linear part dominating.
-
-    A hidden value then has variance near one, which `squash` turns into an almost uniform law on ``(-1, 1)``; an
-    output has variance near a third.
-    """
-    position = jnp.clip(jnp.asarray(axis.positions()), -1.0, 1.0)
-    modes = jnp.cos(jnp.arange(4)[:, None] * jnp.arccos(position))
-    scales = jnp.array([0.2, 1.0, 0.2, 0.1]) * jnp.sqrt((1.0 if last else 3.5) / inputs)
-    return jax.random.normal(key, (outputs, inputs, 4)) * scales @ modes
+def _random_splines(
+    axis: SplineAxis, inputs: int, outputs: int, generator: np.random.Generator, variance: float
+) -> np.ndarray:
+    """Coefficients ``(outputs, inputs, size)`` of random cubics in the Chebyshev basis, the linear part dominating."""
+    position = np.clip(axis.positions(), -1.0, 1.0)
+    modes = np.cos(np.arange(4)[:, None] * np.arccos(position))
+    scales = np.array([0.2, 1.0, 0.2, 0.1]) * np.sqrt(variance / inputs)
+    return generator.normal(size=(outputs, inputs, 4)) * scales @ modes

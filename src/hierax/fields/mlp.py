@@ -5,10 +5,12 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.fields.base import AbstractField
-from hierax.fields.inputs import InputBox, as_key, input_box, place
+from hierax.fields.initial import Key, generator_of
+from hierax.fields.inputs import InputBox, input_box, place
 
 
 class MLP(AbstractField):
@@ -40,15 +42,15 @@ class MLP(AbstractField):
     layers: tuple[eqx.nn.Linear, ...]
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
-    def __init__(self, widths, *, key, activation: Callable[[Array], Array] = jnp.tanh, domain=None):
+    def __init__(self, widths, *, key: Key, activation: Callable[[Array], Array] = jnp.tanh, domain=None):
         widths = tuple(int(width) for width in widths)
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(
                 f"MLP: widths {list(widths)} need positive numbers for at least the inputs and the outputs"
             )
-        keys = jax.random.split(as_key(key), len(widths) - 1)
+        generator = generator_of(key)
         self.box = input_box(domain, widths[0])
-        self.layers = tuple(_glorot(*pair) for pair in zip(widths[:-1], widths[1:], keys, strict=True))
+        self.layers = tuple(_glorot(*pair, generator) for pair in zip(widths[:-1], widths[1:], strict=True))
         self.activation = activation
 
     @property
@@ -72,7 +74,9 @@ def _(field: MLP, lower, upper) -> MLP:
     )
 
 
-def _glorot(inputs: int, outputs: int, key: Array) -> eqx.nn.Linear:
-    layer = eqx.nn.Linear(inputs, outputs, key=key)
-    weights = jax.nn.initializers.glorot_normal(in_axis=1, out_axis=0)(key, (outputs, inputs), layer.weight.dtype)
-    return eqx.tree_at(lambda part: (part.weight, part.bias), layer, (weights, jnp.zeros_like(layer.bias)))
+def _glorot(inputs: int, outputs: int, generator: np.random.Generator) -> eqx.nn.Linear:
+    # only the structure of the layer is made by Equinox, which would compile its own initial law for every shape
+    layer = eqx.filter_eval_shape(eqx.nn.Linear, inputs, outputs, key=jax.random.key(0))
+    weights = generator.normal(size=(outputs, inputs)) * np.sqrt(2.0 / (inputs + outputs))
+    arrays = jnp.asarray(weights), jnp.zeros(outputs, dtype=float)
+    return eqx.tree_at(lambda part: (part.weight, part.bias), layer, arrays)

@@ -168,4 +168,8 @@ def grid_of(channels: tuple[int, ...]) -> Grid:
 
 
 def _along(axis: int, matrix: Float[Array, "to from"], value: Float[Array, "..."]) -> Float[Array, "..."]:
-    return jnp.moveaxis(jnp.tensordot(matrix, value, axes=(1, axis)), 0, axis)
+    if isinstance(value, jax.core.Tracer) or isinstance(matrix, jax.core.Tracer):
+        return jnp.moveaxis(jnp.tensordot(matrix, value, axes=(1, axis)), 0, axis)
+    # concrete arrays go through NumPy: every level has shapes of its own, and each would compile a kernel to run once
+    moved = np.tensordot(np.asarray(matrix), np.asarray(value), axes=(1, axis))
+    return jnp.asarray(np.moveaxis(moved, 0, axis))

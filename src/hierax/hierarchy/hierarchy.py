@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, PyTree
 
-from hierax.fields.inputs import as_key
+from hierax.fields.initial import as_key
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.refinement import AbstractRefinement, IntervalDoubling, spline_axes
 from hierax.hierarchy.transfer import AbstractTransfer

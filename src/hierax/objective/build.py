@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from hierax.fields.base import parameter_count
@@ -16,6 +15,7 @@ from hierax.fields.unknowns import Unknowns
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box, Face
+from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import AbstractSampler, Batch, Gauss, Sobol, on_face, without
 from hierax.problems.terms import Data, Energy, Residual, Term
@@ -68,17 +68,15 @@ class SampledProblem:
     ----------
     problem:
         What is to be learned.
-    extra:
-        Further terms, such as penalties, after the problem's own.
     """
 
-    def __init__(self, problem: Problem, extra: tuple[Term, ...] = ()) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.terms: tuple[Term, ...] = (*problem.terms, *extra)
+        self.terms: tuple[Term, ...] = problem.terms
         self.point_terms: tuple[AbstractPointTerm, ...] = tuple(point_term(problem, t) for t in self.terms)
 
     def sample(
-        self, field: Any, settings: Sampling, key: jax.Array, rows: Mapping[str, np.ndarray] | None = None
+        self, field: Any, settings: Sampling, key: Key, rows: Mapping[str, np.ndarray] | None = None
     ) -> list[Samples]:
         """Samples of every term for a level's field.
 
@@ -89,7 +87,7 @@ class SampledProblem:
         """
         cells = mesh(field)
         count = max(settings.least, int(settings.ratio * parameter_count(field)))
-        keys = jax.random.split(key, len(self.terms))
+        keys = [seed_of(key, k) for k in range(len(self.terms))]
         out = []
         for term, point, k in zip(self.terms, self.point_terms, keys, strict=True):
             if isinstance(term, Data):
@@ -112,7 +110,7 @@ class SampledProblem:
         order: int,
         count: int,
         cells: tuple[np.ndarray, ...] | None,
-        key: jax.Array,
+        key: Key,
     ) -> Samples:
         """Samples of one equation, energy or condition."""
         domain = self.problem.domain
@@ -125,7 +123,7 @@ class SampledProblem:
         return make_samples(point, points, weights, np.concatenate(normals) if normals else None)
 
     def _batch(
-        self, place: Face | str | None, order: int, count: int, cells: tuple[np.ndarray, ...] | None, key: jax.Array
+        self, place: Face | str | None, order: int, count: int, cells: tuple[np.ndarray, ...] | None, key: Key
     ) -> Batch:
         domain = self.problem.domain
         if isinstance(domain, Box):

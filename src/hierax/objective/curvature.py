@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.blas import dsbmv
+from scipy.sparse import csr_array
 
 
 class AbstractCurvature(abc.ABC):
@@ -120,6 +121,33 @@ class BandGram(AbstractCurvature):
 
 
 @dataclass(frozen=True, eq=False)
+class SparseGram(AbstractCurvature):
+    """A sparse matrix that is known beforehand, such as that of a quadratic penalty."""
+
+    matrix: csr_array
+
+    @property
+    def size(self) -> int:
+        return self.matrix.shape[0]
+
+    def mv(self, vector: np.ndarray) -> np.ndarray:
+        return self.matrix @ vector
+
+    def diagonal(self) -> np.ndarray:
+        return self.matrix.diagonal()
+
+    def blocks(self, partition: np.ndarray) -> np.ndarray:
+        return np.stack([self.matrix[index][:, index].toarray() for index in partition])
+
+    def add_to(self, band: BandGram, scale: float) -> None:
+        """Add `scale` times the matrix to a band, in place."""
+        entries = self.matrix.tocoo()
+        i, j = band.ordering.place[entries.row], band.ordering.place[entries.col]
+        keep = i >= j
+        band.lower[i[keep] - j[keep], j[keep]] += scale * entries.data[keep]
+
+
+@dataclass(frozen=True, eq=False)
 class MatrixFreeGram(AbstractCurvature):
     """Products only; `estimate` is an estimate of the diagonal from random probes."""
 
@@ -146,9 +174,15 @@ class MatrixFreeGram(AbstractCurvature):
         return out
 
 
-def combine(grams: Sequence[BandGram], scales: Sequence[float]) -> BandGram:
-    """Weighted sum of band matrices with the same ordering."""
-    lower = sum(c * g.lower for c, g in zip(scales, grams, strict=True))
-    border = sum(c * g.border for c, g in zip(scales, grams, strict=True))
-    corner = sum(c * g.corner for c, g in zip(scales, grams, strict=True))
-    return BandGram(grams[0].ordering, lower, border, corner)  # pyright: ignore
+def combine(grams: Sequence[AbstractCurvature], scales: Sequence[float]) -> BandGram:
+    """Weighted sum of band matrices with the same ordering, and of sparse ones that fit into that band."""
+    pairs = list(zip(grams, scales, strict=True))
+    bands = [(g, c) for g, c in pairs if isinstance(g, BandGram)]
+    lower = sum(c * g.lower for g, c in bands)
+    border = sum(c * g.border for g, c in bands)
+    corner = sum(c * g.corner for g, c in bands)
+    total = BandGram(bands[0][0].ordering, np.asfortranarray(lower), border, corner)  # pyright: ignore
+    for gram, scale in pairs:
+        if isinstance(gram, SparseGram):
+            gram.add_to(total, scale)
+    return total

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.fields.spline_grid import LocalSplineGrid, SplineGrid
 from hierax.fields.unknowns import Scalar, ScalarValue, Unknowns
@@ -53,9 +54,7 @@ def _(field: SplineGrid, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGri
     nodes = np.zeros((len(points), 1), dtype=np.int64)
     pieces = []
     for axis, x in zip(field.axes, points.T, strict=True):
-        knots = np.asarray(axis.knots)
-        inner = knots[axis.degree + 1 : axis.degree + axis.intervals]
-        interval = np.searchsorted(inner, x, side="right")
+        interval = _intervals(axis, x)
         alive = (interval[:, None] + np.arange(axis.degree + 1)) % axis.size
         nodes = (nodes[:, :, None] * axis.size + alive[:, None, :]).reshape(len(points), -1)
         pieces.append(jax.tree.map(lambda a, i=interval: np.asarray(a)[i], axis.pieces))
@@ -79,6 +78,42 @@ def _(field: Unknowns, points: np.ndarray) -> tuple[np.ndarray, Unknowns]:
         indices.append(index + offset)
         offset += parameter_count(part)
     return np.concatenate(indices, axis=1), Unknowns(**pieces)
+
+
+@functools.singledispatch
+def cell_keys(field: Any, points: np.ndarray) -> np.ndarray:
+    """One integer a point `(n,)`, equal for points in the same cell; for fields with fixed cells."""
+    raise TypeError(f"{type(field).__name__} has no fixed cells")
+
+
+@cell_keys.register
+def _(field: SplineGrid, points: np.ndarray) -> np.ndarray:
+    keys = np.zeros(len(points), dtype=np.int64)
+    for axis, x in zip(field.axes, points.T, strict=True):
+        keys = keys * axis.intervals + _intervals(axis, x)
+    return keys
+
+
+@cell_keys.register
+def _(field: Scalar, points: np.ndarray) -> np.ndarray:
+    del field
+    return np.zeros(len(points), dtype=np.int64)
+
+
+@cell_keys.register
+def _(field: Unknowns, points: np.ndarray) -> np.ndarray:
+    keys = np.zeros(len(points), dtype=np.int64)
+    for part in field.parts.values():
+        own = cell_keys(part, points)
+        # numbering the pairs anew keeps the numbers small whatever the number of unknowns
+        pairs = keys * (int(own.max()) + 1) + own
+        keys = pairs if pairs.max() < 2**31 else np.unique(pairs, return_inverse=True)[1]
+    return keys
+
+
+def _intervals(axis: SplineAxis, x: np.ndarray) -> np.ndarray:
+    inner = np.asarray(axis.knots)[axis.degree + 1 : axis.degree + axis.intervals]
+    return np.searchsorted(inner, x, side="right")
 
 
 @functools.singledispatch

@@ -14,9 +14,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from hierax.fields.base import partition
-from hierax.objective.assembly import GramSum, LocalTerm, layout_of
-from hierax.objective.curvature import AbstractCurvature, Ordering
-from hierax.objective.gather import gather, positions
+from hierax.objective.assembly import GramSum, LocalTerm, layout_of, local_residuals
+from hierax.objective.curvature import AbstractCurvature, Ordering, SparseGram
+from hierax.objective.gather import cell_keys, gather, positions
 from hierax.objective.ordering import narrow_order
 from hierax.objective.samples import Elements, Samples, group
 
@@ -41,6 +41,8 @@ class AbstractObjective(abc.ABC):
     """
 
     samples: tuple[Samples, ...]
+    quadratic: bool = False
+    """Whether the objective is a quadratic function: linear residuals of a linear field."""
 
     @property
     @abc.abstractmethod
@@ -85,6 +87,10 @@ def flat_parameters(field: Any) -> tuple[np.ndarray, Any]:
     return np.asarray(theta), lambda vector: eqx.combine(unravel(jax.numpy.asarray(vector)), rest)
 
 
+ROW_WORK = 30.0
+"""Cost of one entry of an element matrix in units of one multiplication of a banded factorisation, measured."""
+
+
 class LocalObjective(AbstractObjective):
     """For fields with cells that do not depend on their parameters: band storage, cost linear in the points.
 
@@ -94,16 +100,25 @@ class LocalObjective(AbstractObjective):
         A field for which `has_fixed_cells` holds.
     samples:
         One entry a term.
-    dim:
-        Number of coordinates.
     periodic:
         Which coordinates wrap around.
+    quadratics:
+        Matrices of quadratic penalties, `theta' P theta / 2`; further terms after the sampled ones.
     """
 
-    def __init__(self, field: Any, samples: Sequence[Samples], periodic: Sequence[bool]) -> None:
+    def __init__(
+        self,
+        field: Any,
+        samples: Sequence[Samples],
+        periodic: Sequence[bool],
+        quadratics: Sequence[SparseGram] = (),
+    ) -> None:
         self.field = field
         self.samples = tuple(samples)
         self.periodic = tuple(periodic)
+        self.quadratics = tuple(quadratics)
+        self.quadratic_scales = np.ones(len(self.quadratics))
+        self.quadratic = False
         self.terms = [_local_term(field, s) for s in self.samples]
 
     @property
@@ -114,39 +129,54 @@ class LocalObjective(AbstractObjective):
     def ordering(self) -> Ordering:
         """Order of the parameters in the band."""
         where = positions(self.field, len(self.periodic))
-        return narrow_order(where, [t.elements.indices for t in self.terms], self.periodic)
+        met = [np.stack(q.matrix.nonzero(), axis=1) for q in self.quadratics]
+        return narrow_order(where, [*(t.elements.indices for t in self.terms), *met], self.periodic)
+
+    @property
+    def scales(self) -> np.ndarray:
+        return np.r_[super().scales, self.quadratic_scales]
 
     def rescaled(self, scales: Sequence[float]) -> LocalObjective:
         """The same objective with other factors of the terms; nothing is gathered again."""
-        return self._with([s.scaled(c) for s, c in zip(self.samples, scales, strict=True)])
-
-    def _with(self, samples: Sequence[Samples]) -> LocalObjective:
+        samples = [s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)]
         other = object.__new__(LocalObjective)
         other.field, other.periodic, other.samples = self.field, self.periodic, tuple(samples)
+        other.quadratics, other.quadratic_scales = self.quadratics, np.asarray(scales[len(samples) :], dtype=float)
         other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
-        if "ordering" in self.__dict__:
-            other.__dict__["ordering"] = self.ordering
+        other.ordering, other.quadratic = self.ordering, self.quadratic
         return other
 
     def values(self, theta: np.ndarray) -> np.ndarray:
-        return np.array([t.value(theta) for t in self.terms])
+        return np.array([t.value(theta) for t in self.terms] + [0.5 * q.quadratic(theta) for q in self.quadratics])
 
     def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.zeros(len(theta))
-        return sum(t.samples.scale * t.accumulate(theta, gradient, None) for t in self.terms), gradient
+        value = sum(t.samples.scale * t.accumulate(theta, gradient, None) for t in self.terms)
+        for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
+            slope = quadratic.mv(theta)
+            value, gradient = value + 0.5 * scale * (theta @ slope), gradient + scale * slope
+        return float(value), gradient
 
     def linearise(self, theta: np.ndarray) -> Linearisation:
         gradient, gram = np.zeros(len(theta)), GramSum(self.ordering)
         value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
-        return Linearisation(value, gradient, gram.result())
+        band = gram.result()
+        for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
+            slope = quadratic.mv(theta)
+            value, gradient = value + 0.5 * scale * (theta @ slope), gradient + scale * slope
+            quadratic.add_to(band, scale)
+        return Linearisation(float(value), gradient, band)
 
     def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
-        """Linearisation of each unscaled term; all curvatures share one ordering, so they can be combined."""
+        """Linearisation of each unscaled term; all curvatures fit one ordering, so `combine` can add them."""
         out = []
         for term in self.terms:
             gradient, gram = np.zeros(len(theta)), GramSum(self.ordering)
             value = LocalTerm(term.samples.scaled(1.0), term.elements, term.layout).accumulate(theta, gradient, gram)
             out.append(Linearisation(value, gradient, gram.result()))
+        for quadratic in self.quadratics:
+            slope = quadratic.mv(theta)
+            out.append(Linearisation(0.5 * float(theta @ slope), slope, quadratic))
         return out
 
     def diagonals(self, theta: np.ndarray) -> np.ndarray:
@@ -157,18 +187,17 @@ class LocalObjective(AbstractObjective):
         return out
 
     def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
-        return [t.residuals(theta) for t in self.terms]
+        field = flat_parameters(self.field)[1](theta)
+        return [local_residuals(field, s) for s in self.samples]
 
     @property
     def work(self) -> float:
         rows = sum(s.count * t.elements.indices.shape[1] ** 2 for s, t in zip(self.samples, self.terms, strict=True))
-        return rows + self.ordering.size * self.ordering.band**2
+        return ROW_WORK * rows + self.ordering.size * self.ordering.band**2
 
 
 def _local_term(field: Any, samples: Samples) -> LocalTerm:
-    indices, stacked = gather(field, samples.points)
+    order, padded = group(cell_keys(field, samples.points))
+    indices, stacked = gather(field, samples.points[order[:, 0]])
     layout, rest = layout_of(stacked)
-    order, padded = group(indices)
-    first = order[:, 0]
-    elements = Elements(order, padded, indices[first], jax.tree.map(lambda a: np.asarray(a)[first], rest))
-    return LocalTerm(samples, elements, layout)
+    return LocalTerm(samples, Elements(order, padded, indices, jax.tree.map(np.asarray, rest)), layout)

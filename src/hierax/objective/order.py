@@ -1,7 +1,8 @@
-"""The order of the derivatives in a term, found by trying."""
+"""What a term looks at: the order of its derivatives, and whether it stays at its own point. Found by trying."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,66 +10,81 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierax.objective.pointwise import Place, point_term
+from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Term
 
 HIGHEST = 6
 
 
-def differential_order(problem: Problem, term: Term) -> int:
-    """Highest order of derivatives of any unknown in a term.
+@dataclass(frozen=True)
+class Reach:
+    """`order` of the highest derivative of any unknown; `local` when nothing is evaluated away from the point.
 
-    The unknowns are random smooth functions plus `c (a . (z - x))^m / m!`, which at `x` touches derivatives of order `m`
-    alone; the largest `m` for which the density feels `c` is the order. Data have order 0; a density that cannot be
-    evaluated there counts as order 2.
+    `linear` when the residual is an affine function of the unknowns.
+    """
+
+    order: int
+    local: bool
+    linear: bool = False
+
+
+def reach(problem: Problem, term: Term) -> Reach:
+    """Order and locality of a term.
+
+    The unknowns are smooth functions plus `c_m (a . (z - x))^m` for `m = 1 .. 6`, which at `x` touch derivatives of order
+    `m` alone, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order is the largest `m` whose
+    `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have order 0; a density that
+    cannot be evaluated this way counts as local and of order 2.
     """
     if isinstance(term, Data):
-        return 0
-    point = point_term(problem, term)
+        return Reach(0, True, all(u.bounds is None for u in problem.unknowns.values()) and problem.constraint is None)
     rng = np.random.default_rng(0)
     low, high = problem.domain.bounds()
-    orders = [0]
-    for _ in range(3):
-        x = jnp.asarray(low + (0.1 + 0.8 * rng.random(len(low))) * (high - low))
-        place = Place(x, jnp.asarray(_normal(rng, len(low))), jnp.zeros(0))
-        for m in range(HIGHEST, 0, -1):
-            slope = _slope(problem, point, place, m, rng)
-            if slope is None:
-                orders.append(2)
-                break
-            if np.any(np.abs(slope) > 0):
-                orders.append(m)
-                break
-    return max(orders)
+    x = low + (0.1 + 0.8 * rng.random((3, len(low)))) * (high - low)
+    normals = rng.normal(size=x.shape)
+    places = Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, 0)))
+    point = point_term(problem, term)
+    try:
+        slopes, defect = jax.jit(lambda p: jax.vmap(lambda q: _slopes(problem, point, q))(p))(places)
+    except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
+        return Reach(2, True)
+    felt = np.any(np.abs(np.nan_to_num(np.asarray(slopes))) > 0, axis=(0, 1))
+    orders = np.flatnonzero(felt[1:]) + 1
+    linear = isinstance(point, SquaredResidual) and bool(np.all(np.asarray(defect) < 1e-12))
+    return Reach(int(orders.max(initial=0)), not bool(felt[0]), linear)
 
 
-def _normal(rng: np.random.Generator, dim: int) -> np.ndarray:
-    direction = rng.normal(size=dim)
-    return direction / np.linalg.norm(direction)
+def _slopes(problem: Problem, point: AbstractPointTerm, place: Place) -> tuple[jax.Array, jax.Array]:
+    """Derivatives of the density in the `c_m`, and how far it is from affine in the size of the unknowns."""
+    low, high = problem.domain.bounds()
+    direction = jnp.linspace(0.7, 1.3, len(low)) / jnp.asarray(high - low)
 
-
-def _slope(problem: Problem, point: Any, place: Place, order: int, rng: np.random.Generator) -> np.ndarray | None:
-    span = jnp.asarray(problem.domain.bounds()[1] - problem.domain.bounds()[0])
-    direction = jnp.asarray(rng.random(len(span)) + 0.5) / span
-
-    def build(c: jax.Array) -> Any:
+    def build(c: jax.Array, size: float = 1.0) -> Any:
         parts = {}
         for k, (name, unknown) in enumerate(problem.unknowns.items()):
             if name in problem.constants:
-                parts[name] = jnp.asarray(0.3 + 0.1 * k)
+                parts[name] = jnp.asarray(size * (0.3 + 0.1 * k))
                 continue
-            lead = () if unknown.components is None else (unknown.components,)  # pyright: ignore
-            phase = jnp.asarray(np.arange(np.prod(lead, dtype=int)).reshape(lead) + k)
-
-            def u(z: jax.Array, phase: jax.Array = phase) -> jax.Array:
-                t = direction @ (z - place.x)
-                return 0.6 + 0.3 * jnp.cos(t + phase) + c * t**order
-
-            parts[name] = u
+            parts[name] = _trial(c, size, k, unknown.components, direction, place.x)  # pyright: ignore
         return SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
 
-    try:
-        return np.asarray(jax.jacfwd(lambda c: point.residual(build(c), place))(jnp.asarray(0.0)))
-    except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
-        return None
+    none = jnp.zeros(HIGHEST + 1)
+    small, middle, large = (point.residual(build(none, size), place) for size in (0.4, 1.0, 1.6))
+    size = jnp.abs(small) + jnp.abs(middle) + jnp.abs(large) + 1e-300
+    defect = jnp.max(jnp.abs(small - 2 * middle + large) / size)
+    return jax.jacfwd(lambda c: point.residual(build(c), place))(none), defect
+
+
+def _trial(c: jax.Array, size: float, number: int, components: int | None, direction: jax.Array, x: jax.Array) -> Any:
+    lead = () if components is None else (components,)
+    phase = jnp.asarray(np.arange(np.prod(lead, dtype=int)).reshape(lead) + number)
+
+    def u(z: jax.Array) -> jax.Array:
+        t = direction @ (z - x)
+        s = 0.3 * t + phase
+        powers = [c[m] * t**m for m in range(1, HIGHEST + 1)]
+        here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x)) < 1e-12)
+        return size * (0.5 + 0.2 * jnp.exp(s)) + sum(powers) + jnp.where(here, 0.0, c[0])
+
+    return u

@@ -99,13 +99,13 @@ class Elements:
     rest: Any
 
 
-def group(indices: np.ndarray, limit: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Sort samples with equal index rows into elements of equal width.
+def group(keys: np.ndarray, limit: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Sort samples with equal keys into elements of equal width.
 
     Parameters
     ----------
-    indices:
-        `(n, k)` global coefficient numbers of each sample.
+    keys:
+        `(n,)` number of the cell of each sample.
     limit:
         Widest element for unevenly filled cells; cells that all hold the same number of points keep that number.
 
@@ -114,7 +114,6 @@ def group(indices: np.ndarray, limit: int = 16) -> tuple[np.ndarray, np.ndarray]
     order, padded:
         See `Elements`.
     """
-    keys = _keys(indices)
     sorting = _grouped_order(keys)
     ordered = keys[sorting]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
@@ -135,10 +134,3 @@ def _grouped_order(keys: np.ndarray) -> np.ndarray:
     if len(np.unique(keys[starts])) == len(starts):
         return np.arange(len(keys))
     return np.argsort(keys, kind="stable")
-
-
-def _keys(indices: np.ndarray) -> np.ndarray:
-    """One number a row, equal for equal rows: a random linear hash, in 64 bits that wrap around."""
-    random = np.random.default_rng(0).integers(1, 2**62, indices.shape[1], dtype=np.int64)
-    with np.errstate(over="ignore"):
-        return indices.astype(np.int64) @ random

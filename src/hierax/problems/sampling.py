@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from scipy.stats import qmc
 
 from hierax.problems.domain import Box, Face
+from hierax.problems.keys import Key, seed_of
 
 Cells = Sequence[np.ndarray]
 """Break points of a tensor mesh, one increasing array an axis."""
@@ -34,7 +34,7 @@ class AbstractSampler(abc.ABC):
     """Points of a domain by number: `sample(key, start, count, cells)`."""
 
     @abc.abstractmethod
-    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+    def sample(self, key: Key, start: int, count: int, cells: Cells | None = None) -> Batch:
         """Points `start .. start + count - 1`.
 
         Parameters
@@ -59,10 +59,9 @@ class Sobol(AbstractSampler):
 
     box: Box
 
-    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+    def sample(self, key: Key, start: int, count: int, cells: Cells | None = None) -> Batch:
         del cells
-        seed = int(jax.random.randint(key, (), 0, np.iinfo(np.int32).max))
-        engine = qmc.Sobol(self.box.dim, scramble=True, rng=np.random.default_rng(seed))
+        engine = qmc.Sobol(self.box.dim, scramble=True, rng=np.random.default_rng(seed_of(key)))
         if start:
             engine.fast_forward(start)
         # a power of two is drawn so that SciPy does not warn about balance; only `count` points are kept
@@ -77,7 +76,7 @@ class Grid(AbstractSampler):
 
     box: Box
 
-    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+    def sample(self, key: Key, start: int, count: int, cells: Cells | None = None) -> Batch:
         del key, start, cells
         per_axis = max(1, int(np.floor(count ** (1 / self.box.dim) + 1e-9)))
         axes = [
@@ -97,7 +96,7 @@ class Gauss(AbstractSampler):
 
     order: int
 
-    def sample(self, key: jax.Array, start: int, count: int, cells: Cells | None = None) -> Batch:
+    def sample(self, key: Key, start: int, count: int, cells: Cells | None = None) -> Batch:
         del key, start, count
         if cells is None:
             raise ValueError("Gauss points follow cells: give the break points of the level")
@@ -131,7 +130,7 @@ def cell_major(axes: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     return points, weights
 
 
-def on_face(box: Box, face: Face, inner: AbstractSampler, key: jax.Array, count: int, cells: Cells | None) -> Batch:
+def on_face(box: Box, face: Face, inner: AbstractSampler, key: Key, count: int, cells: Cells | None) -> Batch:
     """Points of a face with outward unit normals, from a sampler of the box's other coordinates.
 
     A box with one coordinate has points as faces: one point of weight 1.

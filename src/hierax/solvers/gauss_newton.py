@@ -67,6 +67,8 @@ class GaussNewton(AbstractSolver):
         lin = state.linearisation or objective.linearise(theta)
         if not finite(lin):
             return Step(theta, state, lin.value, np.inf, True, RESULTS.nonfinite)
+        if objective.quadratic:
+            return self._solve(objective, theta, lin)
         damping, failure = state.damping, RESULTS.singular
         for _ in range(40):
             trial = self._attempt(lin, damping)
@@ -86,6 +88,24 @@ class GaussNewton(AbstractSolver):
             failure = RESULTS.no_decrease if np.isfinite(after.value) else RESULTS.nonfinite
             damping = max(4 * damping, 1e-6)
         return Step(theta, state._replace(damping=damping, linearisation=lin), lin.value, np.inf, True, failure)
+
+    def _solve(self, objective: AbstractObjective, theta: np.ndarray, lin: Linearisation) -> Step:
+        """A quadratic objective: one factorisation, and a second solve with it that removes what rounding left."""
+        diagonal = lin.curvature.diagonal()
+        shift = 1e-3 * SMALLEST * np.maximum(diagonal, 1e-10 * diagonal.max(initial=0.0))
+        for _ in range(12):
+            try:
+                solve = self.prepare(lin, shift)
+            except NotPositive:
+                shift = 10 * shift + 1e-300
+                continue
+            first = theta - solve(lin.gradient)
+            value, gradient = objective.value_and_gradient(first)
+            second = first - solve(gradient)
+            if np.isfinite(value) and np.all(np.isfinite(second)):
+                return Step(second, DampingState(self.damping, 1), value, 0.0, True)
+            shift = 10 * shift + 1e-300
+        return Step(theta, DampingState(self.damping), lin.value, np.inf, True, RESULTS.singular)
 
     def _attempt(self, lin: Linearisation, damping: float) -> np.ndarray | None:
         diagonal = lin.curvature.diagonal()

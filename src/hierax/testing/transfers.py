@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from hierax.fields.base import partition, supports_local
-from hierax.fields.inputs import as_key
+from hierax.fields.initial import Key, generator_of
 from hierax.hierarchy.transfer import FUNCTION_PRESERVING, INJECTIVE, LINEAR, AbstractTransfer
 
 # for each law the norm of what should vanish and the size it is compared with
@@ -20,7 +20,7 @@ def check_transfer(
     coarse: PyTree,
     fine: PyTree,
     *,
-    key: Array | int,
+    key: Key,
     points: Float[Array, "points dim"],
     tolerance: float = 1e-12,
 ) -> None:
@@ -48,10 +48,10 @@ def check_transfer(
         Naming each broken law and the size of its violation.
     """
     params = partition(coarse)[0], partition(fine)[0]
-    key = as_key(key)
+    generator = generator_of(key)
     _structures(transfer, *params)
-    u, v, w = (_draw(params[0], key, number) for number in range(3))
-    found = _transposes(transfer, u, v, w, _draw(params[1], key, 3), _draw(params[1], key, 4))
+    u, v, w = (_draw(params[0], generator) for _ in range(3))
+    found = _transposes(transfer, u, v, w, _draw(params[1], generator), _draw(params[1], generator))
     if LINEAR in transfer.tags:
         found |= _linearity(transfer, u, v)
     if INJECTIVE in transfer.tags:
@@ -139,9 +139,7 @@ def _elements(transfer: AbstractTransfer, coarse: PyTree, fine: PyTree, points: 
     return {"element carries the parameters of a cell": _same(*jax.vmap(both)(points))}
 
 
-def _draw(like: PyTree, key: Array, number: int) -> PyTree:
-    # drawn by NumPy: compiling a normal distribution for every shape would take longer than all the laws
-    generator = np.random.default_rng([*np.asarray(jax.random.key_data(key)).ravel(), number])
+def _draw(like: PyTree, generator: np.random.Generator) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype), like)
 
 
