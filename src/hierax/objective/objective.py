@@ -129,7 +129,7 @@ class LocalObjective(AbstractObjective):
     def ordering(self) -> Ordering:
         """Order of the parameters in the band."""
         where = positions(self.field, len(self.periodic))
-        met = [np.stack(q.matrix.nonzero(), axis=1) for q in self.quadratics]
+        met = [np.stack(q.matrix.tocoo().coords, axis=1) for q in self.quadratics]
         return narrow_order(where, [*(t.elements.indices for t in self.terms), *met], self.periodic)
 
     @property
