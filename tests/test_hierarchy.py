@@ -22,9 +22,8 @@ def test_a_hierarchy_is_built_coarsest_first():
     # points follow the parameters, so that a coarse level costs proportionally less
     np.testing.assert_allclose([level.points for level in hierarchy.levels], [1000, 1455, 2364, 4182], atol=2)
     assert all(level.field.layers[0].axis.equidistant for level in hierarchy.levels)
-    x = jnp.array([0.3, -0.8])
-    values = [float(level.field(x)) for level in hierarchy.levels]
-    np.testing.assert_allclose(values, values[0], rtol=1e-12)
+    evaluate = eqx.filter_jit(lambda field: field(jnp.array([0.3, -0.8])))
+    np.testing.assert_allclose(evaluate(hierarchy[3].field), evaluate(hierarchy[0].field), rtol=1e-12)
 
 
 def test_the_table_of_a_hierarchy():
@@ -45,10 +44,10 @@ def test_levels_split_trained_and_fixed_arrays():
     assert level.parameters == 5
     params, rest = level.partition()
     assert params.layers[0].weight is None
-    assert eqx.combine(params, rest)(jnp.ones(1)) == field(jnp.ones(1))
+    np.testing.assert_array_equal(eqx.combine(params, rest).layers[0].weight, field.layers[0].weight)
     moved = level.with_params(jax.tree.map(lambda leaf: leaf + 1.0, params))
     np.testing.assert_array_equal(moved.field.layers[0].weight, field.layers[0].weight)
-    assert float(moved.field(jnp.ones(1))) != float(field(jnp.ones(1)))
+    np.testing.assert_array_equal(moved.field.layers[1].weight, field.layers[1].weight + 1.0)
     assert Level(field).parameters == parameter_count(field) == 13
 
 

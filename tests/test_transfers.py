@@ -69,19 +69,19 @@ def test_doubling_obeys_all_laws(make):
 
 
 @settings(max_examples=8)
-@given(st.tuples(*(st.floats(-0.95, 0.95) for _ in range(3))))
+@given(st.lists(st.floats(-0.95, 0.95), min_size=7, max_size=7))
 def test_insertion_anywhere_obeys_all_laws_on_grids(marks):
-    first = [mark for mark in marks[:2] if min(abs(mark - k) for k in (-0.5, 0.0, 0.5)) > 1e-3]
-    if len(first) == 2 and abs(first[0] - first[1]) > 1e-3:
-        verify(grid(), KnotInsertion([first, [marks[2]]]))
+    # as many as doubling inserts, so that the compiled laws are used again
+    apart = np.abs(np.subtract.outer(marks, [-1 / 3, -0.5, 0.0, 1 / 3, 0.5])).min() > 1e-3
+    if apart and np.diff(np.sort(marks)).min() > 1e-3:
+        verify(grid(), KnotInsertion([marks[:4], marks[4:]]))
 
 
 @settings(max_examples=5)
 @given(st.tuples(st.floats(-0.95, -0.65), st.floats(-0.05, 0.15)))
-def test_insertion_anywhere_obeys_all_laws_in_networks_and_on_circles(marks):
+def test_insertion_anywhere_obeys_all_laws_in_networks(marks):
     fine, _ = verify(network(), KnotInsertion([marks, ()]))
     assert [layer.axis.intervals for layer in fine.field.layers] == [6, 4]
-    verify(periodic(), KnotInsertion([marks, marks[:1]]))
 
 
 @pytest.mark.parametrize("degree", [1, 3])
@@ -145,10 +145,10 @@ def test_an_affine_transfer_is_caught_by_its_tag_only():
     fine, transfer = doubled(field)
     honest = Shifted(transfer, 0.5, frozenset({INJECTIVE}))
     check_transfer(honest, field, fine, key=0, points=POINTS)
-    with pytest.raises(AssertionError, match=r"P\(0\) = 0' does not hold: relative violation \d"):
-        check_transfer(Shifted(transfer, 0.5, frozenset({LINEAR})), field, fine, key=0, points=POINTS)
-    with pytest.raises(AssertionError, match="fine field equals the coarse field"):
-        check_transfer(Shifted(transfer, 0.5, frozenset({FUNCTION_PRESERVING})), field, fine, key=0, points=POINTS)
+    wrong = Shifted(transfer, 0.5, frozenset({LINEAR, FUNCTION_PRESERVING}))
+    with pytest.raises(AssertionError, match=r"P\(0\) = 0' does not hold: relative violation \d") as caught:
+        check_transfer(wrong, field, fine, key=0, points=POINTS)
+    assert "fine field equals the coarse field" in str(caught.value)
 
 
 def test_wrong_matrices_are_caught():

@@ -1,5 +1,6 @@
 """Multilayer perceptrons: Equinox's linear layers with a normalised input."""
 
+import itertools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -50,7 +51,7 @@ class MLP(AbstractField):
             )
         generator = generator_of(key)
         self.box = input_box(domain, widths[0])
-        self.layers = tuple(_glorot(*pair, generator) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = tuple(_glorot(*pair, generator) for pair in itertools.pairwise(widths))
         self.activation = activation
 
     @property

@@ -50,12 +50,13 @@ def check_transfer(
     params = partition(coarse)[0], partition(fine)[0]
     generator = generator_of(key)
     _structures(transfer, *params)
-    u, v, w = (_draw(params[0], generator) for _ in range(3))
-    found = _transposes(transfer, u, v, w, _draw(params[1], generator), _draw(params[1], generator))
+    vectors = [_draw(like, generator) for like in (*params[:1] * 3, *params[1:] * 2)]
+    always, linear, identity = _algebra(transfer, *vectors)
+    found = always
     if LINEAR in transfer.tags:
-        found |= _linearity(transfer, u, v)
+        found |= linear
     if INJECTIVE in transfer.tags:
-        found |= _identity(transfer, u, v, w)
+        found |= identity
     if FUNCTION_PRESERVING in transfer.tags:
         found |= _function(transfer, coarse, fine, jnp.asarray(points))
     if supports_local(coarse) and supports_local(fine):
@@ -87,33 +88,28 @@ def _structures(transfer: AbstractTransfer, coarse: PyTree, fine: PyTree) -> Non
 
 
 @eqx.filter_jit
-def _transposes(transfer: AbstractTransfer, at: PyTree, step: PyTree, y: PyTree, fine_at: PyTree, v: PyTree) -> Sizes:
-    up = transfer.tangent(at).mv(step)
-    down = jax.jvp(transfer.inject, (fine_at,), (v,))[1]
-    return {
-        "tangent is the derivative of prolong": _same(up, jax.jvp(transfer.prolong, (at,), (step,))[1]),
-        "<P u, v> = <u, P' v>": _paired((up, v), (step, transfer.restrict(v, at))),
-        "<inject' y, v> = <y, inject v>": _paired((transfer.lift(y), v), (y, down)),
+def _algebra(
+    transfer: AbstractTransfer, u: PyTree, s: PyTree, y: PyTree, fine: PyTree, v: PyTree
+) -> tuple[Sizes, Sizes, Sizes]:
+    """The laws of parameters alone: those that always hold, of linearity, and of the left inverse."""
+    tangent, pu, lifted = transfer.tangent(u).mv(s), transfer.prolong(u), transfer.lift(y)
+    down = jax.jvp(transfer.inject, (fine,), (v,))[1]
+    always = {
+        "tangent is the derivative of prolong": _same(tangent, jax.jvp(transfer.prolong, (u,), (s,))[1]),
+        "<P u, v> = <u, P' v>": _paired((tangent, v), (s, transfer.restrict(v, u))),
+        "<inject' y, v> = <y, inject v>": _paired((lifted, v), (y, down)),
     }
-
-
-@eqx.filter_jit
-def _linearity(transfer: AbstractTransfer, u: PyTree, v: PyTree) -> Sizes:
     zero = transfer.prolong(jax.tree.map(jnp.zeros_like, u))
-    pu, pv = transfer.prolong(u), transfer.prolong(v)
-    mixed = transfer.prolong(jax.tree.map(lambda a, b: 2.0 * a - 3.0 * b, u, v))
-    return {
+    mixed = transfer.prolong(_mixed(u, s))
+    linear = {
         "linear, P(0) = 0": (_size(zero), _size(pu)),
-        "linear, P(2u - 3v) = 2Pu - 3Pv": _same(mixed, jax.tree.map(lambda a, b: 2.0 * a - 3.0 * b, pu, pv)),
+        "linear, P(2u - 3v) = 2Pu - 3Pv": _same(mixed, _mixed(pu, transfer.prolong(s))),
     }
-
-
-@eqx.filter_jit
-def _identity(transfer: AbstractTransfer, p: PyTree, s: PyTree, y: PyTree) -> Sizes:
-    return {
-        "inject after prolong is the identity": _same(transfer.inject(transfer.prolong(p)), p),
-        "<P s, inject' y> = <s, y>": _paired((transfer.tangent(p).mv(s), transfer.lift(y)), (s, y)),
+    identity = {
+        "inject after prolong is the identity": _same(transfer.inject(pu), u),
+        "<P s, inject' y> = <s, y>": _paired((tangent, lifted), (s, y)),
     }
+    return always, linear, identity
 
 
 @eqx.filter_jit
@@ -141,6 +137,10 @@ def _elements(transfer: AbstractTransfer, coarse: PyTree, fine: PyTree, points: 
 
 def _draw(like: PyTree, generator: np.random.Generator) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype), like)
+
+
+def _mixed(left: PyTree, right: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: 2.0 * a - 3.0 * b, left, right)
 
 
 def _size(tree: PyTree) -> Float[Array, ""]:
