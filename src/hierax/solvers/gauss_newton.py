@@ -11,7 +11,7 @@ from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, Linearisation
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
-from hierax.solvers.linear import AbstractLinearSolver, NotPositive, Solve, linear_solver_for
+from hierax.solvers.linear import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve, linear_solver_for
 
 SMALLEST = 1e-14
 
@@ -67,7 +67,7 @@ class GaussNewton(AbstractSolver):
         lin = state.linearisation or objective.linearise(theta)
         if not finite(lin):
             return Step(theta, state, lin.value, np.inf, True, RESULTS.nonfinite)
-        if objective.quadratic:
+        if objective.quadratic and not isinstance(self.linear, ConjugateGradients):
             return self._solve(objective, theta, lin)
         damping, failure = state.damping, RESULTS.singular
         for _ in range(40):
