@@ -73,7 +73,9 @@ class Optax(AbstractSolver):
 
     def init(self, objective: RowObjective, theta: np.ndarray) -> OptaxState:
         del objective
-        return OptaxState(optax.with_extra_args_support(self.optimiser).init(jnp.asarray(theta)), 0, np.inf)
+        inner = optax.with_extra_args_support(self.optimiser).init(jnp.asarray(theta))
+        # a dtype of their own for Python numbers in the state: without it the second step would be compiled anew
+        return OptaxState(jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), inner), 0, np.inf)
 
     def kinds(self, state: OptaxState) -> Any:
         return jax.tree.map(lambda leaf: RESET, state)
