@@ -22,7 +22,7 @@ class AbstractField(eqx.Module):
     """A callable pytree from a point to a value."""
 
     @abc.abstractmethod
-    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+    def __call__(self, x: Float[Array, " dim"]) -> PyTree[Float[Array, "..."]]:
         """Value at one point: shape ``()`` for one output, ``(out,)`` otherwise."""
 
     def trainable(self) -> PyTree[bool]:

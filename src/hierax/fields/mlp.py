@@ -56,7 +56,7 @@ class MLP(AbstractField):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        return (self.layers[0].in_features, *(layer.out_features for layer in self.layers))
+        return (self.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in self.layers))
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
         z = x if self.box is None else self.box(x)

@@ -6,9 +6,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from hierax.fields.axis import SplineAxis, unfolded_insertion
@@ -168,7 +170,7 @@ def grid_of(channels: tuple[int, ...]) -> Grid:
 
 
 def _along(axis: int, matrix: Float[Array, "to from"], value: Float[Array, "..."]) -> Float[Array, "..."]:
-    if isinstance(value, jax.core.Tracer) or isinstance(matrix, jax.core.Tracer):
+    if isinstance(value, Tracer) or isinstance(matrix, Tracer):
         return jnp.moveaxis(jnp.tensordot(matrix, value, axes=(1, axis)), 0, axis)
     # concrete arrays go through NumPy: every level has shapes of its own, and each would compile a kernel to run once
     moved = np.tensordot(np.asarray(matrix), np.asarray(value), axes=(1, axis))

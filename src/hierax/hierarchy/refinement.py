@@ -15,7 +15,7 @@ from hierax.fields.geometry import BSplineBasis
 from hierax.fields.kan import KAN, SplineLayer
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
-from hierax.hierarchy.axis_transfer import AxisTransfer, LeafTransfer, axis_map, grid_of
+from hierax.hierarchy.axis_transfer import AxisTransfer, Grid, LeafTransfer, axis_map, grid_of
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.transfer import AbstractTransfer
 
@@ -134,12 +134,14 @@ def _(field: Unknowns, axes: tuple[SplineAxis, ...]) -> tuple[Unknowns, tuple[Le
 
 
 @functools.singledispatch
-def _grid_mark(field: Any):
+def _grid_mark(field: Any) -> Grid | None:
+    """The mark of a transfer between spline grids; nothing for other fields."""
     del field
+    return None
 
 
 @_grid_mark.register
-def _(field: SplineGrid):
+def _(field: SplineGrid) -> Grid:
     return grid_of(field.channels)
 
 

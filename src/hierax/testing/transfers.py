@@ -129,7 +129,7 @@ def _elements(transfer: AbstractTransfer, coarse: PyTree, fine: PyTree, points: 
 
     def both(x: Array) -> tuple[Array, Array]:
         child = fine.locate(x)
-        matrix = transfer.element(child)
+        matrix = jnp.asarray(transfer.element(child))
         return matrix @ flat[coarse.at(coarse.locate(x))[0]], fine_flat[fine.at(child)[0]]
 
     return {"element carries the parameters of a cell": _same(*jax.vmap(both)(points))}
