@@ -21,7 +21,7 @@ FRONT = "hierax"
 
 ROOMS = frozenset(
     {"problems", "fields", "hierarchy", "objective", "solvers", "cycles", "dynamics", "_results", "guards"}
-    | {"clock", "events", "evaluation", "figures", "solution", "strategy", "levels", "train"}
+    | {"clock", "events", "evaluation", "families", "figures", "solution", "strategy", "levels", "train"}
     | {"records", "studies", "testing", "cli"}
 )
 
@@ -42,6 +42,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "figures": frozenset({"problems", "fields", "objective", "evaluation", "events"}),
     "solution": frozenset({"_results", "fields", "problems", "events", "evaluation", "figures"}),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
+    "families": frozenset({"problems", "fields", "hierarchy"}),
     "strategy": ROOMS - {"levels", "train", "records", "studies", "testing", "cli"},
     "levels": ROOMS - {"train", "records", "studies", "testing", "cli"},
     "train": ROOMS - {"records", "studies", "testing", "cli"},

@@ -12,12 +12,12 @@ _STAGES = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_com
 _total = [0.0]
 
 
-def _listen(event: str, duration: float, **_: Any) -> None:
+def _listen(event: str, duration_secs: float, **_: Any) -> None:
     if event.endswith(_STAGES):
-        _total[0] += duration
+        _total[0] += duration_secs
 
 
-monitoring.register_event_duration_secs_listener(_listen)
+monitoring.register_event_duration_secs_listener(_listen)  # pyright: ignore
 
 
 def compile_seconds() -> float:

@@ -6,13 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hierax._results import RESULTS
 from hierax.events import Guard
-from hierax.objective import component
 from hierax.objective.build import SampledProblem, is_equation, mesh
 from hierax.objective.samples import Samples
 from hierax.problems.domain import Box
@@ -66,6 +63,8 @@ class Evidence:
         Relative changes of the solution from level to level.
     validation:
         Validation errors of all levels and of the returned one, for data.
+    size:
+        Root mean square of the largest component of the solution.
     """
 
     field: Any
@@ -73,9 +72,12 @@ class Evidence:
     samples: Sequence[Samples]
     changes: Sequence[float]
     validation: tuple[Sequence[float], float] | None
+    size: float
 
 
-def check(sampled: SampledProblem, residuals: Residuals, evidence: Evidence, key: Key, limits: Limits) -> dict[str, Guard]:
+def check(
+    sampled: SampledProblem, residuals: Residuals, evidence: Evidence, key: Key, limits: Limits
+) -> dict[str, Guard]:
     """All guards that apply, by name; `residuals(term, field, points, normals)` evaluates a term anywhere."""
     guards: dict[str, Guard] = {}
     equations = [k for k, t in enumerate(sampled.terms) if isinstance(t, Residual) and is_equation(t, sampled.problem)]
@@ -147,7 +149,7 @@ def _fresh(
         worst,
         limit,
         bool(worst <= limit),
-        f"The residual of {name!r} at fresh points, a quarter of them next to the boundaries, is {worst:.3g} times that "
+        f"The residual of {name!r} at fresh points, a quarter of them at the boundaries, is {worst:.3g} times that "
         f"at the training points (limit {limit:g}).",
     )
 
@@ -155,12 +157,11 @@ def _fresh(
 def _boundary(
     sampled: SampledProblem, residuals: Residuals, evidence: Evidence, conditions: Sequence[int], key: Key, limit: float
 ) -> Guard:
-    size = solution_size(sampled.problem, evidence.field, key)
     worst, name = 0.0, ""
     for k in conditions:
         samples = evidence.samples[k]
         values = residuals(k, evidence.field, *_fresh_boundary(samples, sampled.problem, key))
-        misfit = _rms(values) / max(size, 1e-300)
+        misfit = _rms(values) / max(evidence.size, 1e-300)
         misfit = misfit if np.isfinite(misfit) else np.inf
         if misfit >= worst:
             worst, name = misfit, sampled.terms[k].name
@@ -186,15 +187,6 @@ def _fresh_boundary(samples: Samples, problem: Problem, key: Key) -> tuple[np.nd
         mixed.append(share * points[group] + (1 - share) * points[partner])
         kept.append(normals[group])
     return np.concatenate(mixed), np.concatenate(kept)
-
-
-def solution_size(problem: Problem, field: Any, key: Key) -> float:
-    """Root mean square of the largest unknown function over the domain."""
-    domain = problem.domain
-    points = Sobol(domain).sample(key, 0, 1024).points if isinstance(domain, Box) else domain.points[:4096]
-    return max(
-        _rms(np.asarray(jax.vmap(component(problem, field, name))(jnp.asarray(points)))) for name in problem.functions
-    )
 
 
 def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:

@@ -11,8 +11,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
+from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
 from hierax.hierarchy import transport
 from hierax.objective import AbstractObjective, LocalObjective, component, flat_parameters
@@ -31,7 +32,7 @@ from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.solution import Accuracy
 from hierax.solvers import AbstractSolver, Smoothing
-from hierax.strategy import Plan, periodic_axes
+from hierax.strategy import Plan
 
 PROBES = 2048
 MEASURED = 8192
@@ -143,8 +144,9 @@ class Bench:
         self, solver: AbstractSolver, state: Any, fresh: Any, transfers: Sequence[Any], level: int
     ) -> Any:
         """Solver state for a level from that of the coarser one, each part by its kind."""
-        transfer = transfers[level - 1] if level - 1 < len(transfers) else None
-        return transport(state, solver.kinds(state), transfer, fresh)
+        if level - 1 >= len(transfers):
+            return fresh
+        return transport(state, solver.kinds(state), transfers[level - 1], fresh)
 
     def points(self, count: int, number: int) -> np.ndarray:
         """Fixed points of the domain for values and errors, not used in training."""
@@ -279,7 +281,8 @@ class Bench:
 def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) -> float:
     """Standard deviation of the noise in scattered values, from local linear fits that leave out their own value.
 
-    For each of at most `most` points a plane is fitted to the `2 (dim + 1)` nearest others; the misfit at the point has the
+    For each of at most `most` points a plane is fitted to the `2 (dim + 1)` nearest others; the misfit at the point
+    has the
     noise's variance times one plus the leverage. Curvature of the function adds to the result, so it is an upper
     estimate.
     """
@@ -289,7 +292,7 @@ def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) ->
         return 0.0
     scaled = (points - points.mean(axis=0)) / np.maximum(points.std(axis=0), 1e-300)
     some = np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)
-    _, near = cKDTree(scaled).query(scaled[some], k=count + 1)
+    near = np.asarray(KDTree(scaled).query(scaled[some], k=count + 1)[1])
     offsets = scaled[near[:, 1:]] - scaled[some][:, None, :]
     design = np.concatenate([np.ones((*offsets.shape[:2], 1)), offsets], axis=2)
     inverse = np.linalg.pinv(design)[:, 0, :]

@@ -6,7 +6,7 @@ name. What it decides is written down in words before training.
 
 from __future__ import annotations
 
-import abc
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
-from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns, linear_in_parameters, place
-from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, MarkedKnots, refine
+from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, SplineNetwork, grid_degree, has_grid
+from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, place
+from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, refine
 from hierax.objective.build import Sampling, is_equation
 from hierax.objective.order import reach
 from hierax.objective.roughness import Roughness
@@ -25,79 +26,6 @@ from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Energy
 from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
-
-GRID_DIMENSIONS = 3
-"""Most coordinates for which a tensor grid of splines is used."""
-
-
-class AbstractFamily(abc.ABC):
-    """A kind of field, with how it starts and how it is refined."""
-
-    label: str
-
-    @abc.abstractmethod
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> Any:
-        """The field of one unknown function on the coarsest level."""
-
-    @abc.abstractmethod
-    def rule(self) -> AbstractRefinement | None:
-        """How a level is refined; `None` when it is not."""
-
-
-@dataclass(frozen=True)
-class Grid(AbstractFamily):
-    """Tensor-product splines, refined where and along the axes where they are too coarse. Linear in their parameters."""
-
-    label: str = "spline grid (linear in its parameters)"
-
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> SplineGrid:
-        del key
-        dim = problem.domain.dim
-        degree = grid_degree(dim, order)
-        wraps = periodic_axes(problem)
-        least = {1: 8, 2: 6}.get(dim, 4)
-        intervals = [max(least, degree + 1) if w else least for w in wraps]
-        return SplineGrid.uniform(*problem.domain.bounds(), intervals, degree, out=components, periodic=wraps)
-
-    def rule(self) -> AbstractRefinement:
-        return MarkedKnots()
-
-
-@dataclass(frozen=True)
-class SplineNetwork(AbstractFamily):
-    """A Kolmogorov-Arnold network: a linear layer, then splines, whose intervals are doubled."""
-
-    label: str = "spline network (KAN)"
-
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> KAN:
-        dim = problem.domain.dim
-        width = max(8, 2 * dim + 2)
-        return KAN(
-            [dim, width, components or 1],
-            intervals=4,
-            degree=max(3, order + 2),
-            key=key,
-            domain=problem.domain.bounds(),
-            linear_first=True,
-        )
-
-    def rule(self) -> AbstractRefinement:
-        return IntervalDoubling()
-
-
-@dataclass(frozen=True)
-class Perceptron(AbstractFamily):
-    """A multilayer perceptron with smooth activations; one level."""
-
-    label: str = "perceptron (MLP)"
-
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> MLP:
-        del order
-        dim = problem.domain.dim
-        return MLP([dim, 32, 32, components or 1], key=key, domain=problem.domain.bounds())
-
-    def rule(self) -> None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -192,7 +120,12 @@ def choose(
         plan = replace(plan, cycle=cycle)
     if levels is not None:
         plan = _with_levels(plan, levels)
-    return replace(plan, local=seen.local, linear=seen.linear, reasons=(*plan.reasons, f"Solver {named(plan.solver)}, cycle {named(plan.cycle)}."))
+    return replace(
+        plan,
+        local=seen.local,
+        linear=seen.linear,
+        reasons=(*plan.reasons, f"Solver {named(plan.solver)}, cycle {named(plan.cycle)}."),
+    )
 
 
 def _placed(hierarchy: Hierarchy, problem: Problem) -> Hierarchy:
@@ -262,16 +195,6 @@ class Sight:
         return self.data > 0 and self.equations == 0 and self.conditions == 0
 
 
-def grid_degree(dim: int, order: int) -> int:
-    """Degree of a spline grid: the order of the equation plus three, one less in three dimensions."""
-    return min(order + 3 - (dim >= 3), 7) if order else 5 - (dim >= 3)
-
-
-def periodic_axes(problem: Problem) -> list[bool]:
-    """Which coordinates wrap around."""
-    return [name in problem.domain.periodic for name in problem.domain.names or ()]
-
-
 def _family(seen: Sight) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
@@ -335,8 +258,7 @@ def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | No
             f"Points: {dense.inside} Gauss points an axis and cell ({dense.energy} for energies)."
             if grids
             else "Points: Sobol sequence, more points than parameters.",
-            "Conditions weigh as much as the equations where both act, "
-            f"times {1e8 if seen.energies else 100.0:g}.",
+            f"Conditions weigh as much as the equations where both act, times {1e8 if seen.energies else 100.0:g}.",
         ),
     )
 
@@ -346,17 +268,11 @@ def _gauss_points(seen: Sight) -> Sampling:
     return Sampling(inside=max(2, (degree + 1) // 2), energy=degree, boundary=degree)
 
 
-def has_grid(start: Any) -> bool:
-    """Whether all unknown functions are spline grids."""
-    if isinstance(start, Unknowns):
-        return all(isinstance(p, SplineGrid | Scalar) for p in start.parts.values())
-    return isinstance(start, SplineGrid)
-
-
 def _for_data(
     problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: Sight, grids: bool
 ) -> Plan:
-    penalties = smoothness(problem, tuple(problem.functions), (2, 3)) if grids else ()
+    separate = [(axis,) for axis in range(seen.dim)]
+    penalties = smoothness(problem, tuple(problem.functions), (2, 3), separate) if grids else ()
     data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
     share = 0.15 if seen.values >= 40 else 0.0
     count = int(seen.values * (1 - share))
@@ -373,7 +289,7 @@ def _for_data(
         validation_share=share,
         largest=max(400, min(60_000, 2 * seen.values)) if grids else 4000,
         reasons=(
-            f"Data: {seen.values} values; {share:.0%} are kept back to choose the level, and the chosen level is fitted "
+            f"Data: {seen.values} values; {share:.0%} are kept back to choose the level, which is then fitted "
             "again to all of them."
             if share
             else f"Data: {seen.values} values, too few to keep any back.",
@@ -386,7 +302,7 @@ def _for_data(
 
 
 def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: Sight) -> Plan:
-    penalties = smoothness(problem, seen.hidden, (1, 2))
+    penalties = smoothness(problem, seen.hidden, (1, 2), [tuple(range(seen.dim))])
     data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
     positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
     solver: AbstractSolver = GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 60))
@@ -405,7 +321,7 @@ def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | 
         indifference=1.05,
         largest=12_000,
         reasons=(
-            f"Inverse problem: {hidden} inferred from {seen.values} measured values; the equations weigh much more than "
+            f"Inverse problem: {hidden} inferred from {seen.values} values; the equations weigh much more than "
             "the data, which carry noise.",
             "Smoothness of unmeasured functions: penalties on first and second derivatives, factors by generalised "
             "cross-validation."
@@ -415,13 +331,12 @@ def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | 
     )
 
 
-def smoothness(problem: Problem, names: tuple[str, ...], orders: tuple[int, ...]) -> tuple[Roughness, ...]:
-    """Penalties: for each unknown, axis and order the mean square of the derivative, in units of the box."""
+def smoothness(
+    problem: Problem, names: tuple[str, ...], orders: tuple[int, ...], groups: Sequence[tuple[int, ...]]
+) -> tuple[Roughness, ...]:
+    """Penalties: for each unknown, group of axes and order the mean square of the derivatives, in units of the box."""
     return tuple(
-        Roughness(name if problem.named else "", axis, order)
-        for name in names
-        for axis in range(problem.domain.dim)
-        for order in orders
+        Roughness(name if problem.named else "", axes, order) for name in names for axes in groups for order in orders
     )
 
 

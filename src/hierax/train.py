@@ -214,7 +214,11 @@ class _Run:
         self.emit(LevelFinished(self._record(level, None)))
         self._note_change(level)
         return Outcome(
-            level, len(self.levels), True, self.changes.get(level), self._obstacle(level, objective.work / max(steps, 1))
+            level,
+            len(self.levels),
+            True,
+            self.changes.get(level),
+            self._obstacle(level, objective.work / max(steps, 1)),
         )
 
     def _carried(self, level: int) -> Any:
@@ -222,7 +226,9 @@ class _Run:
         if level in self.visited:
             return self.visited[level].field
         if level - 1 in self.visited and level - 1 < len(self.transfers):
-            return self.bench.prolonged(self.transfers[level - 1], self.visited[level - 1].field, self.levels[level].field)
+            return self.bench.prolonged(
+                self.transfers[level - 1], self.visited[level - 1].field, self.levels[level].field
+            )
         return self.levels[level].field
 
     def _initial_state(self, solver: AbstractSolver, objective: Any, theta: np.ndarray, level: int) -> Any:
@@ -288,7 +294,15 @@ class _Run:
     def _record(self, level: int, error: float | None) -> LevelRecord:
         v = self.visited[level]
         return LevelRecord(
-            level, parameter_count(v.field), v.points, v.steps, v.loss, v.seconds, v.seconds_compile, error, v.validation
+            level,
+            parameter_count(v.field),
+            v.points,
+            v.steps,
+            v.loss,
+            v.seconds,
+            v.seconds_compile,
+            error,
+            v.validation,
         )
 
     def finish(self, reason: str, seed: int) -> Solution:
@@ -355,6 +369,7 @@ class _Run:
             self.bench.samples(trained),
             [self.changes[k] for k in sorted(self.changes) if k <= level],
             (errors, own) if errors and own is not None else None,
+            float(np.sqrt(np.mean(self.bench.probe(trained) ** 2, axis=0)).max()),
         )
         return check(self.bench.sampled, self.bench.residuals, evidence, seed_of(self.key, 4), Limits())
 

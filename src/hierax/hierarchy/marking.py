@@ -1,7 +1,8 @@
 """Where a spline field is too coarse: judged from the field itself, axis by axis and interval by interval.
 
 Along one axis a spline of degree `p` is a piecewise polynomial whose `p`-th derivative jumps at the knots. Where the
-function is resolved the jumps are small; the error of the best spline is about `h^(p+1) |u^(p+1)|`, and a jump divided by
+function is resolved the jumps are small; the error of the best spline is about `h^(p+1) |u^(p+1)|`, and a jump divided
+by
 `h` stands for the derivative of order `p + 1`. Jumps need no further evaluation of the problem and see every direction
 separately, which is what a tensor grid can follow.
 """

@@ -1,6 +1,7 @@
 """Value, gradient and curvature of a sum of terms, element by element: the Jacobian is never stored.
 
-The pointwise kernel (a user's residual with its derivatives, pulled back to the local coefficients) is compiled once for
+The pointwise kernel (a user's residual with its derivatives, pulled back to the local coefficients) is compiled once
+for
 each term and family of local fields, in blocks of fixed shape, and used by all levels. Scatter and factorisation are
 NumPy and LAPACK on the host.
 """
@@ -138,7 +139,9 @@ class LocalTerm:
             weights = np.where(e.padded[pick], 0.0, s.weights[order])
             weights[real:] = 0.0
             places = Place(s.points[order], s.normals[order], s.targets[order])
-            out.append(Block(real, e.indices[pick], jax.tree.map(lambda a: a[pick], e.rest), places, weights))
+            out.append(
+                Block(real, e.indices[pick], jax.tree.map(lambda a, pick=pick: a[pick], e.rest), places, weights)
+            )
         return out
 
     def value(self, theta: np.ndarray) -> float:

@@ -153,7 +153,8 @@ def is_equation(term: Term, problem: Problem) -> bool:
 def balance(diagonals: np.ndarray, equations: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """Scales that let conditions count as much as the equations where both act.
 
-    On a parameter that a condition touches, a strong-form equation of order `m` weighs `h^(-2m)` times more: unbalanced,
+    On a parameter that a condition touches, a strong-form equation of order `m` weighs `h^(-2m)` times more:
+    unbalanced,
     the condition is ignored on fine levels. The scale is the median ratio of the two curvature diagonals over the
     parameters that the condition touches most, so it follows the order of the equation, its coefficients and the mesh.
 

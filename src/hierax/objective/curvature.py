@@ -9,10 +9,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import dsbmv
+from scipy.linalg import get_blas_funcs
 from scipy.sparse import csr_array
+
+_band_product: Any = get_blas_funcs("sbmv", dtype=np.float64)
 
 
 class AbstractCurvature(abc.ABC):
@@ -64,8 +67,8 @@ class DenseGram(AbstractCurvature):
 class Ordering:
     """An order of the parameters in which elements span few places.
 
-    `place[i]` is the position of parameter `i` in the band, or `size + j` for the `j`-th dense one; `band` is the number
-    of subdiagonals.
+    `place[i]` is the position of parameter `i` in the band, or `size + j` for the `j`-th dense one; `band` is the
+    number of subdiagonals.
     """
 
     place: np.ndarray
@@ -100,7 +103,7 @@ class BandGram(AbstractCurvature):
         x = np.empty(self.size)
         x[self.ordering.place] = vector
         y = np.empty(self.size)
-        y[:n] = dsbmv(self.ordering.band, 1.0, self.lower, x[:n], lower=1) + self.border @ x[n:]
+        y[:n] = _band_product(self.ordering.band, 1.0, self.lower, x[:n], lower=1) + self.border @ x[n:]
         y[n:] = self.border.T @ x[:n] + self.corner @ x[n:]
         return y[self.ordering.place]
 
@@ -128,7 +131,7 @@ class SparseGram(AbstractCurvature):
 
     @property
     def size(self) -> int:
-        return self.matrix.shape[0]
+        return int(self.matrix.shape[0])  # pyright: ignore
 
     def mv(self, vector: np.ndarray) -> np.ndarray:
         return self.matrix @ vector

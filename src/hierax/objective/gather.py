@@ -62,12 +62,12 @@ def _(field: SplineGrid, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGri
     indices = (nodes[:, :, None] * channels + np.arange(channels)).reshape(len(points), -1)
     shape = (len(points), *(axis.degree + 1 for axis in field.axes), *field.channels)
     coefficients = np.asarray(field.coefficients).ravel()[indices].reshape(shape)
-    return indices, LocalSplineGrid(coefficients, tuple(pieces))
+    return indices, LocalSplineGrid(coefficients, tuple(pieces))  # pyright: ignore
 
 
 @gather.register
 def _(field: Scalar, points: np.ndarray) -> tuple[np.ndarray, ScalarValue]:
-    return np.zeros((len(points), 1), dtype=np.int64), ScalarValue(np.full(len(points), float(field.value)))
+    return np.zeros((len(points), 1), dtype=np.int64), ScalarValue(np.full(len(points), float(field.value)))  # pyright: ignore
 
 
 @gather.register

@@ -4,9 +4,10 @@ A density `W` at a point depends on the local coefficients `c`. Every term gives
 
     value   W(c),     gradient   dW/dc  (k,),     rows   A (m, k)  with  A' A  ~  d2W/dc2, positive semidefinite.
 
-For a residual `r` these are `|r|^2 / 2`, `J' r`, `J` (Gauss-Newton). For an energy `e(jet)` of the values and derivatives
-`jet(c)` of the unknowns they are `e`, `D' e_jet`, `H^(1/2) D` with `D = d jet/dc` and `H` the positive semidefinite part of
-the second derivative of `e` (generalised Gauss-Newton; Schraudolph, Neural Computation 14, 2002).
+For a residual `r` these are `|r|^2 / 2`, `J' r`, `J` (Gauss-Newton). For an energy `e(jet)` of the values and
+derivatives
+`jet(c)` of the unknowns they are `e`, `D' e_jet`, `H^(1/2) D` with `D = d jet/dc` and `H` the positive semidefinite
+part of the second derivative of `e` (generalised Gauss-Newton; Schraudolph, Neural Computation 14, 2002).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from hierax.objective.view import physical
@@ -36,9 +38,9 @@ Build = Callable[[Float[Array, " k"]], Any]
 class Place(NamedTuple):
     """One sample: the point `(dim,)`, the outward normal `(dim,)` (zero inside), the measured value `(m,)`."""
 
-    x: Float[Array, " dim"]
-    normal: Float[Array, " dim"]
-    target: Float[Array, " m"]
+    x: Any
+    normal: Any
+    target: Any
 
 
 class Expansion(NamedTuple):
@@ -110,8 +112,8 @@ class JetEnergy(AbstractPointTerm):
         def jets(z: Float[Array, " k"]) -> dict[str, list[Array]]:
             return self.jets(self.view(build(z)), place.x)
 
-        flat, unravel = jax.flatten_util.ravel_pytree(jets(c))
-        d, pull = jax.vjp(lambda z: jax.flatten_util.ravel_pytree(jets(z))[0], c)
+        flat, unravel = ravel_pytree(jets(c))
+        d, pull = jax.vjp(lambda z: ravel_pytree(jets(z))[0], c)
         (slopes,) = jax.vmap(pull)(jnp.eye(flat.shape[0], dtype=flat.dtype))
 
         def outer(j: Float[Array, " jet"]) -> Float[Array, ""]:

@@ -18,31 +18,36 @@ from hierax.objective.curvature import SparseGram
 
 @dataclass(frozen=True)
 class Roughness:
-    r"""The penalty :math:`\frac{L_a^{2m}}{2 |\Omega|} \int (\partial_a^m v)^2` of one unknown `v` before bounds and constraint.
+    r"""The penalty :math:`\frac{L_a^{2m}}{2 |\Omega|} \int (\partial_a^m v)^2` of one unknown `v` before bounds and
+    constraint.
 
     Parameters
     ----------
     name:
         The unknown; empty for the only one.
-    axis, order:
-        Coordinate :math:`a` (of length :math:`L_a`) and order :math:`m` of the derivative.
+    axes, order:
+        Coordinates :math:`a` (of length :math:`L_a`) to sum over, and order :math:`m` of the derivative.
     """
 
     name: str
-    axis: int
+    axes: tuple[int, ...]
     order: int
 
     def gram(self, field: Any) -> SparseGram:
         """Its matrix for a spline grid, or for unknowns made of spline grids."""
         if isinstance(field, SplineGrid):
-            return SparseGram(sp.csr_array(_grid_matrix(field, self.axis, self.order)))
+            return SparseGram(sp.csr_array(self._matrix(field)))
         assert isinstance(field, Unknowns)
         blocks = []
         for name, part in field.parts.items():
             size = parameter_count(part)
             own = name == self.name and isinstance(part, SplineGrid)
-            blocks.append(_grid_matrix(part, self.axis, self.order) if own else sp.csr_array((size, size)))
+            blocks.append(self._matrix(part) if own else sp.csr_array((size, size)))
         return SparseGram(sp.csr_array(sp.block_diag(blocks, format="csr")))
+
+    def _matrix(self, grid: SplineGrid) -> sp.csr_array:
+        parts = [_grid_matrix(grid, axis, self.order) for axis in self.axes]
+        return sp.csr_array(functools.reduce(lambda a, b: a + b, parts))
 
 
 def _grid_matrix(grid: SplineGrid, axis: int, order: int) -> sp.csr_array:

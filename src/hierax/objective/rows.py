@@ -221,12 +221,22 @@ class RowObjective(AbstractObjective):
                 index, stacked = gather(field, places.x)
                 layout, rest = layout_of(stacked)
                 values, slopes, rows = _local_rows(s.term, layout, np.asarray(theta)[index], rest, places)
-                yield np.asarray(rows)[:real], np.asarray(values)[:real], np.asarray(slopes)[:real], weights[:real], (
-                    index[:real]
+                yield (
+                    np.asarray(rows)[:real],
+                    np.asarray(values)[:real],
+                    np.asarray(slopes)[:real],
+                    weights[:real],
+                    (index[:real]),
                 )
             else:
                 values, slopes, rows = _rows(s.term, self.layout, theta, self.rest, places)
-                yield np.asarray(rows)[:real], np.asarray(values)[:real], np.asarray(slopes)[:real], weights[:real], None
+                yield (
+                    np.asarray(rows)[:real],
+                    np.asarray(values)[:real],
+                    np.asarray(slopes)[:real],
+                    weights[:real],
+                    None,
+                )
 
     def _matrix_free(self, theta: np.ndarray) -> AbstractCurvature:
         blocks = [(s, p, w) for s in self.samples for p, w, _ in _padded(s, BLOCK_POINTS)]

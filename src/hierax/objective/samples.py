@@ -35,9 +35,7 @@ class Samples:
 
     def scaled(self, scale: float) -> Samples:
         """The same samples with another scale."""
-        return Samples(
-            self.term, self.points, self.weights, self.normals, self.targets, float(scale), self.on_boundary
-        )
+        return Samples(self.term, self.points, self.weights, self.normals, self.targets, float(scale), self.on_boundary)
 
     def weighted(self, weights: np.ndarray) -> Samples:
         """The same samples with other quadrature weights."""

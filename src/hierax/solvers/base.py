@@ -26,7 +26,8 @@ class Step(NamedTuple):
     done:
         Whether the level is trained as far as this solver can tell.
     failure:
-        A RESULTS member other than `successful` when the step failed numerically; the parameters are the last good ones.
+        A RESULTS member other than `successful` when the step failed numerically; the parameters are the last good
+        ones.
     """
 
     theta: np.ndarray

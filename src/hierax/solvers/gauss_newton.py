@@ -29,8 +29,8 @@ class GaussNewton(AbstractSolver):
     r"""Minimise a sum of densities by `(A + \lambda D) s = -g`, with `A` the generalised Gauss-Newton matrix.
 
     The damping follows the ratio of actual to predicted decrease: it falls when the model is good, rises when a step is
-    refused. `D` is the diagonal of `A` (Marquardt), bounded below. With a linear field and least squares one step is the
-    solution, and the second removes what rounding left.
+    refused. `D` is the diagonal of `A` (Marquardt), bounded below. With a linear field and least squares one step is
+    the solution, and the second removes what rounding left.
 
     Parameters
     ----------

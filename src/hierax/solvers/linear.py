@@ -1,4 +1,4 @@
-"""Solving `(A + D) s = b` for a curvature operator `A` and a nonnegative diagonal `D`: the parts of second-order solvers."""
+"""Solving `(A + D) s = b` for a curvature operator `A` and a nonnegative diagonal `D`."""
 
 from __future__ import annotations
 

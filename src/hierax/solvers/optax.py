@@ -13,6 +13,7 @@ import optax
 
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET
+from hierax.objective import AbstractObjective
 from hierax.objective.rows import Program, RowObjective
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 
@@ -71,7 +72,7 @@ class Optax(AbstractSolver):
     def second_order(self) -> bool:
         return False
 
-    def init(self, objective: RowObjective, theta: np.ndarray) -> OptaxState:
+    def init(self, objective: AbstractObjective, theta: np.ndarray) -> OptaxState:
         del objective
         inner = optax.with_extra_args_support(self.optimiser).init(jnp.asarray(theta))
         # a dtype of their own for Python numbers in the state: without it the second step would be compiled anew
@@ -80,7 +81,8 @@ class Optax(AbstractSolver):
     def kinds(self, state: OptaxState) -> Any:
         return jax.tree.map(lambda leaf: RESET, state)
 
-    def step(self, objective: RowObjective, theta: np.ndarray, state: OptaxState) -> Step:
+    def step(self, objective: AbstractObjective, theta: np.ndarray, state: OptaxState) -> Step:
+        assert isinstance(objective, RowObjective), "Optax optimisers need an objective that is one function"
         program, data = objective.program()
         count = min(self.block, max(1, self.steps - state.steps))
         new, inner, value = _run(program, self.optimiser, jnp.asarray(theta), state.inner, data, count)

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
-from hierax.objective import LocalObjective
+from hierax.objective import AbstractObjective, LocalObjective
 from hierax.objective.curvature import BandGram, combine
 from hierax.objective.objective import Linearisation
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
@@ -67,7 +67,7 @@ class Smoothing(AbstractSolver):
     def second_order(self) -> bool:
         return True
 
-    def init(self, objective: LocalObjective, theta: np.ndarray) -> SmoothingState:
+    def init(self, objective: AbstractObjective, theta: np.ndarray) -> SmoothingState:
         del objective, theta
         return SmoothingState()
 
@@ -75,14 +75,15 @@ class Smoothing(AbstractSolver):
         del state
         return SmoothingState(SCALAR, RESET, RESET, RESET)  # pyright: ignore
 
-    def step(self, objective: LocalObjective, theta: np.ndarray, state: SmoothingState) -> Step:
+    def step(self, objective: AbstractObjective, theta: np.ndarray, state: SmoothingState) -> Step:
+        assert isinstance(objective, LocalObjective), "Smoothing needs a spline grid"
         each = objective.linearise_each(theta)
         if not all(np.isfinite(e.value) and np.all(np.isfinite(e.gradient)) for e in each):
             return Step(theta, state, np.nan, np.inf, True, RESULTS.nonfinite)
         model = _Model(self, each, objective.scales)
         logs = state.log_factors
         if logs is None or state.steps < self.choices:
-            logs = model.choose(logs, thorough=objective.size < 2500 or logs is None)
+            logs = model.choose(logs, thorough=self._thorough(objective, logs, state.steps))
         scales = model.scales(logs)
         lin = model.whole(scales)
         trial = model.solve(scales)(-lin.gradient)
@@ -92,9 +93,16 @@ class Smoothing(AbstractSolver):
         relative = lin.model_decrease(trial) / max(abs(lin.value), 1e-300)
         steps = state.steps + 1
         settled = steps >= self.choices
-        done = settled and (relative < self.tolerances.relative or steps >= self.tolerances.steps)
+        limit = objective.quadratic or relative < self.tolerances.relative or steps >= self.tolerances.steps
+        done = settled and limit
         new = SmoothingState(logs, settled, steps, value)
         return Step(theta + length * trial, new, value, relative, done)
+
+    def _thorough(self, objective: LocalObjective, logs: np.ndarray | None, steps: int) -> bool:
+        """Whether each factor is chosen by itself: where that is cheap, and on the way of a nonlinear problem twice."""
+        if self.choices == 1:
+            return logs is None or objective.size < 2500
+        return steps in (2, self.choices - 1) and objective.size < 2500
 
     def _search(
         self, objective: LocalObjective, theta: np.ndarray, trial: np.ndarray, lin: Linearisation, scales: np.ndarray

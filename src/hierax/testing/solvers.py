@@ -147,7 +147,7 @@ def _reached(name: str, solver: AbstractSolver, case: _Case, theta: np.ndarray, 
     share = (first - case.objective.value(theta)) / (first - case.least)
     wanted = 1 - 1e-8 if solver.second_order else fraction
     assert share >= wanted, (
-        f"{name}: done on the {case.name} after {share:.10g} of the possible decrease; at least {wanted:.10g} is expected"
+        f"{name}: done on the {case.name} after {share:.10g} of the possible decrease, less than {wanted:.10g}"
     )
     if solver.second_order:
         away = np.linalg.norm(theta - case.minimiser) / np.linalg.norm(case.minimiser)

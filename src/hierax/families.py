@@ -1,0 +1,106 @@
+"""Kinds of fields that the strategy and the command line choose from: how each starts and how it is refined."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns
+from hierax.hierarchy import AbstractRefinement, IntervalDoubling, MarkedKnots
+from hierax.problems.problem import Problem
+
+GRID_DIMENSIONS = 3
+"""Most coordinates for which a tensor grid of splines is used."""
+
+
+class AbstractFamily(abc.ABC):
+    """A kind of field, with how it starts and how it is refined."""
+
+    label: str
+
+    @abc.abstractmethod
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> Any:
+        """The field of one unknown function on the coarsest level."""
+
+    @abc.abstractmethod
+    def rule(self) -> AbstractRefinement | None:
+        """How a level is refined; `None` when it is not."""
+
+
+@dataclass(frozen=True)
+class Grid(AbstractFamily):
+    """Tensor-product splines, refined where and along the axes where they are too coarse.
+
+    Linear in their parameters.
+    """
+
+    label: str = "spline grid (linear in its parameters)"
+
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> SplineGrid:
+        del key
+        dim = problem.domain.dim
+        degree = grid_degree(dim, order)
+        wraps = periodic_axes(problem)
+        least = {1: 8, 2: 6}.get(dim, 4)
+        intervals = [max(least, degree + 1) if w else least for w in wraps]
+        return SplineGrid.uniform(*problem.domain.bounds(), intervals, degree, out=components, periodic=wraps)
+
+    def rule(self) -> AbstractRefinement:
+        return MarkedKnots()
+
+
+@dataclass(frozen=True)
+class SplineNetwork(AbstractFamily):
+    """A Kolmogorov-Arnold network: a linear layer, then splines, whose intervals are doubled."""
+
+    label: str = "spline network (KAN)"
+
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> KAN:
+        dim = problem.domain.dim
+        width = max(8, 2 * dim + 2)
+        return KAN(
+            [dim, width, components or 1],
+            intervals=4,
+            degree=max(3, order + 2),
+            key=key,
+            domain=problem.domain.bounds(),
+            linear_first=True,
+        )
+
+    def rule(self) -> AbstractRefinement:
+        return IntervalDoubling()
+
+
+@dataclass(frozen=True)
+class Perceptron(AbstractFamily):
+    """A multilayer perceptron with smooth activations; one level."""
+
+    label: str = "perceptron (MLP)"
+
+    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> MLP:
+        del order
+        dim = problem.domain.dim
+        return MLP([dim, 32, 32, components or 1], key=key, domain=problem.domain.bounds())
+
+    def rule(self) -> None:
+        return None
+
+
+def grid_degree(dim: int, order: int) -> int:
+    """Degree of a spline grid: the order of the equation plus three, one less in three dimensions."""
+    return min(order + 3 - (dim >= 3), 7) if order else 5 - (dim >= 3)
+
+
+def periodic_axes(problem: Problem) -> list[bool]:
+    """Which coordinates wrap around."""
+    return [name in problem.domain.periodic for name in problem.domain.names or ()]
+
+
+def has_grid(start: Any) -> bool:
+    """Whether all unknown functions are spline grids."""
+    if isinstance(start, Unknowns):
+        return all(isinstance(p, SplineGrid | Scalar) for p in start.parts.values())
+    return isinstance(start, SplineGrid)
