@@ -89,7 +89,7 @@ class Bench:
             objective = LocalObjective(field, samples, self.periodic, quadratics)
             objective.quadratic = self.plan.linear and linear_in_parameters(field)
             return objective
-        return RowObjective(field, samples)
+        return RowObjective(field, samples, self.plan.local)
 
     def samples(self, field: Any, everything: bool = False) -> list[Samples]:
         """Samples of every term for a level."""

@@ -121,13 +121,21 @@ def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any,
 
 
 class RowObjective(AbstractObjective):
-    """For any callable pytree; see the head of the file."""
+    """For any callable pytree; see the head of the file.
 
-    def __init__(self, field: Any, samples: Sequence[Samples]) -> None:
+    Parameters
+    ----------
+    field, samples:
+        The field; one entry a term.
+    local:
+        Whether all terms look only at their own point, so that rows may be computed through the field's local pieces.
+    """
+
+    def __init__(self, field: Any, samples: Sequence[Samples], local: bool = True) -> None:
         self.field = field
         self.samples = tuple(samples)
         self.layout, self.rest = whole_layout(field)
-        self.local = supports_local(field)
+        self.local = local and supports_local(field)
         self._program = Program(tuple(s.term for s in self.samples), self.layout)
 
     @property
@@ -136,11 +144,12 @@ class RowObjective(AbstractObjective):
 
     def rescaled(self, scales: Sequence[float]) -> RowObjective:
         """The same objective with other factors of the terms."""
-        return RowObjective(self.field, [s.scaled(c) for s, c in zip(self.samples, scales, strict=True)])
+        samples = [s.scaled(c) for s, c in zip(self.samples, scales, strict=True)]
+        return RowObjective(self.field, samples, self.local)
 
     def with_samples(self, samples: Sequence[Samples]) -> RowObjective:
         """The same objective on other points."""
-        return RowObjective(self.field, samples)
+        return RowObjective(self.field, samples, self.local)
 
     def program(self) -> tuple[Program, Any]:
         """The objective as a pure function with its data, see `Program`."""
