@@ -32,11 +32,11 @@ class Reach:
 def reach(problem: Problem, term: Term) -> Reach:
     """Order and locality of a term.
 
-    The unknowns are smooth functions plus `c_m (a . (z - x))^m` for `m = 1 .. 6`, which at `x` touch derivatives of
-    order
-    `m` alone, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order is the largest `m` whose
-    `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have order 0; a density that
-    cannot be evaluated this way counts as local and of order 2.
+    The unknowns are smooth functions plus `c_m (a . (z - x))^m [z = x]` for `m = 1 .. 6`, which touch derivatives of
+    order `m` at `x` and nothing else, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order is
+    the largest `m` whose `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have order
+    0; a density that cannot be evaluated this way counts as local and of order 2. Linearity is tried with unknowns of
+    either sign, so that absolute values and the like are seen.
     """
     if isinstance(term, Data):
         return Reach(0, True, all(u.bounds is None for u in problem.unknowns.values()) and problem.constraint is None)
@@ -71,7 +71,7 @@ def _slopes(problem: Problem, point: AbstractPointTerm, place: Place) -> tuple[j
         return SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
 
     none = jnp.zeros(HIGHEST + 1)
-    small, middle, large = (point.residual(build(none, size), place) for size in (0.4, 1.0, 1.6))
+    small, middle, large = (point.residual(build(none, size), place) for size in (-0.6, 0.5, 1.6))
     size = jnp.abs(small) + jnp.abs(middle) + jnp.abs(large) + 1e-300
     defect = jnp.max(jnp.abs(small - 2 * middle + large) / size)
     return jax.jacfwd(lambda c: point.residual(build(c), place))(none), defect
@@ -86,6 +86,6 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
         s = 0.3 * t + phase
         powers = [c[m] * t**m for m in range(1, HIGHEST + 1)]
         here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x)) < 1e-12)
-        return size * (0.5 + 0.2 * jnp.exp(s)) + sum(powers) + jnp.where(here, 0.0, c[0])
+        return size * (0.5 + 0.2 * jnp.exp(s)) + jnp.where(here, sum(powers), c[0])
 
     return u
