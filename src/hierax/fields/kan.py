@@ -26,16 +26,25 @@ def squash(z: Float[Array, " width"]) -> Float[Array, " width"]:
 
 
 class BoundedLinear(eqx.Module):
-    r"""Linear map :math:`z_q = a_q \cdot y \,/\, \sum_i |a_{qi}|`.
+    r"""Linear map :math:`z_q = (a_q \cdot y + b_q) \,/\, (\sum_i |a_{qi}| + |b_q|)`.
 
-    Inputs in ``[-1, 1]`` stay in ``[-1, 1]`` for every ``a``, and the knots that follow need not move; the scale of
-    ``a`` has no effect. No bias is needed because the splines that follow can shift.
+    Inputs in ``[-1, 1]`` stay in ``[-1, 1]`` for every ``a`` and ``b``, and the knots that follow need not move; the
+    common scale of ``a`` and ``b`` has no effect. Without a bias no function is lost, because the splines that follow
+    can shift. With it training moves the knots of a node against the function: nodes with almost the same direction
+    then have knots between each other's, and the finest features are seen by all of them together.
     """
 
     weights: Float[Array, "out in"]
+    bias: Float[Array, " out"] | None = None
 
     def __call__(self, y: Float[Array, " in"]) -> Float[Array, " out"]:
-        return (self.weights @ y) / jnp.sum(jnp.abs(self.weights), axis=1)
+        z, size = self.weights @ y, jnp.sum(jnp.abs(self.weights), axis=1)
+        return z / size if self.bias is None else (z + self.bias) / (size + jnp.abs(self.bias))
+
+    def on_rows(self, y: np.ndarray) -> np.ndarray:
+        """The same for many points `(n, in)`, in NumPy."""
+        weights, bias = np.asarray(self.weights), 0.0 if self.bias is None else np.asarray(self.bias)
+        return (y @ weights.T + bias) / (np.abs(weights).sum(axis=1) + np.abs(bias))
 
 
 class SplinePieces(eqx.Module):
@@ -116,6 +125,8 @@ class KAN(AbstractLocalField):
         ``[-1, 1]``; see `hierax.fields.inputs.place`.
     linear_first : bool
         Make the first layer a `BoundedLinear` map.
+    first_bias : bool
+        Give this map a bias, one parameter a node.
     geometry : AbstractGeometry
         Coordinates in which splines are trained.
 
@@ -144,13 +155,14 @@ class KAN(AbstractLocalField):
         key: Key,
         domain=None,
         linear_first: bool = False,
+        first_bias: bool = False,
         geometry: AbstractGeometry = BSplineBasis(),
     ):
         widths = _check_widths(widths, linear_first)
         generator = generator_of(key)
         self.box = input_box(domain, widths[0])
         start = int(linear_first)
-        self.first = BoundedLinear(jnp.asarray(generator.normal(size=widths[1::-1]))) if linear_first else None
+        self.first = _random_map(widths[0], widths[1], generator, first_bias) if linear_first else None
         axis = SplineAxis(np.linspace(-1.0, 1.0, intervals + 1), degree, Extended())
         layers = []
         for number in range(start, len(widths) - 1):
@@ -194,7 +206,7 @@ class KAN(AbstractLocalField):
     def at(self, cell: tuple[Int[Array, " in"], ...]) -> tuple[Int[Array, " local"], AbstractField]:
         if not self.geometry.local:
             return jnp.arange(parameter_count(self), dtype=jnp.int32), FixedCell(self, cell)
-        offset = 0 if self.first is None else self.first.weights.size
+        offset = 0 if self.first is None else parameter_count(self.first)
         indices = [jnp.arange(offset, dtype=jnp.int32)]
         for layer, part in zip(self.layers, cell, strict=True):
             indices.append(offset + layer.indices(part).ravel())
@@ -247,6 +259,11 @@ def _check_widths(widths, linear_first: bool) -> tuple[int, ...]:
             f"{'the linear layer, ' if linear_first else ''}and at least one spline layer"
         )
     return widths
+
+
+def _random_map(inputs: int, outputs: int, generator: np.random.Generator, bias: bool) -> BoundedLinear:
+    weights = jnp.asarray(generator.normal(size=(outputs, inputs)))
+    return BoundedLinear(weights, jnp.asarray(0.3 * generator.normal(size=outputs)) if bias else None)
 
 
 def _random_splines(

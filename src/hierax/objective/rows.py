@@ -6,20 +6,22 @@ matrix and thrown away. Above `DENSE_LIMIT` parameters only products with the Gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.linalg.blas import dsyrk
 
 from hierax.fields.base import partition, supports_local
 from hierax.objective.assembly import Layout, layout_of
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.gather import gather
+from hierax.objective.network_pieces import network_pieces as network_pieces  # registers itself with `gather`
 from hierax.objective.objective import AbstractObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
 from hierax.objective.samples import BLOCK_POINTS, Samples
@@ -66,30 +68,60 @@ def _local_rows(
 
 @dataclass(frozen=True)
 class Program:
-    """The objective as a pure function of `(theta, data)`, for optimisers that run inside one compiled loop."""
+    """The objective as a pure function of `(theta, data)`, for optimisers that run inside one compiled loop.
+
+    `data` are the untrained part and, for each term, blocks of places and weights. Its gradient is formed block by
+    block beside the value: memory stays that of one block, and nothing is computed twice.
+    """
 
     terms: tuple[AbstractPointTerm, ...]
     layout: Layout
 
     def __call__(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> Float[Array, ""]:
-        """Value; `data` are the untrained part and, for each term, blocks of places and weights."""
+        """Value."""
+        return _total(self, theta, data)
+
+    def summed(self, function: Any, theta: Float[Array, " N"], data: tuple[Any, Any], start: Any) -> Any:
+        """Sum over all blocks of `function(density)(theta)`, with `density` the weighted sum over one block."""
         rest, blocks = data
-        build = lambda z: self.layout.build(z, rest)  # noqa: E731
-        total = jnp.zeros((), theta.dtype)
-        for term, (places, weights) in zip(self.terms, blocks, strict=True):
+        total = start
+        for term, inputs in zip(self.terms, blocks, strict=True):
 
-            def block(sum_: Array, inputs: Any, term: AbstractPointTerm = term) -> tuple[Array, None]:
-                values = jax.vmap(lambda place: term.value(build, theta, place))(inputs[0])
-                return sum_ + inputs[1] @ values, None
+            def block(sum_: Any, inputs: Any, term: AbstractPointTerm = term) -> tuple[Any, None]:
+                def density(z: Array) -> Array:
+                    build = lambda y: self.layout.build(y, rest)  # noqa: E731
+                    return inputs[1] @ jax.vmap(lambda place: term.value(build, z, place))(inputs[0])
 
-            part, _ = jax.lax.scan(jax.checkpoint(block), jnp.zeros((), theta.dtype), (places, weights))
-            total = total + part
+                return jax.tree.map(jnp.add, sum_, function(density)(theta)), None
+
+            total, _ = jax.lax.scan(block, total, inputs)
         return total
+
+    def value_and_gradient(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> tuple[Array, Array]:
+        """Value and gradient."""
+        return self.summed(jax.value_and_grad, theta, data, (jnp.zeros((), theta.dtype), jnp.zeros_like(theta)))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _total(program: Program, theta: Array, data: Any) -> Array:
+    return program.summed(lambda density: density, theta, data, jnp.zeros((), theta.dtype))
+
+
+def _total_forward(program: Program, theta: Array, data: Any) -> tuple[Array, Array]:
+    return program.value_and_gradient(theta, data)
+
+
+def _total_backward(program: Program, gradient: Array, factor: Array) -> tuple[Array, None]:
+    del program
+    return factor * gradient, None
+
+
+_total.defvjp(_total_forward, _total_backward)
 
 
 @partial(jax.jit, static_argnames="program")
 def _value_and_gradient(program: Program, theta: Array, data: Any) -> tuple[Array, Array]:
-    return jax.value_and_grad(program)(theta, data)
+    return program.value_and_gradient(theta, data)
 
 
 @partial(jax.jit, static_argnames=("term", "layout"))
@@ -118,6 +150,37 @@ def _product(
 def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place) -> Array:
     field = layout.build(theta, rest)
     return jax.vmap(lambda place: term.residual(field, place))(places)
+
+
+@partial(jax.jit, static_argnames=("term", "layout"))
+def _local_residuals(term: AbstractPointTerm, layout: Layout, c: Array, rest: Any, places: Place) -> Array:
+    """As `_residuals`, through the local coefficients of each point; compiled once for all levels."""
+    return jax.vmap(lambda c, rest, place: term.residual(layout.build(c, rest), place))(c, rest, places)
+
+
+class RowBlock(NamedTuple):
+    """Rows `(n, m, k)`, values `(n,)`, gradients `(n, k)` and weights of some points of a term.
+
+    `index` `(n, k)` says to which parameters they belong; without it they belong to all.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+    slopes: np.ndarray
+    weights: np.ndarray
+    index: np.ndarray | None
+
+
+def _pieces(field: Any, places: Place) -> tuple[np.ndarray, Layout, Any]:
+    """Indices, layout and untrained part of the local fields around some points."""
+    index, stacked = gather(field, places.x)
+    return index, *layout_of(stacked)
+
+
+def _spread(rows: np.ndarray, index: np.ndarray, size: int) -> np.ndarray:
+    """Rows `(n, k)` written at their places into rows of all parameters, `(n, size)`; equal places add up."""
+    places = np.arange(len(rows))[:, None] * size + index
+    return np.bincount(places.ravel(), rows.ravel(), minlength=len(rows) * size).reshape(-1, size)
 
 
 class RowObjective(AbstractObjective):
@@ -171,28 +234,32 @@ class RowObjective(AbstractObjective):
         if self.size > DENSE_LIMIT:
             value, gradient = self.value_and_gradient(theta)
             return Linearisation(value, gradient, self._matrix_free(theta))
-        value, gradient, gram = 0.0, np.zeros(self.size), np.zeros((self.size, self.size))
+        value, gradient = 0.0, np.zeros(self.size)
+        gram = np.zeros((self.size, self.size), order="F")
         for s in self.samples:
-            v, _ = self._accumulate(s, theta, gradient, gram)
-            value += v
-        return Linearisation(value, gradient, DenseGram(gram))
+            value += self._accumulate(s, theta, gradient, gram)
+        return Linearisation(value, gradient, DenseGram(gram + np.tril(gram, -1).T))
 
     def diagonals(self, theta: np.ndarray) -> np.ndarray:
         """Diagonal of each term's unscaled curvature, `(terms, N)`."""
         out = np.zeros((len(self.samples), self.size))
         for row, s in zip(out, self.samples, strict=True):
-            for rows, _, _, weights, index in self._blocks(s, theta):
-                squares = np.einsum("nmk,n->nk", rows**2, weights)
-                np.add.at(row, index, squares) if index is not None else np.add(row, squares.sum(0), out=row)
+            for block in self._blocks(s, theta):
+                row += self._scattered(np.einsum("nmk,n->nk", block.rows**2, block.weights), block.index)
         return out
 
     def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
+        field = self._whole(theta)
         out = []
         for s in self.samples:
-            parts = [
-                np.asarray(_residuals(s.term, self.layout, theta, self.rest, places))[:real]
-                for places, _, real in _padded(s, BLOCK_POINTS)
-            ]
+            parts = []
+            for places, _, real in _padded(s, BLOCK_POINTS):
+                if field is None:
+                    part = _residuals(s.term, self.layout, theta, self.rest, places)
+                else:
+                    index, layout, rest = _pieces(field, places)
+                    part = _local_residuals(s.term, layout, np.asarray(theta)[index], rest, places)
+                parts.append(np.asarray(part)[:real])
             out.append(np.concatenate(parts))
         return out
 
@@ -200,52 +267,46 @@ class RowObjective(AbstractObjective):
     def work(self) -> float:
         return sum(s.count for s in self.samples) * float(self.size) ** 2
 
-    def _accumulate(
-        self, s: Samples, theta: np.ndarray, gradient: np.ndarray, gram: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Add one term to gradient and Gram matrix, times its scale; return its scaled value."""
+    def _accumulate(self, s: Samples, theta: np.ndarray, gradient: np.ndarray, gram: np.ndarray) -> float:
+        """Add one term to gradient and lower Gram matrix, times its scale; return its scaled value."""
         total = 0.0
-        for rows, values, slopes, weights, index in self._blocks(s, theta):
-            weights = weights * s.scale
-            total += float(weights @ values)
-            tall = rows * np.sqrt(weights)[:, None, None]
-            if index is not None:
-                np.add.at(gradient, index, slopes * weights[:, None])
-                dense = np.zeros((*tall.shape[:2], self.size))
-                np.put_along_axis(dense, np.broadcast_to(index[:, None, :], tall.shape), tall, axis=2)
-                tall = dense
-            else:
-                gradient += weights @ slopes
-            flat = tall.reshape(-1, self.size)
-            gram += flat.T @ flat
-        return total, gradient
+        for block in self._blocks(s, theta):
+            weights = block.weights * s.scale
+            total += float(weights @ block.values)
+            gradient += self._scattered(block.slopes * weights[:, None], block.index)
+            tall = block.rows * np.sqrt(weights)[:, None, None]
+            flat = tall.reshape(-1, tall.shape[2])
+            if block.index is not None:
+                flat = _spread(flat, np.repeat(block.index, tall.shape[1], axis=0), self.size)
+            # the lower half only, added in place
+            dsyrk(1.0, flat.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
+        return total
 
-    def _blocks(self, s: Samples, theta: np.ndarray):
-        """Rows, values, gradients, weights and local indices (or `None`) of each block of a term."""
+    def _scattered(self, values: np.ndarray, index: np.ndarray | None) -> np.ndarray:
+        """Sum of rows `(n, k)` at their places among all parameters; `(N,)`."""
+        if index is None:
+            return values.sum(axis=0)
+        return np.bincount(index.ravel(), values.ravel(), minlength=self.size)
+
+    def _whole(self, theta: np.ndarray) -> Any:
+        """The field if it has local pieces."""
+        return self.layout.build(jnp.asarray(theta), self.rest) if self.local else None
+
+    def _blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
+        """Rows of a term, block by block."""
         width = max(64, min(BLOCK_POINTS, ROW_ENTRIES // max(self.size, 1)))
         width = 1 << (width.bit_length() - 1)
-        field = self.layout.build(jnp.asarray(theta), self.rest) if self.local else None
+        field = self._whole(theta)
         for places, weights, real in _padded(s, width):
-            if field is not None:
-                index, stacked = gather(field, places.x)
-                layout, rest = layout_of(stacked)
-                values, slopes, rows = _local_rows(s.term, layout, np.asarray(theta)[index], rest, places)
-                yield (
-                    np.asarray(rows)[:real],
-                    np.asarray(values)[:real],
-                    np.asarray(slopes)[:real],
-                    weights[:real],
-                    (index[:real]),
-                )
+            index = None
+            if field is None:
+                found = _rows(s.term, self.layout, theta, self.rest, places)
             else:
-                values, slopes, rows = _rows(s.term, self.layout, theta, self.rest, places)
-                yield (
-                    np.asarray(rows)[:real],
-                    np.asarray(values)[:real],
-                    np.asarray(slopes)[:real],
-                    weights[:real],
-                    None,
-                )
+                index, layout, rest = _pieces(field, places)
+                found = _local_rows(s.term, layout, np.asarray(theta)[index], rest, places)
+                index = index[:real]
+            values, slopes, rows = (np.asarray(part)[:real] for part in found)
+            yield RowBlock(rows, values, slopes, weights[:real], index)
 
     def _matrix_free(self, theta: np.ndarray) -> AbstractCurvature:
         blocks = [(s, p, w) for s in self.samples for p, w, _ in _padded(s, BLOCK_POINTS)]

@@ -10,3 +10,4 @@ from hierax.solvers.optax import Optax as Optax
 from hierax.solvers.optax import adam as adam
 from hierax.solvers.optax import lbfgs as lbfgs
 from hierax.solvers.smoothing import Smoothing as Smoothing
+from hierax.solvers.starts import SeveralStarts as SeveralStarts

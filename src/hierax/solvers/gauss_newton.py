@@ -14,6 +14,8 @@ from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.linear import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve, linear_solver_for
 
 SMALLEST = 1e-14
+RAISE, LOWER = 2.0, 0.2
+"""Factors of the damping after a refused and a good step: lowered more boldly, every other step was refused."""
 
 
 class DampingState(NamedTuple):
@@ -29,8 +31,8 @@ class GaussNewton(AbstractSolver):
     r"""Minimise a sum of densities by `(A + \lambda D) s = -g`, with `A` the generalised Gauss-Newton matrix.
 
     The damping follows the ratio of actual to predicted decrease: it falls when the model is good, rises when a step is
-    refused. `D` is the diagonal of `A` (Marquardt), bounded below. With a linear field and least squares one step is
-    the solution, and the second removes what rounding left.
+    refused, both slowly. `D` is the diagonal of `A` (Marquardt), bounded below. With a linear field and least squares
+    one step is the solution, and the second removes what rounding left.
 
     Parameters
     ----------
@@ -44,7 +46,8 @@ class GaussNewton(AbstractSolver):
 
     References
     ----------
-    Levenberg, Quart. Appl. Math. 2 (1944); Marquardt, SIAM J. 11 (1963); Nielsen, IMM-REP-1999-05 (update rule).
+    Levenberg, Quart. Appl. Math. 2 (1944); Marquardt, SIAM J. 11 (1963); Nielsen, IMM-REP-1999-05 (update
+    rule); Transtrum, Sethna, arXiv 1201.5885 (2012), delayed gratification (its factors).
     """
 
     linear: AbstractLinearSolver | None = None
@@ -86,7 +89,7 @@ class GaussNewton(AbstractSolver):
                 # rounding decides the sign of such a small decrease: the point is as good as it gets
                 return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
             failure = RESULTS.no_decrease if np.isfinite(after.value) else RESULTS.nonfinite
-            damping = max(4 * damping, 1e-6)
+            damping = max(RAISE * damping, 1e-6)
         return Step(theta, state._replace(damping=damping, linearisation=lin), lin.value, np.inf, True, failure)
 
     def _solve(self, objective: AbstractObjective, theta: np.ndarray, lin: Linearisation) -> Step:
@@ -125,7 +128,7 @@ class GaussNewton(AbstractSolver):
     def _accept(
         self, theta: np.ndarray, state: DampingState, damping: float, lin: Linearisation, relative: float, ratio: float
     ) -> Step:
-        factor = 0.03 if ratio > 0.75 else max(0.1, 1 - (2 * ratio - 1) ** 3)
+        factor = LOWER if ratio > 0.75 else max(LOWER, 1 - (2 * ratio - 1) ** 3)
         steps = state.steps + 1
         done = relative < self.tolerances.relative or abs(lin.value) < 1e-28 or steps >= self.tolerances.steps
         return Step(theta, DampingState(damping * factor, steps, lin), lin.value, relative, done)
