@@ -36,7 +36,7 @@ from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.user_file import user_errors
 from hierax.solution import Solution, plain
 from hierax.solvers import AbstractSolver, GaussNewton, adam, lbfgs
-from hierax.strategy import AbstractFamily, Grid, Perceptron, SplineNetwork
+from hierax.families import AbstractFamily, Grid, Perceptron, SplineNetwork
 from hierax.studies import named_study, studies
 from hierax.train import train
 

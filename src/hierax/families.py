@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns
 from hierax.hierarchy import AbstractRefinement, IntervalDoubling, MarkedKnots
@@ -22,8 +23,8 @@ class AbstractFamily(abc.ABC):
     label: str
 
     @abc.abstractmethod
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> Any:
-        """The field of one unknown function on the coarsest level."""
+    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> Any:
+        """The field of one unknown function on the coarsest level; `values` counts the data, where there are only data."""
 
     @abc.abstractmethod
     def rule(self) -> AbstractRefinement | None:
@@ -39,8 +40,10 @@ class Grid(AbstractFamily):
 
     label: str = "spline grid (linear in its parameters)"
 
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> SplineGrid:
-        del key
+    def part(
+        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
+    ) -> SplineGrid:
+        del values, key
         dim = problem.domain.dim
         degree = grid_degree(dim, order)
         wraps = periodic_axes(problem)
@@ -58,7 +61,8 @@ class SplineNetwork(AbstractFamily):
 
     label: str = "spline network (KAN)"
 
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> KAN:
+    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> KAN:
+        del values
         dim = problem.domain.dim
         width = max(8, 2 * dim + 2)
         return KAN(
@@ -80,10 +84,11 @@ class Perceptron(AbstractFamily):
 
     label: str = "perceptron (MLP)"
 
-    def part(self, problem: Problem, components: int | None, order: int, key: jax.Array) -> MLP:
+    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> MLP:
         del order
         dim = problem.domain.dim
-        return MLP([dim, 32, 32, components or 1], key=key, domain=problem.domain.bounds())
+        width = 24 if values is None else int(np.clip(np.sqrt(values / 8), 5, 32))
+        return MLP([dim, width, width, components or 1], key=key, domain=problem.domain.bounds())
 
     def rule(self) -> None:
         return None

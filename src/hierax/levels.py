@@ -49,6 +49,29 @@ class Prepared:
     build: Callable[[np.ndarray], Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Patience:
+    """The parameters with the smallest validation error so far, and for how many steps there were none better."""
+
+    error: float = np.inf
+    theta: np.ndarray | None = None
+    waited: int = 0
+    limit: int = 12
+
+    def see(self, error: float | None, theta: np.ndarray) -> Patience:
+        """After one more step; without an error nothing is watched."""
+        if error is None:
+            return self
+        if error < 0.999 * self.error:
+            return Patience(error, theta, 0, self.limit)
+        return Patience(self.error, self.theta, self.waited + 1, self.limit)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether to stop waiting."""
+        return self.waited >= self.limit
+
+
 class Bench:
     """What `train` needs of one problem and plan; see the methods."""
 
@@ -190,6 +213,10 @@ class Bench:
                 target = term.values[rows].reshape(len(rows), -1)
                 errors.append(np.sqrt(np.mean((own - target) ** 2)) / max(np.std(term.values), 1e-300))
         return float(np.sqrt(np.mean(np.square(errors))))
+
+    def watched(self, objective: Any) -> bool:
+        """Whether every step is judged by the data kept back: networks overfit, penalised grids do not."""
+        return isinstance(objective, RowObjective) and any(len(rows) for rows in self.held_rows.values())
 
     def supports_no_more(self, errors: Sequence[float | None]) -> bool:
         """Whether the validation errors of the levels say that a finer one would only follow the noise.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
-from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, SplineNetwork, grid_degree, has_grid
+from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, grid_degree, has_grid
 from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, place
 from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, refine
 from hierax.objective.build import Sampling, is_equation
@@ -198,7 +198,7 @@ class Sight:
 def _family(seen: Sight) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
-    return SplineNetwork() if seen.only_data else Perceptron()
+    return Perceptron()
 
 
 def _from_family(problem: Problem, family: AbstractFamily, seen: Sight, key: Key) -> Plan:
@@ -223,7 +223,8 @@ def _start(problem: Problem, family: AbstractFamily, seen: Sight, key: Key) -> A
             constant = problem.constants[name]
             parts[name] = Scalar(float(unbounded(constant.bounds)(constant.initial)))
             continue
-        part = family.part(problem, problem.functions[name].components, seen.order, k)
+        values = seen.values if seen.only_data else None
+        part = family.part(problem, problem.functions[name].components, seen.order, values, k)
         if name in seen.hidden and isinstance(part, SplineGrid) and unknown.bounds is None:
             # one is a natural start for a coefficient, and harmless for a source; at zero its equation would degenerate
             mean = unknown.prior[0] if unknown.prior else 1.0
@@ -241,7 +242,7 @@ def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | No
         return _for_data(problem, hierarchy, rule, seen, grids)
     if seen.data and grids and (seen.hidden or seen.constants):
         return _inverse(problem, hierarchy, rule, seen)
-    tolerances = Tolerances(1e-4, 60) if grids else Tolerances(1e-5, 200)
+    tolerances = Tolerances(1e-4, 60) if grids else Tolerances(1e-4, 2000)
     dense = _gauss_points(seen)
     return Plan(
         hierarchy,
@@ -296,7 +297,7 @@ def _for_data(
             "Smoothness: penalties on second and third derivatives along each axis, their factors by generalised "
             "cross-validation on every level."
             if grids
-            else "Smoothness: from the number of intervals, chosen by the values kept back.",
+            else "Smoothness: training stops where the error at the values kept back is smallest.",
         ),
     )
 

@@ -29,7 +29,7 @@ from hierax.events import (
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.guards import Evidence, Limits, check, verdict
 from hierax.hierarchy import Level
-from hierax.levels import Bench
+from hierax.levels import Bench, Patience, Prepared
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.solution import Accuracy, Solution
@@ -185,41 +185,39 @@ class _Run:
         self.current = level
         start, compiled = time.perf_counter(), compile_seconds()
         trained = self.bench.prepare(self._carried(level))
-        objective, theta = trained.objective, trained.theta
-        self.emit(LevelStarted(level, len(theta), sum(s.count for s in objective.samples)))
-        solver = self.plan.solver
-        state = self._initial_state(solver, objective, theta, level)
-        value, steps, work = np.inf, 0, 0.0
-        while True:
-            step = solver.step(objective, theta, state)
-            theta, state, steps = step.theta, step.state, steps + 1
-            work += objective.work
-            if step.failure is not None:
-                self._fail(step.failure, level, steps, objective, theta)
-                value = step.value
-                break
-            stalled = _reached(visit.until, steps, step.decrease, value, step.value)
-            value = step.value
-            taken = StepTaken(level, steps, value, step.decrease, self.elapsed)
-            self.history.append(taken)
-            self.emit(taken)
-            if step.done or stalled or self.elapsed > self.budget:
-                break
-        trained_field = trained.build(theta)
+        points = sum(s.count for s in trained.objective.samples)
+        self.emit(LevelStarted(level, len(trained.theta), points))
+        theta, state, value, steps = self._steps(visit, trained)
+        field_ = trained.build(theta)
         self.visited[level] = _Visited(
-            trained_field, state, float(value), steps, sum(s.count for s in objective.samples),
-            time.perf_counter() - start, compile_seconds() - compiled, work,
-            self.bench.validation_error(trained_field),
+            field_, state, float(value), steps, points, time.perf_counter() - start, compile_seconds() - compiled,
+            steps * trained.objective.work, self.bench.validation_error(field_),
         )  # fmt: skip
         self.emit(LevelFinished(self._record(level, None)))
         self._note_change(level)
-        return Outcome(
-            level,
-            len(self.levels),
-            True,
-            self.changes.get(level),
-            self._obstacle(level, objective.work / max(steps, 1)),
-        )
+        return Outcome(level, len(self.levels), True, self.changes.get(level), self._obstacle(level))
+
+    def _steps(self, visit: Visit, trained: Prepared) -> tuple[np.ndarray, Any, float, int]:
+        """Step until the solver, the cycle, the budget or the data kept back say that it is enough."""
+        solver, objective, theta = self.plan.solver, trained.objective, trained.theta
+        state = self._initial_state(solver, objective, theta, visit.level)
+        value, steps = np.inf, 0
+        best = Patience()
+        while True:
+            step = solver.step(objective, theta, state)
+            theta, state, steps = step.theta, step.state, steps + 1
+            if step.failure is not None:
+                self._fail(step.failure, visit.level, steps, objective, theta)
+                return theta, state, step.value, steps
+            stalled = _reached(visit.until, steps, step.decrease, value, step.value)
+            value = step.value
+            taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed)
+            self.history.append(taken)
+            self.emit(taken)
+            if self.bench.watched(objective):
+                best = best.see(self.bench.validation_error(trained.build(theta)), theta)
+            if step.done or stalled or best.exhausted or self.elapsed > self.budget:
+                return (theta if best.theta is None else best.theta), state, value, steps
 
     def _carried(self, level: int) -> Any:
         """The field a visit starts from: its own on a revisit, else the prolonged coarser one, else the initial one."""
@@ -245,9 +243,8 @@ class _Run:
             change = np.sqrt(np.mean((values - before) ** 2, axis=0))
             self.changes[level] = float(np.max(change / np.maximum(scale, 1e-3 * scale.max() + 1e-300)))
 
-    def _obstacle(self, level: int, work: float) -> str | None:
+    def _obstacle(self, level: int) -> str | None:
         """Why there can be no finer level now."""
-        del work
         if self.plan.rule is None:
             return "levels"
         errors = [self.visited[k].validation for k in sorted(self.visited)]

@@ -49,7 +49,8 @@ class Sampling:
     inside, energy, boundary:
         Gauss points an axis and cell for residuals, energies, and anything on a face.
     ratio:
-        Random points for each parameter, for fields without cells.
+        Random points for each parameter, for fields without cells: with more the steps of a second-order solver cost
+        more, with fewer than two the field can satisfy the equations at the points alone.
     least:
         Fewest random points of a term.
     """
@@ -57,7 +58,7 @@ class Sampling:
     inside: int = 3
     energy: int = 5
     boundary: int = 5
-    ratio: float = 6.0
+    ratio: float = 2.5
     least: int = 1000
 
 
