@@ -1,0 +1,413 @@
+"""Objectives: element assembly against dense differentiation, orderings, penalties, and what terms look at."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import hierax as hx
+from hierax.fields.axis import Clamped, SplineAxis
+from hierax.fields.base import parameter_count
+from hierax.objective import LocalObjective, flat_parameters, physical
+from hierax.objective.assembly import element_sums
+from hierax.objective.build import SampledProblem, Sampling
+from hierax.objective.curvature import BandGram, Ordering
+from hierax.objective.order import reach
+from hierax.objective.ordering import narrow_order
+from hierax.objective.roughness import Roughness
+from hierax.objective.rows import RowObjective
+from hierax.solvers.linear import NotPositive, factorise
+
+SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
+SAMPLING = Sampling(inside=2, energy=3, boundary=2)
+
+
+def grid(intervals=3, degree=2, out=None, periodic=None):
+    return hx.SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], intervals, degree, out=out, periodic=periodic)
+
+
+def line():
+    return hx.SplineGrid.uniform([0.0], [1.0], 3, 3)
+
+
+def uneven(out=None):
+    """A grid whose cells differ in size by a factor of eight."""
+    axes = tuple(SplineAxis(b, 2, Clamped()) for b in ([0.0, 0.1, 0.2, 1.0], [0.0, 0.7, 1.0]))
+    return hx.SplineGrid(axes, jnp.zeros((5, 4) if out is None else (5, 4, out)))
+
+
+def zero_on_walls(u):
+    return lambda x: x[0] * (1 - x[0]) * x[1] * (1 - x[1]) * u(x)
+
+
+def flow(w, x, normal):
+    return normal[0] * hx.derivative(w.u, "x")(x) + normal[1] * hx.derivative(w.u, "y")(x) - w.nu
+
+
+# each case: a problem with a field for it
+def linear():
+    terms = (
+        hx.Residual("inside", lambda u, x: hx.laplacian(u)(x) + x[0] * u(x) - jnp.sin(x[1])),
+        hx.Residual("wall", lambda u, x, normal: normal @ hx.gradient(u)(x) + u(x), on="boundary"),
+    )
+    return hx.Problem(SQUARE, terms), grid()
+
+
+def nonlinear():
+    term = hx.Residual("inside", lambda u, x: hx.laplacian(u)(x) - jnp.exp(u(x)) * hx.derivative(u, "x")(x))
+    return hx.Problem(SQUARE, (term,)), uneven()
+
+
+def vector():
+    terms = (
+        hx.Residual("inside", lambda w, x: jnp.array([hx.divergence(w.u)(x), w.u(x)[0] * w.u(x)[1] - x[0]])),
+        hx.Data("u", np.random.default_rng(1).random((7, 2)), np.random.default_rng(2).random((7, 2))),
+    )
+    return hx.Problem(SQUARE, terms, unknowns={"u": hx.Function(2)}), hx.Unknowns(u=uneven(out=2))
+
+
+def bordered():
+    terms = (
+        hx.Residual("law", lambda w, x: w.q(x) - w.nu * hx.gradient(w.u)(x)),
+        hx.Residual("flow", flow, on=hx.Face("x", "upper")),
+    )
+    unknowns = {"u": hx.Function(), "q": hx.Function(2), "nu": hx.Constant(0.3, bounds=(0.0, None))}
+    return hx.Problem(SQUARE, terms, unknowns=unknowns), hx.Unknowns(u=grid(), q=grid(2, out=2), nu=hx.Scalar(-0.4))
+
+
+def periodic():
+    terms = (hx.Residual("inside", lambda u, x: hx.derivative(u, "yy")(x) + u(x) ** 2 * hx.derivative(u, "x")(x)),)
+    return hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], periodic=("x",)), terms), grid((5, 3), periodic=(True, False))
+
+
+def short_periodic():
+    """Fewer intervals than functions alive on one: a parameter meets itself twice in an element."""
+    terms = (hx.Residual("inside", lambda u, x: hx.derivative(u, "xx")(x) + u(x)),)
+    return hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], periodic=("x",)), terms), grid((2, 2), periodic=(True, False))
+
+
+def constrained():
+    term = hx.Residual("inside", lambda u, x: hx.laplacian(u)(x) + u(x) ** 3 - 1.0)
+    return hx.Problem(SQUARE, (term,), unknowns=None, constraint=zero_on_walls), grid()
+
+
+def limited():
+    term = hx.Residual("inside", lambda w, x: w.u(x) * hx.derivative(w.u, "x")(x) - 1.0)
+    return hx.Problem(SQUARE, (term,), unknowns={"u": hx.Function(bounds=(-1.0, 2.0))}), hx.Unknowns(u=grid())
+
+
+CASES = [linear, nonlinear, vector, bordered, periodic, short_periodic, constrained, limited]
+
+
+def shaken(field, seed=3):
+    theta, build = flat_parameters(field)
+    return build(theta + 0.4 * np.random.default_rng(seed).standard_normal(len(theta)))
+
+
+def pair(problem, field):
+    """Local and dense objective on the same samples, with different scales, and a parameter vector."""
+    field = shaken(field)
+    samples = SampledProblem(problem).sample(field, SAMPLING, 0)
+    samples = [s.scaled(1.0 + 0.7 * k) for k, s in enumerate(samples)]
+    wraps = [n in problem.domain.periodic for n in problem.domain.names]
+    dense = RowObjective(field, samples)
+    dense.local = False  # every row with respect to all parameters
+    return LocalObjective(field, samples, wraps), dense, flat_parameters(field)[0]
+
+
+def relative(a, b):
+    return np.linalg.norm(np.asarray(a) - np.asarray(b)) / np.linalg.norm(np.asarray(b))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
+def test_elements_agree_with_dense_differentiation(case):
+    local, dense, theta = pair(*case())
+    a, b = local.linearise(theta), dense.linearise(theta)
+    matrix = np.stack([a.curvature.mv(unit) for unit in np.eye(len(theta))])
+    exact = np.stack([b.curvature.mv(unit) for unit in np.eye(len(theta))])
+    assert abs(a.value / b.value - 1) < 1e-10
+    assert relative(a.gradient, b.gradient) < 1e-10
+    assert relative(matrix, exact) < 1e-10
+    assert relative(matrix, matrix.T) < 1e-14
+    assert relative(a.curvature.diagonal(), np.diag(exact)) < 1e-10
+    parts = np.random.default_rng(0).permutation(len(theta))[: len(theta) // 4 * 4].reshape(-1, 4)
+    assert relative(a.curvature.blocks(parts), [exact[np.ix_(p, p)] for p in parts]) < 1e-10
+
+
+def on_line():
+    terms = (
+        hx.Residual("inside", lambda u, x: hx.derivative(u, "x")(x) - jnp.exp(u(x))),
+        hx.Data("u", np.array([[0.2], [0.9]]), np.array([1.0, -1.0])),
+    )
+    return hx.Problem(hx.Box([0.0], [1.0]), terms), line()
+
+
+def test_what_is_computed_without_curvature_agrees_too():
+    local, dense, theta = pair(*on_line())
+    lin = local.linearise(theta)
+    value, gradient = local.value_and_gradient(theta)
+    assert abs(value / lin.value - 1) < 1e-13
+    assert relative(gradient, lin.gradient) < 1e-13
+    value, gradient = dense.value_and_gradient(theta)
+    assert abs(value / lin.value - 1) < 1e-10
+    assert relative(gradient, lin.gradient) < 1e-10
+    assert relative(local.values(theta), dense.values(theta)) < 1e-10
+    assert relative(local.diagonals(theta), dense.diagonals(theta)) < 1e-10
+    for one, other in zip(local.residuals(theta), dense.residuals(theta), strict=True):
+        assert relative(one, other) < 1e-10
+
+
+def test_dense_objective_is_the_derivative_of_the_sum():
+    """The other side of the comparison: gradient and Gauss-Newton matrix from one Jacobian of everything."""
+    problem, field = on_line()
+    field = shaken(field)
+    samples = SampledProblem(problem).sample(field, SAMPLING, 0)[0]
+    theta, build = flat_parameters(field)
+
+    def residuals(z):
+        u = physical(problem, build(z))
+        return jax.vmap(lambda x: hx.derivative(u, 0)(x) - jnp.exp(u(x)))(samples.points)
+
+    r, jacobian = jax.jit(lambda z: (residuals(z), jax.jacfwd(residuals)(z)))(theta)
+    lin = RowObjective(field, [samples]).linearise(theta)
+    assert abs(lin.value / (0.5 * samples.weights @ r**2) - 1) < 1e-12
+    assert relative(lin.gradient, jacobian.T @ (samples.weights * r)) < 1e-12
+    assert relative(lin.curvature.matrix, jacobian.T @ (samples.weights[:, None] * jacobian)) < 1e-12  # type: ignore
+
+
+ENERGIES = {
+    "first order": lambda u, x: 0.5 * (1 + x[0]) * jnp.sum(hx.gradient(u)(x) ** 2) + jnp.cosh(u(x)) - x[0] * u(x),
+    "second order": lambda u, x: 0.5 * hx.laplacian(u)(x) ** 2 + 0.25 * u(x) ** 4,
+}
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_convex_energy_has_its_hessian_as_curvature(name):
+    walls = lambda u: lambda x: x[0] * (1 - x[0]) * u(x)  # noqa: E731
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (hx.Energy("energy", ENERGIES[name]),), constraint=walls)
+    local, dense, theta = pair(problem, line())
+    s, (_, build) = local.samples[0], flat_parameters(local.field)
+
+    def total(z):
+        u = physical(problem, build(z))
+        return s.weights @ jax.vmap(lambda x: ENERGIES[name](u, x))(s.points)
+
+    value, gradient, hessian = jax.jit(lambda z: (total(z), jax.grad(total)(z), jax.hessian(total)(z)))(theta)
+    for lin in (local.linearise(theta), dense.linearise(theta)):
+        matrix = np.stack([lin.curvature.mv(unit) for unit in np.eye(len(theta))])
+        assert abs(lin.value / value - 1) < 1e-10
+        assert relative(lin.gradient, gradient) < 1e-10
+        assert relative(matrix, hessian) < 1e-10
+
+
+def test_energy_that_is_not_convex_keeps_the_positive_part():
+    """`(u^2 - 1)^2 / 4` has second derivative `3 u^2 - 1`; below `1/sqrt(3)` its positive part is zero."""
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (hx.Energy("well", lambda u, x: 0.25 * (u(x) ** 2 - 1) ** 2),))
+    field = hx.SplineGrid.uniform([0.0], [1.0], 2, 1)
+    (samples,) = SampledProblem(problem).sample(field, SAMPLING, 0)
+    objective = LocalObjective(field, [samples], [False])
+    assert np.abs(objective.linearise(np.full(3, 0.3)).curvature.diagonal()).max() == 0.0
+    steep = objective.linearise(np.full(3, 1.0)).curvature
+    assert steep.quadratic(np.ones(3)) == pytest.approx(2.0, rel=1e-12)
+
+
+def test_scales_and_penalties_add_up():
+    problem, field = linear()
+    field = shaken(field)
+    samples = SampledProblem(problem).sample(field, SAMPLING, 0)
+    grams = [Roughness("", (0,), 1).gram(field), Roughness("", (0, 1), 2).gram(field)]
+    objective = LocalObjective(field, samples, [False, False], grams)
+    theta = flat_parameters(field)[0]
+    scales = [2.0, 0.5, 3.0, 0.25]
+    each, whole = objective.linearise_each(theta), objective.rescaled(scales).linearise(theta)
+    assert whole.value == pytest.approx(sum(c * e.value for c, e in zip(scales, each, strict=True)), rel=1e-12)
+    assert relative(whole.gradient, sum(c * e.gradient for c, e in zip(scales, each, strict=True))) < 1e-12
+    v = np.random.default_rng(0).standard_normal(len(theta))
+    summed = sum(c * e.curvature.mv(v) for c, e in zip(scales, each, strict=True))
+    assert relative(whole.curvature.mv(v), summed) < 1e-12
+    value, gradient = objective.rescaled(scales).value_and_gradient(theta)
+    assert value == pytest.approx(whole.value, rel=1e-12)
+    assert relative(gradient, whole.gradient) < 1e-12
+    assert objective.rescaled(scales).value(theta) == pytest.approx(whole.value, rel=1e-12)
+
+
+def test_penalty_of_an_unknown_beside_a_constant():
+    """Penalties fit into a band with dense rows for constants."""
+    problem, field = bordered()
+    field = shaken(field)
+    samples = SampledProblem(problem).sample(field, SAMPLING, 0)
+    gram = Roughness("u", (0, 1), 2).gram(field)
+    objective = LocalObjective(field, samples, [False, False], [gram])
+    theta = flat_parameters(field)[0]
+    alone = LocalObjective(field, samples, [False, False]).linearise(theta)
+    v = np.random.default_rng(0).standard_normal(len(theta))
+    assert relative(objective.linearise(theta).curvature.mv(v), alone.curvature.mv(v) + gram.mv(v)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("intervals", "degree", "band"),
+    # functions that share a cell are at most `degree` apart on each axis: degree * (size of the faster axis + 1)
+    [((5, 5), 2, 2 * 7 + 2), ((7, 3), 2, 2 * 5 + 2), ((3, 7), 2, 2 * 5 + 2)],
+)
+def test_band_of_a_tensor_grid_is_the_least(intervals, degree, band):
+    field = grid(intervals, degree)
+    cells = np.stack(
+        [np.asarray(field.at(field.locate(jnp.asarray(x)))[0]) for x in np.random.default_rng(0).random((300, 2))]
+    )
+    order = narrow_order(field.positions(), [cells], [False, False])
+    assert order.band == band
+    assert np.array_equal(np.sort(order.place), np.arange(parameter_count(field)))
+
+
+def test_band_of_a_periodic_axis_is_twice_that_of_an_open_one():
+    n, degree = 20, 3
+    elements = (np.arange(n)[:, None] + np.arange(degree + 1)) % n
+    positions = np.arange(n)[:, None] / n
+    folded = narrow_order(positions, [elements], [True])
+    assert folded.band <= 2 * degree
+    assert narrow_order(positions, [elements], [False]).band == n - 1
+
+
+def test_constants_become_dense_rows():
+    positions = np.array([[0.1], [np.nan], [0.3], [0.2]])
+    order = narrow_order(positions, [np.array([[0, 1, 3], [3, 2, 1]])], [False])
+    assert (order.size, order.dense, order.band) == (3, 1, 1)
+    assert order.place.tolist() == [0, 3, 2, 1]
+
+
+def random_bordered(n=12, dense=2, band=3):
+    """A positive definite band matrix with dense rows, its storage, and the matrix in the order of the parameters."""
+    rng = np.random.default_rng(0)
+    factor = np.tril(rng.standard_normal((n + dense, n + dense)))
+    i, j = np.indices(factor.shape)
+    factor[(i < n) & (i - j > band)] = 0.0
+    matrix = factor @ factor.T + 0.1 * np.eye(n + dense)
+    lower = np.zeros((band + 1, n), order="F")
+    for row in range(band + 1):
+        lower[row, : n - row] = np.diagonal(matrix[:n, :n], -row)
+    place = rng.permutation(n + dense)
+    gram = BandGram(Ordering(place, n, dense, band), lower, matrix[:n, n:], matrix[n:, n:])
+    return gram, matrix[np.ix_(place, place)]
+
+
+@pytest.mark.parametrize("dense", [0, 2])
+def test_factorisation_of_a_bordered_band(dense):
+    gram, matrix = random_bordered(dense=dense)
+    rng = np.random.default_rng(1)
+    shift, b = rng.random(len(matrix)), rng.standard_normal((len(matrix), 3))
+    solve, exact = factorise(gram, shift), np.linalg.solve(matrix + np.diag(shift), b)
+    assert relative(solve(b), exact) < 1e-12
+    assert relative(solve(b[:, 0]), exact[:, 0]) < 1e-12
+    assert relative(gram.mv(b[:, 0]), matrix @ b[:, 0]) < 1e-14
+    assert relative(gram.diagonal(), np.diag(matrix)) < 1e-14
+
+
+def test_indefinite_matrices_are_named():
+    gram, _ = random_bordered()
+    with pytest.raises(NotPositive):
+        factorise(gram, np.full(gram.size, -1.0))
+    with pytest.raises(NotPositive):
+        factorise(gram, np.full(gram.size, np.nan))
+
+
+@pytest.mark.parametrize(("axis", "order"), [(0, 1), (1, 2), (0, 3)])
+@pytest.mark.parametrize("wraps", [False, True])
+def test_roughness_is_the_integral_of_squared_derivatives(axis, order, wraps):
+    low, high, degree = np.array([0.0, -1.0]), np.array([2.0, 0.5]), 3
+    field = shaken(hx.SplineGrid.uniform(low, high, (4, 5), degree, periodic=(wraps, False)))
+    theta = flat_parameters(field)[0]
+    nodes, weights = np.polynomial.legendre.leggauss(degree + 1)
+    axes = []
+    for breaks in field.breakpoints():
+        half = np.diff(breaks) / 2
+        axes.append(((breaks[:-1] + half)[:, None] + half[:, None] * nodes, half[:, None] * weights))
+    points = np.stack([m.ravel() for m in np.meshgrid(axes[0][0], axes[1][0], indexing="ij")], axis=1)
+    mass = np.outer(axes[0][1], axes[1][1]).ravel()
+    derivative = jax.jit(jax.vmap(hx.derivative(field, (axis,) * order)))(points)
+    length, area = (high - low)[axis], np.prod(high - low)
+    exact = length ** (2 * order) / area * mass @ np.asarray(derivative) ** 2
+    gram = Roughness("", (axis,), order).gram(field)
+    assert gram.quadratic(theta) == pytest.approx(exact, rel=1e-11)
+
+
+BOUNDED = {"u": hx.Function(bounds=(0.0, None)), "k": hx.Function(), "nu": hx.Constant(0.5)}
+PAIR = {"u": hx.Function(), "k": hx.Function(), "nu": hx.Constant(0.5)}
+
+
+@pytest.mark.parametrize(
+    ("function", "unknowns", "expected"),
+    [
+        (lambda u, x: u(x) - 1.0, None, (0, True, True)),
+        (lambda u, x: u(x) ** 2, None, (0, True, False)),
+        (lambda u, x: hx.derivative(u, "x")(x) + jnp.abs(u(x)), None, (1, True, False)),
+        (lambda u, x: hx.derivative(u, "x")(x) + x[0] * u(x), None, (1, True, True)),
+        (lambda u, x: hx.laplacian(u)(x) - jnp.sin(x[0]), None, (2, True, True)),
+        (lambda u, x: hx.derivative(u, "t")(x) + u(x) * hx.derivative(u, "x")(x), None, (1, True, False)),
+        (lambda u, x: hx.derivative(hx.laplacian(u), "xx")(x), None, (4, True, True)),
+        (lambda u, x: hx.derivative(u, "xxx")(x) * x[0], None, (3, True, True)),
+        (lambda u, x: u(x) - u(x + jnp.array([0.1, 0.0])), None, (0, False, True)),
+        (lambda u, x: hx.derivative(u, "t")(x) - u(jnp.array([0.0, x[1]])), None, (1, False, True)),
+        (lambda u, x: u(x) - jnp.mean(jax.vmap(u)(jnp.linspace(0.0, 1.0, 6).reshape(3, 2))), None, (0, False, True)),
+        (lambda w, x: hx.derivative(lambda z: w.k(z) * hx.derivative(w.u, "x")(z), "x")(x), PAIR, (2, True, False)),
+        (lambda w, x: w.u(x) + 2.0 * w.k(x) - w.nu, PAIR, (0, True, True)),
+        (lambda w, x: hx.derivative(w.u, "x")(x) - w.nu * w.k(x), PAIR, (1, True, False)),
+        (lambda w, x: w.u(x) + w.k(x), BOUNDED, (0, True, False)),
+    ],
+)
+def test_what_a_term_looks_at(function, unknowns, expected):
+    box = hx.Box([0.0, 0.0], [1.0, 2.0], names=("t", "x"))
+    problem = hx.Problem(box, (hx.Residual("term", function),), unknowns=unknowns)
+    found = reach(problem, problem.terms[0])
+    assert (found.order, found.local, found.linear) == expected
+
+
+def test_energies_data_and_constraints_are_seen_too():
+    box, points = hx.Box([0.0], [1.0]), np.array([[0.5]])
+    problem = hx.Problem(
+        box,
+        (hx.Energy("energy", lambda u, x: hx.derivative(u, "x")(x) ** 2), hx.Data("u", points, np.ones(1))),
+        constraint=lambda u: lambda x: x[0] * u(x),
+    )
+    energy, data = (reach(problem, term) for term in problem.terms)
+    assert (energy.order, energy.local, energy.linear) == (1, True, False)
+    assert (data.order, data.local, data.linear) == (0, True, False)
+
+
+def test_a_term_that_looks_elsewhere_is_trained_with_dense_rows():
+    """`u' = u(1 - x)` with `u(0) = 1`: `u'' = -u`, so `u = cos x + c sin x` with `c = (1 + sin 1) / cos 1`."""
+    problem = hx.Problem(
+        hx.Box([0.0], [1.0]),
+        (
+            hx.Residual("mirror", lambda u, x: hx.derivative(u, "x")(x) - u(1.0 - x)),
+            hx.Residual("start", lambda u, x, normal: u(x) - 1.0, on=hx.Face("x", "lower")),
+        ),
+        reference=lambda x: jnp.cos(x[0]) + (1 + np.sin(1.0)) / np.cos(1.0) * jnp.sin(x[0]),
+    )
+    solution = hx.train(problem, hx.SplineGrid.uniform([0.0], [1.0], 8, 4), budget=60.0)
+    assert solution.accuracy.relative_l2 < 1e-6
+
+
+def test_kernels_are_compiled_once_for_all_levels():
+    problem, coarse = nonlinear()
+    sampled, hierarchy = SampledProblem(problem), hx.refine(coarse, levels=4)
+
+    def visit(level):
+        field = shaken(hierarchy.levels[level].field)
+        objective = LocalObjective(field, sampled.sample(field, SAMPLING, 0), [False, False])
+        objective.linearise(flat_parameters(field)[0])
+        objective.residuals(flat_parameters(field)[0])
+
+    visit(0)
+    count = element_sums._cache_size()
+    for level in (1, 2, 3, 2, 1, 0):
+        visit(level)
+    assert element_sums._cache_size() == count
+
+
+def test_flat_parameters_come_back_in_place():
+    field = shaken(bordered()[1])
+    theta, build = flat_parameters(field)
+    again = build(theta)
+    assert np.array_equal(ravel_pytree(again.parts)[0], ravel_pytree(field.parts)[0])
+    assert theta.shape == (parameter_count(field),)
