@@ -1,0 +1,80 @@
+"""The files of `examples/` run as they stand, and give the numbers they promise."""
+
+import importlib.util
+import json
+import re
+import runpy
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax import cli
+from hierax.records import read_columns
+from hierax.testing import check_problem
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def loaded(name):
+    """A file of the examples as a module."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_shows_the_first_script():
+    script = (EXAMPLES / "first_script.py").read_text()
+    assert len(script.splitlines()) <= 20
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert script in blocks
+
+
+def test_readme_shows_the_problem_file():
+    heat = (EXAMPLES / "heat.py").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert heat in blocks
+
+
+def test_first_script_on_its_coarsest_level(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refine = hx.refine
+    monkeypatch.setattr(hx, "refine", lambda field, by, levels: refine(field, by=by, levels=1))
+    solution = runpy.run_path(str(EXAMPLES / "first_script.py"))["solution"]
+    assert solution.accuracy.relative_l2 < 0.2
+    assert (tmp_path / "burgers.png").stat().st_size > 10_000
+
+
+def test_heat_from_the_command_line_to_predictions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", f"{EXAMPLES / 'heat.py'}:problem", "--set", "conductivity=0.2", "--levels", "3"]
+    assert cli.main([*words, "--json", "heat.json"]) == 0
+    run = json.loads(Path("heat.json").read_text())["run"]
+    Path("points.csv").write_text("t,x\n0.5,0.25\n1.0,0.5\n")
+    assert cli.main(["predict", run, "points.csv", "--out", "values.csv", "--values", "u", "u_x"]) == 0
+    found = read_columns(Path("values.csv"), ("t", "x", "u", "u_x"), points=())
+    decay = np.exp(-0.2 * np.pi**2 * found["t"])
+    np.testing.assert_allclose(found["u"], decay * np.sin(np.pi * found["x"]), atol=1e-5)
+    np.testing.assert_allclose(found["u_x"], np.pi * decay * np.cos(np.pi * found["x"]), atol=1e-4)
+
+
+def test_own_data_is_smoothed():
+    # the noise is 0.05 in each of 2000 values
+    assert loaded("own_data").main() < 0.015
+
+
+def test_inverse_finds_rate_and_capacity():
+    found = loaded("inverse").main()
+    assert found["rate"] == pytest.approx(0.8, rel=0.1)
+    assert found["capacity"] == pytest.approx(3.0, rel=0.03)
+
+
+@pytest.mark.parametrize("dim", [2, 4])
+def test_poisson_4d_is_a_sound_problem(dim):
+    check_problem(loaded("poisson_4d").problem(dim), key=jax.random.key(0))
