@@ -38,6 +38,8 @@ class Limits:
         Change of the solution at the last refinement over that at the one before.
     resolution:
         Relative change of the solution at the last refinement.
+    equation:
+        Residual of the last level over that of the first, as long as refinement still changes the solution.
     validation:
         Validation error of the returned level over that of the best.
     """
@@ -46,6 +48,7 @@ class Limits:
     boundary: float = 1e-2
     levels: float = 1.0
     resolution: float = 5e-2
+    equation: float = 0.3
     validation: float = 1.1
 
 
@@ -59,8 +62,12 @@ class Evidence:
         The returned field and the one before any training.
     samples:
         Training samples of the returned level, one entry a term.
+    coarsest:
+        The field after training on the first level, whose residual tells the size of the equation's parts.
     changes:
         Relative changes of the solution from level to level.
+    losses:
+        Losses of the levels.
     validation:
         Validation errors of all levels and of the returned one, for data.
     size:
@@ -69,8 +76,10 @@ class Evidence:
 
     field: Any
     untrained: Any
+    coarsest: Any
     samples: Sequence[Samples]
     changes: Sequence[float]
+    losses: Sequence[float]
     validation: tuple[Sequence[float], float] | None
     size: float
 
@@ -92,6 +101,8 @@ def check(
         guards["boundary"] = _boundary(sampled, residuals, evidence, conditions, key, limits.boundary)
     if equations or any(is_equation(t, sampled.problem) for t in sampled.problem.terms):
         guards |= _levels(evidence, limits)
+    if equations and not any(isinstance(t, Data) for t in sampled.problem.terms):
+        guards |= _equation(evidence, limits.equation)
     if evidence.validation is not None:
         guards["validation"] = _validation(*evidence.validation, limits.validation)
     return guards
@@ -101,7 +112,7 @@ def verdict(guards: dict[str, Guard]) -> RESULTS:
     """`successful`, or the result that belongs to the first guard that failed."""
     for name, guard in guards.items():
         if not guard.passed:
-            return RESULTS["guard_levels" if name == "resolution" else f"guard_{name}"]
+            return RESULTS["guard_levels" if name in ("resolution", "equation") else f"guard_{name}"]
     return RESULTS.successful
 
 
@@ -136,7 +147,8 @@ def _fresh(
         own = evidence.samples[k]
         zero = np.zeros_like(points)
         fresh = _rms(residuals(k, evidence.field, points, zero))
-        untrained = _rms(residuals(k, evidence.untrained, points, zero))
+        # zero solves a homogeneous equation, so the untrained field alone does not tell what size a residual can have
+        untrained = max(_rms(residuals(k, f, points, zero)) for f in (evidence.untrained, evidence.coarsest))
         weight = own.weights / own.weights.sum()
         trained_values = residuals(k, evidence.field, own.points, own.normals)
         trained = float(np.sqrt(weight @ np.sum(trained_values**2, axis=1) / max(1, trained_values.shape[1])))
@@ -212,6 +224,22 @@ def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:
             f"The last refinement changed the solution by {changes[-1]:.2g} of its size (limit {limits.resolution:g}).",
         )
     return guards
+
+
+def _equation(evidence: Evidence, limit: float) -> dict[str, Guard]:
+    """A consistent equation is satisfied ever better on finer levels; one without a smooth solution is not."""
+    if not evidence.changes or evidence.changes[-1] < 1e-6:
+        return {}
+    ratio = float(np.sqrt(max(evidence.losses[-1], 0.0) / max(evidence.losses[0], 1e-300)))
+    return {
+        "equation": Guard(
+            ratio,
+            limit,
+            bool(ratio <= limit),
+            f"The residual of the last level is {ratio:.3g} times that of the first (limit {limit:g}), "
+            "while refinement still changes the solution.",
+        )
+    }
 
 
 def _validation(errors: Sequence[float], returned: float, limit: float) -> Guard:

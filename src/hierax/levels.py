@@ -267,7 +267,8 @@ class Bench:
     def seconds(self, finer: Any, coarse: Any, seconds: float, steps: int) -> float:
         """Expected seconds of training a finer level, from those of the last one and the ratio of work."""
         ratio = self._work(finer) / self._work(coarse)
-        return max(seconds, 0.02) / max(steps, 1) * min(max(steps, 2), 6) * ratio
+        # coarse levels of nonlinear problems take many steps, finer ones few
+        return max(seconds, 0.02) / max(steps, 1) * min(max(steps, 1), 6) * ratio
 
     def _work(self, field: Any) -> float:
         size = parameter_count(field)

@@ -363,8 +363,10 @@ class _Run:
         evidence = Evidence(
             trained,
             self.plan.hierarchy.levels[0].field,
+            self.visited[min(self.visited)].field,
             self.bench.samples(trained),
             [self.changes[k] for k in sorted(self.changes) if k <= level],
+            [self.visited[k].loss for k in sorted(self.visited) if k <= level],
             (errors, own) if errors and own is not None else None,
             float(np.sqrt(np.mean(self.bench.probe(trained) ** 2, axis=0)).max()),
         )
