@@ -24,6 +24,7 @@ from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
 from hierax.evaluation import check_points, columns, quantities
+from hierax.families import AbstractFamily, Grid, Perceptron, SplineNetwork
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
@@ -36,7 +37,6 @@ from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.user_file import user_errors
 from hierax.solution import Solution, plain
 from hierax.solvers import AbstractSolver, GaussNewton, adam, lbfgs
-from hierax.families import AbstractFamily, Grid, Perceptron, SplineNetwork
 from hierax.studies import named_study, studies
 from hierax.train import train
 

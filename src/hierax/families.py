@@ -24,7 +24,7 @@ class AbstractFamily(abc.ABC):
 
     @abc.abstractmethod
     def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> Any:
-        """The field of one unknown function on the coarsest level; `values` counts the data, where there are only data."""
+        """The field of one unknown function on the coarsest level; `values` counts the data, if there is no more."""
 
     @abc.abstractmethod
     def rule(self) -> AbstractRefinement | None:

@@ -119,7 +119,7 @@ def _(field: KAN, axes: tuple[SplineAxis, ...]) -> tuple[KAN, tuple[LeafTransfer
     for layer, axis in zip(field.layers, axes, strict=True):
         leaves.append(LeafTransfer((axis_map(2, layer.axis, axis, layer.geometry),)))
         layers.append(SplineLayer(leaves[-1].prolong(layer.weights), axis, layer.geometry))
-    first = () if field.first is None else (LeafTransfer(),)*_leaf_count(field.first)
+    first = () if field.first is None else (LeafTransfer(),) * _leaf_count(field.first)
     return eqx.tree_at(lambda kan: kan.layers, field, tuple(layers)), (*first, *leaves)
 
 

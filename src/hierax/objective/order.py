@@ -33,9 +33,9 @@ def reach(problem: Problem, term: Term) -> Reach:
     """Order and locality of a term.
 
     The unknowns are smooth functions plus `c_m (a . (z - x))^m [z = x]` for `m = 1 .. 6`, which touch derivatives of
-    order `m` at `x` and nothing else, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order is
-    the largest `m` whose `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have order
-    0; a density that cannot be evaluated this way counts as local and of order 2. Linearity is tried with unknowns of
+    order `m` at `x` and nothing else, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order
+    is the largest `m` whose `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have
+    order 0; a density that cannot be evaluated this way counts as local and of order 2. Linearity is tried with unknowns of
     either sign, so that absolute values and the like are seen.
     """
     if isinstance(term, Data):
