@@ -35,8 +35,8 @@ def reach(problem: Problem, term: Term) -> Reach:
     The unknowns are smooth functions plus `c_m (a . (z - x))^m [z = x]` for `m = 1 .. 6`, which touch derivatives of
     order `m` at `x` and nothing else, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order
     is the largest `m` whose `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have
-    order 0; a density that cannot be evaluated this way counts as local and of order 2. Linearity is tried with unknowns of
-    either sign, so that absolute values and the like are seen.
+    order 0; a density that cannot be evaluated this way counts as local and of order 2. Linearity is tried with
+    unknowns of either sign, so that absolute values and the like are seen.
     """
     if isinstance(term, Data):
         return Reach(0, True, all(u.bounds is None for u in problem.unknowns.values()) and problem.constraint is None)

@@ -17,6 +17,9 @@ from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.linear import NotPositive, Solve, factorise
 
 PROBES = 32
+LARGEST = 5.0
+"""Decades by which a penalty may outweigh the data. Where values do not depend on a coordinate, cross-validation would
+raise its factor for ever, and the rounding errors of the penalty would exceed the misfit."""
 
 
 class SmoothingState(NamedTuple):
@@ -136,6 +139,7 @@ class _Model:
         traces = [np.sum(g.diagonal()) for g in self.grams]
         base = np.sum(self.data.curvature.diagonal())
         self.reference = np.array([base / max(traces[k], 1e-300) for k in settings.penalties])
+        self.ceiling = np.log10(self.reference) + LARGEST
 
     def scales(self, logs: np.ndarray) -> np.ndarray:
         scales = self.fixed.copy()
@@ -160,7 +164,7 @@ class _Model:
 
     def score(self, logs: np.ndarray) -> float:
         """Logarithm of the generalised cross-validation score."""
-        scales = self.scales(logs)
+        scales = self.scales(np.minimum(logs, self.ceiling))
         try:
             solve = self.solve(scales)
         except NotPositive:
@@ -177,7 +181,7 @@ class _Model:
         base = np.log10(self.reference) if start is None else start
         shifts = np.arange(-14.0, 3.0, 1.5) if start is None else np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
         scores = [self.score(base + shift) for shift in shifts]
-        best = base + shifts[int(np.argmin(scores))]
+        best = np.minimum(base + shifts[int(np.argmin(scores))], self.ceiling)
         if not thorough:
             return best
         simplex = np.vstack([best, *(best + 1.5 * e for e in np.eye(len(best)))])
@@ -187,4 +191,4 @@ class _Model:
             method="Nelder-Mead",
             options={"initial_simplex": simplex, "maxfev": 25 * len(best), "xatol": 0.05, "fatol": 1e-4},
         )
-        return np.asarray(found.x) if found.fun <= min(scores) else best
+        return np.minimum(found.x, self.ceiling) if found.fun <= min(scores) else best
