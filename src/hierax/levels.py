@@ -211,7 +211,9 @@ class Bench:
                 values = self.values_at(field, term.points[rows])
                 own = values[:, self._columns(names, self.problem.data_unknown(term))]
                 target = term.values[rows].reshape(len(rows), -1)
-                errors.append(np.sqrt(np.mean((own - target) ** 2)) / max(np.std(term.values), 1e-300))
+                # equal values have no spread to compare with: what is rounding of their size then counts as nothing
+                size = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
+                errors.append(np.sqrt(np.mean((own - target) ** 2)) / size)
         return float(np.sqrt(np.mean(np.square(errors))))
 
     def watched(self, objective: Any) -> bool:
