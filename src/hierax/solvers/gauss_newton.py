@@ -85,10 +85,10 @@ class GaussNewton(AbstractSolver):
             ratio = (lin.value - after.value) / predicted if predicted > 0 else -1.0
             if finite(after) and ratio > 1e-3:
                 return self._accept(theta + trial, state, damping, after, relative, ratio)
-            if relative < max(self.tolerances.relative, 1e-10):
+            if finite(after) and relative < max(self.tolerances.relative, 1e-10):
                 # rounding decides the sign of such a small decrease: the point is as good as it gets
                 return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
-            failure = RESULTS.no_decrease if np.isfinite(after.value) else RESULTS.nonfinite
+            failure = RESULTS.no_decrease if finite(after) else RESULTS.nonfinite
             damping = max(RAISE * damping, 1e-6)
         return Step(theta, state._replace(damping=damping, linearisation=lin), lin.value, np.inf, True, failure)
 
