@@ -1,0 +1,115 @@
+"""Cycles as state machines: the order of visits, growths and ends, with outcomes written by hand and no network."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hierax.cycles import AbstractCycle, Done, Grow, NestedIteration, Outcome, SingleLevel, Until, Visit
+from hierax.train import _reached
+
+
+def walk(cycle: AbstractCycle, levels: int, answer: Callable[[object, int], Outcome], most: int = 50) -> list:
+    """All actions of a cycle; `answer(action, levels)` says what an action brings."""
+
+    def actions() -> Iterator:
+        state, action = cycle.next(cycle.init(levels), None)
+        count = levels
+        for _ in range(most):
+            yield action
+            if isinstance(action, Done):
+                return
+            outcome = answer(action, count)
+            count = outcome.levels
+            state, action = cycle.next(state, outcome)
+        raise AssertionError("the cycle does not end")
+
+    return list(actions())
+
+
+def growing(limit: int, changes: list[float], obstacle: str = "levels") -> Callable[[object, int], Outcome]:
+    """Levels can be made up to `limit`; `changes[k]` is the change of the solution when level `k` was trained."""
+
+    def answer(action: object, levels: int) -> Outcome:
+        if isinstance(action, Visit):
+            change = changes[action.level] if 0 < action.level < len(changes) else None
+            return Outcome(action.level, levels, True, change)
+        if levels >= limit:
+            return Outcome(levels - 1, levels, False, obstacle=obstacle)
+        return Outcome(levels, levels + 1, False)
+
+    return answer
+
+
+def shape(actions: list) -> list:
+    return [a.level if isinstance(a, Visit) else "grow" if isinstance(a, Grow) else a.reason for a in actions]
+
+
+def test_given_levels_are_visited_from_coarse_to_fine_once():
+    cycle = NestedIteration(most=3)
+    assert shape(walk(cycle, 3, growing(9, [1.0] * 9))) == [0, 1, 2, "levels"]
+
+
+def test_levels_grow_until_the_solution_stands_still():
+    cycle = NestedIteration(tolerance=1e-3)
+    changes = [1.0, 1e-1, 1e-2, 1e-4, 1e-5]
+    assert shape(walk(cycle, 1, growing(9, changes))) == [0, "grow", 1, "grow", 2, "grow", 3, "converged"]
+
+
+def test_growth_that_is_refused_ends_with_its_reason():
+    for reason in ("levels", "budget", "stalled"):
+        actions = walk(NestedIteration(), 1, growing(2, [1.0] * 9, reason))
+        assert shape(actions) == [0, "grow", 1, "grow", reason]
+
+
+def test_an_obstacle_after_a_visit_ends_without_growing():
+    def answer(action, levels):
+        return Outcome(action.level, levels, True, None, "stalled")
+
+    assert shape(walk(NestedIteration(), 1, answer)) == [0, "stalled"]
+    # levels that are there already are visited all the same
+    assert shape(walk(NestedIteration(), 3, answer)) == [0, 1, 2, "stalled"]
+
+
+def test_small_change_counts_before_the_limit_of_levels():
+    cycle = NestedIteration(tolerance=1e-3, most=2)
+    assert shape(walk(cycle, 1, growing(9, [1.0, 1e-4])))[-1] == "converged"
+    assert shape(walk(cycle, 1, growing(9, [1.0, 1e-1])))[-1] == "levels"
+
+
+def test_rules_for_switching_belong_to_levels():
+    rules = (Until(steps=1), Until(steps=5), Until(stall=1e-2))
+    actions = walk(NestedIteration(switch=rules, most=4), 4, growing(4, [1.0] * 4))
+    assert [a.until for a in actions[:-1]] == [rules[0], rules[1], rules[2], rules[2]]
+    one = Until(stall=1e-3)
+    assert {a.until for a in walk(NestedIteration(one, most=3), 3, growing(3, [1.0] * 3))[:-1]} == {one}
+
+
+@pytest.mark.parametrize(("level", "visited"), [(None, 3), (0, 0), (2, 2)])
+def test_single_level(level, visited):
+    assert shape(walk(SingleLevel(level), 4, growing(4, [1.0] * 4))) == [visited, "levels"]
+
+
+def test_cycles_are_pure():
+    """The same state and outcome give the same action: nothing is remembered outside of the state."""
+    cycle = NestedIteration(tolerance=1e-3)
+    state = cycle.init(2)
+    outcome = Outcome(1, 2, True, 1.0)
+    assert cycle.next(state, outcome) == cycle.next(state, outcome)
+    first = walk(cycle, 1, growing(4, [1.0] * 9))
+    assert walk(cycle, 1, growing(4, [1.0] * 9)) == first
+
+
+@pytest.mark.parametrize(
+    ("until", "steps", "decrease", "before", "after", "ends"),
+    [
+        (Until(), 100, 0.0, 1.0, 1.0, False),
+        (Until(steps=3), 2, 1.0, 1.0, 0.5, False),
+        (Until(steps=3), 3, 1.0, 1.0, 0.5, True),
+        (Until(stall=0.1), 1, 0.05, float("inf"), 1.0, False),  # the first step has nothing to compare with
+        (Until(stall=0.1), 2, 0.5, 1.0, 0.5, False),
+        (Until(stall=0.1), 2, 0.05, 1.0, 0.5, True),  # the model promises little
+        (Until(stall=0.1), 2, 0.5, 1.0, 0.99, True),  # the step brought little
+    ],
+)
+def test_when_a_visit_ends(until, steps, decrease, before, after, ends):
+    assert _reached(until, steps, decrease, before, after) is ends
