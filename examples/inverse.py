@@ -37,12 +37,12 @@ def problem(count=60, noise=0.05, seed=0):
 
 
 def main(budget=60.0):
-    """Train, and return the two numbers."""
+    """Train, and print the two numbers."""
     solution = hx.train(problem(), budget=budget)
     print(solution)
     found = {name: float(solution.evaluate([[0.0]], name)[0]) for name in ("rate", "capacity")}
     print(f"rate {found['rate']:.3f} (true {RATE}), capacity {found['capacity']:.3f} (true {CAPACITY})")
-    return found
+    return solution
 
 
 if __name__ == "__main__":

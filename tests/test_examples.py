@@ -13,6 +13,7 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax.records import read_columns
+from hierax.solvers import Tolerances
 from hierax.testing import check_problem
 
 ROOT = Path(__file__).parent.parent
@@ -44,10 +45,11 @@ def test_readme_shows_the_problem_file():
 
 def test_first_script_on_its_coarsest_level(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refine = hx.refine
+    refine, newton = hx.refine, hx.GaussNewton(tolerances=Tolerances(steps=20))
     monkeypatch.setattr(hx, "refine", lambda field, by, levels: refine(field, by=by, levels=1))
+    monkeypatch.setattr(hx, "GaussNewton", lambda: newton)
     solution = runpy.run_path(str(EXAMPLES / "first_script.py"))["solution"]
-    assert solution.accuracy.relative_l2 < 0.2
+    assert solution.accuracy.relative_l2 < 0.35
     assert (tmp_path / "burgers.png").stat().st_size > 10_000
 
 
@@ -70,9 +72,10 @@ def test_own_data_is_smoothed():
 
 
 def test_inverse_finds_rate_and_capacity():
-    found = loaded("inverse").main()
-    assert found["rate"] == pytest.approx(0.8, rel=0.1)
-    assert found["capacity"] == pytest.approx(3.0, rel=0.03)
+    solution = loaded("inverse").main()
+    assert solution.result is hx.RESULTS.successful
+    assert solution.evaluate([[0.0]], "rate")[0] == pytest.approx(0.8, rel=0.1)
+    assert solution.evaluate([[0.0]], "capacity")[0] == pytest.approx(3.0, rel=0.03)
 
 
 @pytest.mark.parametrize("dim", [2, 4])

@@ -360,12 +360,14 @@ class _Run:
             return {}
         errors = [v.validation for v in self.visited.values() if v.validation is not None]
         own = self.visited[level].validation
+        # where validation returns a coarser level than the last, the next one still shows how well it is resolved
+        shown = level + 1 if level + 1 in self.changes else level
         evidence = Evidence(
             trained,
             self.plan.hierarchy.levels[0].field,
             self.visited[min(self.visited)].field,
             self.bench.samples(trained),
-            [self.changes[k] for k in sorted(self.changes) if k <= level],
+            [self.changes[k] for k in sorted(self.changes) if k <= shown],
             [self.visited[k].loss for k in sorted(self.visited) if k <= level],
             (errors, own) if errors and own is not None else None,
             float(np.sqrt(np.mean(self.bench.probe(trained) ** 2, axis=0)).max()),
