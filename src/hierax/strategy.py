@@ -191,8 +191,8 @@ class Sight:
 
     @property
     def only_data(self) -> bool:
-        """Whether there are measurements and nothing else."""
-        return self.data > 0 and self.equations == 0 and self.conditions == 0
+        """Whether there are measurements and no equation."""
+        return self.data > 0 and self.equations == 0
 
 
 def _family(seen: Sight) -> AbstractFamily:
@@ -239,8 +239,8 @@ def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | No
     linear = linear_in_parameters(first)
     grids = has_grid(first)
     if seen.only_data:
-        return _for_data(problem, hierarchy, rule, seen, grids)
-    if seen.data and grids and (seen.hidden or seen.constants):
+        return _for_data(problem, hierarchy, rule, seen, grids and seen.local)
+    if seen.data and grids and seen.local:
         return _inverse(problem, hierarchy, rule, seen)
     tolerances = Tolerances(1e-4, 60) if grids else Tolerances(1e-4, 2000)
     dense = _gauss_points(seen)
@@ -305,14 +305,19 @@ def _for_data(
 
 
 def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: Sight) -> Plan:
-    penalties = smoothness(problem, seen.hidden, (1, 2), [tuple(range(seen.dim))])
+    # without a hidden function or constant the data stand in for missing conditions: the solution itself is kept smooth
+    rough = seen.hidden or (() if seen.constants else tuple(problem.functions))
+    penalties = smoothness(problem, rough, (1, 2), [tuple(range(seen.dim))])
     data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
     positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
     solver: AbstractSolver = GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 60))
     share = 0.15 if seen.values >= 40 else 0.0
     if penalties:
-        solver = Smoothing(data, positions, int(seen.values * (1 - share)), choices=8, tolerances=Tolerances(1e-4, 40))
-    hidden = ", ".join((*seen.hidden, *problem.constants))
+        choices = 1 if seen.linear else 8
+        solver = Smoothing(
+            data, positions, int(seen.values * (1 - share)), choices=choices, tolerances=Tolerances(1e-4, 40)
+        )
+    hidden = ", ".join((*seen.hidden, *problem.constants)) or ", ".join(problem.functions)
     return Plan(
         hierarchy,
         rule,
@@ -326,7 +331,7 @@ def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | 
         reasons=(
             f"Inverse problem: {hidden} inferred from {seen.values} values; the equations weigh much more than "
             "the data, which carry noise.",
-            "Smoothness of unmeasured functions: penalties on first and second derivatives, factors by generalised "
+            "Smoothness of what is inferred: penalties on first and second derivatives, factors by generalised "
             "cross-validation."
             if penalties
             else "Unknown constants need no penalty.",
