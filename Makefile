@@ -36,15 +36,15 @@ test: $(STAMP) lint types
 	$(BIN)/python -m pytest -q -n 2
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff format --check src tests examples
 
 types: $(STAMP)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 format: $(STAMP)
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix src tests examples
+	$(BIN)/ruff format src tests examples
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(DEMO)

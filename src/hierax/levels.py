@@ -281,10 +281,16 @@ class Bench:
         return ROW_WORK * points * k**2 + size * float(self._band(field)) ** 2
 
     def first_bad_term(self, objective: AbstractObjective, theta: np.ndarray) -> str:
-        """Name of the first term whose value is not finite."""
+        """Name of the first term whose value is not finite, and the first of its points where it is not."""
         values = objective.values(theta)
         bad = np.flatnonzero(~np.isfinite(values))
-        return repr(self.sampled.terms[int(bad[0])].name) if bad.size else "unknown (its gradient)"
+        if not bad.size:
+            return "unknown (its gradient)"
+        samples: Samples = objective.samples[int(bad[0])]  # pyright: ignore
+        rows = self._evaluate(flat_parameters(objective.field)[1](theta), samples)  # pyright: ignore
+        where = np.flatnonzero(~np.all(np.isfinite(rows), axis=1))
+        point = f", point {[float(f'{c:.4g}') for c in samples.points[where[0]]]}" if where.size else ""
+        return repr(self.sampled.terms[int(bad[0])].name) + point
 
     def accuracy(self, field: Any) -> Accuracy:
         """Errors against the reference, the largest over the unknowns; never below its floor."""
