@@ -45,7 +45,7 @@ def _layer_pieces(layer: SplineLayer, z: np.ndarray) -> tuple[np.ndarray, Spline
     cell, pieces = _axis_pieces(axis, z)
     alive = (cell[:, :, None] + np.arange(axis.degree + 1)) % size
     index = np.arange(outputs * inputs).reshape(outputs, inputs, 1) * size + alive[:, None]
-    return index, SplinePieces(np.asarray(layer.weights).ravel()[index], pieces)
+    return index, SplinePieces(np.asarray(layer.weights).ravel()[index], pieces)  # pyright: ignore
 
 
 def _axis_pieces(axis: SplineAxis, z: np.ndarray) -> tuple[np.ndarray, Pieces]:
@@ -59,13 +59,13 @@ def _axis_pieces(axis: SplineAxis, z: np.ndarray) -> tuple[np.ndarray, Pieces]:
     cell = np.clip(np.nan_to_num(np.floor((z - lower) / spacing), nan=0.0), 0, n - 1).astype(np.int64)
     table = np.asarray(axis.pieces.coefficients)[0]
     shared = np.broadcast_to(table, (*z.shape, *table.shape))
-    return cell, Pieces(lower + (cell + 0.5) * spacing, np.full(z.shape, 1.0 / spacing), shared)
+    return cell, Pieces(lower + (cell + 0.5) * spacing, np.full(z.shape, 1.0 / spacing), shared)  # pyright: ignore
 
 
 def _values(layer: SplinePieces, z: np.ndarray) -> np.ndarray:
     """Outputs `(n, q)` of a layer's pieces."""
     s = ((z - layer.pieces.middle) * layer.pieces.inverse_length)[..., None]
-    rows = np.moveaxis(layer.pieces.coefficients, -2, 0)
+    rows = np.moveaxis(np.asarray(layer.pieces.coefficients), -2, 0)
     basis = rows[-1]
     for row in rows[-2::-1]:
         basis = basis * s + row

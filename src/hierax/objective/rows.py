@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import dsyrk  # pyright: ignore
 
 from hierax.fields.base import partition, supports_local
 from hierax.objective.assembly import Layout, layout_of
@@ -168,7 +168,7 @@ class RowBlock(NamedTuple):
     values: np.ndarray
     slopes: np.ndarray
     weights: np.ndarray
-    index: np.ndarray | None
+    index: np.ndarray | None  # pyright: ignore  (a tuple's own `index` is of no use here)
 
 
 def _pieces(field: Any, places: Place) -> tuple[np.ndarray, Layout, Any]:

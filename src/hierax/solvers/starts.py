@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hierax.hierarchy.transport import SCALAR
+from hierax.objective import AbstractObjective
 from hierax.objective.rows import RowObjective
-from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.base import AbstractSolver, Step
 
 SEARCH_POINTS = 4096
 
@@ -61,18 +62,15 @@ class SeveralStarts(AbstractSolver):
     def second_order(self) -> bool:
         return self.solver.second_order
 
-    @property
-    def tolerances(self) -> Tolerances:
-        return self.solver.tolerances
-
-    def init(self, objective: RowObjective, theta: np.ndarray) -> StartsState:
+    def init(self, objective: AbstractObjective, theta: np.ndarray) -> StartsState:
         return StartsState(self.solver.init(objective, theta), False)
 
     def kinds(self, state: StartsState) -> Any:
         return StartsState(self.solver.kinds(state.inner), SCALAR)  # pyright: ignore
 
-    def step(self, objective: RowObjective, theta: np.ndarray, state: StartsState) -> Step:
+    def step(self, objective: AbstractObjective, theta: np.ndarray, state: StartsState) -> Step:
         if not state.searched:
+            assert isinstance(objective, RowObjective), "starts are compared for networks"
             theta = self._search(objective, theta)
             state = StartsState(self.solver.init(objective, theta), True)
         step = self.solver.step(objective, theta, state.inner)

@@ -80,11 +80,13 @@ def check_solver(
     """
     name = type(solver).__name__
     rise = 1e-10 if solver.second_order else rise
-    for case in _cases(solver, generator_of(key)):
-        theta, state = _trained(name, solver, case, limit, rise)
-        _reached(name, solver, case, theta, fraction)
-    # the last case, the nonlinear one: on the linear one a second-order solver needs no state
-    _carried(name, solver, case, theta, state, rise)
+    linear, nonlinear = _cases(solver, generator_of(key))
+    theta, _ = _trained(name, solver, linear, limit, rise)
+    _reached(name, solver, linear, theta, fraction)
+    theta, state = _trained(name, solver, nonlinear, limit, rise)
+    _reached(name, solver, nonlinear, theta, fraction)
+    # on the linear one a second-order solver needs no state
+    _carried(name, solver, nonlinear, theta, state, rise)
     _not_finite(name, solver)
 
 
