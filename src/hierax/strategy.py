@@ -277,7 +277,8 @@ def _for_data(
     separate = [(axis,) for axis in range(seen.dim)]
     penalties = smoothness(problem, tuple(problem.functions), (2, 3), separate) if grids else ()
     data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
-    share = 0.15 if seen.values >= 40 else 0.0
+    # nothing but values kept back tells a network that it follows the noise; a grid has cross-validation
+    share = 0.15 if seen.values >= 40 else 0.0 if grids else 0.25
     count = int(seen.values * (1 - share))
     positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
     solver: AbstractSolver = (
