@@ -47,7 +47,8 @@ class RESULTS(enum.Enum):
         "or refine."
     )
     guard_levels = (
-        "The last two levels differ by more than the two before them: refinement does not converge. "
+        "Refinement does not converge: the solution still changes too much from level to level, or the residual does "
+        "not fall. "
         "Likely causes: a solution with a jump or layer that no level resolves yet, a problem with more than one "
         "solution, or a level that was stopped before it was trained. "
         "Add levels, give the run a larger budget, or check that the problem has one solution."

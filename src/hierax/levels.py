@@ -220,18 +220,22 @@ class Bench:
         """Whether every step is judged by the data kept back: networks overfit, penalised grids do not."""
         return isinstance(objective, RowObjective) and any(len(rows) for rows in self.held_rows.values())
 
-    def supports_no_more(self, errors: Sequence[float | None]) -> bool:
+    def supports_no_more(self, errors: Sequence[float | None], parameters: int) -> bool:
         """Whether the validation errors of the levels say that a finer one would only follow the noise.
 
-        They do when the last two are no better than the best before, unless that best is far above the noise that
-        neighbouring data show: then the levels may still be too coarse to see anything.
+        They do when the last two are no better than the best before, unless the levels may still be too coarse to see
+        what is there: with fewer parameters than half the data, or an error above the noise that neighbouring data
+        show, and fewer parameters than data. With equations the levels are coarse for other reasons.
         """
         if any(e is None for e in errors):
             return False
         best = min(errors[:-2])  # pyright: ignore
         if min(errors[-2:]) < 0.97 * best:  # pyright: ignore
             return False
-        return best < 1.5 * self.noise
+        if self.equations.any():
+            return best < 1.5 * self.noise
+        count = sum(t.values.size for t in self.problem.terms if isinstance(t, Data))
+        return parameters >= count or (parameters >= count / 2 and best < 1.15 * self.noise)
 
     @functools.cached_property
     def noise(self) -> float:

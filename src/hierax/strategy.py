@@ -71,7 +71,7 @@ class Plan:
     equation_factor: float = 1e4
     validation_share: float = 0.0
     largest: int = 60_000
-    indifference: float = 1.005
+    indifference: float = 1.01
     local: bool = True
     linear: bool = False
     label: str = ""
@@ -114,6 +114,9 @@ def choose(
         plan = _given(problem, _placed(refine(hierarchy, by=IntervalDoubling(), levels=1), problem), None, seen)
     else:
         plan = _from_family(problem, hierarchy or _family(seen), seen, key)
+    if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
+        note = "Note: there are equations but no conditions or data; they may not determine the solution."
+        plan = replace(plan, reasons=(*plan.reasons, note))
     if solver is not None:
         plan = replace(plan, solver=solver, penalties=(), validation_share=plan.validation_share)
     if cycle is not None:

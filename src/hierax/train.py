@@ -248,7 +248,7 @@ class _Run:
         if self.plan.rule is None:
             return "levels"
         errors = [self.visited[k].validation for k in sorted(self.visited)]
-        if len(errors) >= 3 and self.bench.supports_no_more(errors):  # pyright: ignore
+        if len(errors) >= 3 and self.bench.supports_no_more(errors, parameter_count(self.visited[level].field)):  # pyright: ignore
             self.emit(Decision("Two refinements did not lower the validation error: the data support no finer level."))
             return "stalled"
         if level >= 2 and self._precision_reached(level):
@@ -343,7 +343,8 @@ class _Run:
             return 0, self.levels[0].field
         errors = {k: v.validation for k, v in self.visited.items() if v.validation is not None}
         if not errors or self.failure is not None:
-            return self.current if self.current in self.visited else max(self.visited), self._last_field()
+            level = self._last()
+            return level, self.visited[level].field
         # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
         best = min(errors.values())
         level = min(k for k, error in errors.items() if error <= self.plan.indifference * best)
@@ -352,8 +353,11 @@ class _Run:
             return level, self.bench.refitted(visited.field, self.plan.solver, visited.state)
         return level, visited.field
 
-    def _last_field(self) -> Any:
-        return self.visited[self.current if self.current in self.visited else max(self.visited)].field
+    def _last(self) -> int:
+        """The level that was trained last; the one before when the budget cut that one off while it was still worse."""
+        last = self.current if self.current in self.visited else max(self.visited)
+        cut_off = self.elapsed > self.budget and last - 1 in self.visited
+        return last - 1 if cut_off and self.visited[last].loss > self.visited[last - 1].loss else last
 
     def _guards(self, level: int, trained: Any) -> dict[str, Any]:
         if level not in self.visited:
@@ -386,10 +390,8 @@ def _reached(until: Until, steps: int, decrease: float, before: float, after: fl
 
 def _refuse_32_bit(plan: Plan) -> None:
     """Second-order steps need 64 bits: precision is that of the field's leaves."""
-    if not plan.solver.second_order:
-        return
     leaves = [x for x in jax.tree.leaves(plan.hierarchy.levels[0].field) if isinstance(x, jax.Array)]
-    if any(x.dtype == jnp.float32 for x in leaves):
+    if plan.solver.second_order and any(x.dtype == jnp.float32 for x in leaves):
         raise InputError(
             what=f"{named(plan.solver)} with 32-bit parameters would lose half of the digits it lives on",
             where="train(..., solver=...)",

@@ -172,14 +172,19 @@ class _Model:
         step = solve(-self.whole(scales).gradient)
         misfit = 2 * (self.data.value + self.data.gradient @ step + 0.5 * self.data.curvature.quadratic(step))
         freedom = float(np.sum(self.probes * solve(self.images))) / PROBES
-        # where the model has more freedom than data the score has no meaning; keep it finite and large
-        left = max(1 - self.settings.inflation * freedom / self.settings.count, 0.02)
+        left = 1 - self.settings.inflation * freedom / self.settings.count
+        if left < 0.1:
+            # near interpolation misfit and denominator both vanish and the ratio says nothing: finite, large, falling
+            return 1e6 + freedom
         return float(np.log(max(misfit, 1e-300)) - 2 * np.log(left))
 
     def choose(self, start: np.ndarray | None, thorough: bool) -> np.ndarray:
         """Factors of the smallest score: a scan of their common size, then each of them."""
         base = np.log10(self.reference) if start is None else start
         shifts = np.arange(-14.0, 3.0, 1.5) if start is None else np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+        if start is not None and self.settings.choices == 1:
+            # a level that sees what the coarser one smoothed away wants factors smaller by many decades
+            shifts = np.r_[np.arange(-9.0, -1.0, 1.0), shifts]
         scores = [self.score(base + shift) for shift in shifts]
         best = np.minimum(base + shifts[int(np.argmin(scores))], self.ceiling)
         if not thorough:
