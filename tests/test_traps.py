@@ -1,0 +1,146 @@
+"""Prepared traps: the loss is small and the answer wrong. Each ends in the RESULTS value of the guard that saw it."""
+
+import importlib
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax import RESULTS
+from hierax.guards import Evidence, Limits, check, verdict
+from hierax.objective.build import SampledProblem, Sampling
+
+BUDGET = 60.0
+# `hierax.train` is the function
+TRAIN = importlib.import_module("hierax.train")
+
+
+def poisson(wave, unit=1.0):
+    """`unit (u'' - u*'') = 0` for `u* = sin(wave x)`, with its values at both ends."""
+
+    def exact(x):
+        return jnp.sin(wave * x[0])
+
+    def inside(u, x):
+        return unit * (hx.laplacian(u)(x) + wave**2 * exact(x))
+
+    terms = (
+        hx.Residual("inside", inside),
+        hx.Residual("ends", lambda u, x, normal: u(x) - exact(x), on="boundary"),
+    )
+    return hx.Problem(hx.Box([0.0], [1.0]), terms, reference=exact)
+
+
+@pytest.fixture
+def plan_with(monkeypatch):
+    """Train with changes to the plan that the strategy chose."""
+    choose = TRAIN.choose
+
+    def trained(problem, field=None, *, levels=None, **changes):
+        monkeypatch.setattr(TRAIN, "choose", lambda *args, **settings: replace(choose(*args, **settings), **changes))
+        return hx.train(problem, field, levels=levels, budget=BUDGET)
+
+    return trained
+
+
+def assert_trapped(solution, guard, result, loss, error):
+    assert solution.loss < loss
+    assert solution.accuracy.relative_l2 > error
+    assert not solution.guards[guard].passed
+    assert solution.guards[guard].value > solution.guards[guard].limit
+    assert solution.result is result
+    assert result.exit_code == 3
+
+
+def test_a_grid_with_one_point_a_cell(plan_with):
+    """Fewer points than parameters: the equation holds at them to rounding, and nowhere else."""
+    solution = plan_with(poisson(9.0), levels=3, sampling=Sampling(inside=1))
+    assert_trapped(solution, "fresh_residual", RESULTS.guard_fresh_residual, loss=1e-20, error=0.5)
+
+
+def test_a_network_with_few_points(plan_with):
+    network = hx.MLP([1, 16, 1], key=0, domain=([0.0], [1.0]))
+    solution = plan_with(poisson(9.0), network, sampling=Sampling(ratio=0.1, least=5))
+    assert_trapped(solution, "fresh_residual", RESULTS.guard_fresh_residual, loss=1e-20, error=0.5)
+
+
+def test_a_condition_that_is_weighted_away(plan_with):
+    """The equation is solved to rounding by a function with other values at the ends."""
+    solution = plan_with(poisson(3.0), levels=3, condition_factor=1e-30)
+    assert solution.guards["fresh_residual"].passed
+    assert_trapped(solution, "boundary", RESULTS.guard_boundary, loss=1e-10, error=0.1)
+
+
+def test_conditions_that_contradict_each_other():
+    """`u = 0` and `u = 1` at the same end, and an equation in units that make everything look small."""
+    tiny = 1e-6
+    terms = (
+        hx.Residual("flat", lambda u, x: tiny * hx.derivative(u, "x")(x)),
+        hx.Residual("zero", lambda u, x, normal: u(x), on=hx.Face("x", "lower")),
+        hx.Residual("one", lambda u, x, normal: u(x) - 1.0, on=hx.Face("x", "lower")),
+    )
+    problem = hx.Problem(hx.Box([0.0], [1.0]), terms, reference=lambda x: jnp.ones(()))
+    solution = hx.train(problem, levels=2, budget=BUDGET)
+    assert_trapped(solution, "boundary", RESULTS.guard_boundary, loss=1e-6, error=0.4)
+
+
+def test_an_oscillation_that_no_level_resolves():
+    """Sixty waves on at most thirty-odd intervals, in units that make every residual tiny."""
+    solution = hx.train(poisson(400.0, unit=1e-12), levels=3, budget=BUDGET)
+    assert not solution.guards["resolution"].passed
+    assert_trapped(solution, "resolution", RESULTS.guard_levels, loss=1e-10, error=1.0)
+
+
+def test_an_equation_without_a_solution():
+    """`u' = 1` with `u = 0` at both ends: the levels agree on a compromise that satisfies nothing."""
+    terms = (
+        hx.Residual("slope", lambda u, x: 1e-6 * (hx.derivative(u, "x")(x) - 1.0)),
+        hx.Residual("ends", lambda u, x, normal: u(x), on="boundary"),
+    )
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), terms), levels=4, budget=BUDGET)
+    assert solution.loss < 1e-10
+    assert solution.result in (RESULTS.guard_boundary, RESULTS.guard_levels)
+
+
+def noisy(count, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.random((count, 1))
+    values = np.sin(6 * points[:, 0]) + 0.3 * rng.standard_normal(count)
+    box = hx.Box([0.0], [1.0])
+    return hx.Problem(box, (hx.Data("u", points, values),), reference=lambda x: jnp.sin(6 * x[0]))
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_a_network_with_more_parameters_than_noisy_data(count):
+    """Fitted to the end it interpolates the noise, with errors far above the solution; values kept back prevent it."""
+    network = hx.KAN([1, 4, 1], intervals=2, degree=3, key=0)
+    solution = hx.train(noisy(count, 0), hx.refine(network, levels=4), budget=BUDGET)
+    assert solution.levels[-1].parameters > 2 * count
+    assert solution.accuracy.relative_l2 < 0.4
+    assert solution.result is RESULTS.successful
+    assert solution.guards["validation"].passed
+
+
+def test_a_level_that_follows_the_noise_is_named():
+    """The guard itself: the returned level predicts the values kept back worse than a coarser one did."""
+    problem = noisy(20, 0)
+    field = hx.SplineGrid.uniform([0.0], [1.0], 2, 3)
+    fields = dict.fromkeys(("field", "untrained", "coarsest"), field)
+    for own, result in ((0.31, RESULTS.successful), (0.6, RESULTS.guard_validation)):
+        evidence = Evidence(
+            **fields, samples=[], changes=[0.1], losses=[1.0, 0.1], validation=([0.4, 0.3, own], own), size=1.0
+        )
+        guards = check(SampledProblem(problem), lambda *_: np.zeros((1, 1)), evidence, 0, Limits())
+        assert set(guards) == {"validation"}
+        assert guards["validation"].value == pytest.approx(own / 0.3)
+        assert verdict(guards) is result
+
+
+def test_a_good_answer_passes_every_guard():
+    """The control: the same problems without the traps."""
+    solution = hx.train(poisson(9.0), budget=BUDGET)
+    assert solution.result is RESULTS.successful
+    assert solution.accuracy.relative_l2 < 1e-8
+    assert set(solution.guards) >= {"fresh_residual", "boundary", "levels", "resolution"}
