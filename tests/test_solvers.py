@@ -16,7 +16,7 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
 from hierax.solvers import Cholesky, ConjugateGradients, GaussNewton, Optax, Smoothing, Step, Tolerances, adam
-from hierax.solvers.linear import conjugate_gradients, factorise
+from hierax.solvers.linear import ModelDecrease, conjugate_gradients, factorise
 from hierax.solvers.optax import _run
 from hierax.testing import check_solver
 from hierax.testing.solvers import CUBIC, LINEAR
@@ -204,7 +204,10 @@ def test_conjugate_gradients_agree_with_the_factorisation():
 def test_conjugate_gradients_stop_on_the_decrease_of_the_model():
     matrix, b = spread(200, 1e4)
     inverse = 1 / np.diag(matrix)
-    runs = [conjugate_gradients(lambda v: matrix @ v, b, lambda r: inverse * r, t, 5000) for t in (1e-1, 1e-3, 1e-12)]
+    runs = [
+        conjugate_gradients(lambda v: matrix @ v, b, lambda r: inverse * r, ModelDecrease(t), 5000)
+        for t in (1e-1, 1e-3, 1e-12)
+    ]
     counts = [count for _, count in runs]
     assert counts[0] < counts[1] < counts[2]
     exact = np.linalg.solve(matrix, b)
@@ -218,7 +221,7 @@ def test_conjugate_gradients_stop_on_the_decrease_of_the_model():
 
 
 def test_conjugate_gradients_refuse_directions_without_curvature():
-    step, count = conjugate_gradients(lambda v: -v, np.ones(3), lambda r: r, 1e-3, 10)
+    step, count = conjugate_gradients(lambda v: -v, np.ones(3), lambda r: r, ModelDecrease(1e-3), 10)
     assert count == 0
     assert not step.any()
 

@@ -20,24 +20,27 @@ from hierax.objective import AbstractObjective, LocalObjective, component, flat_
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
 from hierax.objective.gather import gather, has_fixed_cells, positions
-from hierax.objective.objective import ROW_WORK
+from hierax.objective.objective import ROW_WORK, STENCIL_WORK
 from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import Place, SquaredResidual
 from hierax.objective.rows import DENSE_LIMIT, RowObjective
 from hierax.objective.samples import Samples, make_samples
+from hierax.objective.stencil import Mesh, mesh_of
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.solution import Accuracy
-from hierax.solvers import AbstractSolver, Smoothing
+from hierax.solvers import AbstractSolver, GaussNewton, Multigrid, Smoothing
 from hierax.strategy import Plan
 
 PROBES = 2048
 MEASURED = 8192
 BAND_ENTRIES = 2.0e8
 """Most numbers in a band matrix: 1.6 GB, and as much again for its factor."""
+COUPLINGS = 1.5e8
+"""Most numbers in a stencil: 1.2 GB, and about three times as much for its pattern and smoothers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +112,19 @@ class Bench:
         """The objective in the storage that suits field and solver."""
         if self.local(field):
             quadratics = [p.gram(field) for p in self.plan.penalties]
-            objective = LocalObjective(field, samples, self.periodic, quadratics)
+            objective = LocalObjective(field, samples, self.periodic, quadratics, self.stencil(field))
             objective.quadratic = self.plan.linear and linear_in_parameters(field)
             return objective
         return RowObjective(field, samples, self.plan.local)
+
+    def stencil(self, field: Any) -> Mesh | None:
+        """The mesh of a field whose curvature is better kept as a stencil for multigrid than factored as a band."""
+        if self.plan.penalties or not isinstance(self.plan.solver, GaussNewton):
+            return None
+        mesh, linear = mesh_of(field), self.plan.solver.linear
+        if mesh is None or linear is not None:
+            return mesh if isinstance(linear, Multigrid) else None
+        return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(self._band(field)) ** 2 else None
 
     def samples(self, field: Any, everything: bool = False) -> list[Samples]:
         """Samples of every term for a level."""
@@ -138,10 +150,12 @@ class Bench:
         if not self.equations.any():
             scales[~is_data] = self.plan.condition_factor
             return scales
-        diagonals = objective.diagonals(theta)
+        if self.equations.all():
+            return scales
+        diagonals = objective.diagonals(theta, self.equations)
         if not np.any(diagonals[self.equations] > 0):
             shaken = theta + np.random.default_rng(0).normal(size=len(theta))
-            diagonals = objective.diagonals(shaken)
+            diagonals = objective.diagonals(shaken, self.equations)
         factors = np.full(len(terms), self.plan.condition_factor)
         balanced = balance(diagonals, self.equations, factors)
         conditions = ~self.equations & ~is_data
@@ -262,6 +276,9 @@ class Bench:
         """Whether the matrices of a level stay within memory."""
         size = parameter_count(field)
         if self.local(field):
+            mesh = self.stencil(field)
+            if mesh is not None:
+                return mesh.couplings <= COUPLINGS
             return size * self._band(field) <= BAND_ENTRIES / (3 if self.plan.penalties else 1)
         return size <= DENSE_LIMIT
 
@@ -281,8 +298,9 @@ class Bench:
         if not self.local(field):
             return float(size) ** 2
         k = gather(field, self.points(PROBES, 2)[:1])[0].shape[1]
-        points = sum(s.count for s in self.samples(field))
-        return ROW_WORK * points * k**2 + size * float(self._band(field)) ** 2
+        points, mesh = sum(s.count for s in self.samples(field)), self.stencil(field)
+        solving = STENCIL_WORK * mesh.couplings if mesh else size * float(self._band(field)) ** 2
+        return ROW_WORK * points * k**2 + solving
 
     def first_bad_term(self, objective: AbstractObjective, theta: np.ndarray) -> str:
         """Name of the first term whose value is not finite, and the first of its points where it is not."""

@@ -70,7 +70,7 @@ class Plan:
     condition_factor: float = 100.0
     equation_factor: float = 1e4
     validation_share: float = 0.0
-    largest: int = 60_000
+    largest: int = 2_000_000
     indifference: float = 1.01
     local: bool = True
     linear: bool = False

@@ -8,6 +8,7 @@ NumPy and LAPACK on the host.
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.fields.base import partition
-from hierax.objective.curvature import BandGram, Ordering
+from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
 from hierax.objective.gather import gather
 from hierax.objective.pointwise import AbstractPointTerm, Place
 from hierax.objective.samples import BLOCK_POINTS, Elements, Samples
@@ -152,6 +153,13 @@ class LocalTerm:
     def _sums(self, theta: np.ndarray, b: Block) -> ElementSums:
         return element_sums(self.samples.term, self.layout, theta[b.indices], b.rest, b.places, b.weights)
 
+    def meeting(self, parameters: np.ndarray) -> LocalTerm:
+        """The part of the term on the elements with any of the parameters marked in the mask `(N,)`."""
+        e = self.elements
+        keep = np.flatnonzero(np.any(parameters[e.indices], axis=1))
+        rest = jax.tree.map(lambda a: a[keep], e.rest)
+        return LocalTerm(self.samples, Elements(e.order[keep], e.padded[keep], e.indices[keep], rest), self.layout)
+
     def add_diagonal(self, theta: np.ndarray, diagonal: np.ndarray) -> None:
         """Add the diagonal of the unscaled curvature."""
         for b in self.blocks():
@@ -159,7 +167,7 @@ class LocalTerm:
             own = np.diagonal(np.asarray(sums.gram), axis1=1, axis2=2)
             np.add.at(diagonal, b.indices[: b.real], own[: b.real])
 
-    def accumulate(self, theta: np.ndarray, gradient: np.ndarray, gram: GramSum | None) -> float:
+    def accumulate(self, theta: np.ndarray, gradient: np.ndarray, gram: AbstractGramSum | None) -> float:
         """Add the term, times its scale, to `gradient` and `gram`; return its unscaled value."""
         total, scale = 0.0, self.samples.scale
         for b in self.blocks():
@@ -172,11 +180,51 @@ class LocalTerm:
         return total
 
 
+class AbstractGramSum(abc.ABC):
+    """Accumulates the matrices of elements."""
+
+    @abc.abstractmethod
+    def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
+        """Add matrices `(elements, k, k)` of elements with parameters `indices` `(elements, k)`."""
+
+    @abc.abstractmethod
+    def result(self) -> AbstractCurvature:
+        """The operator."""
+
+
 FLUSH = 6_000_000
-"""Entries that wait to be added to the band together."""
+"""Entries that wait to be added together."""
 
 
-class GramSum:
+class Scattered:
+    """Adds numbers to places of a vector, many at once: `bincount` is several times faster than `np.add.at`."""
+
+    def __init__(self, total: np.ndarray) -> None:
+        self.total = total
+        self._flat: list[np.ndarray] = []
+        self._values: list[np.ndarray] = []
+        self._waiting = 0
+
+    def add(self, flat: np.ndarray, values: np.ndarray) -> None:
+        """Add `values` at the places `flat`, now or later."""
+        self._flat.append(flat.ravel())
+        self._values.append(values.ravel())
+        self._waiting += values.size
+        if self._waiting > FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add what waits."""
+        if not self._waiting:
+            return
+        flat, values = np.concatenate(self._flat), np.concatenate(self._values)
+        first = int(flat.min())
+        sums = np.bincount(flat - first, weights=values)
+        self.total[first : first + len(sums)] += sums
+        self._flat, self._values, self._waiting = [], [], 0
+
+
+class BandSum(AbstractGramSum):
     """Accumulates element matrices into a bordered band."""
 
     def __init__(self, ordering: Ordering) -> None:
@@ -185,12 +233,9 @@ class GramSum:
         self.lower = np.zeros((ordering.band + 1, n), order="F")
         self.border = np.zeros((n, ordering.dense))
         self.corner = np.zeros((ordering.dense, ordering.dense))
-        self._flat: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-        self._waiting = 0
+        self._scattered = Scattered(self.lower.reshape(-1, order="F"))
 
     def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
-        """Add matrices `(elements, k, k)` of elements with parameters `indices` `(elements, k)`."""
         o = self.ordering
         place = o.place[indices]
         if o.dense:
@@ -207,21 +252,7 @@ class GramSum:
         if o.dense:
             keep = np.maximum(i, j) < o.size
             flat, values = flat[keep], values[keep]
-        self._flat.append(flat.ravel())
-        self._values.append(values.ravel())
-        self._waiting += values.size
-        if self._waiting > FLUSH:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Add what waits: one pass of `bincount`, several times faster than `np.add.at`."""
-        if not self._waiting:
-            return
-        flat, values = np.concatenate(self._flat), np.concatenate(self._values)
-        first = int(flat.min())
-        sums = np.bincount(flat - first, weights=values)
-        self.lower.reshape(-1, order="F")[first : first + len(sums)] += sums
-        self._flat, self._values, self._waiting = [], [], 0
+        self._scattered.add(flat, values)
 
     def _add_border(self, place: np.ndarray, matrices: np.ndarray) -> None:
         n = self.ordering.size
@@ -235,6 +266,5 @@ class GramSum:
         np.add.at(self.corner, (place[element, row] - n, place[element, column] - n), matrices[element, row, column])
 
     def result(self) -> BandGram:
-        """The operator."""
-        self._flush()
+        self._scattered.flush()
         return BandGram(self.ordering, self.lower, self.border, self.corner)

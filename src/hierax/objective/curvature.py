@@ -9,13 +9,29 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import get_blas_funcs
 from scipy.sparse import csr_array
 
 _band_product: Any = get_blas_funcs("sbmv", dtype=np.float64)
+
+
+class Coarsened(NamedTuple):
+    """A curvature on a coarser space, with the maps between the parameter vectors.
+
+    Attributes
+    ----------
+    curvature:
+        The Galerkin product `P' A P`.
+    prolong, restrict:
+        `P` and its transpose.
+    """
+
+    curvature: AbstractCurvature
+    prolong: Callable[[np.ndarray], np.ndarray]
+    restrict: Callable[[np.ndarray], np.ndarray]
 
 
 class AbstractCurvature(abc.ABC):
@@ -37,6 +53,14 @@ class AbstractCurvature(abc.ABC):
     @abc.abstractmethod
     def blocks(self, partition: np.ndarray) -> np.ndarray:
         """Square blocks `(parts, m, m)` on the index sets in the rows of `partition` `(parts, m)`."""
+
+    def shifted(self, shift: np.ndarray) -> AbstractCurvature:
+        """`A + diag(shift)`."""
+        return MatrixFreeGram(lambda v: self.mv(v) + shift * v, self.diagonal() + shift)
+
+    def galerkin(self) -> Coarsened | None:
+        """The curvature on the next coarser space that the field offers; `None` where there is none."""
+        return None
 
     def quadratic(self, vector: np.ndarray) -> float:
         """`v' A v`."""

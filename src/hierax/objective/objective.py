@@ -14,11 +14,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from hierax.fields.base import partition
-from hierax.objective.assembly import GramSum, LocalTerm, layout_of, local_residuals
+from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
 from hierax.objective.curvature import AbstractCurvature, Ordering, SparseGram
 from hierax.objective.gather import cell_keys, gather, positions
 from hierax.objective.ordering import narrow_order
 from hierax.objective.samples import Elements, Samples, group
+from hierax.objective.stencil import Mesh, StencilSum
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +92,12 @@ ROW_WORK = 30.0
 """Cost of one entry of an element matrix in units of one multiplication of a banded factorisation, measured."""
 
 
+STENCIL_WORK = 4.0e3
+"""Cost of a multigrid solve for one coupling of a stencil, in the same units, measured."""
+
+
 class LocalObjective(AbstractObjective):
-    """For fields with cells that do not depend on their parameters: band storage, cost linear in the points.
+    """For fields with cells that do not depend on their parameters: band or stencil storage, cost linear in the points.
 
     Parameters
     ----------
@@ -104,6 +109,8 @@ class LocalObjective(AbstractObjective):
         Which coordinates wrap around.
     quadratics:
         Matrices of quadratic penalties, `theta' P theta / 2`; further terms after the sampled ones.
+    mesh:
+        Present if the curvature is stored as a stencil on this mesh and not as a band; not with penalties.
     """
 
     def __init__(
@@ -112,12 +119,14 @@ class LocalObjective(AbstractObjective):
         samples: Sequence[Samples],
         periodic: Sequence[bool],
         quadratics: Sequence[SparseGram] = (),
+        mesh: Mesh | None = None,
     ) -> None:
         self.field = field
         self.samples = tuple(samples)
         self.periodic = tuple(periodic)
         self.quadratics = tuple(quadratics)
         self.quadratic_scales = np.ones(len(self.quadratics))
+        self.mesh = mesh
         self.quadratic = False
         self.terms = [_local_term(field, s) for s in self.samples]
 
@@ -141,9 +150,12 @@ class LocalObjective(AbstractObjective):
         samples = [s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)]
         other = object.__new__(LocalObjective)
         other.field, other.periodic, other.samples = self.field, self.periodic, tuple(samples)
+        other.mesh = self.mesh
         other.quadratics, other.quadratic_scales = self.quadratics, np.asarray(scales[len(samples) :], dtype=float)
         other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
-        other.ordering, other.quadratic = self.ordering, self.quadratic
+        other.quadratic = self.quadratic
+        if self.mesh is None:
+            other.ordering = self.ordering
         return other
 
     def values(self, theta: np.ndarray) -> np.ndarray:
@@ -158,20 +170,23 @@ class LocalObjective(AbstractObjective):
         return float(value), gradient
 
     def linearise(self, theta: np.ndarray) -> Linearisation:
-        gradient, gram = np.zeros(len(theta)), GramSum(self.ordering)
+        gradient, gram = np.zeros(len(theta)), self._sum()
         value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
-        band = gram.result()
+        curvature = gram.result()
         for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
             slope = quadratic.mv(theta)
             value, gradient = value + 0.5 * scale * (theta @ slope), gradient + scale * slope
-            quadratic.add_to(band, scale)
-        return Linearisation(float(value), gradient, band)
+            quadratic.add_to(curvature, scale)  # pyright: ignore
+        return Linearisation(float(value), gradient, curvature)
+
+    def _sum(self) -> AbstractGramSum:
+        return BandSum(self.ordering) if self.mesh is None else StencilSum(self.mesh)
 
     def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
         """Linearisation of each unscaled term; all curvatures fit one ordering, so `combine` can add them."""
         out = []
         for term in self.terms:
-            gradient, gram = np.zeros(len(theta)), GramSum(self.ordering)
+            gradient, gram = np.zeros(len(theta)), BandSum(self.ordering)
             value = LocalTerm(term.samples.scaled(1.0), term.elements, term.layout).accumulate(theta, gradient, gram)
             out.append(Linearisation(value, gradient, gram.result()))
         for quadratic in self.quadratics:
@@ -179,11 +194,19 @@ class LocalObjective(AbstractObjective):
             out.append(Linearisation(0.5 * float(theta @ slope), slope, quadratic))
         return out
 
-    def diagonals(self, theta: np.ndarray) -> np.ndarray:
-        """Diagonal of each term's unscaled curvature, `(terms, N)`: what the terms weigh on each parameter."""
+    def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
+        """Diagonal of each term's unscaled curvature, `(terms, N)`: what the terms weigh on each parameter.
+
+        Of the terms marked in `equations` `(terms,)` only the entries that another term touches are computed: beside a
+        condition on the boundary these are few.
+        """
         out = np.zeros((len(self.terms), len(theta)))
-        for row, term in zip(out, self.terms, strict=True):
-            term.add_diagonal(theta, row)
+        inside = np.zeros(len(self.terms), dtype=bool) if equations is None else equations
+        for term in np.flatnonzero(~inside):
+            self.terms[term].add_diagonal(theta, out[term])
+        touched = np.any(out != 0.0, axis=0)
+        for term in np.flatnonzero(inside):
+            self.terms[term].meeting(touched).add_diagonal(theta, out[term])
         return out
 
     def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
@@ -193,7 +216,8 @@ class LocalObjective(AbstractObjective):
     @property
     def work(self) -> float:
         rows = sum(s.count * t.elements.indices.shape[1] ** 2 for s, t in zip(self.samples, self.terms, strict=True))
-        return ROW_WORK * rows + self.ordering.size * self.ordering.band**2
+        solving = STENCIL_WORK * self.mesh.couplings if self.mesh else self.ordering.size * self.ordering.band**2
+        return ROW_WORK * rows + solving
 
 
 def _local_term(field: Any, samples: Samples) -> LocalTerm:

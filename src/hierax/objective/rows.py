@@ -240,8 +240,9 @@ class RowObjective(AbstractObjective):
             value += self._accumulate(s, theta, gradient, gram)
         return Linearisation(value, gradient, DenseGram(gram + np.tril(gram, -1).T))
 
-    def diagonals(self, theta: np.ndarray) -> np.ndarray:
-        """Diagonal of each term's unscaled curvature, `(terms, N)`."""
+    def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
+        """Diagonal of each term's unscaled curvature, `(terms, N)`; see `LocalObjective.diagonals`."""
+        del equations
         out = np.zeros((len(self.samples), self.size))
         for row, s in zip(out, self.samples, strict=True):
             for block in self._blocks(s, theta):

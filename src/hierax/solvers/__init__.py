@@ -6,6 +6,7 @@ from hierax.solvers.base import Tolerances as Tolerances
 from hierax.solvers.gauss_newton import GaussNewton as GaussNewton
 from hierax.solvers.linear import Cholesky as Cholesky
 from hierax.solvers.linear import ConjugateGradients as ConjugateGradients
+from hierax.solvers.multigrid import Multigrid as Multigrid
 from hierax.solvers.optax import Optax as Optax
 from hierax.solvers.optax import adam as adam
 from hierax.solvers.optax import lbfgs as lbfgs

@@ -28,6 +28,8 @@ class Step(NamedTuple):
     failure:
         A RESULTS member other than `successful` when the step failed numerically; the parameters are the last good
         ones.
+    iterations:
+        Inner iterations of an iterative linear solver.
     """
 
     theta: np.ndarray
@@ -36,6 +38,7 @@ class Step(NamedTuple):
     decrease: float
     done: bool
     failure: RESULTS | None = None
+    iterations: int = 0
 
 
 class AbstractSolver(abc.ABC):

@@ -11,7 +11,8 @@ from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, Linearisation
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
-from hierax.solvers.linear import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve, linear_solver_for
+from hierax.solvers.linear import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve
+from hierax.solvers.multigrid import linear_solver_for
 
 SMALLEST = 1e-14
 RAISE, LOWER = 2.0, 0.2
@@ -72,9 +73,10 @@ class GaussNewton(AbstractSolver):
             return Step(theta, state, lin.value, np.inf, True, RESULTS.nonfinite)
         if objective.quadratic and not isinstance(self.linear, ConjugateGradients):
             return self._solve(objective, theta, lin)
-        damping, failure = state.damping, RESULTS.singular
+        damping, failure, iterations = state.damping, RESULTS.singular, 0
         for _ in range(40):
-            trial = self._attempt(lin, damping)
+            trial, count = self._attempt(lin, damping)
+            iterations += count
             if trial is None:
                 damping = max(10 * damping, SMALLEST)
                 continue
@@ -84,7 +86,8 @@ class GaussNewton(AbstractSolver):
             after = objective.linearise(theta + trial)
             ratio = (lin.value - after.value) / predicted if predicted > 0 else -1.0
             if finite(after) and ratio > 1e-3:
-                return self._accept(theta + trial, state, damping, after, relative, ratio)
+                step = self._accept(theta + trial, state, damping, after, relative, ratio)
+                return step._replace(iterations=iterations)
             if finite(after) and relative < max(self.tolerances.relative, 1e-10):
                 # rounding decides the sign of such a small decrease: the point is as good as it gets
                 return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
@@ -106,19 +109,20 @@ class GaussNewton(AbstractSolver):
             value, gradient = objective.value_and_gradient(first)
             second = first - solve(gradient)
             if np.isfinite(value) and np.all(np.isfinite(second)):
-                return Step(second, DampingState(self.damping, 1), value, 0.0, True)
+                return Step(second, DampingState(self.damping, 1), value, 0.0, True, iterations=solve.iterations)
             shift = 10 * shift + 1e-300
         return Step(theta, DampingState(self.damping), lin.value, np.inf, True, RESULTS.singular)
 
-    def _attempt(self, lin: Linearisation, damping: float) -> np.ndarray | None:
+    def _attempt(self, lin: Linearisation, damping: float) -> tuple[np.ndarray | None, int]:
         diagonal = lin.curvature.diagonal()
         floor = 1e-10 * max(float(diagonal.max(initial=0.0)), 1e-300)
         shift = damping * np.maximum(diagonal, floor) + 1e-3 * SMALLEST * np.maximum(diagonal, floor)
         try:
-            trial = self.prepare(lin, shift)(-lin.gradient)
+            solve = self.prepare(lin, shift)
+            trial = solve(-lin.gradient)
         except NotPositive:
-            return None
-        return trial if np.all(np.isfinite(trial)) else None
+            return None, 0
+        return trial if np.all(np.isfinite(trial)) else None, solve.iterations
 
     def prepare(self, lin: Linearisation, shift: np.ndarray) -> Solve:
         """Solver of the damped system."""

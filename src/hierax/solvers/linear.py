@@ -10,9 +10,35 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg as sl
 
-from hierax.objective.curvature import AbstractCurvature, BandGram, DenseGram, MatrixFreeGram
+from hierax.objective.curvature import AbstractCurvature, BandGram, DenseGram
+from hierax.objective.stencil import StencilGram
 
-Solve = Callable[[np.ndarray], np.ndarray]
+Apply = Callable[[np.ndarray], np.ndarray]
+"""A linear map of vectors."""
+
+
+class Solve:
+    """Solves with one matrix; counts the inner iterations of iterative methods.
+
+    Parameters
+    ----------
+    apply:
+        From a right-hand side to the solution and the number of iterations.
+    """
+
+    def __init__(self, apply: Callable[[np.ndarray], tuple[np.ndarray, int]]) -> None:
+        self._apply = apply
+        self.iterations = 0
+
+    @classmethod
+    def direct(cls, apply: Apply) -> Solve:
+        """Without iterations."""
+        return cls(lambda b: (apply(b), 0))
+
+    def __call__(self, b: np.ndarray) -> np.ndarray:
+        solution, count = self._apply(b)
+        self.iterations += count
+        return solution
 
 
 class NotPositive(ArithmeticError):
@@ -42,7 +68,7 @@ class Cholesky(AbstractLinearSolver):
     """Factorisation: dense, or banded with a bordered corner. The matrix is scaled to unit diagonal first."""
 
     def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
-        return factorise(curvature, shift)
+        return Solve.direct(factorise(curvature, shift))
 
     def work(self, curvature: AbstractCurvature) -> float:
         if isinstance(curvature, BandGram):
@@ -51,7 +77,7 @@ class Cholesky(AbstractLinearSolver):
 
 
 @functools.singledispatch
-def factorise(curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
+def factorise(curvature: AbstractCurvature, shift: np.ndarray) -> Apply:
     """Factor `A + diag(shift)`; kinds of curvature without a matrix cannot.
 
     The function that comes back also takes several right-hand sides, one a column.
@@ -60,7 +86,7 @@ def factorise(curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
 
 
 @factorise.register
-def _(curvature: DenseGram, shift: np.ndarray) -> Solve:
+def _(curvature: DenseGram, shift: np.ndarray) -> Apply:
     diagonal = np.diagonal(curvature.matrix) + shift
     scale = _scaling(diagonal)
     matrix = curvature.matrix * scale[:, None] * scale
@@ -78,7 +104,12 @@ def _(curvature: DenseGram, shift: np.ndarray) -> Solve:
 
 
 @factorise.register
-def _(curvature: BandGram, shift: np.ndarray) -> Solve:
+def _(curvature: StencilGram, shift: np.ndarray) -> Apply:
+    return factorise(curvature.banded(), shift)
+
+
+@factorise.register
+def _(curvature: BandGram, shift: np.ndarray) -> Apply:
     o = curvature.ordering
     n = o.size
     moved = np.empty(curvature.size)
@@ -105,7 +136,7 @@ def _(curvature: BandGram, shift: np.ndarray) -> Solve:
     return apply
 
 
-def _bordered(solve: Solve, curvature: BandGram, shift: np.ndarray, scale: np.ndarray) -> Solve:
+def _bordered(solve: Apply, curvature: BandGram, shift: np.ndarray, scale: np.ndarray) -> Apply:
     """Block elimination of the dense rows."""
     n, dense = curvature.ordering.size, curvature.ordering.dense
     if not dense:
@@ -154,16 +185,55 @@ class ConjugateGradients(AbstractLinearSolver):
     def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
         diagonal = curvature.diagonal() + shift
         inverse = 1.0 / np.maximum(diagonal, 1e-12 * max(diagonal.max(), 1e-300))
-        return lambda b: conjugate_gradients(
-            lambda v: curvature.mv(v) + shift * v, b, lambda r: inverse * r, self.tolerance, self.limit
-        )[0]
+        stop = ModelDecrease(self.tolerance)
+        return Solve(
+            lambda b: conjugate_gradients(
+                lambda v: curvature.mv(v) + shift * v, b, lambda r: inverse * r, stop, self.limit
+            )
+        )
 
     def work(self, curvature: AbstractCurvature) -> float:
         return 50.0 * curvature.size
 
 
+class AbstractStop(abc.ABC):
+    """When conjugate gradients end."""
+
+    @abc.abstractmethod
+    def __call__(self, count: int, gain: float, model: float, error: float) -> bool:
+        """Whether to stop after iteration `count`.
+
+        Parameters
+        ----------
+        gain, model:
+            Decrease of the quadratic model in this iteration, and in all.
+        error:
+            `r' M r / 2`, an estimate of the decrease that is left, as good as the preconditioner `M`.
+        """
+
+
+@dataclass(frozen=True)
+class ModelDecrease(AbstractStop):
+    """Stop when an iteration gains less than this share of the mean gain so far (Nash and Sofer)."""
+
+    tolerance: float
+
+    def __call__(self, count: int, gain: float, model: float, error: float) -> bool:
+        return count * gain < self.tolerance * model
+
+
+@dataclass(frozen=True)
+class ErrorEstimate(AbstractStop):
+    """Stop when what is left is less than this share of what was gained, both as decreases of the model."""
+
+    tolerance: float
+
+    def __call__(self, count: int, gain: float, model: float, error: float) -> bool:
+        return error < self.tolerance * model
+
+
 def conjugate_gradients(
-    product: Solve, b: np.ndarray, precondition: Solve, tolerance: float, limit: int
+    product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractStop, limit: int
 ) -> tuple[np.ndarray, int]:
     """Solve `A s = b`; returns the solution and the number of iterations."""
     s, r = np.zeros_like(b), b.copy()
@@ -181,14 +251,9 @@ def conjugate_gradients(
         r -= alpha * q
         gain = 0.5 * alpha * rz
         model += gain
-        if count * gain < tolerance * model:
-            return s, count
         z = precondition(r)
         rz, previous = float(r @ z), rz
+        if stop(count, gain, model, 0.5 * rz):
+            return s, count
         p = z + (rz / previous) * p
     return s, limit
-
-
-def linear_solver_for(curvature: AbstractCurvature) -> AbstractLinearSolver:
-    """A factorisation where there is a matrix, conjugate gradients otherwise."""
-    return ConjugateGradients() if isinstance(curvature, MatrixFreeGram) else Cholesky()

@@ -14,7 +14,7 @@ from hierax.objective import AbstractObjective, LocalObjective
 from hierax.objective.curvature import BandGram, combine
 from hierax.objective.objective import Linearisation
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
-from hierax.solvers.linear import NotPositive, Solve, factorise
+from hierax.solvers.linear import Apply, NotPositive, factorise
 
 PROBES = 32
 LARGEST = 5.0
@@ -151,7 +151,7 @@ class _Model:
         gradient = np.sum([c * e.gradient for c, e in zip(scales, self.each, strict=True)], axis=0)
         return Linearisation(float(value), gradient, combine(self.grams, list(scales)))
 
-    def solve(self, scales: np.ndarray) -> Solve:
+    def solve(self, scales: np.ndarray) -> Apply:
         curvature = combine(self.grams, list(scales))
         diagonal = curvature.diagonal()
         shift = 1e-13 * np.maximum(diagonal, 1e-6 * diagonal.max())

@@ -1,0 +1,110 @@
+"""Conjugate gradients preconditioned by a multigrid cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from hierax.objective.curvature import AbstractCurvature, MatrixFreeGram
+from hierax.objective.objective import STENCIL_WORK
+from hierax.objective.stencil import StencilGram
+from hierax.solvers.linear import (
+    AbstractLinearSolver,
+    Apply,
+    Cholesky,
+    ConjugateGradients,
+    ErrorEstimate,
+    Solve,
+    conjugate_gradients,
+    factorise,
+)
+from hierax.solvers.smoothers import Chebyshev, relaxation
+
+
+class Rung(NamedTuple):
+    """One level of the ladder of coarser problems: smoother, and the way down and up again."""
+
+    smooth: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    restrict: Apply
+    prolong: Apply
+    product: Apply
+
+
+@dataclass(frozen=True)
+class Multigrid(AbstractLinearSolver):
+    r"""Conjugate gradients with one V-cycle on Galerkin coarse operators as preconditioner.
+
+    The coarser spaces are those that the curvature offers (`AbstractCurvature.galerkin`): for spline grids every second
+    knot is dropped from level to level. Relaxation solves overlapping blocks exactly (`hierax.solvers.smoothers`), so
+    the number of iterations depends on neither the mesh width nor the degree. On the coarsest level the matrix is
+    factored.
+
+    The iteration stops when the estimated algebraic error is small against what the solve has gained. In nested
+    iteration this gain is the discretisation error of the coarser level, so every level ends below its own
+    discretisation error after a bounded number of iterations.
+
+    Parameters
+    ----------
+    tolerance:
+        Remaining over gained decrease of the quadratic model (squares of errors in the energy norm).
+    limit:
+        Most iterations.
+    coarsest:
+        Parameters below which the matrix is factored.
+    sweeps:
+        Relaxations before and after each coarse correction.
+
+    References
+    ----------
+    Hackbusch, Multi-Grid Methods and Applications (1985); Trottenberg, Oosterlee, Schueller, Multigrid (2001).
+    """
+
+    tolerance: float = 1e-8
+    limit: int = 200
+    coarsest: int = 3000
+    sweeps: int = 2
+
+    def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
+        fine = curvature.shifted(shift)
+        cycle = self.cycle(fine)
+        stop = ErrorEstimate(self.tolerance)
+        return Solve(lambda b: conjugate_gradients(fine.mv, b, cycle, stop, self.limit))
+
+    def cycle(self, curvature: AbstractCurvature) -> Apply:
+        """A symmetric V-cycle for a curvature, as an approximate inverse."""
+        rungs: list[Rung] = []
+        while curvature.size > self.coarsest and (below := curvature.galerkin()) is not None:
+            smooth = Chebyshev(curvature, relaxation(curvature), self.sweeps)
+            rungs.append(Rung(smooth, below.restrict, below.prolong, curvature.mv))
+            curvature = below.curvature
+        return _Ladder(rungs, factorise(curvature, np.zeros(curvature.size)))
+
+    def work(self, curvature: AbstractCurvature) -> float:
+        couplings = curvature.mesh.couplings if isinstance(curvature, StencilGram) else 100 * curvature.size
+        return STENCIL_WORK * couplings
+
+
+class _Ladder:
+    """The cycle: down with smoothing and restriction, up with prolongation and smoothing."""
+
+    def __init__(self, rungs: list[Rung], coarsest: Apply) -> None:
+        self.rungs, self.coarsest = rungs, coarsest
+
+    def __call__(self, b: np.ndarray, level: int = 0) -> np.ndarray:
+        if level == len(self.rungs):
+            return self.coarsest(b)
+        rung = self.rungs[level]
+        total, residual = rung.smooth(b)
+        correction = rung.prolong(self(rung.restrict(residual), level + 1))
+        after, _ = rung.smooth(residual - rung.product(correction))
+        return total + correction + after
+
+
+def linear_solver_for(curvature: AbstractCurvature) -> AbstractLinearSolver:
+    """A factorisation where there is a small matrix, multigrid for stencils, conjugate gradients for mere products."""
+    if isinstance(curvature, StencilGram):
+        return Multigrid()
+    return ConjugateGradients() if isinstance(curvature, MatrixFreeGram) else Cholesky()
