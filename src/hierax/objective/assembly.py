@@ -192,7 +192,7 @@ class AbstractGramSum(abc.ABC):
         """The operator."""
 
 
-FLUSH = 6_000_000
+FLUSH = 300_000
 """Entries that wait to be added together."""
 
 

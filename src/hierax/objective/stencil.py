@@ -194,8 +194,7 @@ class StencilGram(AbstractCurvature):
             return self
         values, c = self.values.copy(), np.arange(self.mesh.channels)
         at = (*(slice(None),) * len(self.mesh.axes), c, *self.mesh.reach, c)
-        # index arrays apart from each other bring their axis to the front
-        values[at] += np.moveaxis(extra.reshape(*self.mesh.nodes, len(c)), -1, 0)
+        values[at] += extra.reshape(*self.mesh.nodes, len(c))
         return StencilGram(self.mesh, values)
 
     def galerkin(self) -> Coarsened | None:

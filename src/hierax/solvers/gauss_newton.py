@@ -105,11 +105,16 @@ class GaussNewton(AbstractSolver):
             except NotPositive:
                 shift = 10 * shift + 1e-300
                 continue
-            first = theta - solve(lin.gradient)
+            change = -solve(lin.gradient)
+            first = theta + change
+            if solve.iterations and np.all(np.isfinite(first)):
+                # rounding is far below the tolerance of the iteration: the model says the value, no further pass
+                value = lin.value - lin.model_decrease(change)
+                return Step(first, DampingState(self.damping, 1), value, 0.0, True, iterations=solve.iterations)
             value, gradient = objective.value_and_gradient(first)
             second = first - solve(gradient)
             if np.isfinite(value) and np.all(np.isfinite(second)):
-                return Step(second, DampingState(self.damping, 1), value, 0.0, True, iterations=solve.iterations)
+                return Step(second, DampingState(self.damping, 1), value, 0.0, True)
             shift = 10 * shift + 1e-300
         return Step(theta, DampingState(self.damping), lin.value, np.inf, True, RESULTS.singular)
 

@@ -23,6 +23,8 @@ _factor: Any
 _solve: Any
 _factor, _solve = get_lapack_funcs(("pbtrf", "pbtrs"), dtype=np.float64)
 
+FEWEST_LINES = 8
+"""Fewest lines of a strip: narrower ones lose what is oblique to both axes."""
 BLOCK_LIMIT = 160
 """Largest dense block."""
 
@@ -59,7 +61,7 @@ def _shares(blocks: np.ndarray, count: int) -> np.ndarray:
 
 
 class Strips:
-    """Strips of `p + 1` lines along one axis of a plane grid, overlapping by half, factored as bands.
+    """Strips of at least `p + 1` lines along one axis of a plane grid, overlapping by half, factored as bands.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ class Strips:
     def __init__(self, gram: StencilGram, along: int) -> None:
         mesh, across = gram.mesh, 1 - along
         self.gram, self.along = gram, along
-        width = mesh.reach[across] + 1
+        width = max(mesh.reach[across] + 1, FEWEST_LINES)
         self.cross = windows(mesh.nodes[across], width, max(1, width // 2), mesh.periodic[across])
         self.shares = _shares(self.cross, mesh.nodes[across])
         self.factors = self._factored(gram.values if along == 0 else np.moveaxis(gram.values, (1, 4), (0, 3)))

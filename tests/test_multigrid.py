@@ -1,0 +1,158 @@
+"""Stencil storage, coarse spaces, block relaxation and the multigrid solver."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax.fields import SplineGrid
+from hierax.hierarchy import IntervalDoubling, Level
+from hierax.levels import Bench
+from hierax.objective.curvature import DenseGram
+from hierax.objective.stencil import StencilGram, mesh_of
+from hierax.problems import named_problem
+from hierax.solvers import GaussNewton, Multigrid
+from hierax.solvers.linear import ErrorEstimate, NotPositive, conjugate_gradients, factorise
+from hierax.solvers.multigrid import linear_solver_for
+from hierax.solvers.smoothers import windows
+from hierax.strategy import choose
+
+
+def bench_of(problem) -> Bench:
+    return Bench(problem, choose(problem, key=0, solver=GaussNewton(linear=Multigrid())), 0)
+
+
+def linearised(problem, doublings: int, degree: int | None = None, shake: float = 0.0, bench: Bench | None = None):
+    """Objective in stencil storage, parameters, linearisation on a first level that is halved several times."""
+    bench = bench or bench_of(problem)
+    field = bench.plan.hierarchy.levels[0].field
+    if degree is not None:
+        wraps = [axis.size < axis.intervals + axis.degree for axis in field.axes]
+        field = SplineGrid.uniform(*problem.domain.bounds(), field.intervals, degree, periodic=wraps)
+    level = Level(field)
+    for _ in range(doublings):
+        level, _ = IntervalDoubling().refine(level)
+    prepared = bench.prepare(level.field)
+    theta = prepared.theta + shake * np.random.default_rng(1).normal(size=len(prepared.theta))
+    return prepared.objective, theta, prepared.objective.linearise(theta)
+
+
+@pytest.mark.parametrize("name", ["poisson-2d", "allen-cahn", "elasticity", "semilinear-3d"])
+def test_stencil_and_band_are_one_matrix(name):
+    objective, theta, lin = linearised(named_problem(name)(), 1, shake=0.1)
+    assert isinstance(lin.curvature, StencilGram)
+    objective.mesh = None
+    band = objective.linearise(theta)
+    vector = np.random.default_rng(0).normal(size=len(theta))
+    expected = band.curvature.mv(vector)
+    assert np.abs(lin.curvature.mv(vector) - expected).max() < 1e-13 * np.abs(expected).max()
+    assert np.abs(lin.curvature.diagonal() - band.curvature.diagonal()).max() < 1e-13 * np.abs(expected).max()
+    picks = np.random.default_rng(2).integers(0, len(theta), (3, 5))
+    blocks = band.curvature.blocks(picks)
+    assert np.abs(lin.curvature.blocks(picks) - blocks).max() < 1e-13 * np.abs(blocks).max()
+    assert np.array_equal(lin.gradient, band.gradient)
+    shift = 0.1 * band.curvature.diagonal()
+    solved = factorise(lin.curvature, shift)(vector)
+    assert np.abs(solved - factorise(band.curvature, shift)(vector)).max() < 1e-9 * np.abs(solved).max()
+    damped = lin.curvature.shifted(shift)
+    assert np.abs(damped.mv(vector) - expected - shift * vector).max() < 1e-13 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["poisson-2d", "allen-cahn", "elasticity"])
+def test_coarse_operators_are_galerkin_products(name):
+    _, theta, lin = linearised(named_problem(name)(), 2, shake=0.1)
+    below = lin.curvature.galerkin()
+    assert below is not None
+    rng = np.random.default_rng(0)
+    coarse, fine = rng.normal(size=below.curvature.size), rng.normal(size=len(theta))
+    assert below.prolong(coarse) @ fine == pytest.approx(coarse @ below.restrict(fine), rel=1e-11)
+    expected = below.restrict(lin.curvature.mv(below.prolong(coarse)))
+    assert np.abs(below.curvature.mv(coarse) - expected).max() < 1e-12 * np.abs(expected).max()
+
+
+def test_coarse_spaces_of_a_halved_grid_are_its_levels():
+    level = Level(SplineGrid.uniform([0.0, 0.0], [1.0, 2.0], (8, 16), 3, periodic=(False, True)))
+    fine, _ = IntervalDoubling().refine(level)
+    mesh = mesh_of(fine.field)
+    below = mesh.below
+    assert below is not None
+    for axis, expected in zip(below[0].axes, level.field.axes, strict=True):
+        assert np.array_equal(axis.breakpoints(), expected.breakpoints())
+    # the periodic axis would become shorter than the support of a spline before the other does
+    assert [axis.intervals for axis in below[0].below[0].axes] == [4, 8]
+
+
+def test_fields_without_a_common_mesh_have_none():
+    grid = SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], 8, 3)
+    other = SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], 9, 3)
+    assert mesh_of(hx.Unknowns(u=grid, v=grid)).channels == 2
+    assert mesh_of(hx.Unknowns(u=grid, v=other)) is None
+    assert mesh_of(hx.Unknowns(u=grid, k=hx.Scalar(1.0))) is None
+    assert mesh_of(lambda x: x[0]) is None
+
+
+def test_windows_cover():
+    for count, width, stride, periodic in [(10, 4, 2, False), (11, 4, 2, True), (3, 6, 3, False), (7, 6, 3, True)]:
+        found = windows(count, width, stride, periodic)
+        assert set(found.ravel()) == set(range(count))
+        assert all(len(set(row)) == len(row) for row in found)
+
+
+@pytest.mark.parametrize("name", ["anisotropic-diffusion", "semilinear-3d"])
+def test_the_cycle_is_symmetric_and_positive(name):
+    _, theta, lin = linearised(named_problem(name)(), 2, shake=0.01)
+    cycle = Multigrid(coarsest=200).cycle(lin.curvature)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, len(theta)))
+    assert cycle(x) @ y == pytest.approx(x @ cycle(y), rel=1e-8)
+    assert cycle(x) @ x > 0
+
+
+def iterations(problem, bench: Bench, doublings: int, degree: int) -> int:
+    """Iterations for an error of 1e-6 in the energy norm, from a right-hand side with all frequencies."""
+    _, theta, lin = linearised(problem, doublings, degree, bench=bench)
+    b = lin.curvature.mv(np.random.default_rng(0).normal(size=len(theta)))
+    cycle = Multigrid(coarsest=300).cycle(lin.curvature)
+    solution, count = conjugate_gradients(lin.curvature.mv, b, cycle, ErrorEstimate(1e-12), 200)
+    residual = b - lin.curvature.mv(solution)
+    assert residual @ cycle(residual) < 1e-10 * (b @ cycle(b))
+    return count
+
+
+@pytest.mark.parametrize("name", ["poisson-2d", "anisotropic-diffusion"])
+def test_iterations_depend_on_neither_size_nor_degree(name):
+    problem = named_problem(name)()
+    bench = bench_of(problem)
+    counts = [iterations(problem, bench, doublings, degree) for degree in (3, 5) for doublings in (2, 3, 4)]
+    assert max(counts) <= 15
+    assert max(counts) <= 2 * min(counts)
+
+
+def test_multigrid_and_factorisation_give_the_same_step():
+    _, _, lin = linearised(named_problem("anisotropic-diffusion")(), 3)
+    b, shift = -lin.gradient, 1e-3 * lin.curvature.diagonal()
+    direct = factorise(lin.curvature, shift)(b)
+    solve = Multigrid(tolerance=1e-24, coarsest=300).prepare(lin.curvature, shift)
+    assert np.abs(solve(b) - direct).max() < 1e-9 * np.abs(direct).max()
+    assert 0 < solve.iterations < 40
+
+
+def test_training_with_multigrid_reaches_the_error_of_the_factorisation():
+    problem = named_problem("poisson-2d")(scales=2)
+    direct = hx.train(problem, levels=4)
+    iterative = hx.train(problem, solver=GaussNewton(damping=0.0, linear=Multigrid(coarsest=100)), levels=4)
+    for a, b in zip(direct.levels, iterative.levels, strict=True):
+        assert a.parameters == b.parameters
+        assert b.error < 1.02 * a.error + 1e-12
+
+
+def test_solvers_follow_the_storage():
+    assert isinstance(linear_solver_for(StencilGram(None, None)), Multigrid)  # pyright: ignore
+    assert not isinstance(linear_solver_for(DenseGram(np.eye(2))), Multigrid)
+
+
+def test_indefinite_stencils_are_refused():
+    _, theta, lin = linearised(named_problem("poisson-2d")(), 3)
+    with pytest.raises(NotPositive):
+        Multigrid(coarsest=100).prepare(StencilGram(lin.curvature.mesh, -lin.curvature.values), np.zeros(len(theta)))
