@@ -28,13 +28,17 @@ class LevelStarted:
 
 @dataclass(frozen=True)
 class StepTaken:
-    """A solver step: its number on this visit, the loss after it, the predicted decrease, seconds since the start."""
+    """A solver step: its number on this visit, the loss after it, the predicted decrease, seconds since the start.
+
+    `iterations` counts those of an iterative linear solver.
+    """
 
     level: int
     step: int
     loss: float
     decrease: float
     seconds: float
+    iterations: int = 0
 
 
 @dataclass(frozen=True)

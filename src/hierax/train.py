@@ -211,7 +211,7 @@ class _Run:
                 return theta, state, step.value, steps
             stalled = _reached(visit.until, steps, step.decrease, value, step.value)
             value = step.value
-            taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed)
+            taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, step.iterations)
             self.history.append(taken)
             self.emit(taken)
             if self.bench.watched(objective):

@@ -208,7 +208,7 @@ class StencilGram(AbstractCurvature):
                 p = self.mesh.reach[a]
                 moved = np.moveaxis(values, (a, dim + 1 + a), (0, 1))
                 pairs = _pair_map(matrix, p, self.mesh.periodic[a])
-                product = pairs @ np.ascontiguousarray(moved).reshape(pairs.shape[1], -1)
+                product = pairs @ np.ascontiguousarray(moved).reshape(moved.shape[0] * moved.shape[1], -1)
                 product = product.reshape(-1, 2 * p + 1, *moved.shape[2:])
                 values = np.moveaxis(product, (0, 1), (a, dim + 1 + a))
         coarse = StencilGram(mesh, np.ascontiguousarray(values))
@@ -236,7 +236,7 @@ class StencilGram(AbstractCurvature):
 
 def _pair_map(matrix: csr_array, reach: int, wraps: bool) -> csr_array:
     """Sparse map from couplings `(fine node, offset)` along one axis to those of the coarser axis in `P' A P`."""
-    fine, coarse = matrix.shape
+    fine, coarse = int(matrix.shape[0]), int(matrix.shape[1])  # pyright: ignore
     count = np.diff(matrix.indptr)
     slot = np.arange(count.max())
     at = np.minimum(matrix.indptr[:-1, None] + slot, matrix.nnz - 1)
