@@ -9,6 +9,7 @@ NumPy and LAPACK on the host.
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -126,24 +127,37 @@ class LocalTerm:
     elements: Elements
     layout: Layout
 
-    def blocks(self) -> list[Block]:
+    def gathered(self, elements: Elements) -> tuple[np.ndarray, Any]:
+        """Numbers `(elements, k)` of the local coefficients, and the untrained part of the local fields."""
+        indices, stacked = gather(elements.field, self.samples.points[elements.order[:, 0]])
+        return indices, jax.tree.map(np.asarray, partition(stacked)[1])
+
+    def indices(self) -> Iterator[np.ndarray]:
+        """Numbers of the local coefficients of all elements, in pieces."""
+        for start in range(0, len(self.elements.order), BLOCK_POINTS):
+            pick = np.arange(start, min(start + BLOCK_POINTS, len(self.elements.order)))
+            yield self.gathered(self.elements.take(pick))[0]
+
+    @property
+    def coefficients(self) -> int:
+        """Number of local coefficients."""
+        return sum(int(np.prod(shape, dtype=int)) for shape in self.layout.shapes)
+
+    def blocks(self) -> Iterator[Block]:
         """Fixed-shape blocks of about `BLOCK_POINTS` points."""
         e, s = self.elements, self.samples
         width = e.order.shape[1]
         per_block = max(1, BLOCK_POINTS // width)
-        out = []
         for start in range(0, len(e.order), per_block):
             pick = np.arange(start, start + per_block)
             real = min(per_block, len(e.order) - start)
             pick = np.minimum(pick, len(e.order) - 1)
-            order = e.order[pick]
-            weights = np.where(e.padded[pick], 0.0, s.weights[order])
+            some = e.take(pick)
+            order = some.order
+            weights = np.where(some.padded, 0.0, s.weights[order])
             weights[real:] = 0.0
             places = Place(s.points[order], s.normals[order], s.targets[order])
-            out.append(
-                Block(real, e.indices[pick], jax.tree.map(lambda a, pick=pick: a[pick], e.rest), places, weights)
-            )
-        return out
+            yield Block(real, *self.gathered(some), places, weights)
 
     def value(self, theta: np.ndarray) -> float:
         """Weighted sum of the density, without the term's scale."""
@@ -155,10 +169,8 @@ class LocalTerm:
 
     def meeting(self, parameters: np.ndarray) -> LocalTerm:
         """The part of the term on the elements with any of the parameters marked in the mask `(N,)`."""
-        e = self.elements
-        keep = np.flatnonzero(np.any(parameters[e.indices], axis=1))
-        rest = jax.tree.map(lambda a: a[keep], e.rest)
-        return LocalTerm(self.samples, Elements(e.order[keep], e.padded[keep], e.indices[keep], rest), self.layout)
+        keep = [np.any(parameters[index], axis=1) for index in self.indices()]
+        return LocalTerm(self.samples, self.elements.take(np.flatnonzero(np.concatenate(keep))), self.layout)
 
     def add_diagonal(self, theta: np.ndarray, diagonal: np.ndarray) -> None:
         """Add the diagonal of the unscaled curvature."""

@@ -139,7 +139,7 @@ class LocalObjective(AbstractObjective):
         """Order of the parameters in the band."""
         where = positions(self.field, len(self.periodic))
         met = [np.stack(q.matrix.tocoo().coords, axis=1) for q in self.quadratics]
-        return narrow_order(where, [*(t.elements.indices for t in self.terms), *met], self.periodic)
+        return narrow_order(where, [*(np.concatenate(list(t.indices())) for t in self.terms), *met], self.periodic)
 
     @property
     def scales(self) -> np.ndarray:
@@ -215,13 +215,14 @@ class LocalObjective(AbstractObjective):
 
     @property
     def work(self) -> float:
-        rows = sum(s.count * t.elements.indices.shape[1] ** 2 for s, t in zip(self.samples, self.terms, strict=True))
+        rows = sum(s.count * t.coefficients**2 for s, t in zip(self.samples, self.terms, strict=True))
         solving = STENCIL_WORK * self.mesh.couplings if self.mesh else self.ordering.size * self.ordering.band**2
         return ROW_WORK * rows + solving
 
 
 def _local_term(field: Any, samples: Samples) -> LocalTerm:
     order, padded = group(cell_keys(field, samples.points))
-    indices, stacked = gather(field, samples.points[order[:, 0]])
-    layout, rest = layout_of(stacked)
-    return LocalTerm(samples, Elements(order, padded, indices, jax.tree.map(np.asarray, rest)), layout)
+    layout, _ = layout_of(gather(field, samples.points[:1])[1])
+    # gathering is NumPy's work: with its arrays nothing is converted again for every block
+    host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
+    return LocalTerm(samples, Elements(order, padded, host), layout)

@@ -85,16 +85,18 @@ class Elements:
         `(elements, width)` positions in the samples; padded places repeat a point of the element.
     padded:
         `(elements, width)`, true where a place is padding and weighs nothing.
-    indices:
-        `(elements, k)` global numbers of the local coefficients.
-    rest:
-        The untrained part of the local fields, leading axis `elements`.
+    field:
+        The field whose cells the elements are; what a block of them needs of it is gathered when it is evaluated, so
+        that nothing of its size times the number of local coefficients is kept.
     """
 
     order: np.ndarray
     padded: np.ndarray
-    indices: np.ndarray
-    rest: Any
+    field: Any
+
+    def take(self, pick: np.ndarray) -> Elements:
+        """A selection or repetition of the elements."""
+        return Elements(self.order[pick], self.padded[pick], self.field)
 
 
 def group(keys: np.ndarray, limit: int = 16) -> tuple[np.ndarray, np.ndarray]:

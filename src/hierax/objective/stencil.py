@@ -26,6 +26,9 @@ from hierax.objective.assembly import AbstractGramSum, Scattered
 from hierax.objective.curvature import AbstractCurvature, BandGram, Coarsened, Ordering
 from hierax.objective.ordering import narrow_order
 
+SLICE = 4_000_000
+"""Couplings that are made coarser together."""
+
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
@@ -205,13 +208,9 @@ class StencilGram(AbstractCurvature):
         values, dim = self.values, len(self.mesh.axes)
         for a, matrix in enumerate(maps.axes):
             if matrix is not None:
-                p = self.mesh.reach[a]
-                moved = np.moveaxis(values, (a, dim + 1 + a), (0, 1))
-                pairs = _pair_map(matrix, p, self.mesh.periodic[a])
-                product = pairs @ np.ascontiguousarray(moved).reshape(moved.shape[0] * moved.shape[1], -1)
-                product = product.reshape(-1, 2 * p + 1, *moved.shape[2:])
-                values = np.moveaxis(product, (0, 1), (a, dim + 1 + a))
-        coarse = StencilGram(mesh, np.ascontiguousarray(values))
+                pairs = _pair_map(matrix, self.mesh.reach[a], self.mesh.periodic[a])
+                values = _coarsened_along(values, pairs, a, dim)
+        coarse = StencilGram(mesh, values)
         fine_shape = (*self.mesh.nodes, self.mesh.channels)
         coarse_shape = (*mesh.nodes, mesh.channels)
         return Coarsened(
@@ -232,6 +231,22 @@ class StencilGram(AbstractCurvature):
         np.add.at(lower, (i[i >= j] - j[i >= j], j[i >= j]), data[i >= j])
         given = Ordering(o.place[self.mesh.place], o.size, 0, o.band)
         return BandGram(given, lower, np.zeros((o.size, 0)), np.zeros((0, 0)))
+
+
+def _coarsened_along(values: np.ndarray, pairs: csr_array, axis: int, dim: int) -> np.ndarray:
+    """Couplings with one axis made coarser; slice by slice of the other nodes, for the sake of memory."""
+    moved = np.moveaxis(values, (axis, dim + 1 + axis), (0, 1))
+    pair_count, offsets = moved.shape[0] * moved.shape[1], moved.shape[1]
+    shape = list(values.shape)
+    shape[axis] = pairs.shape[0] // offsets  # pyright: ignore
+    out = np.empty(shape)
+    target = np.moveaxis(out, (axis, dim + 1 + axis), (0, 1))
+    step = max(1, SLICE // max(moved[:, :, :1].size, 1))
+    for start in range(0, moved.shape[2], step):
+        part = np.ascontiguousarray(moved[:, :, start : start + step])
+        product = pairs @ part.reshape(pair_count, -1)
+        target[:, :, start : start + step] = product.reshape(-1, *part.shape[1:])
+    return out
 
 
 def _pair_map(matrix: csr_array, reach: int, wraps: bool) -> csr_array:
