@@ -10,11 +10,14 @@ import numpy as np
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, Linearisation
+from hierax.objective.curvature import DenseGram
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.linear import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve
 from hierax.solvers.multigrid import linear_solver_for
 
 SMALLEST = 1e-14
+ZERO = DenseGram(np.zeros((0, 0)))
+"""Stands for a curvature that nobody will ask for."""
 RAISE, LOWER = 2.0, 0.2
 """Factors of the damping after a refused and a good step: lowered more boldly, every other step was refused."""
 
@@ -82,8 +85,7 @@ class GaussNewton(AbstractSolver):
                 continue
             predicted = lin.model_decrease(trial)
             relative = predicted / max(abs(lin.value), 1e-300)
-            # a whole linearisation, not only the value: when the step is taken, and most are, it is the next one
-            after = objective.linearise(theta + trial)
+            after = self._after(objective, theta + trial, last=relative < self.tolerances.relative)
             ratio = (lin.value - after.value) / predicted if predicted > 0 else -1.0
             if finite(after) and ratio > 1e-3:
                 step = self._accept(theta + trial, state, damping, after, relative, ratio)
@@ -94,6 +96,13 @@ class GaussNewton(AbstractSolver):
             failure = RESULTS.no_decrease if finite(after) else RESULTS.nonfinite
             damping = max(RAISE * damping, 1e-6)
         return Step(theta, state._replace(damping=damping, linearisation=lin), lin.value, np.inf, True, failure)
+
+    @staticmethod
+    def _after(objective: AbstractObjective, theta: np.ndarray, last: bool) -> Linearisation:
+        """What is known at the end of a step: all of it, since the next step needs that; the value after the last."""
+        if last:
+            return Linearisation(objective.value(theta), np.zeros(0), ZERO)
+        return objective.linearise(theta)
 
     def _solve(self, objective: AbstractObjective, theta: np.ndarray, lin: Linearisation) -> Step:
         """A quadratic objective: one factorisation, and a second solve with it that removes what rounding left."""
@@ -140,7 +149,8 @@ class GaussNewton(AbstractSolver):
         factor = LOWER if ratio > 0.75 else max(LOWER, 1 - (2 * ratio - 1) ** 3)
         steps = state.steps + 1
         done = relative < self.tolerances.relative or abs(lin.value) < 1e-28 or steps >= self.tolerances.steps
-        return Step(theta, DampingState(damping * factor, steps, lin), lin.value, relative, done)
+        kept = None if lin.curvature is ZERO else lin
+        return Step(theta, DampingState(damping * factor, steps, kept), lin.value, relative, done)
 
 
 def finite(lin: Linearisation) -> bool:

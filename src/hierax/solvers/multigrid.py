@@ -23,6 +23,9 @@ from hierax.solvers.linear import (
 )
 from hierax.solvers.smoothers import Chebyshev, relaxation
 
+FACTOR_ENTRIES = 2.0e8
+"""Most numbers in a banded factor that is tried when the iteration fails."""
+
 
 class Rung(NamedTuple):
     """One level of the ladder of coarser problems: smoother, and the way down and up again."""
@@ -51,7 +54,8 @@ class Multigrid(AbstractLinearSolver):
     tolerance:
         Remaining over gained decrease of the quadratic model (squares of errors in the energy norm).
     limit:
-        Most iterations.
+        Most iterations. Where they are not enough (waves, whose error is oscillatory along the characteristics, have no
+        good coarse problem) the matrix is factored as long as that fits into memory.
     coarsest:
         Parameters below which the matrix is factored.
     sweeps:
@@ -63,7 +67,7 @@ class Multigrid(AbstractLinearSolver):
     """
 
     tolerance: float = 1e-8
-    limit: int = 200
+    limit: int = 100
     coarsest: int = 3000
     sweeps: int = 2
 
@@ -71,7 +75,14 @@ class Multigrid(AbstractLinearSolver):
         fine = curvature.shifted(shift)
         cycle = self.cycle(fine)
         stop = ErrorEstimate(self.tolerance)
-        return Solve(lambda b: conjugate_gradients(fine.mv, b, cycle, stop, self.limit))
+
+        def apply(b: np.ndarray) -> tuple[np.ndarray, int]:
+            solution, count = conjugate_gradients(fine.mv, b, cycle, stop, self.limit)
+            if count == self.limit and _factor_fits(fine):
+                return factorise(fine, np.zeros(fine.size))(b), count
+            return solution, count
+
+        return Solve(apply)
 
     def cycle(self, curvature: AbstractCurvature) -> Apply:
         """A symmetric V-cycle for a curvature, as an approximate inverse."""
@@ -85,6 +96,15 @@ class Multigrid(AbstractLinearSolver):
     def work(self, curvature: AbstractCurvature) -> float:
         couplings = curvature.mesh.couplings if isinstance(curvature, StencilGram) else 100 * curvature.size
         return STENCIL_WORK * couplings
+
+
+def _factor_fits(curvature: AbstractCurvature) -> bool:
+    """Whether a banded factor would fit into memory."""
+    if not isinstance(curvature, StencilGram):
+        return curvature.size <= 4000
+    mesh = curvature.mesh
+    band = mesh.size / max(mesh.nodes) * max(mesh.reach) * (2 if any(mesh.periodic) else 1)
+    return curvature.size * band <= FACTOR_ENTRIES
 
 
 class _Ladder:
