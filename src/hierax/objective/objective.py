@@ -92,9 +92,8 @@ ROW_WORK = 30.0
 """Cost of one entry of an element matrix in units of one multiplication of a banded factorisation, measured."""
 
 
-STENCIL_WORK = 8.0e3
-"""Cost of a multigrid solve for one coupling of a stencil in the same units: twice what was measured on elliptic
-problems, since a factorisation never fails to converge."""
+STENCIL_WORK = 5.0e3
+"""Cost of a multigrid solve for one coupling of a stencil, in the same units, measured."""
 
 
 class LocalObjective(AbstractObjective):
