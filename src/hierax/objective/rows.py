@@ -1,14 +1,15 @@
 """Objectives of fields whose cells move with the parameters, or that have none: networks of any kind.
 
-Rows of the Jacobian are computed in blocks, through the local pieces where the field has them, added into a dense Gram
-matrix and thrown away. Above `DENSE_LIMIT` parameters only products with the Gram matrix are formed.
+Rows of the Jacobian are computed in blocks, through the local pieces where the field has them. With fewer rows than
+parameters they are kept (kernel); otherwise they are added into a dense Gram matrix and thrown away. Above
+`DENSE_LIMIT` parameters or rows only products with the Gram matrix are formed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,13 +22,17 @@ from hierax.fields.base import partition, supports_local
 from hierax.objective.assembly import Layout, layout_of
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.gather import gather
+from hierax.objective.kernel import KernelGram
 from hierax.objective.network_pieces import network_pieces as network_pieces  # registers itself with `gather`
 from hierax.objective.objective import AbstractObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
 from hierax.objective.samples import BLOCK_POINTS, Samples
 
 DENSE_LIMIT = 4000
-"""Most parameters for which the Gram matrix is stored."""
+"""Most parameters for which the Gram matrix is stored, most rows whose kernel is."""
+
+KERNEL_ENTRIES = 50_000_000
+"""Most numbers in rows that are kept."""
 
 ROW_ENTRIES = 4_000_000
 """Most numbers in one block of Jacobian rows."""
@@ -231,6 +236,8 @@ class RowObjective(AbstractObjective):
         return float(value), np.array(gradient)
 
     def linearise(self, theta: np.ndarray) -> Linearisation:
+        if self.by_rows:
+            return self._kernel(theta)
         if self.size > DENSE_LIMIT:
             value, gradient = self.value_and_gradient(theta)
             return Linearisation(value, gradient, self._matrix_free(theta))
@@ -239,6 +246,29 @@ class RowObjective(AbstractObjective):
         for s in self.samples:
             value += self._accumulate(s, theta, gradient, gram)
         return Linearisation(value, gradient, DenseGram(gram + np.tril(gram, -1).T))
+
+    @cached_property
+    def by_rows(self) -> bool:
+        """Whether there are so few rows that they are kept: fewer multiplications than the Gram matrix takes."""
+        if sum(s.count for s in self.samples) >= self.size:
+            return False
+        rows = sum(s.count * self._rows_a_point(s) for s in self.samples)
+        return rows < self.size and rows <= DENSE_LIMIT and rows * self.size <= KERNEL_ENTRIES
+
+    def _rows_a_point(self, s: Samples) -> int:
+        place = jax.tree.map(lambda a: a[0], Place(s.points, s.normals, s.targets))
+        build = lambda z: self.layout.build(z, self.rest)  # noqa: E731
+        theta = jax.ShapeDtypeStruct((self.size,), np.float64)
+        return int(jax.eval_shape(lambda z: s.term.expand(build, z, place).rows, theta).shape[0])
+
+    def _kernel(self, theta: np.ndarray) -> Linearisation:
+        """Linearisation with the rows kept."""
+        value, gradient, rows = 0.0, np.zeros(self.size), []
+        for s in self.samples:
+            for block in self._blocks(s, theta):
+                value += self._slope(s, block, gradient)
+                rows.append(self._weighted_rows(s, block))
+        return Linearisation(value, gradient, KernelGram(np.concatenate(rows)))
 
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
         """Diagonal of each term's unscaled curvature, `(terms, N)`; see `LocalObjective.diagonals`."""
@@ -266,22 +296,31 @@ class RowObjective(AbstractObjective):
 
     @property
     def work(self) -> float:
-        return sum(s.count for s in self.samples) * float(self.size) ** 2
+        points = sum(s.count for s in self.samples)
+        return points * float(self.size) * min(points, self.size)
 
     def _accumulate(self, s: Samples, theta: np.ndarray, gradient: np.ndarray, gram: np.ndarray) -> float:
         """Add one term to gradient and lower Gram matrix, times its scale; return its scaled value."""
         total = 0.0
         for block in self._blocks(s, theta):
-            weights = block.weights * s.scale
-            total += float(weights @ block.values)
-            gradient += self._scattered(block.slopes * weights[:, None], block.index)
-            tall = block.rows * np.sqrt(weights)[:, None, None]
-            flat = tall.reshape(-1, tall.shape[2])
-            if block.index is not None:
-                flat = _spread(flat, np.repeat(block.index, tall.shape[1], axis=0), self.size)
+            total += self._slope(s, block, gradient)
             # the lower half only, added in place
-            dsyrk(1.0, flat.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
+            dsyrk(1.0, self._weighted_rows(s, block).T, beta=1.0, c=gram, lower=1, overwrite_c=1)
         return total
+
+    def _slope(self, s: Samples, block: RowBlock, gradient: np.ndarray) -> float:
+        """Add a block's part of the gradient, times the term's scale; return its scaled value."""
+        weights = block.weights * s.scale
+        gradient += self._scattered(block.slopes * weights[:, None], block.index)
+        return float(weights @ block.values)
+
+    def _weighted_rows(self, s: Samples, block: RowBlock) -> np.ndarray:
+        """Rows `(n m, N)` of a block, times the roots of weights and scale."""
+        tall = block.rows * np.sqrt(block.weights * s.scale)[:, None, None]
+        flat = tall.reshape(-1, tall.shape[2])
+        if block.index is None:
+            return flat
+        return _spread(flat, np.repeat(block.index, tall.shape[1], axis=0), self.size)
 
     def _scattered(self, values: np.ndarray, index: np.ndarray | None) -> np.ndarray:
         """Sum of rows `(n, k)` at their places among all parameters; `(N,)`."""

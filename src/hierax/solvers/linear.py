@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg as sl
 
 from hierax.objective.curvature import AbstractCurvature, BandGram, DenseGram
+from hierax.objective.kernel import KernelGram
 from hierax.objective.stencil import StencilGram
 
 Apply = Callable[[np.ndarray], np.ndarray]
@@ -40,6 +41,9 @@ class Solve:
         self.iterations += count
         return solution
 
+REFINEMENTS = 2
+"""Rounds of iterative refinement after a solve through the kernel of the rows."""
+
 
 class NotPositive(ArithmeticError):
     """The damped matrix is not positive definite in floating point: more damping is needed."""
@@ -65,7 +69,7 @@ class AbstractLinearSolver(abc.ABC):
 
 @dataclass(frozen=True)
 class Cholesky(AbstractLinearSolver):
-    """Factorisation: dense, or banded with a bordered corner. The matrix is scaled to unit diagonal first."""
+    """Factorisation: dense, banded with a bordered corner, or of the kernel between rows; scaled to unit diagonal."""
 
     def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
         return Solve.direct(factorise(curvature, shift))
@@ -73,6 +77,9 @@ class Cholesky(AbstractLinearSolver):
     def work(self, curvature: AbstractCurvature) -> float:
         if isinstance(curvature, BandGram):
             return float(curvature.ordering.size * curvature.ordering.band**2)
+        if isinstance(curvature, KernelGram):
+            rows, size = curvature.rows.shape
+            return float(size) * rows**2 + rows**3 / 3
         return curvature.size**3 / 3
 
 
@@ -150,6 +157,43 @@ def _bordered(solve: Apply, curvature: BandGram, shift: np.ndarray, scale: np.nd
         first = solve(b[:n])
         last = sl.cho_solve(schur, b[n:] - border.T @ first, check_finite=False)
         return np.concatenate([first - reduced @ last, last])
+
+    return apply
+
+
+@factorise.register
+def _(curvature: KernelGram, shift: np.ndarray) -> Apply:
+    r"""`(J'J + D)^{-1} = D^{-1/2} (1 - B' (1 + B B')^{-1} B) D^{-1/2}` with `B = J D^{-1/2}` (Woodbury).
+
+    The difference cancels where the damping is small against `J'J`; refinement with products by `J` restores what
+    floating point allows, and a solution that stays wrong is refused.
+    """
+    if not (np.all(np.isfinite(shift)) and np.all(np.isfinite(curvature.rows))):
+        raise NotPositive("the curvature has entries that are not finite")
+    if np.any(shift <= 0.0):
+        raise NotPositive("fewer rows than parameters need damping of every parameter")
+    root = 1.0 / np.sqrt(shift)
+    scaled = curvature.rows * root
+    kernel = scaled @ scaled.T
+    kernel[np.diag_indices_from(kernel)] += 1.0
+    try:
+        factor = sl.cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
+    except sl.LinAlgError as error:
+        raise NotPositive(str(error)) from error
+
+    def inverse(r: np.ndarray) -> np.ndarray:
+        return r - scaled.T @ sl.cho_solve(factor, scaled @ r, check_finite=False)
+
+    def apply(b: np.ndarray) -> np.ndarray:
+        factors = root.reshape(-1, *[1] * (b.ndim - 1))
+        right = factors * b
+        y = inverse(right)
+        for _ in range(REFINEMENTS):
+            y += inverse(right - y - scaled.T @ (scaled @ y))
+        left = np.linalg.norm(right - y - scaled.T @ (scaled @ y), axis=0)
+        if not np.all(left <= 1e-3 * np.linalg.norm(right, axis=0)):
+            raise NotPositive("the damping is too small for floating point")
+        return factors * y
 
     return apply
 
