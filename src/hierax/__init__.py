@@ -21,6 +21,7 @@ from hierax.cycles import SingleLevel as SingleLevel
 from hierax.cycles import Until as Until
 from hierax.fields import KAN as KAN
 from hierax.fields import MLP as MLP
+from hierax.fields import DecodedGrid as DecodedGrid
 from hierax.fields import Scalar as Scalar
 from hierax.fields import SplineGrid as SplineGrid
 from hierax.fields import Unknowns as Unknowns

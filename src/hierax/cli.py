@@ -24,7 +24,7 @@ from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
 from hierax.evaluation import check_points, columns, quantities
-from hierax.families import AbstractFamily, Grid, Perceptron, SplineNetwork
+from hierax.families import AbstractFamily, DecodedFeatures, Grid, Perceptron, SplineNetwork
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
@@ -46,6 +46,7 @@ BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 130
 FIELDS: dict[str, Callable[[], AbstractFamily | None]] = {
     "auto": lambda: None,
     "grid": Grid,
+    "decoded": DecodedFeatures,
     "kan": SplineNetwork,
     "mlp": Perceptron,
 }
@@ -67,8 +68,8 @@ CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
 class Options:
     """How to train; what is not given is chosen by what the problem shows."""
 
-    field: Literal["auto", "grid", "kan", "mlp"] = "auto"
-    """Kind of field: spline grid, spline network, perceptron."""
+    field: Literal["auto", "grid", "decoded", "kan", "mlp"] = "auto"
+    """Kind of field: spline grid, spline grid decoded by a small network, spline network, perceptron."""
     levels: int | None = None
     """Number of levels."""
     cycle: Literal["auto", "nested", "single"] = "auto"

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns
+from hierax.fields import KAN, MLP, DecodedGrid, Scalar, SplineGrid, Unknowns
 from hierax.hierarchy import AbstractRefinement, IntervalDoubling, MarkedKnots
 from hierax.problems.problem import Problem
 
@@ -50,6 +50,38 @@ class Grid(AbstractFamily):
         least = {1: 8, 2: 6}.get(dim, 4)
         intervals = [max(least, degree + 1) if w else least for w in wraps]
         return SplineGrid.uniform(*problem.domain.bounds(), intervals, degree, out=components, periodic=wraps)
+
+    def rule(self) -> AbstractRefinement:
+        return MarkedKnots()
+
+
+@dataclass(frozen=True)
+class DecodedFeatures(AbstractFamily):
+    """Spline grids that a small network decodes, refined as spline grids are; not linear in its parameters.
+
+    Attributes
+    ----------
+    channels, hidden:
+        Channels besides those that are added to the values, and hidden layers of the network.
+    """
+
+    label: str = "decoded grid (splines, then a small network)"
+    channels: int = 1
+    hidden: tuple[int, ...] = (8,)
+
+    def part(
+        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
+    ) -> DecodedGrid:
+        del values
+        dim = problem.domain.dim
+        degree = max(3, min(order + 2, 5))
+        wraps = periodic_axes(problem)
+        least = {1: 8, 2: 6}.get(dim, 3)
+        intervals = [max(least, degree + 1) if w else least for w in wraps]
+        return DecodedGrid.uniform(
+            *problem.domain.bounds(), intervals, degree, key=key, channels=self.channels, hidden=self.hidden,
+            out=components, periodic=wraps,
+        )  # fmt: skip
 
     def rule(self) -> AbstractRefinement:
         return MarkedKnots()

@@ -124,7 +124,7 @@ class Bench:
         mesh, linear = mesh_of(field), self.plan.solver.linear
         if mesh is None or linear is not None:
             return mesh if isinstance(linear, Multigrid) else None
-        return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(self._band(field)) ** 2 else None
+        return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(self._width(field)) ** 2 else None
 
     def samples(self, field: Any, everything: bool = False) -> list[Samples]:
         """Samples of every term for a level."""
@@ -232,7 +232,8 @@ class Bench:
 
     def watched(self, objective: Any) -> bool:
         """Whether every step is judged by the data kept back: networks overfit, penalised grids do not."""
-        return isinstance(objective, RowObjective) and any(len(rows) for rows in self.held_rows.values())
+        network = isinstance(objective, RowObjective) or not linear_in_parameters(objective.field)
+        return network and any(len(rows) for rows in self.held_rows.values())
 
     def supports_no_more(self, errors: Sequence[float | None], parameters: int) -> bool:
         """Whether the validation errors of the levels say that a finer one would only follow the noise.
@@ -279,13 +280,14 @@ class Bench:
             mesh = self.stencil(field)
             if mesh is not None:
                 return mesh.couplings <= COUPLINGS
-            return size * self._band(field) <= BAND_ENTRIES / (3 if self.plan.penalties else 1)
+            return size * self._width(field) <= BAND_ENTRIES / (3 if self.plan.penalties else 1)
         return size <= DENSE_LIMIT
 
-    def _band(self, field: Any) -> int:
-        """Width of the band, from the cells of a few points."""
+    def _width(self, field: Any) -> int:
+        """Width of the band with its dense rows, from the cells of a few points."""
         indices, _ = gather(field, self.points(PROBES, 2)[:: PROBES // 256])
-        return narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic).band
+        order = narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic)
+        return order.band + order.dense
 
     def seconds(self, finer: Any, coarse: Any, seconds: float, steps: int) -> float:
         """Expected seconds of training a finer level, from those of the last one and the ratio of work."""
@@ -299,7 +301,7 @@ class Bench:
             return float(size) ** 2
         k = gather(field, self.points(PROBES, 2)[:1])[0].shape[1]
         points, mesh = sum(s.count for s in self.samples(field)), self.stencil(field)
-        solving = STENCIL_WORK * mesh.couplings if mesh else size * float(self._band(field)) ** 2
+        solving = STENCIL_WORK * mesh.couplings if mesh else size * float(self._width(field)) ** 2
         return ROW_WORK * points * k**2 + solving
 
     def first_bad_term(self, objective: AbstractObjective, theta: np.ndarray) -> str:

@@ -18,7 +18,7 @@ from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
 from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, grid_degree, has_grid
 from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, place
 from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, refine
-from hierax.objective.build import Sampling, is_equation
+from hierax.objective.build import Sampling, is_equation, mesh
 from hierax.objective.order import reach
 from hierax.objective.roughness import Roughness
 from hierax.objective.view import unbounded
@@ -245,7 +245,9 @@ def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | No
         return _for_data(problem, hierarchy, rule, seen, grids and seen.local)
     if seen.data and grids and seen.local:
         return _inverse(problem, hierarchy, rule, seen)
-    tolerances = Tolerances(1e-4, 60) if grids else Tolerances(1e-4, 2000)
+    celled = mesh(first) is not None
+    # a decoded grid creeps long after its next level would do better
+    tolerances = Tolerances(1e-4, 60) if grids else Tolerances(1e-3, 300) if celled else Tolerances(1e-4, 2000)
     dense = _gauss_points(seen)
     return Plan(
         hierarchy,
@@ -259,8 +261,9 @@ def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | No
             "starts from the one before and is solved by Gauss-Newton steps."
             if grids
             else "Levels: from coarse to fine, each trained by damped Gauss-Newton steps from the one before.",
-            f"Points: {dense.inside} Gauss points an axis and cell ({dense.energy} for energies)."
-            if grids
+            f"Points: {'at least ' * (not grids)}{dense.inside} Gauss points an axis and cell "
+            f"({dense.energy} for energies)."
+            if celled
             else "Points: Sobol sequence, more points than parameters.",
             f"Conditions weigh as much as the equations where both act, times {1e8 if seen.energies else 100.0:g}.",
         ),

@@ -12,6 +12,7 @@ from hierax.fields.base import (
     trainable,
 )
 from hierax.fields.bspline import NotNested
+from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.inputs import place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
@@ -28,6 +29,7 @@ __all__ = [
     "AbstractLocalField",
     "BSplineBasis",
     "Clamped",
+    "DecodedGrid",
     "Extended",
     "NotNested",
     "Periodic",

@@ -69,9 +69,13 @@ class LeafTransfer(eqx.Module):
 
 
 class Grid(eqx.Module):
-    """Marks a transfer between two tensor-product grids, which works cell by cell; `channels` values a node."""
+    """Marks a transfer between two tensor-product grids, which works cell by cell.
+
+    There are `channels` values a node, and `shared` further parameters that every cell has and no transfer changes.
+    """
 
     channels: int = eqx.field(static=True)
+    shared: int = eqx.field(static=True, default=0)
 
 
 class AxisTransfer(AbstractTransfer):
@@ -138,7 +142,8 @@ class AxisTransfer(AbstractTransfer):
         if self.grid is None:
             return None
         blocks = [part.blocks[index] for part, index in zip(self.leaves[0].maps, child, strict=True)]
-        return functools.reduce(jnp.kron, [*blocks, jnp.eye(self.grid.channels)])
+        nodes = functools.reduce(jnp.kron, [*blocks, jnp.eye(self.grid.channels)])
+        return jax.scipy.linalg.block_diag(nodes, jnp.eye(self.grid.shared)) if self.grid.shared else nodes
 
     def _map(self, function, params: Params, structure) -> Params:
         leaves = jax.tree.leaves(params)
@@ -163,9 +168,9 @@ def axis_map(number: int, coarse: SplineAxis, fine: SplineAxis, geometry: Abstra
     return AxisMap(number, jnp.asarray(matrix), jnp.asarray(inverse), jnp.asarray(parents), jnp.asarray(blocks))
 
 
-def grid_of(channels: tuple[int, ...]) -> Grid:
-    """The mark of a transfer between spline grids with these channels."""
-    return Grid(math.prod(channels))
+def grid_of(channels: tuple[int, ...], shared: int = 0) -> Grid:
+    """The mark of a transfer between spline grids with these channels and this number of shared parameters."""
+    return Grid(math.prod(channels), shared)
 
 
 def _along(axis: int, matrix: Float[Array, "to from"], value: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from hierax.fields.base import trainable
+from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
 
@@ -64,6 +65,11 @@ def cells_of(field: Any) -> tuple[np.ndarray, ...] | None:
 @cells_of.register
 def _(field: SplineGrid) -> tuple[np.ndarray, ...]:
     return field.breakpoints()
+
+
+@cells_of.register
+def _(field: DecodedGrid) -> tuple[np.ndarray, ...]:
+    return field.grid.breakpoints()
 
 
 @cells_of.register

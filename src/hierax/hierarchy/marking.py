@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from hierax.fields.axis import SplineAxis
+from hierax.fields.decoded_grid import DecodedGrid, felt_channels
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.level import Level
@@ -27,7 +28,8 @@ from hierax.hierarchy.transfer import AbstractTransfer
 class MarkedKnots(AbstractRefinement):
     """Halve the intervals of a spline grid that carry its error, along the axes that carry it.
 
-    Several unknowns share one mesh, the union of what each of them needs.
+    Several unknowns share one mesh, the union of what each of them needs. Channels of a decoded grid count as much as
+    its values feel them.
 
     Parameters
     ----------
@@ -61,8 +63,15 @@ def _(field: SplineGrid) -> list[SplineGrid]:
 
 @_grids.register
 def _(field: Unknowns) -> list[SplineGrid]:
-    grids = [part for part in field.parts.values() if isinstance(part, SplineGrid)]
-    return grids or _grids(next(iter(field.parts.values())))
+    parts = [part for part in field.parts.values() if isinstance(part, SplineGrid | DecodedGrid)]
+    if not parts:
+        return _grids(next(iter(field.parts.values())))
+    return [grid for part in parts for grid in _grids(part)]
+
+
+@_grids.register
+def _(field: DecodedGrid) -> list[SplineGrid]:
+    return [felt_channels(field)]
 
 
 def interval_errors(field: SplineGrid) -> list[np.ndarray]:

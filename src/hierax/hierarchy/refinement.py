@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count, partition
+from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.geometry import BSplineBasis
 from hierax.fields.kan import KAN, SplineLayer
 from hierax.fields.spline_grid import SplineGrid
@@ -82,6 +83,11 @@ def _(field: SplineGrid) -> tuple[SplineAxis, ...]:
 
 
 @spline_axes.register
+def _(field: DecodedGrid) -> tuple[SplineAxis, ...]:
+    return field.grid.axes
+
+
+@spline_axes.register
 def _(field: KAN) -> tuple[SplineAxis, ...]:
     return tuple(layer.axis for layer in field.layers)
 
@@ -114,6 +120,13 @@ def _(field: SplineGrid, axes: tuple[SplineAxis, ...]) -> tuple[SplineGrid, tupl
 
 
 @insert_breakpoints.register
+def _(field: DecodedGrid, axes: tuple[SplineAxis, ...]) -> tuple[DecodedGrid, tuple[LeafTransfer, ...]]:
+    grid, leaves = insert_breakpoints(field.grid, axes)
+    decoder = (LeafTransfer(),) * _leaf_count(field.decoder)
+    return eqx.tree_at(lambda f: f.grid, field, grid), leaves + decoder
+
+
+@insert_breakpoints.register
 def _(field: KAN, axes: tuple[SplineAxis, ...]) -> tuple[KAN, tuple[LeafTransfer, ...]]:
     leaves, layers = [], []
     for layer, axis in zip(field.layers, axes, strict=True):
@@ -143,6 +156,11 @@ def _grid_mark(field: Any) -> Grid | None:
 @_grid_mark.register
 def _(field: SplineGrid) -> Grid:
     return grid_of(field.channels)
+
+
+@_grid_mark.register
+def _(field: DecodedGrid) -> Grid:
+    return grid_of(field.grid.channels, parameter_count(field.decoder))
 
 
 def on_new_breakpoints(level: Level, breakpoints: list[np.ndarray]) -> tuple[Level, AbstractTransfer]:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.sparse import csr_array
 
 from hierax.fields.base import partition
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
@@ -251,8 +252,8 @@ class BandSum(AbstractGramSum):
         o = self.ordering
         place = o.place[indices]
         if o.dense:
-            self._add_border(place, matrices)
-        k = indices.shape[1]
+            place, matrices = self._add_border(place, matrices)
+        k = place.shape[1]
         a, b = np.tril_indices(k)
         i, j = place.take(a, axis=1), place.take(b, axis=1)
         values = matrices.reshape(len(matrices), -1).take(a * k + b, axis=1)
@@ -261,21 +262,22 @@ class BandSum(AbstractGramSum):
         twice = (i == j) & (a != b)
         if twice.any():
             values[twice] *= 2.0
-        if o.dense:
-            keep = np.maximum(i, j) < o.size
-            flat, values = flat[keep], values[keep]
         self._scattered.add(flat, values)
 
-    def _add_border(self, place: np.ndarray, matrices: np.ndarray) -> None:
+    def _add_border(self, place: np.ndarray, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add what dense rows get; returns places and matrices without them.
+
+        Parameters that act everywhere are in all elements, at the same local places.
+        """
         n = self.ordering.size
-        element, row, column = np.nonzero((place[:, :, None] < n) & (place[:, None, :] >= n))
-        np.add.at(
-            self.border,
-            (place[element, row], place[element, column] - n),
-            matrices[element, row, column],
-        )
-        element, row, column = np.nonzero((place[:, :, None] >= n) & (place[:, None, :] >= n))
-        np.add.at(self.corner, (place[element, row] - n, place[element, column] - n), matrices[element, row, column])
+        dense = place[0] >= n
+        to = place[0, dense] - n
+        self.corner[np.ix_(to, to)] += matrices[:, dense][:, :, dense].sum(axis=0)
+        inner, place = matrices[:, ~dense], place[:, ~dense]
+        entries = np.arange(place.size), place.ravel()
+        scatter = csr_array((np.ones(place.size), entries), shape=(place.size, n))
+        self.border[:, to] += scatter.T @ inner[:, :, dense].reshape(place.size, len(to))
+        return place, inner[:, :, ~dense]
 
     def result(self) -> BandGram:
         self._scattered.flush()

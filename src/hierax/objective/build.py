@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hierax.fields.base import parameter_count
+from hierax.fields.base import linear_in_parameters, parameter_count
+from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.objective.pointwise import AbstractPointTerm, point_term
@@ -33,6 +34,11 @@ def _(field: SplineGrid) -> tuple[np.ndarray, ...] | None:
 
 
 @mesh.register
+def _(field: DecodedGrid) -> tuple[np.ndarray, ...] | None:
+    return mesh(field.grid)
+
+
+@mesh.register
 def _(field: Unknowns) -> tuple[np.ndarray, ...] | None:
     meshes = [mesh(part) for part in field.parts.values() if parameter_count(part) > 1]
     if not meshes or any(m is None for m in meshes):
@@ -49,8 +55,8 @@ class Sampling:
     inside, energy, boundary:
         Gauss points an axis and cell for residuals, energies, and anything on a face.
     ratio:
-        Random points for each parameter, for fields without cells: with more the steps of a second-order solver cost
-        more, with fewer than two the field can satisfy the equations at the points alone.
+        Points for each parameter, for fields that are not linear in them: with more the steps of a second-order solver
+        cost more, with fewer than two the field can satisfy the equations at the points alone.
     least:
         Fewest random points of a term.
     """
@@ -88,6 +94,10 @@ class SampledProblem:
         """
         cells = mesh(field)
         count = max(settings.least, int(settings.ratio * parameter_count(field)))
+        if cells is not None and not linear_in_parameters(field):
+            a_cell = settings.ratio * parameter_count(field) / np.prod([len(b) - 1 for b in cells])
+            least = int(np.ceil(a_cell ** (1 / len(cells))))
+            settings = replace(settings, inside=max(settings.inside, least), energy=max(settings.energy, least))
         keys = [seed_of(key, k) for k in range(len(self.terms))]
         out = []
         for term, point, k in zip(self.terms, self.point_terms, keys, strict=True):

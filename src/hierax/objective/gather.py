@@ -16,6 +16,7 @@ import numpy as np
 
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
+from hierax.fields.decoded_grid import DecodedGrid, LocalDecodedGrid
 from hierax.fields.spline_grid import LocalSplineGrid, SplineGrid
 from hierax.fields.unknowns import Scalar, ScalarValue, Unknowns
 
@@ -39,8 +40,9 @@ def has_fixed_cells(field: Any) -> bool:
 
 
 @has_fixed_cells.register(SplineGrid)
+@has_fixed_cells.register(DecodedGrid)
 @has_fixed_cells.register(Scalar)
-def _(field: SplineGrid | Scalar) -> bool:
+def _(field: SplineGrid | DecodedGrid | Scalar) -> bool:
     return True
 
 
@@ -63,6 +65,16 @@ def _(field: SplineGrid, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGri
     shape = (len(points), *(axis.degree + 1 for axis in field.axes), *field.channels)
     coefficients = np.asarray(field.coefficients).ravel()[indices].reshape(shape)
     return indices, LocalSplineGrid(coefficients, tuple(pieces))  # pyright: ignore
+
+
+@gather.register
+def _(field: DecodedGrid, points: np.ndarray) -> tuple[np.ndarray, LocalDecodedGrid]:
+    nodes, pieces = gather(field.grid, points)
+    count = len(points)
+    shared = parameter_count(field.grid) + np.arange(parameter_count(field.decoder))
+    indices = np.concatenate([nodes, np.broadcast_to(shared, (count, len(shared)))], axis=1)
+    decoder = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a), (count, *a.shape)), field.decoder)
+    return indices, LocalDecodedGrid(pieces, decoder, field.scalar)
 
 
 @gather.register
@@ -92,6 +104,11 @@ def _(field: SplineGrid, points: np.ndarray) -> np.ndarray:
     for axis, x in zip(field.axes, points.T, strict=True):
         keys = keys * axis.intervals + _intervals(axis, x)
     return keys
+
+
+@cell_keys.register
+def _(field: DecodedGrid, points: np.ndarray) -> np.ndarray:
+    return cell_keys(field.grid, points)
 
 
 @cell_keys.register
@@ -126,6 +143,11 @@ def positions(field: Any, dim: int) -> np.ndarray:
 def _(field: SplineGrid, dim: int) -> np.ndarray:
     del dim
     return field.positions()
+
+
+@positions.register
+def _(field: DecodedGrid, dim: int) -> np.ndarray:
+    return np.concatenate([positions(field.grid, dim), np.full((parameter_count(field.decoder), dim), np.nan)])
 
 
 @positions.register
