@@ -2,7 +2,7 @@
 
 Rows of the Jacobian are computed in blocks, through the local pieces where the field has them. With fewer rows than
 parameters they are kept (kernel); otherwise they are added into a dense Gram matrix and thrown away. Above
-`DENSE_LIMIT` parameters or rows only products with the Gram matrix are formed.
+`DENSE_LIMIT` parameters or rows those of spline networks are kept as sparse rows; otherwise only products are formed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from scipy.linalg.blas import dsyrk  # pyright: ignore
 
 from hierax.fields.base import partition, supports_local
+from hierax.hierarchy.variables import spline_leaves
 from hierax.objective.assembly import Layout, layout_of
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.gather import gather
@@ -26,13 +27,15 @@ from hierax.objective.kernel import KernelGram
 from hierax.objective.network_pieces import network_pieces as network_pieces  # registers itself with `gather`
 from hierax.objective.objective import AbstractObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
+from hierax.objective.row_block import RowBlock
 from hierax.objective.samples import BLOCK_POINTS, Samples
+from hierax.objective.sparse_rows import SparseRowGram, stacked
 
 DENSE_LIMIT = 4000
 """Most parameters for which the Gram matrix is stored, most rows whose kernel is."""
 
 KERNEL_ENTRIES = 50_000_000
-"""Most numbers in rows that are kept."""
+"""Most numbers in rows that are kept, dense or sparse."""
 
 ROW_ENTRIES = 4_000_000
 """Most numbers in one block of Jacobian rows."""
@@ -163,29 +166,10 @@ def _local_residuals(term: AbstractPointTerm, layout: Layout, c: Array, rest: An
     return jax.vmap(lambda c, rest, place: term.residual(layout.build(c, rest), place))(c, rest, places)
 
 
-class RowBlock(NamedTuple):
-    """Rows `(n, m, k)`, values `(n,)`, gradients `(n, k)` and weights of some points of a term.
-
-    `index` `(n, k)` says to which parameters they belong; without it they belong to all.
-    """
-
-    rows: np.ndarray
-    values: np.ndarray
-    slopes: np.ndarray
-    weights: np.ndarray
-    index: np.ndarray | None  # pyright: ignore  (a tuple's own `index` is of no use here)
-
-
 def _pieces(field: Any, places: Place) -> tuple[np.ndarray, Layout, Any]:
     """Indices, layout and untrained part of the local fields around some points."""
     index, stacked = gather(field, places.x)
     return index, *layout_of(stacked)
-
-
-def _spread(rows: np.ndarray, index: np.ndarray, size: int) -> np.ndarray:
-    """Rows `(n, k)` written at their places into rows of all parameters, `(n, size)`; equal places add up."""
-    places = np.arange(len(rows))[:, None] * size + index
-    return np.bincount(places.ravel(), rows.ravel(), minlength=len(rows) * size).reshape(-1, size)
 
 
 class RowObjective(AbstractObjective):
@@ -237,7 +221,10 @@ class RowObjective(AbstractObjective):
 
     def linearise(self, theta: np.ndarray) -> Linearisation:
         if self.by_rows:
-            return self._kernel(theta)
+            return self._kept(theta, RowBlock.weighted, lambda rows: KernelGram(np.concatenate(rows)))
+        if self.size > DENSE_LIMIT and self.sparse:
+            leaves = spline_leaves(self.field)
+            return self._kept(theta, RowBlock.sparse, lambda rows: SparseRowGram(stacked(rows), leaves))
         if self.size > DENSE_LIMIT:
             value, gradient = self.value_and_gradient(theta)
             return Linearisation(value, gradient, self._matrix_free(theta))
@@ -261,14 +248,22 @@ class RowObjective(AbstractObjective):
         theta = jax.ShapeDtypeStruct((self.size,), np.float64)
         return int(jax.eval_shape(lambda z: s.term.expand(build, z, place).rows, theta).shape[0])
 
-    def _kernel(self, theta: np.ndarray) -> Linearisation:
+    @cached_property
+    def sparse(self) -> bool:
+        """Whether there are coarser spaces and the rows, kept through the local pieces, stay within memory."""
+        if not self.local or spline_leaves(self.field).below is None:
+            return False
+        local = gather(self.field, self.samples[0].points[:1])[0].shape[1]
+        return sum(s.count * self._rows_a_point(s) for s in self.samples) * local <= KERNEL_ENTRIES
+
+    def _kept(self, theta: np.ndarray, part: Any, join: Any) -> Linearisation:
         """Linearisation with the rows kept."""
         value, gradient, rows = 0.0, np.zeros(self.size), []
         for s in self.samples:
             for block in self._blocks(s, theta):
                 value += self._slope(s, block, gradient)
-                rows.append(self._weighted_rows(s, block))
-        return Linearisation(value, gradient, KernelGram(np.concatenate(rows)))
+                rows.append(part(block, s.scale, self.size))
+        return Linearisation(value, gradient, join(rows))
 
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
         """Diagonal of each term's unscaled curvature, `(terms, N)`; see `LocalObjective.diagonals`."""
@@ -305,7 +300,7 @@ class RowObjective(AbstractObjective):
         for block in self._blocks(s, theta):
             total += self._slope(s, block, gradient)
             # the lower half only, added in place
-            dsyrk(1.0, self._weighted_rows(s, block).T, beta=1.0, c=gram, lower=1, overwrite_c=1)
+            dsyrk(1.0, block.weighted(s.scale, self.size).T, beta=1.0, c=gram, lower=1, overwrite_c=1)
         return total
 
     def _slope(self, s: Samples, block: RowBlock, gradient: np.ndarray) -> float:
@@ -313,14 +308,6 @@ class RowObjective(AbstractObjective):
         weights = block.weights * s.scale
         gradient += self._scattered(block.slopes * weights[:, None], block.index)
         return float(weights @ block.values)
-
-    def _weighted_rows(self, s: Samples, block: RowBlock) -> np.ndarray:
-        """Rows `(n m, N)` of a block, times the roots of weights and scale."""
-        tall = block.rows * np.sqrt(block.weights * s.scale)[:, None, None]
-        flat = tall.reshape(-1, tall.shape[2])
-        if block.index is None:
-            return flat
-        return _spread(flat, np.repeat(block.index, tall.shape[1], axis=0), self.size)
 
     def _scattered(self, values: np.ndarray, index: np.ndarray | None) -> np.ndarray:
         """Sum of rows `(n, k)` at their places among all parameters; `(N,)`."""

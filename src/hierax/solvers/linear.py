@@ -12,6 +12,7 @@ import scipy.linalg as sl
 
 from hierax.objective.curvature import AbstractCurvature, BandGram, DenseGram
 from hierax.objective.kernel import KernelGram
+from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import StencilGram
 
 Apply = Callable[[np.ndarray], np.ndarray]
@@ -40,6 +41,7 @@ class Solve:
         solution, count = self._apply(b)
         self.iterations += count
         return solution
+
 
 REFINEMENTS = 2
 """Rounds of iterative refinement after a solve through the kernel of the rows."""
@@ -113,6 +115,11 @@ def _(curvature: DenseGram, shift: np.ndarray) -> Apply:
 @factorise.register
 def _(curvature: StencilGram, shift: np.ndarray) -> Apply:
     return factorise(curvature.banded(), shift)
+
+
+@factorise.register
+def _(curvature: SparseRowGram, shift: np.ndarray) -> Apply:
+    return factorise(curvature.dense(), shift)
 
 
 @factorise.register

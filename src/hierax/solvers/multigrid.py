@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from hierax.objective.curvature import AbstractCurvature, MatrixFreeGram
 from hierax.objective.objective import STENCIL_WORK
+from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import StencilGram
 from hierax.solvers.linear import (
     AbstractLinearSolver,
@@ -21,16 +21,17 @@ from hierax.solvers.linear import (
     conjugate_gradients,
     factorise,
 )
-from hierax.solvers.smoothers import Chebyshev, relaxation
+from hierax.solvers.smoothers import Smooth, smoothing
 
 FACTOR_ENTRIES = 2.0e8
 """Most numbers in a banded factor that is tried when the iteration fails."""
 
 
 class Rung(NamedTuple):
-    """One level of the ladder of coarser problems: smoother, and the way down and up again."""
+    """One level of the ladder of coarser problems: smoothers on the way down and up, and the way itself."""
 
-    smooth: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    down: Smooth
+    up: Smooth
     restrict: Apply
     prolong: Apply
     product: Apply
@@ -40,10 +41,10 @@ class Rung(NamedTuple):
 class Multigrid(AbstractLinearSolver):
     r"""Conjugate gradients with one V-cycle on Galerkin coarse operators as preconditioner.
 
-    The coarser spaces are those that the curvature offers (`AbstractCurvature.galerkin`): for spline grids every second
-    knot is dropped from level to level. Relaxation solves overlapping blocks exactly (`hierax.solvers.smoothers`), so
-    the number of iterations depends on neither the mesh width nor the degree. On the coarsest level the matrix is
-    factored.
+    The coarser spaces are those that the curvature offers (`AbstractCurvature.galerkin`): for spline grids and spline
+    networks every second knot is dropped from level to level. Relaxation solves blocks exactly
+    (`hierax.solvers.smoothers`), so on grids the number of iterations depends on neither the mesh width nor the degree.
+    On the coarsest level the matrix is factored.
 
     The iteration stops when the estimated algebraic error is small against what the solve has gained. In nested
     iteration this gain is the discretisation error of the coarser level, so every level ends below its own
@@ -88,8 +89,7 @@ class Multigrid(AbstractLinearSolver):
         """A symmetric V-cycle for a curvature, as an approximate inverse."""
         rungs: list[Rung] = []
         while curvature.size > self.coarsest and (below := curvature.galerkin()) is not None:
-            smooth = Chebyshev(curvature, relaxation(curvature), self.sweeps)
-            rungs.append(Rung(smooth, below.restrict, below.prolong, curvature.mv))
+            rungs.append(Rung(*smoothing(curvature, self.sweeps), below.restrict, below.prolong, curvature.mv))
             curvature = below.curvature
         return _Ladder(rungs, factorise(curvature, np.zeros(curvature.size)))
 
@@ -117,14 +117,16 @@ class _Ladder:
         if level == len(self.rungs):
             return self.coarsest(b)
         rung = self.rungs[level]
-        total, residual = rung.smooth(b)
+        total, residual = rung.down(b)
         correction = rung.prolong(self(rung.restrict(residual), level + 1))
-        after, _ = rung.smooth(residual - rung.product(correction))
+        after, _ = rung.up(residual - rung.product(correction))
         return total + correction + after
 
 
 def linear_solver_for(curvature: AbstractCurvature) -> AbstractLinearSolver:
-    """A factorisation where there is a small matrix, multigrid for stencils, conjugate gradients for mere products."""
+    """A factorisation where there is a small matrix, multigrid where there are coarser spaces, else mere iterations."""
     if isinstance(curvature, StencilGram):
         return Multigrid()
+    if isinstance(curvature, SparseRowGram):
+        return Multigrid(tolerance=1e-4, sweeps=1)
     return ConjugateGradients() if isinstance(curvature, MatrixFreeGram) else Cholesky()

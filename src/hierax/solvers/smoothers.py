@@ -1,21 +1,24 @@
-"""Smoothers of spline grids: overlapping blocks that are solved exactly, robust in the degree of the splines.
+"""Smoothers of spline grids and networks: blocks that are solved exactly, robust in the degree of the splines.
 
 B-splines of degree `p` overlap with `p` neighbours on either side, so relaxation point by point needs more and more
 sweeps as the degree grows. Blocks of `p + 1` neighbours contain the near dependence. In two dimensions the blocks are
 strips as long as the domain, along both axes, so that strong coupling along an axis (parabolic equations, stretched
-meshes) is solved too; in three dimensions they are cubes.
+meshes) is solved too; in three dimensions they are cubes. In networks a block is all splines of one variable.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.linalg import get_lapack_funcs
+from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded, get_lapack_funcs
+from scipy.sparse import csr_array
 
 from hierax.objective.curvature import AbstractCurvature
+from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import Mesh, StencilGram
 from hierax.solvers.linear import Apply, NotPositive
 
@@ -27,6 +30,22 @@ FEWEST_LINES = 8
 """Fewest lines of a strip: narrower ones lose what is oblique to both axes."""
 BLOCK_LIMIT = 160
 """Largest dense block."""
+
+Smooth = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From a residual to a correction and the residual after it."""
+
+
+@functools.singledispatch
+def smoothing(curvature: AbstractCurvature, sweeps: int) -> tuple[Smooth, Smooth]:
+    """Smoothers before and after the coarse correction, each the adjoint of the other."""
+    smooth = Chebyshev(curvature, relaxation(curvature), sweeps)
+    return smooth, smooth
+
+
+@smoothing.register
+def _(curvature: SparseRowGram, sweeps: int) -> tuple[Smooth, Smooth]:
+    blocks = [VariableBlock(curvature, group) for group in curvature.leaves.groups]
+    return VariableSweeps(curvature, blocks * sweeps), VariableSweeps(curvature, blocks[::-1] * sweeps)
 
 
 @functools.singledispatch
@@ -183,6 +202,62 @@ def _inverses(gram: StencilGram, blocks: np.ndarray, widths: list[int]) -> np.nd
             raise NotPositive("a block of the smoother is singular") from error
         out[start : start + 256] = 0.5 * (inverse + np.swapaxes(inverse, 1, 2)) * scale[:, :, None] * scale[:, None, :]
     return out
+
+
+class VariableBlock:
+    """All splines of one variable: their rows, and their block of the matrix, factored as a band.
+
+    Parameters
+    ----------
+    gram:
+        Curvature of a spline network.
+    index:
+        The parameters, neighbouring knots together.
+
+    Raises
+    ------
+    NotPositive
+        When the block has no factorisation.
+    """
+
+    def __init__(self, gram: SparseRowGram, index: np.ndarray) -> None:
+        self.index, self.rows = index, csr_array(gram.rows[:, index])
+        block = (self.rows.T @ self.rows).tocoo()
+        self.scale = 1.0 / np.sqrt(np.maximum(block.diagonal(), 1e-300))
+        keep = block.row >= block.col
+        row, column = block.row[keep], block.col[keep]
+        band = np.zeros((int(np.max(row - column, initial=0)) + 1, len(index)))
+        band[row - column, column] = block.data[keep] * self.scale[row] * self.scale[column]
+        band[0] = 1.0 + 1e-12
+        try:
+            self.factor = cholesky_banded(band, overwrite_ab=True, lower=True)
+        except (LinAlgError, ValueError) as error:
+            raise NotPositive("a block of the smoother is not positive definite") from error
+
+    def solve(self, residual: np.ndarray) -> np.ndarray:
+        """Correction of the block for its residual."""
+        return self.scale * cho_solve_banded((self.factor, True), self.scale * residual, check_finite=False)
+
+
+class VariableSweeps:
+    """One block after another solved exactly (Gauss and Seidel); the residual is kept in the space of the rows.
+
+    Parameters
+    ----------
+    gram, blocks:
+        Curvature, and its blocks in the order of the sweep.
+    """
+
+    def __init__(self, gram: SparseRowGram, blocks: list[VariableBlock]) -> None:
+        self.gram, self.blocks = gram, blocks
+
+    def __call__(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total, image = np.zeros_like(residual), np.zeros(self.gram.rows.shape[0])  # pyright: ignore
+        for block in self.blocks:
+            change = block.solve(residual[block.index] - block.rows.T @ image)
+            total[block.index] += change
+            image += block.rows @ change
+        return total, residual - self.gram.rows.T @ image
 
 
 class Chebyshev:
