@@ -44,7 +44,7 @@ class Multigrid(AbstractLinearSolver):
     The coarser spaces are those that the curvature offers (`AbstractCurvature.galerkin`): for spline grids and spline
     networks every second knot is dropped from level to level. Relaxation solves blocks exactly
     (`hierax.solvers.smoothers`), so on grids the number of iterations depends on neither the mesh width nor the degree.
-    On the coarsest level the matrix is factored.
+    On the coarsest level the matrix is factored. Curvature without coarser spaces is solved as by default.
 
     The iteration stops when the estimated algebraic error is small against what the solve has gained. In nested
     iteration this gain is the discretisation error of the coarser level, so every level ends below its own
@@ -73,6 +73,8 @@ class Multigrid(AbstractLinearSolver):
     sweeps: int = 2
 
     def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
+        if not isinstance(curvature, StencilGram | SparseRowGram):
+            return linear_solver_for(curvature).prepare(curvature, shift)
         fine = curvature.shifted(shift)
         cycle = self.cycle(fine)
         stop = ErrorEstimate(self.tolerance)
@@ -128,5 +130,5 @@ def linear_solver_for(curvature: AbstractCurvature) -> AbstractLinearSolver:
     if isinstance(curvature, StencilGram):
         return Multigrid()
     if isinstance(curvature, SparseRowGram):
-        return Multigrid(tolerance=1e-4, sweeps=1)
+        return Multigrid(tolerance=1e-4, limit=400, coarsest=2000, sweeps=1)
     return ConjugateGradients() if isinstance(curvature, MatrixFreeGram) else Cholesky()
