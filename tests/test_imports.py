@@ -21,7 +21,7 @@ FRONT = "hierax"
 
 ROOMS = frozenset(
     {"problems", "fields", "hierarchy", "objective", "solvers", "cycles", "dynamics", "_results", "guards"}
-    | {"clock", "events", "evaluation", "families", "figures", "solution", "strategy", "levels", "train"}
+    | {"clock", "events", "evaluation", "families", "figures", "solution", "strategy", "levels", "marching", "train"}
     | {"records", "studies", "testing", "cli"}
 )
 
@@ -43,8 +43,9 @@ ARROWS: dict[str, frozenset[str]] = {
     "solution": frozenset({"_results", "fields", "problems", "events", "evaluation", "figures"}),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
     "families": frozenset({"problems", "fields", "hierarchy"}),
-    "strategy": ROOMS - {"levels", "train", "records", "studies", "testing", "cli"},
-    "levels": ROOMS - {"train", "records", "studies", "testing", "cli"},
+    "strategy": ROOMS - {"levels", "marching", "train", "records", "studies", "testing", "cli"},
+    "levels": ROOMS - {"marching", "train", "records", "studies", "testing", "cli"},
+    "marching": ROOMS - {"train", "records", "studies", "testing", "cli"},
     "train": ROOMS - {"records", "studies", "testing", "cli"},
     "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures"}),
     "studies": ROOMS - {"cli"} | {FRONT},

@@ -17,6 +17,7 @@ INSIDE = np.array([[0.5, 0.5], [0.2, 1.9]])
 
 OTHER_SETTINGS = {
     "burgers": {"viscosity": 0.01 / np.pi},
+    "burgers-merging": {"viscosity": 0.05},
     "elasticity": {"lame": 20.0, "shear": 2.0},
     "anisotropic-diffusion": {"contrast": 10.0},
     "regression-1d": {"points": 50, "noise": 0.1, "seed": 3},
@@ -49,6 +50,7 @@ def test_the_catalogue_is_complete_and_exported():
         "rotated-regression",
         "poisson-jump",
         "burgers",
+        "burgers-merging",
         "allen-cahn",
         "regression-1d",
         "regression-2d",

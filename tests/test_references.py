@@ -19,6 +19,7 @@ from hierax.problems import (
 from hierax.problems.allen_cahn import STARTS
 from hierax.problems.burgers import cole_hopf
 from hierax.problems.regression import ANGLE
+from hierax.problems.shocks import merging, start_values
 from hierax.problems.spectral import Etdrk4
 
 # weights of the eighth-order central differences for the first and second derivative
@@ -51,6 +52,34 @@ def test_cole_hopf_satisfies_the_equation(viscosity, step):
     u_x, u_xx = differences(value, points, 1, step)
     residual = u_t + u * u_x - viscosity * u_xx
     assert np.abs(residual).max() <= 1e-8 * max(1.0, np.abs(u * u_x).max())
+
+
+@pytest.mark.parametrize(("viscosity", "step"), [(0.1, 1e-2), (0.01, 1e-3)])
+def test_merging_shocks_satisfy_the_equation_and_the_start(viscosity, step):
+    points = interior()
+
+    def value(p):
+        return merging(p, viscosity)
+
+    u = value(points)
+    u_t, _ = differences(value, points, 0, 5e-4)
+    u_x, u_xx = differences(value, points, 1, step)
+    assert np.abs(u_t + u * u_x - viscosity * u_xx).max() <= 1e-7 * np.abs(u * u_x).max()
+    first = np.stack([np.zeros(9), np.linspace(-1, 1, 9)], axis=1)
+    assert np.abs(value(first) - start_values(first[:, 1])).max() < 1e-12
+    shifted = points + np.array([0.0, 2.0])
+    assert np.abs(value(shifted) - u).max() < 1e-11
+
+
+def test_the_shocks_merge():
+    x = np.linspace(-1, 1, 801)[:-1]
+
+    def fronts(t):
+        u = merging(np.stack([np.full_like(x, t), x], axis=1), 0.01 / np.pi)
+        slope = np.roll(u, -1) - np.roll(u, 1)
+        return np.sum((slope < np.roll(slope, 1)) & (slope < np.roll(slope, -1)) & (slope < -0.1))
+
+    assert (fronts(0.3), fronts(0.9)) == (2, 1)
 
 
 def test_cole_hopf_agrees_with_a_spectral_solution():

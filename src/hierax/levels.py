@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
+from hierax._errors import InputError
+from hierax.events import LevelRecord
 from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
 from hierax.hierarchy import transport
@@ -33,7 +35,7 @@ from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.solution import Accuracy
 from hierax.solvers import AbstractSolver, GaussNewton, Multigrid, Smoothing
-from hierax.strategy import Plan
+from hierax.strategy import Plan, named
 
 PROBES = 2048
 MEASURED = 8192
@@ -50,6 +52,29 @@ class Prepared:
     objective: Any
     theta: np.ndarray
     build: Callable[[np.ndarray], Any]
+
+
+@dataclass
+class Visited:
+    """A trained level; `samples` are those it was trained on where its field does not tell them."""
+
+    field: Any
+    state: Any
+    loss: float
+    steps: int
+    points: int
+    seconds: float
+    seconds_compile: float
+    work: float
+    validation: float | None
+    samples: Sequence[Samples] | None = None
+
+    def record(self, level: int, error: float | None = None) -> LevelRecord:
+        """The row of the table."""
+        return LevelRecord(
+            level, parameter_count(self.field), self.points, self.steps, self.loss, self.seconds,
+            self.seconds_compile, error, self.validation,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,3 +385,14 @@ def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) ->
     weight = 1.0 + np.sum(inverse**2, axis=1)
     # the median is not misled by the few places where the function bends
     return float(np.sqrt(np.median(np.mean(misfit**2, axis=1) / weight) / (0.4549 if values.shape[1] == 1 else 0.8)))
+
+
+def refuse_32_bit(plan: Plan) -> None:
+    """Second-order steps need 64 bits: precision is that of the field's leaves."""
+    leaves = [x for x in jax.tree.leaves(plan.hierarchy.levels[0].field) if isinstance(x, jax.Array)]
+    if plan.solver.second_order and any(x.dtype == jnp.float32 for x in leaves):
+        raise InputError(
+            what=f"{named(plan.solver)} with 32-bit parameters would lose half of the digits it lives on",
+            where="train(..., solver=...)",
+            remedy='begin the script with: import jax; jax.config.update("jax_enable_x64", True)',
+        )

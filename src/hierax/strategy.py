@@ -17,8 +17,9 @@ from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
 from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, grid_degree, has_grid
 from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, place
-from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, refine
+from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, MarkedKnots, refine
 from hierax.objective.build import Sampling, is_equation, mesh
+from hierax.objective.evolution import Evolution, evolution
 from hierax.objective.order import reach
 from hierax.objective.roughness import Roughness
 from hierax.objective.view import unbounded
@@ -49,6 +50,8 @@ class Plan:
     local, linear:
         Whether all terms look only at their own point, so that curvature can be assembled cell by cell; whether all
         residuals are affine in the unknowns, so that one step of a linear field is the solution.
+    evolution:
+        The problem as an evolution in time where slabs may follow it; see `hierax.marching`.
     condition_factor, equation_factor:
         Factor of boundary conditions against equations where both act; of equations against data.
     validation_share:
@@ -74,6 +77,7 @@ class Plan:
     indifference: float = 1.01
     local: bool = True
     linear: bool = False
+    evolution: Evolution | None = None
     label: str = ""
     reasons: tuple[str, ...] = field(default_factory=tuple)
 
@@ -123,6 +127,15 @@ def choose(
         plan = replace(plan, cycle=cycle)
     if levels is not None:
         plan = _with_levels(plan, levels)
+    if (
+        seen.local
+        and not seen.linear
+        and isinstance(plan.rule, MarkedKnots)
+        and solver is None
+        and cycle is None
+        and levels is None
+    ):
+        plan = replace(plan, evolution=evolution(problem))
     return replace(
         plan,
         local=seen.local,

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
-from hierax.cycles import Done, Grow, Outcome, Until, Visit
+from hierax.cycles import Done, Grow, NestedIteration, Outcome, Until, Visit
 from hierax.events import (
     Decision,
     Event,
     LevelFinished,
-    LevelRecord,
     LevelStarted,
     RunFinished,
     RunStarted,
@@ -29,7 +26,9 @@ from hierax.events import (
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.guards import Evidence, Limits, check, verdict
 from hierax.hierarchy import Level
-from hierax.levels import Bench, Patience, Prepared
+from hierax.hierarchy.regrid import motion
+from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
+from hierax.marching import LABEL, LEAST_LEVELS, MOVING, REASON, SLOW, UNSETTLED, March
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.solution import Accuracy, Solution
@@ -98,21 +97,6 @@ def train(
 
 
 @dataclass
-class _Visited:
-    """A trained level."""
-
-    field: Any
-    state: Any
-    loss: float
-    steps: int
-    points: int
-    seconds: float
-    seconds_compile: float
-    work: float
-    validation: float | None
-
-
-@dataclass
 class _Run:
     """One training: what was decided, what was done."""
 
@@ -126,7 +110,7 @@ class _Run:
     compiled: float
     levels: list[Level]
     transfers: list[Any]
-    visited: dict[int, _Visited] = field(default_factory=dict)
+    visited: dict[int, Visited] = field(default_factory=dict)
     changes: dict[int, float] = field(default_factory=dict)
     history: list[StepTaken] = field(default_factory=list)
     failure: RESULTS | None = None
@@ -147,7 +131,7 @@ class _Run:
         began, compiled = time.perf_counter(), compile_seconds()
         initial, sampler = seed_of(root, 0), seed_of(root, 1)
         plan = choose(problem, key=initial, hierarchy=hierarchy, levels=levels, solver=solver, cycle=cycle)
-        _refuse_32_bit(plan)
+        refuse_32_bit(plan)
         bench = Bench(problem, plan, sampler)
         run = cls(
             problem, plan, bench, sampler, budget, subscribers, began, compiled,
@@ -178,7 +162,45 @@ class _Run:
             state, action = cycle.next(state, outcome)
             if isinstance(action, Grow) and outcome.obstacle is not None:
                 action = Done(outcome.obstacle)
+            if isinstance(action, Grow) and self._is_moving(outcome.level):
+                return self._march()
         return action.reason
+
+    def _is_moving(self, level: int) -> bool:
+        """Whether to go on with time slabs: refinement changes the solution much, and what is steep moves."""
+        if self.plan.evolution is None or level < LEAST_LEVELS or self.changes.get(level, 0.0) < UNSETTLED:
+            return False
+        moving = motion(self.visited[level].field, self.plan.evolution.axis)
+        slow = self.visited[level].loss > SLOW * self.visited[level - 1].loss
+        return moving >= (MOVING if slow else 2 * MOVING)
+
+    def _march(self) -> str:
+        """Sweep over time slabs, each sweep a level; returns what stopped it."""
+        self.plan = replace(self.plan, label=LABEL, reasons=(*self.plan.reasons, REASON))
+        self.emit(Decision(REASON))
+        march = March(self.bench, self.plan, lambda: self.budget - self.elapsed, self._note_slab)
+        start, compiled = time.perf_counter(), compile_seconds()
+        for sweep in march.sweeps():
+            level = self.current = max(self.visited) + 1
+            self.visited[level] = Visited(
+                sweep.field, None, sweep.total("loss"), int(sweep.total("steps")), int(sweep.total("points")),
+                time.perf_counter() - start, compile_seconds() - compiled, sweep.total("work"), None,
+                march.samples(sweep),
+            )  # fmt: skip
+            self.emit(LevelFinished(self.visited[level].record(level)))
+            self._note_change(level)
+            if self._precision_reached(level):
+                return "converged"
+            if isinstance(self.plan.cycle, NestedIteration) and len(self.visited) == self.plan.cycle.most:
+                return "levels"
+            start, compiled = time.perf_counter(), compile_seconds()
+        self.emit(Decision(march.ended))
+        return march.reason
+
+    def _note_slab(self, count: int, loss: float) -> None:
+        taken = StepTaken(max(self.visited) + 1, count, loss, np.inf, self.elapsed)
+        self.history.append(taken)
+        self.emit(taken)
 
     def _visit(self, visit: Visit) -> Outcome:
         level = visit.level
@@ -189,11 +211,11 @@ class _Run:
         self.emit(LevelStarted(level, len(trained.theta), points))
         theta, state, value, steps = self._steps(visit, trained)
         field_ = trained.build(theta)
-        self.visited[level] = _Visited(
+        self.visited[level] = Visited(
             field_, state, float(value), steps, points, time.perf_counter() - start, compile_seconds() - compiled,
             steps * trained.objective.work, self.bench.validation_error(field_),
         )  # fmt: skip
-        self.emit(LevelFinished(self._record(level, None)))
+        self.emit(LevelFinished(self.visited[level].record(level)))
         self._note_change(level)
         return Outcome(level, len(self.levels), True, self.changes.get(level), self._obstacle(level))
 
@@ -288,20 +310,6 @@ class _Run:
             where += f", term {self.bench.first_bad_term(objective, theta)}"
         self.emit(Decision(f"{failure.name} at {where}: {failure.value}"))
 
-    def _record(self, level: int, error: float | None) -> LevelRecord:
-        v = self.visited[level]
-        return LevelRecord(
-            level,
-            parameter_count(v.field),
-            v.points,
-            v.steps,
-            v.loss,
-            v.seconds,
-            v.seconds_compile,
-            error,
-            v.validation,
-        )
-
     def finish(self, reason: str, seed: int) -> Solution:
         """Choose the level to return, check it, measure it."""
         level, trained = self._returned()
@@ -319,7 +327,7 @@ class _Run:
             field=trained,
             result=result,
             stopped_by=reason,
-            levels=[self._record(k, errors[k].relative_l2) for k in sorted(self.visited)],
+            levels=[self.visited[k].record(k, errors[k].relative_l2) for k in sorted(self.visited)],
             guards=guards,
             history=self.history,
             plan=self.plan.text,
@@ -370,7 +378,7 @@ class _Run:
             trained,
             self.plan.hierarchy.levels[0].field,
             self.visited[min(self.visited)].field,
-            self.bench.samples(trained),
+            self.visited[level].samples or self.bench.samples(trained),
             [self.changes[k] for k in sorted(self.changes) if k <= shown],
             [self.visited[k].loss for k in sorted(self.visited) if k <= level],
             (errors, own) if errors and own is not None else None,
@@ -386,14 +394,3 @@ def _reached(until: Until, steps: int, decrease: float, before: float, after: fl
     if until.stall is None or not np.isfinite(before):
         return False
     return min(decrease, (before - after) / max(abs(after), 1e-300)) < until.stall
-
-
-def _refuse_32_bit(plan: Plan) -> None:
-    """Second-order steps need 64 bits: precision is that of the field's leaves."""
-    leaves = [x for x in jax.tree.leaves(plan.hierarchy.levels[0].field) if isinstance(x, jax.Array)]
-    if plan.solver.second_order and any(x.dtype == jnp.float32 for x in leaves):
-        raise InputError(
-            what=f"{named(plan.solver)} with 32-bit parameters would lose half of the digits it lives on",
-            where="train(..., solver=...)",
-            remedy='begin the script with: import jax; jax.config.update("jax_enable_x64", True)',
-        )

@@ -17,6 +17,7 @@ from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasi
 from hierax.fields.inputs import place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
 from hierax.fields.mlp import MLP
+from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Scalar, Unknowns
 
@@ -35,6 +36,7 @@ __all__ = [
     "Periodic",
     "PowerReLUBasis",
     "Scalar",
+    "Slabs",
     "SplineAxis",
     "SplineGrid",
     "Unknowns",

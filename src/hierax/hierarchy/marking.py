@@ -84,10 +84,10 @@ def interval_errors(field: SplineGrid) -> list[np.ndarray]:
     dim = len(field.axes)
     coefficients = np.asarray(field.coefficients)
     coefficients = coefficients.reshape(*coefficients.shape[:dim], -1)
-    return [_axis_errors(axis, np.moveaxis(coefficients, k, 0)) for k, axis in enumerate(field.axes)]
+    return [axis_errors(axis, np.moveaxis(coefficients, k, 0)) for k, axis in enumerate(field.axes)]
 
 
-def _axis_errors(axis: SplineAxis, values: np.ndarray) -> np.ndarray:
+def axis_errors(axis: SplineAxis, values: np.ndarray) -> np.ndarray:
     """Jumps of the highest derivative across the knots, as errors, shared by the intervals on both sides."""
     degree, n = axis.degree, axis.intervals
     knots = np.asarray(axis.knots)
@@ -133,23 +133,23 @@ def marked_breakpoints(field: SplineGrid, share: float, axis_share: float) -> li
     for axis, e, top in zip(field.axes, errors, largest, strict=True):
         breaks = np.asarray(axis.breakpoints())
         if not top >= axis_share * max(largest) or top == 0.0:
-            out.append(breaks if top or any(largest) else _halved(breaks, np.ones(len(e), bool)))
+            out.append(breaks if top or any(largest) else halved(breaks, np.ones(len(e), bool)))
             continue
         marked = e >= share * top
         # the next to a marked interval is halved too: features move a little when they are resolved better
         marked = marked | np.r_[marked[1:], False] | np.r_[False, marked[:-1]]
         if marked.mean() > 0.6:
             marked[:] = True
-        out.append(_graded(_halved(breaks, marked)))
+        out.append(graded(halved(breaks, marked)))
     return out
 
 
-def _halved(breaks: np.ndarray, marked: np.ndarray) -> np.ndarray:
+def halved(breaks: np.ndarray, marked: np.ndarray) -> np.ndarray:
     middle = 0.5 * (breaks[1:] + breaks[:-1])
     return np.sort(np.r_[breaks, middle[marked]])
 
 
-def _graded(breaks: np.ndarray, ratio: float = 4.01) -> np.ndarray:
+def graded(breaks: np.ndarray, ratio: float = 4.01) -> np.ndarray:
     """Halve intervals until none is more than `ratio` times longer than a neighbour."""
     while True:
         length = np.diff(breaks)
@@ -157,4 +157,4 @@ def _graded(breaks: np.ndarray, ratio: float = 4.01) -> np.ndarray:
         marked = length > ratio * np.minimum(left, right)
         if not marked.any():
             return breaks
-        breaks = _halved(breaks, marked)
+        breaks = halved(breaks, marked)

@@ -11,6 +11,7 @@ import numpy as np
 
 from hierax.fields.base import linear_in_parameters, parameter_count
 from hierax.fields.decoded_grid import DecodedGrid
+from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.objective.pointwise import AbstractPointTerm, point_term
@@ -28,8 +29,9 @@ def mesh(field: Any) -> tuple[np.ndarray, ...] | None:
     return None
 
 
-@mesh.register
-def _(field: SplineGrid) -> tuple[np.ndarray, ...] | None:
+@mesh.register(SplineGrid)
+@mesh.register(Slabs)
+def _(field: SplineGrid | Slabs) -> tuple[np.ndarray, ...] | None:
     return tuple(np.unique(b) for b in field.breakpoints())
 
 

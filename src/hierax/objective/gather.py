@@ -17,6 +17,7 @@ import numpy as np
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.fields.decoded_grid import DecodedGrid, LocalDecodedGrid
+from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import LocalSplineGrid, SplineGrid
 from hierax.fields.unknowns import Scalar, ScalarValue, Unknowns
 
@@ -42,7 +43,8 @@ def has_fixed_cells(field: Any) -> bool:
 @has_fixed_cells.register(SplineGrid)
 @has_fixed_cells.register(DecodedGrid)
 @has_fixed_cells.register(Scalar)
-def _(field: SplineGrid | DecodedGrid | Scalar) -> bool:
+@has_fixed_cells.register(Slabs)
+def _(field: SplineGrid | DecodedGrid | Scalar | Slabs) -> bool:
     return True
 
 
@@ -83,6 +85,18 @@ def _(field: Scalar, points: np.ndarray) -> tuple[np.ndarray, ScalarValue]:
 
 
 @gather.register
+def _(field: Slabs, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGrid]:
+    slab, offsets = field.slab_of(points), field.offsets()
+    order = np.argsort(slab, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(slab[order])) + 1)
+    gathered = [gather(field.parts[slab[run[0]]], points[run]) for run in runs]
+    indices = np.concatenate([index + offsets[slab[run[0]]] for run, (index, _) in zip(runs, gathered, strict=True)])
+    back = np.argsort(order, kind="stable")
+    local = jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *(pieces for _, pieces in gathered))
+    return indices[back], local
+
+
+@gather.register
 def _(field: Unknowns, points: np.ndarray) -> tuple[np.ndarray, Unknowns]:
     offset, indices, pieces = 0, [], {}
     for name, part in field.parts.items():
@@ -118,6 +132,16 @@ def _(field: Scalar, points: np.ndarray) -> np.ndarray:
 
 
 @cell_keys.register
+def _(field: Slabs, points: np.ndarray) -> np.ndarray:
+    slab, keys = field.slab_of(points), np.zeros(len(points), dtype=np.int64)
+    cells = [int(np.prod(part.intervals, dtype=np.int64)) for part in field.parts]
+    for k in np.unique(slab):
+        own = slab == k
+        keys[own] = sum(cells[:k]) + cell_keys(field.parts[k], points[own])
+    return keys
+
+
+@cell_keys.register
 def _(field: Unknowns, points: np.ndarray) -> np.ndarray:
     keys = np.zeros(len(points), dtype=np.int64)
     for part in field.parts.values():
@@ -148,6 +172,11 @@ def _(field: SplineGrid, dim: int) -> np.ndarray:
 @positions.register
 def _(field: DecodedGrid, dim: int) -> np.ndarray:
     return np.concatenate([positions(field.grid, dim), np.full((parameter_count(field.decoder), dim), np.nan)])
+
+
+@positions.register
+def _(field: Slabs, dim: int) -> np.ndarray:
+    return np.concatenate([positions(part, dim) for part in field.parts])
 
 
 @positions.register

@@ -11,7 +11,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from hierax.fields.base import partition
 from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
@@ -84,8 +83,17 @@ class AbstractObjective(abc.ABC):
 def flat_parameters(field: Any) -> tuple[np.ndarray, Any]:
     """Flat trained parameters `(N,)` and the function that puts such a vector back into the field."""
     params, rest = partition(field)
-    theta, unravel = ravel_pytree(params)
-    return np.asarray(theta), lambda vector: eqx.combine(unravel(jax.numpy.asarray(vector)), rest)
+    leaves, structure = jax.tree.flatten(params)
+    # by NumPy: every level has shapes of its own, and each would compile kernels to run once
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    ends = np.cumsum([array.size for array in arrays])[:-1]
+
+    def build(vector: np.ndarray) -> Any:
+        parts = np.split(np.asarray(vector), ends) if arrays else []
+        new = [jax.numpy.asarray(p.reshape(a.shape), a.dtype) for p, a in zip(parts, arrays, strict=True)]
+        return eqx.combine(jax.tree.unflatten(structure, new), rest)
+
+    return np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(0), build
 
 
 ROW_WORK = 30.0

@@ -33,6 +33,7 @@ from hierax.problems.sampling import Batch as Batch
 from hierax.problems.sampling import Gauss as Gauss
 from hierax.problems.sampling import Grid as Grid
 from hierax.problems.sampling import Sobol as Sobol
+from hierax.problems.shocks import burgers_merging as burgers_merging
 from hierax.problems.terms import Data as Data
 from hierax.problems.terms import Energy as Energy
 from hierax.problems.terms import Residual as Residual

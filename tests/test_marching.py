@@ -1,0 +1,173 @@
+"""Time slabs: the field, regridding, what is felt along time, and fronts that move and merge."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax import RESULTS
+from hierax.events import Decision
+from hierax.fields import Slabs, SplineGrid, Unknowns, parameter_count
+from hierax.hierarchy.regrid import coarsened, collocation, held, motion, refined, regrid
+from hierax.objective.evolution import evolution
+from hierax.objective.gather import cell_keys, gather, positions
+from hierax.records.fields_io import load_field, save_field
+
+RNG = np.random.default_rng(3)
+
+
+def grid(low, high, intervals, out=None):
+    bare = SplineGrid.uniform([low, -1.0], [high, 1.0], intervals, [3, 4], out=out, periodic=[False, True])
+    return SplineGrid(bare.axes, RNG.normal(size=bare.coefficients.shape))
+
+
+def slabs(out=None):
+    return Slabs([grid(0.0, 0.25, (2, 9), out), grid(0.25, 0.75, (4, 6), out), grid(0.75, 1.0, (3, 12), out)], 0)
+
+
+def points(count=60):
+    return np.stack([RNG.uniform(0, 1, count), RNG.uniform(-1, 1, count)], axis=1)
+
+
+@pytest.mark.parametrize("out", [None, 2])
+def test_slabs_are_their_parts(out):
+    field, where = slabs(out), points()
+    values = jax.vmap(field)(where)
+    for k, part in enumerate(field.parts):
+        own = field.slab_of(where) == k
+        assert own.any()
+        np.testing.assert_allclose(values[own], jax.vmap(part)(where[own]), rtol=1e-13, atol=1e-13)
+    slope = jax.vmap(jax.jacfwd(field))(where)
+    own = field.slab_of(where) == 1
+    np.testing.assert_allclose(slope[own], jax.vmap(jax.jacfwd(field.parts[1]))(where[own]), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("out", [None, 2])
+def test_gathered_slabs_are_the_traced_ones(out):
+    field, where = slabs(out), points()
+    indices, local = gather(field, where)
+    traced, pieces = jax.vmap(lambda x: field.at(field.locate(x)))(jnp.asarray(where))
+    np.testing.assert_array_equal(indices, traced)
+    for a, b in zip(jax.tree.leaves(local), jax.tree.leaves(pieces), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)
+    assert len(positions(field, 2)) == parameter_count(field)
+    assert len(np.unique(cell_keys(field, points(4000)))) == 2 * 9 + 4 * 6 + 3 * 12
+
+
+def test_slabs_refuse_gaps_and_mixtures():
+    with pytest.raises(ValueError, match="slab 0 ends at"):
+        Slabs([grid(0.0, 0.25, (2, 9)), grid(0.5, 0.75, (4, 6))], 0)
+    with pytest.raises(ValueError, match="same degrees"):
+        Slabs([grid(0.0, 0.25, (2, 9)), grid(0.25, 0.75, (4, 6), 2)], 0)
+    with pytest.raises(ValueError, match="at least one"):
+        Slabs([], 0)
+
+
+def test_slabs_are_kept_in_files(tmp_path):
+    field = Unknowns(u=slabs(), v=slabs(2))
+    save_field(tmp_path, field)
+    other = load_field(tmp_path)
+    for a, b in zip(jax.tree.leaves(field), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+    x = jnp.array([0.3, 0.1])
+    np.testing.assert_array_equal(field(x)["v"], other(x)["v"])
+
+
+# grids
+
+
+def test_regridding_keeps_what_the_new_knots_can_hold():
+    field = grid(0.0, 1.0, (6, 8))
+    times, space = np.linspace(0.0, 0.5, 7), np.sort(np.r_[field.breakpoints()[1], 0.1, 0.33])
+    part = regrid(Unknowns(u=field), [times, space]).u
+    where = points() * [0.5, 1.0]
+    np.testing.assert_allclose(jax.vmap(part)(where), jax.vmap(field)(where), rtol=1e-11, atol=1e-11)
+    after = held(field, 0, np.linspace(1.0, 1.2, 4))
+    x = np.array([[1.0, 0.2], [1.17, 0.2]])
+    np.testing.assert_allclose(jax.vmap(after)(x), float(field(x[0])), rtol=1e-12)
+
+
+def test_collocation_sums_to_one():
+    axis = grid(0.0, 1.0, (6, 8)).axes[1]
+    np.testing.assert_allclose(collocation(axis, np.linspace(-1, 1, 33)).sum(axis=1), 1.0, rtol=1e-13)
+
+
+def test_halving_and_merging_are_inverse():
+    breaks = np.linspace(0.0, 4.0, 5)
+    finer = refined(breaks, np.array([0.0, 0.0, 1.0, 0.0]), 0.5)
+    np.testing.assert_allclose(finer, [0, 1, 1.5, 2, 2.5, 3, 3.5, 4])
+    np.testing.assert_allclose(coarsened(finer, np.zeros(7), 1.0, 1.0), breaks)
+    np.testing.assert_allclose(coarsened(finer, np.full(7, 1.0), 1.0, 1.0), finer)
+
+
+def test_motion_tells_moving_fronts_from_standing_ones():
+    def fitted(speed):
+        bare = SplineGrid.uniform([0.0, -1.0], [1.0, 1.0], (24, 48), 4)
+        where = [axis.positions() for axis in bare.axes]
+        t, x = np.meshgrid(*where, indexing="ij")
+        values = np.tanh(40 * (x + 0.5 - speed * t))
+        for k, axis in enumerate(bare.axes):
+            values = np.moveaxis(np.linalg.solve(collocation(axis, where[k]), np.moveaxis(values, k, 0)), 0, k)
+        return SplineGrid(bare.axes, values)
+
+    assert motion(fitted(0.0), 0) < 1.3
+    assert motion(fitted(1.0), 0) > 2.5
+
+
+# what is felt along time
+
+
+def telegraph():
+    terms = (
+        hx.Residual("v", lambda w, x: 3 * hx.derivative(w.v, "tt")(x) - hx.derivative(w.v, "xx")(x) + w.v(x) ** 3),
+        hx.Residual("u", lambda w, x: 2 * hx.derivative(w.u, "t")(x) - w.v(x) * w.p(x)),
+        hx.Residual("p", lambda w, x: hx.derivative(w.p, "xx")(x) - w.u(x)),
+        hx.Residual("start", lambda w, x, n: w.u(x), on=hx.Face("t", "lower")),
+    )
+    box = hx.Box([0.0, 0.0], [2.0, 1.0], names=("t", "x"), periodic=("x",))
+    return hx.Problem(box, terms, unknowns={"u": hx.Function(), "v": hx.Function(), "p": hx.Function()})
+
+
+def test_orders_in_time_are_felt():
+    seen = evolution(telegraph())
+    assert seen is not None
+    assert {name: int(order[0]) for name, order in seen.orders.items()} == {"u": 1, "v": 2, "p": 0}
+    assert len(seen.links) == 2
+    np.testing.assert_allclose([s[0] for s in seen.scales[:2]], [3 / 2.0**2, 2 / 2.0], rtol=1e-12)
+
+
+def test_what_is_no_evolution():
+    steady = hx.Problem(hx.Box([0, 0], [1, 1]), (hx.Residual("r", lambda u, x: hx.laplacian(u)(x)),))
+    assert evolution(steady) is None
+    box = hx.Box([0, 0], [1, 1], names=("t", "x"))
+    ends = hx.Residual("ends", lambda u, x, n: u(x), on=(hx.Face("t", "lower"), hx.Face("t", "upper")))
+    inside = hx.Residual("r", lambda u, x: hx.derivative(u, "t")(x) - u(x) ** 2)
+    assert evolution(hx.Problem(box, (inside, ends))) is None
+
+
+# fronts
+
+
+def test_merging_shocks():
+    decisions = []
+    problem = hx.problems.burgers_merging(viscosity=0.02)
+    solution = hx.train(
+        problem,
+        levels=6,
+        budget=600.0,
+        subscribers=[lambda e: decisions.append(e) if isinstance(e, Decision) else None],
+    )
+    assert isinstance(solution.field, Slabs)
+    assert any("slabs" in decision.sentence for decision in decisions)
+    assert solution.result is RESULTS.successful, solution
+    assert solution.accuracy.relative_l2 < 2e-3, solution
+    # from slab to slab the solution goes on without a jump, and it starts where it should
+    x = np.linspace(-1, 1, 201)
+    for before, after in zip(solution.field.parts, solution.field.parts[1:], strict=False):
+        t = np.full_like(x, after.breakpoints()[0][0])
+        both = np.stack([t, x], axis=1)
+        assert np.abs(jax.vmap(before)(both) - jax.vmap(after)(both)).max() < 1e-3
+    start = np.stack([0 * x, x], axis=1)
+    assert np.abs(solution.evaluate(start) - problem.reference.evaluate(start, "u")).max() < 1e-3
+    assert np.all(np.isfinite(solution.evaluate(points(50), "u_xx")))
