@@ -127,14 +127,8 @@ def choose(
         plan = replace(plan, cycle=cycle)
     if levels is not None:
         plan = _with_levels(plan, levels)
-    if (
-        seen.local
-        and not seen.linear
-        and isinstance(plan.rule, MarkedKnots)
-        and solver is None
-        and cycle is None
-        and levels is None
-    ):
+    own = solver is None and cycle is None
+    if own and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem))
     return replace(
         plan,
