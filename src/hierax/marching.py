@@ -126,7 +126,9 @@ class March:
         self.bench, self.evolution, self.start = bench, plan.evolution, plan.hierarchy.levels[0].field
         self.left, self.seen = left, seen
         self.links = plan.evolution.links
-        self.solver = GaussNewton(damping=0.0, tolerances=Tolerances(1e-2, STEPS))
+        # a guess that is far off is damped a little, or most full steps are refused; one of the sweep before is good
+        self.solvers = [GaussNewton(damping=d, tolerances=Tolerances(1e-2, STEPS)) for d in (1e-3, 0.0)]
+        self.solver = self.solvers[0]
         self.reason, self.ended = "budget", ""
         self._done = 0
 
@@ -154,6 +156,7 @@ class March:
 
     def sweep(self, tolerance: float, before: Sweep | None) -> Sweep | None:
         """One sweep; `None` when the time is over or a slab cannot be trained."""
+        self.solver = self.solvers[before is not None]
         try:
             slabs = self._first(tolerance) if before is None else self._again(tolerance, before)
         except OutOfTime:

@@ -90,7 +90,8 @@ class SplineAxis(AbstractFixed):
 
     def __init__(self, breakpoints, degree: int, ends: AbstractEnds):
         knots = ends.knots(np.asarray(breakpoints, dtype=float), degree)
-        self.knots = jnp.asarray(knots)
+        # with a type given the array is only moved; without, JAX compiles a program for every length
+        self.knots = jnp.asarray(knots, dtype=float)
         self.pieces = polynomial_pieces(knots, degree)
         self.degree = degree
         # all pieces then are shifts of one: no search and no look-up, several times faster in small networks

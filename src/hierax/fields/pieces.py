@@ -61,4 +61,4 @@ def polynomial_pieces(knots, degree: int) -> Pieces:
         rising = shifted - below[:, None, :] * scaled
         values = np.pad(falling, ((0, 0), (0, 0), (0, 1))) + np.pad(rising, ((0, 0), (0, 0), (1, 0)))
     values = np.where((length > 0)[:, None, None], values, 0.0)
-    return Pieces(jnp.asarray(middle), jnp.asarray(1.0 / safe), jnp.asarray(values))
+    return Pieces(*(jnp.asarray(part, dtype=float) for part in (middle, 1.0 / safe, values)))

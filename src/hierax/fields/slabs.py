@@ -129,9 +129,11 @@ def _tables(parts: tuple[SplineGrid, ...], axis: int) -> SlabTables:
         rows = np.full((len(parts), max(1, int(intervals[k].max()) - 1)), np.inf)
         for row, span in zip(rows, spans, strict=True):
             row[: len(span[k]) - 2] = span[k][1:-1]
-        inner.append(jnp.asarray(rows))
+        inner.append(jnp.asarray(rows, dtype=float))
     pieces = [
-        jax.tree.map(lambda *tables: jnp.asarray(np.concatenate(tables)), *(part.axes[k].pieces for part in parts))
+        jax.tree.map(
+            lambda *tables: jnp.asarray(np.concatenate(tables), dtype=float), *(part.axes[k].pieces for part in parts)
+        )
         for k in range(dim)
     ]
     starts = np.cumsum(intervals, axis=1) - intervals

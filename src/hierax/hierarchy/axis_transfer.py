@@ -165,7 +165,9 @@ def axis_map(number: int, coarse: SplineAxis, fine: SplineAxis, geometry: Abstra
     rows = np.arange(fine.intervals)[:, None, None] + alive[:, None]
     blocks = unfolded_insertion(coarse, fine)[rows, parents[:, None, None] + alive]
     matrix, inverse = geometry.prolongation(coarse, fine), geometry.left_inverse(coarse, fine)
-    return AxisMap(number, jnp.asarray(matrix), jnp.asarray(inverse), jnp.asarray(parents), jnp.asarray(blocks))
+    # with types given the arrays are only moved; without, JAX compiles a program for every shape
+    floats = [jnp.asarray(part, dtype=float) for part in (matrix, inverse, blocks)]
+    return AxisMap(number, floats[0], floats[1], jnp.asarray(parents, dtype=parents.dtype), floats[2])
 
 
 def grid_of(channels: tuple[int, ...], shared: int = 0) -> Grid:
@@ -178,4 +180,4 @@ def _along(axis: int, matrix: Float[Array, "to from"], value: Float[Array, "..."
         return jnp.moveaxis(jnp.tensordot(matrix, value, axes=(1, axis)), 0, axis)
     # concrete arrays go through NumPy: every level has shapes of its own, and each would compile a kernel to run once
     moved = np.tensordot(np.asarray(matrix), np.asarray(value), axes=(1, axis))
-    return jnp.asarray(np.moveaxis(moved, 0, axis))
+    return jnp.asarray(np.moveaxis(moved, 0, axis), dtype=moved.dtype)
