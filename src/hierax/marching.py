@@ -267,7 +267,7 @@ class March:
         samples, scales, equations = self._terms(guess, before)
         objective = self.bench.objective(guess, samples)
         theta, build = flat_parameters(guess)
-        diagonals = objective.diagonals(theta)
+        diagonals = objective.diagonals(theta, equations)
         factors = np.full(len(samples), self.bench.plan.condition_factor)
         objective = objective.rescaled(list(balance(diagonals, equations, factors)))
         state, done, steps = self.solver.init(objective, theta), False, 0
