@@ -151,23 +151,23 @@ def test_what_is_no_evolution():
 
 def test_merging_shocks():
     decisions = []
-    problem = hx.problems.burgers_merging(viscosity=0.02)
+    problem = hx.problems.burgers_merging(viscosity=0.03)
     solution = hx.train(
         problem,
-        levels=6,
+        levels=7,
         budget=600.0,
         subscribers=[lambda e: decisions.append(e) if isinstance(e, Decision) else None],
     )
     assert isinstance(solution.field, Slabs)
     assert any("slabs" in decision.sentence for decision in decisions)
     assert solution.result is RESULTS.successful, solution
-    assert solution.accuracy.relative_l2 < 2e-3, solution
+    assert solution.accuracy.relative_l2 < 1e-4, solution
     # from slab to slab the solution goes on without a jump, and it starts where it should
     x = np.linspace(-1, 1, 201)
     for before, after in zip(solution.field.parts, solution.field.parts[1:], strict=False):
         t = np.full_like(x, after.breakpoints()[0][0])
         both = np.stack([t, x], axis=1)
-        assert np.abs(jax.vmap(before)(both) - jax.vmap(after)(both)).max() < 1e-3
+        assert np.abs(jax.vmap(before)(both) - jax.vmap(after)(both)).max() < 2e-3
     start = np.stack([0 * x, x], axis=1)
-    assert np.abs(solution.evaluate(start) - problem.reference.evaluate(start, "u")).max() < 1e-3
+    assert np.abs(solution.evaluate(start) - problem.reference.evaluate(start, "u")).max() < 2e-3
     assert np.all(np.isfinite(solution.evaluate(points(50), "u_xx")))
