@@ -195,6 +195,9 @@ class _Run:
                 return "levels"
             start, compiled = time.perf_counter(), compile_seconds()
         self.emit(Decision(march.ended))
+        if self.current not in self.visited or self.visited[self.current].samples is None:
+            # the levels before looked unsettled: without a sweep nothing confirms them
+            self.failure = RESULTS.guard_levels
         return march.reason
 
     def _note_slab(self, count: int, loss: float) -> None:
