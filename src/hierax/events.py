@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from hierax._results import RESULTS
 
@@ -59,9 +60,10 @@ class LevelRecord:
 
 @dataclass(frozen=True)
 class LevelFinished:
-    """The visit of a level ended."""
+    """The visit of a level ended; `field` is what it was trained to."""
 
     record: LevelRecord
+    field: Any = None
 
 
 @dataclass(frozen=True)

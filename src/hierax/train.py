@@ -187,7 +187,7 @@ class _Run:
                 time.perf_counter() - start, compile_seconds() - compiled, sweep.total("work"), None,
                 march.samples(sweep),
             )  # fmt: skip
-            self.emit(LevelFinished(self.visited[level].record(level)))
+            self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
             self._note_change(level)
             if self._precision_reached(level):
                 return "converged"
@@ -218,7 +218,7 @@ class _Run:
             field_, state, float(value), steps, points, time.perf_counter() - start, compile_seconds() - compiled,
             steps * trained.objective.work, self.bench.validation_error(field_),
         )  # fmt: skip
-        self.emit(LevelFinished(self.visited[level].record(level)))
+        self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
         self._note_change(level)
         return Outcome(level, len(self.levels), True, self.changes.get(level), self._obstacle(level))
 

@@ -1,12 +1,13 @@
-"""What studies share: one measured training as a row, medians over seeds, and their table, figure and files."""
+"""What studies share: networks, one measured training as a row, medians over seeds, table, figure and files."""
 
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -14,16 +15,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hierax.cycles import AbstractCycle
+from hierax.events import Event, LevelFinished
+from hierax.fields import KAN, Unknowns
+from hierax.fields.geometry import AbstractGeometry, BSplineBasis
 from hierax.figures import ACCENT, INK, MUTED, STYLE, WARM
-from hierax.problems.domain import Box
+from hierax.hierarchy.transport import RESET
+from hierax.objective import AbstractObjective
 from hierax.problems.problem import Problem
 from hierax.records.files import written
 from hierax.solution import Solution
-from hierax.solvers import AbstractSolver
+from hierax.solvers import AbstractSolver, Step
+from hierax.studies.gap import first, held_out
 from hierax.train import train
-
-HELD_OUT = 20_000
-"""Points at which every error is measured; no training sees them."""
 
 Row = dict[str, Any]
 
@@ -54,19 +57,118 @@ class Arm:
     color: str = MUTED
 
 
-def held_out(problem: Problem) -> np.ndarray:
-    """Uniformly random points of the domain `(n, dim)`, the same for all arms and seeds."""
-    assert isinstance(problem.domain, Box)
-    lower, upper = problem.domain.bounds()
-    return np.random.default_rng(20_26).uniform(lower, upper, (HELD_OUT, problem.domain.dim))
+@dataclass(frozen=True)
+class Network:
+    """A spline network, one for each unknown function.
+
+    Attributes
+    ----------
+    hidden:
+        Nodes between the two layers.
+    intervals, degree:
+        Of the splines on the coarsest level.
+    linear_first:
+        Whether the first layer is linear with bias, and not one of splines.
+    """
+
+    hidden: int
+    intervals: int
+    degree: int
+    linear_first: bool
+
+    def build(self, problem: Problem, seed: int, geometry: AbstractGeometry | None = None) -> Any:
+        """The coarsest field."""
+
+        def part(outputs: int, key: int) -> KAN:
+            return KAN(
+                [problem.domain.dim, self.hidden, outputs],
+                intervals=self.intervals,
+                degree=self.degree,
+                key=key,
+                domain=problem.domain.bounds(),
+                linear_first=self.linear_first,
+                first_bias=self.linear_first,
+                geometry=geometry or BSplineBasis(),
+            )
+
+        return each_unknown(problem, part, seed)
+
+
+def each_unknown(problem: Problem, part: Callable[[int, int], Any], seed: int) -> Any:
+    """One field for each unknown function, `part(outputs, key)`; the field itself for the only, unnamed one."""
+    if not problem.named:
+        return part(1, seed)
+    names = enumerate(problem.functions.items())
+    return Unknowns(**{name: part(function.components or 1, 1000 * k + seed) for k, (name, function) in names})
+
+
+class SharesState(NamedTuple):
+    """State of the solver within, and when the visit began."""
+
+    inner: Any
+    began: float
+
+
+@dataclass(frozen=True)
+class Shares(AbstractSolver):
+    """Ends a visit of any level below the finest after a fixed time: the same rule of switching for all solvers.
+
+    Parameters
+    ----------
+    solver:
+        Trains.
+    seconds:
+        For each visit, compilation included.
+    finest:
+        Parameters of the finest level, which goes on until the budget is spent.
+    """
+
+    solver: AbstractSolver
+    seconds: float
+    finest: int
+
+    @property
+    def second_order(self) -> bool:
+        return self.solver.second_order
+
+    def init(self, objective: AbstractObjective, theta: np.ndarray) -> SharesState:
+        return SharesState(self.solver.init(objective, theta), time.perf_counter())
+
+    def kinds(self, state: SharesState) -> Any:
+        return SharesState(self.solver.kinds(state.inner), RESET)  # pyright: ignore
+
+    def step(self, objective: AbstractObjective, theta: np.ndarray, state: SharesState) -> Step:
+        step = self.solver.step(objective, theta, state.inner)
+        spent = objective.size < self.finest and time.perf_counter() - state.began > self.seconds
+        return step._replace(state=SharesState(step.state, state.began), done=step.done or spent)
+
+
+def trained(problem: Problem, arm: Arm, seed: int, budget: float) -> tuple[Solution, list[Any]]:
+    """Train once; the solution, and the field that every level was trained to.
+
+    What is special to the problem is compiled by every training for itself, because it makes its own kernels.
+    """
+    fields: list[Any] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, LevelFinished):
+            fields.append(event.field)
+
+    start = arm.field(problem, seed)
+    solution = train(problem, start, solver=arm.solver, cycle=arm.cycle, key=seed, budget=budget, subscribers=[keep])
+    return solution, fields
 
 
 def measured(name: str, problem: Problem, arm: Arm, seed: int, budget: float) -> Row:
     """Train once and measure the first unknown against the reference; a training that fails is a row too."""
-    solution = train(problem, arm.field(problem, seed), solver=arm.solver, cycle=arm.cycle, key=seed, budget=budget)
+    return row_of(name, problem, arm.name, seed, budget, trained(problem, arm, seed, budget)[0])
+
+
+def row_of(name: str, problem: Problem, arm: str, seed: int, budget: float, solution: Solution) -> Row:
+    """What a training reached, as a row."""
     return {
         "problem": name,
-        "arm": arm.name,
+        "arm": arm,
         "seed": seed,
         "budget_seconds": budget,
         **errors(problem, solution),
@@ -85,11 +187,9 @@ def measured(name: str, problem: Problem, arm: Arm, seed: int, budget: float) ->
 
 def errors(problem: Problem, solution: Solution) -> Row:
     """Relative L2 error, largest error and mean square error of the first unknown; never below the stated floor."""
-    unknown = next(iter(problem.functions))
-    points, reference = held_out(problem), problem.reference
+    (points, exact), reference = held_out(problem), problem.reference
     assert reference is not None
-    exact = np.asarray(reference.evaluate(points, unknown)).reshape(len(points))
-    wrong = solution.evaluate(points, unknown).reshape(len(points)) - exact
+    wrong = solution.evaluate(points, first(problem)).reshape(exact.shape) - exact
     mean_square = float(np.mean(wrong**2))
     relative = float(np.sqrt(mean_square / np.mean(exact**2)))
     return {
@@ -140,11 +240,7 @@ def table(medians: Sequence[Row]) -> str:
     lines: list[str] = []
     for problem in dict.fromkeys(row["problem"] for row in medians):
         cells = [head, *(_cells(row) for row in medians if row["problem"] == problem)]
-        widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
-        lines += ["", problem]
-        lines += [
-            "  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells
-        ]
+        lines += ["", problem, *aligned(cells)]
     return "\n".join(lines[1:])
 
 
@@ -164,8 +260,10 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def write_files(out: Path, name: str, title: str, text: str, rows: Sequence[Row], colors: dict[str, str]) -> list[str]:
-    """Table as text, all rows as CSV, and the figure; returns their paths."""
+def write_files(
+    out: Path, name: str, title: str, text: str, rows: Sequence[Row], figure: Callable[[Path], None]
+) -> list[str]:
+    """Table as text, all rows as CSV, and the figure that `figure` draws; returns their paths."""
     paths = [out / f"{name}.txt", out / f"{name}.csv", out / f"{name}.png"]
     with written(paths[0]) as draft:
         draft.write_text(f"{title}\n\n{text}\n", encoding="utf-8")
@@ -174,8 +272,21 @@ def write_files(out: Path, name: str, title: str, text: str, rows: Sequence[Row]
         writer = csv.DictWriter(stream, keys)
         writer.writeheader()
         writer.writerows(rows)
-    draw(paths[2], title, rows, colors)
+    figure(paths[2])
     return [str(path) for path in paths]
+
+
+def save(figure: Figure, path: Path, title: str) -> None:
+    """Write a figure under its title; call within `matplotlib.rc_context(STYLE)`."""
+    figure.suptitle(title, fontsize=10.5, x=0.01, ha="left", color=INK)
+    with written(path) as draft:
+        figure.savefig(draft)
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose first row is its head: the first column to the left, the others to the right."""
+    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
+    return ["  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
 
 
 def draw(path: Path, title: str, rows: Sequence[Row], colors: dict[str, str]) -> None:
@@ -187,9 +298,7 @@ def draw(path: Path, title: str, rows: Sequence[Row], colors: dict[str, str]) ->
         panels = figure.subplots(len(problems), 1, squeeze=False, height_ratios=[2.0 + c for c in counts])[:, 0]
         for axes, problem in zip(panels, problems, strict=True):
             _panel(axes, problem, [row for row in rows if row["problem"] == problem], colors)
-        figure.suptitle(title, fontsize=10.5, x=0.01, ha="left", color=INK)
-        with written(path) as draft:
-            figure.savefig(draft)
+        save(figure, path, title)
 
 
 def _panel(axes: Axes, problem: str, rows: Sequence[Row], colors: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ import jax.nn
 import jax.numpy as jnp
 
 from hierax.cycles import NestedIteration, SingleLevel, Until
-from hierax.fields import KAN, MLP, Unknowns
+from hierax.fields import MLP
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.hierarchy import IntervalDoubling, refine
 from hierax.problems import catalogue
@@ -40,8 +40,11 @@ from hierax.studies.common import (
     BEST,
     CONTROL,
     Arm,
+    Network,
     Row,
     colors_of,
+    draw,
+    each_unknown,
     find,
     measured,
     statistics,
@@ -98,20 +101,7 @@ class Case:
 
     def kan(self, problem: Problem, seed: int, geometry: AbstractGeometry) -> Any:
         """The coarsest field, one network for each unknown."""
-
-        def part(outputs: int, key: int) -> KAN:
-            return KAN(
-                [problem.domain.dim, self.hidden, outputs],
-                intervals=self.intervals,
-                degree=self.degree,
-                key=key,
-                domain=problem.domain.bounds(),
-                linear_first=self.linear_first,
-                first_bias=self.linear_first,
-                geometry=geometry,
-            )
-
-        return _fields(problem, part, seed)
+        return Network(self.hidden, self.intervals, self.degree, self.linear_first).build(problem, seed, geometry)
 
     def mlp(self, problem: Problem, seed: int, activation: Callable) -> Any:
         """A perceptron; about as many parameters as the finest network of the regression, more for the others."""
@@ -121,14 +111,7 @@ class Case:
         def part(outputs: int, key: int) -> MLP:
             return MLP([*layers, outputs], key=key, domain=problem.domain.bounds(), activation=activation)
 
-        return _fields(problem, part, seed)
-
-
-def _fields(problem: Problem, part: Callable[[int, int], Any], seed: int) -> Any:
-    if not problem.named:
-        return part(1, seed)
-    names = enumerate(problem.functions.items())
-    return Unknowns(**{name: part(function.components or 1, 1000 * k + seed) for k, (name, function) in names})
+        return each_unknown(problem, part, seed)
 
 
 def _adam() -> Optax:
@@ -219,7 +202,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     medians = statistics(rows)
     text = table(medians)
     title = "Multilevel training of Kolmogorov-Arnold networks" + (" (short form)" if quick else "")
-    paths = write_files(out, NAME, title, text, rows, colors)
+    paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, rows, colors))
     return {
         "study": NAME,
         "quick": quick,
