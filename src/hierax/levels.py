@@ -34,7 +34,7 @@ from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.solution import Accuracy
-from hierax.solvers import AbstractSolver, GaussNewton, Multigrid, Smoothing
+from hierax.solvers import AbstractSolver, ConjugateGradients, GaussNewton, Multigrid, Smoothing
 from hierax.strategy import Plan, named
 
 PROBES = 2048
@@ -148,7 +148,7 @@ class Bench:
             return None
         mesh, linear = mesh_of(field), self.plan.solver.linear
         if mesh is None or linear is not None:
-            return mesh if isinstance(linear, Multigrid) else None
+            return mesh if isinstance(linear, Multigrid | ConjugateGradients) else None
         return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(self._width(field)) ** 2 else None
 
     def samples(self, field: Any, everything: bool = False) -> list[Samples]:
