@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from hierax.solvers import (
     ConjugateGradients,
     GaussNewton,
     Multigrid,
+    Optax,
     Tolerances,
     adam,
     lbfgs,
@@ -82,7 +83,7 @@ def fit_waves() -> Problem:
         return jnp.prod(jnp.sin(2.0 * jnp.pi * x)) + 0.2 * jnp.prod(jnp.sin(24.0 * jnp.pi * x))
 
     return Problem(
-        Box([0.0, 0.0], [1.0, 1.0]), Residual("fit", lambda u, x: u(x) - exact(x)), reference=Reference(exact, 1e-14),
+        Box([0.0, 0.0], [1.0, 1.0]), [Residual("fit", lambda u, x: u(x) - exact(x))], reference=Reference(exact, 1e-14),
         name="regression",
     )  # fmt: skip
 
@@ -236,37 +237,49 @@ class Ruler:
         return float(np.linalg.norm(wrong) / np.linalg.norm(self.exact))
 
 
-def climb(sizes: Sizes, climber: Climber, depth: int, target: float) -> Climb:
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A problem with its levels made ready for one arm; climbs on the same site share what is compiled."""
+
+    bench: Bench
+    ruler: Ruler
+    climber: Climber
+
+    @classmethod
+    def of(cls, sizes: Sizes, climber: Climber, depth: int) -> Site:
+        """For climbs of at most that many levels."""
+        problem = sizes.make()
+        solver = climber.solver(sizes)
+        plan = choose(problem, key=0, hierarchy=sizes.hierarchy(problem, depth), solver=solver, cycle=NestedIteration())
+        bench = Bench(problem, plan, 0)
+        return cls(bench, Ruler(problem, bench), climber)
+
+    def start(self, number: int, coarser: Any) -> Any:
+        """The field of a level before training: prolonged from the coarser one, where that was trained."""
+        hierarchy = self.bench.plan.hierarchy
+        fresh = hierarchy.levels[number].field
+        return fresh if coarser is None else self.bench.prolonged(hierarchy.transfers[number - 1], coarser, fresh)
+
+
+def climb(site: Site, depth: int, target: float) -> Climb:
     """Train up to a level until its error is below the target, or the solver stands still, or the time is over.
 
     Coarser levels end by the solver's own tolerance. Errors are measured between steps, with the watch stopped.
     """
-    problem = sizes.make()
-    hierarchy = sizes.hierarchy(problem, depth)
-    plan = choose(problem, key=0, hierarchy=hierarchy, solver=climber.solver(sizes), cycle=NestedIteration())
-    bench, watch, out = Bench(problem, plan, 0), Stopwatch(), Climb()
-    watch.start()
-    ruler, current = Ruler(problem, bench), None
-    levels = plan.hierarchy.levels
-    for number in range(0 if climber.nested else depth - 1, depth):
+    watch, out = Stopwatch(), Climb()
+    for number in range(0 if site.climber.nested else depth - 1, depth):
         watch.start()
-        start = levels[number].field
-        if current is not None:
-            start = bench.prolonged(plan.hierarchy.transfers[number - 1], current, start)
-        goal = target if number == depth - 1 else None
-        current = _visit(bench, start, goal, (watch, ruler, climber.cap), out)
-    out.seconds, out.seconds_compile, out.field = watch.seconds, watch.compiling, current
+        start = site.start(number, out.field)
+        out.field = _visit(site, start, target if number == depth - 1 else None, watch, out)
+    out.seconds, out.seconds_compile = watch.seconds, watch.compiling
     out.reached = out.errors[-1] <= target
     return out
 
 
-def _visit(
-    bench: Bench, start: Any, target: float | None, tools: tuple[Stopwatch, Ruler, float], out: Climb
-) -> Any:
+def _visit(site: Site, start: Any, target: float | None, watch: Stopwatch, out: Climb) -> Any:
     """Train one level; the watch runs when this begins and stands when it ends."""
-    watch, ruler, cap = tools
-    solver = bench.plan.solver
-    prepared = bench.prepare(start)
+    solver, ruler = site.bench.plan.solver, site.ruler
+    prepared = site.bench.prepare(start)
     theta, state = prepared.theta, solver.init(prepared.objective, prepared.theta)
     steps, iterations, idle, error = 0, 0, 0, np.inf
     while True:
@@ -279,12 +292,12 @@ def _visit(
             # a solver that thinks it is done may go on, as long as that helps
             idle = idle + 1 if step.done and not error < 0.99 * before else 0
         finished = step.done if target is None else error <= target or idle >= 2
-        if finished or step.failure is not None or watch.seconds > cap:
+        if finished or step.failure is not None or watch.seconds > site.climber.cap:
             break
         watch.start()
     field = prepared.build(theta)
     out.parameters.append(parameter_count(field))
-    out.steps.append(steps)
+    out.steps.append(steps * (solver.block if isinstance(solver, Optax) else 1))
     out.iterations.append(iterations)
     out.errors.append(ruler(field) if target is None else error)
     return field
@@ -292,23 +305,13 @@ def _visit(
 
 def own_errors(sizes: Sizes, depth: int) -> tuple[list[Any], list[float]]:
     """Fields and errors of all levels, each solved from the one before until its steps promise nothing more."""
-    problem = sizes.make()
-    hierarchy = sizes.hierarchy(problem, depth)
     solver = GaussNewton(damping=0.0 if sizes.linear else 1e-3, tolerances=Tolerances(1e-6, 100))
-    bench = Bench(problem, choose(problem, key=0, hierarchy=hierarchy, solver=solver, cycle=NestedIteration()), 0)
-    ruler, fields, errors = Ruler(problem, bench), [], []
-    for number, level in enumerate(bench.plan.hierarchy.levels):
-        start = level.field
-        if fields:
-            start = bench.prolonged(bench.plan.hierarchy.transfers[number - 1], fields[-1], start)
-        if not bench.fits(start):
+    site, found = Site.of(sizes, Climber("own", lambda _: solver, True, 600.0), depth), Climb()
+    fields: list[Any] = []
+    for number in range(depth):
+        start = site.start(number, fields[-1] if fields else None)
+        if not site.bench.fits(start):
             break
-        fields.append(_visit(bench, start, None, (Stopwatch(), ruler, 600.0), found := Climb()))
-        errors.append(found.errors[0])
-    return fields, errors
-
-
-def sizes_of(sizes: Sizes, depths: Sequence[int]) -> list[int]:
-    """Numbers of parameters."""
-    problem = sizes.make()
-    return [sizes.hierarchy(problem, depth).levels[-1].parameters for depth in depths]
+        watch = Stopwatch()
+        fields.append(_visit(site, start, None, watch, found))
+    return fields, found.errors
