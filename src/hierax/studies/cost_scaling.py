@@ -308,7 +308,7 @@ def draw(path: Path, title: str, rows: list[Row]) -> None:
     across = min(4, len(problems))
     down = -(-len(problems) // across)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.0 + 3.0 * across, 1.2 + 2.6 * down), layout="constrained")
+        figure = Figure(figsize=(max(9.0, 1.0 + 3.0 * across), 1.5 + 2.6 * down), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for axes, problem in zip(panels, problems, strict=False):
             _panel(axes, problem, [r for r in rows if r["problem"] == problem])
