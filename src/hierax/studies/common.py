@@ -276,6 +276,19 @@ def write_files(
     return [str(path) for path in paths]
 
 
+def record(name: str, quick: bool, summary: Row, files: list[str], table: str, notes: str | None, **more: Any) -> Row:
+    """The JSON of a study; `more` are its rows, medians and whatever else it measured."""
+    return {
+        "study": name,
+        "quick": quick,
+        "summary": summary,
+        "files": files,
+        "table": table,
+        **more,
+        "notes": notes,
+    }
+
+
 def save(figure: Figure, path: Path, title: str) -> None:
     """Write a figure under its title; call within `matplotlib.rc_context(STYLE)`."""
     figure.suptitle(title, fontsize=10.5, x=0.01, ha="left", color=INK)

@@ -42,7 +42,7 @@ from hierax.dynamics.cost_scaling import FEWEST
 from hierax.figures import ACCENT, INK, MUTED, STYLE, WARM
 from hierax.studies.classical import poisson_differences
 from hierax.studies.climbs import CASES, CLIMBERS, Climb, Climber, Site, Sizes, climb, elliptic, own_errors
-from hierax.studies.common import Row, aligned, save, write_files
+from hierax.studies.common import Row, aligned, record, save, write_files
 from hierax.studies.gap import gap
 from hierax.studies.registry import study
 
@@ -172,16 +172,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     text = "\n\n".join([table(rows), gap_table(gaps), exponent_table(rows), answer(rows, main)])
     title = "Seconds to a level's own error against its parameters" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, partial(draw, title=title, rows=rows))
-    return {
-        "study": NAME,
-        "quick": quick,
-        "summary": main,
-        "files": paths,
-        "table": text,
-        "gaps": gaps,
-        "rows": rows,
-        "notes": __doc__,
-    }
+    return record(NAME, quick, main, paths, text, __doc__, gaps=gaps, rows=rows)
 
 
 def _short_cases() -> dict[str, Sizes]:

@@ -52,7 +52,7 @@ from hierax.studies.bouts import (
     known,
     run_case,
 )
-from hierax.studies.common import Row, aligned, find, save, statistics, table, write_files
+from hierax.studies.common import Row, aligned, find, record, save, statistics, table, write_files
 from hierax.studies.registry import study
 
 NAME = "four-arms"
@@ -74,22 +74,12 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     text = "\n\n".join([table(medians), gap_table(gaps), answer(main)])
     title = "First order or Gauss-Newton, one level or many, at equal seconds" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, medians))
-    return {
-        "study": NAME,
-        "quick": quick,
-        "summary": main,
-        "files": paths,
-        "table": text,
-        "medians": medians,
-        "gaps": gaps,
-        "rows": rows,
-        "notes": __doc__,
-    }
+    return record(NAME, quick, main, paths, text, __doc__, medians=medians, gaps=gaps, rows=rows)
 
 
 def _short() -> list[tuple[str, Case, tuple[str, ...]]]:
-    poisson = replace(CASES["poisson-2d"], make=known("poisson-2d", scales=2), grid_seconds=2.5)
-    smooth = replace(CASES["rotated-regression"], make=known("rotated-regression", points=2000), network_seconds=5.0)
+    poisson = replace(CASES["poisson-2d"], make=known("poisson-2d", scales=2), grid_seconds=4.0)
+    smooth = replace(CASES["rotated-regression"], make=known("rotated-regression", points=2000), network_seconds=6.0)
     return [("poisson-2d", poisson, ("grid",)), ("rotated-regression", smooth, ("network",))]
 
 

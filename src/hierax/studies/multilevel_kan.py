@@ -47,6 +47,7 @@ from hierax.studies.common import (
     each_unknown,
     find,
     measured,
+    record,
     statistics,
     table,
     write_files,
@@ -203,16 +204,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     text = table(medians)
     title = "Multilevel training of Kolmogorov-Arnold networks" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, rows, colors))
-    return {
-        "study": NAME,
-        "quick": quick,
-        "summary": summary(medians),
-        "files": paths,
-        "table": text,
-        "medians": medians,
-        "rows": rows,
-        "notes": __doc__,
-    }
+    return record(NAME, quick, summary(medians), paths, text, __doc__, medians=medians, rows=rows)
 
 
 def _seeds(arm: Arm, quick: bool) -> int:
