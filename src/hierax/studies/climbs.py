@@ -19,6 +19,7 @@ from hierax.levels import Bench
 from hierax.problems import Box, Problem, Reference, Residual, catalogue, laplacian
 from hierax.solvers import (
     AbstractSolver,
+    Cholesky,
     ConjugateGradients,
     GaussNewton,
     Multigrid,
@@ -160,15 +161,28 @@ def second_order(linear: AbstractLinearSolver | None) -> Callable[[Sizes], Abstr
     return lambda sizes: GaussNewton(linear, 0.0 if sizes.linear else 1e-3, tolerances)
 
 
-CLIMBERS: tuple[Climber, ...] = (
+FIRST_ORDER = (
     Climber("single level, Adam", lambda sizes: adam(sizes.rate, ENDLESS), False, 20.0),
     Climber("single level, L-BFGS", lambda sizes: lbfgs(ENDLESS), False, 20.0),
+)
+PLAIN = (
     Climber("single level, Gauss-Newton, CG", second_order(ConjugateGradients(1e-4, 10_000)), False),
-    Climber("single level, Gauss-Newton, multigrid", second_order(Multigrid()), False),
     Climber("cascade, Gauss-Newton, CG", second_order(ConjugateGradients(1e-3, 10_000)), True),
+)
+CLIMBERS: tuple[Climber, ...] = (
+    *FIRST_ORDER,
+    *PLAIN,
+    Climber("single level, Gauss-Newton, multigrid", second_order(Multigrid()), False),
     Climber("full multigrid", second_order(Multigrid()), True),
 )
-"""The arms. A network has no stencil: there `Multigrid` finds no coarser spaces and factors the matrix."""
+"""The arms of grids."""
+NETWORK_CLIMBERS: tuple[Climber, ...] = (
+    *FIRST_ORDER,
+    *PLAIN,
+    Climber("single level, Gauss-Newton, factorised", second_order(Cholesky()), False),
+    Climber("cascade, Gauss-Newton, factorised", second_order(Cholesky()), True),
+)
+"""The arms of networks: a dense matrix has no stencil to coarsen, so there a factorisation takes the place."""
 
 
 @dataclass
