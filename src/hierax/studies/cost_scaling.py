@@ -273,8 +273,8 @@ def exponent_table(rows: list[Row]) -> str:
 def answer(rows: list[Row], main: dict[str, Any]) -> str:
     """What the numbers say about levels and second order."""
     lines = [
-        "Does second order alone make levels redundant? Seconds over those of full multigrid (of a network: over those of",
-        "its cascade, factorised) at the largest size that both reached, above one where levels pay:",
+        "Does second order alone make levels redundant? Seconds over those of full multigrid (of a network: over its",
+        "factorised cascade) at the largest size that both reached, above one where levels pay:",
     ]
     for problem in _problems(rows):
         said = []
