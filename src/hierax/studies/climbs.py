@@ -118,6 +118,7 @@ CASES: dict[str, Sizes] = {
     "regression": Sizes(fit_waves, grid(4), (3, 4, 5, 6, 7)),
     "poisson-1d": Sizes(lambda: elliptic(1, 16), grid(4), (4, 5, 6, 7, 8)),
     "poisson-2d": Sizes(lambda: elliptic(2, 16), grid(4), (3, 4, 5, 6, 7, 8, 9)),
+    "poisson-2d-degree-5": Sizes(lambda: elliptic(2, 16), grid(4, 5), (4, 5, 6, 7)),
     "poisson-3d": Sizes(lambda: elliptic(3, 4), grid(2), (2, 3, 4, 5)),
     "burgers": Sizes(lambda: catalogue()["burgers"](viscosity=0.05), grid(4), (3, 4, 5, 6, 7)),
     "allen-cahn": Sizes(lambda: catalogue()["allen-cahn"](diffusion=1e-3), grid(4), (3, 4, 5, 6, 7)),
@@ -126,7 +127,7 @@ CASES: dict[str, Sizes] = {
         lambda: elliptic(2, 2), lambda p: Network(8, 4, 5, True).build(p, 0), (2, 3, 4, 5, 6), 3e-3, linear=False
     ),
 }
-"""Spline grids of degree 3, and a network `[2, 8, 1]` with a linear layer before its splines.
+"""Spline grids of degree 3, once of degree 5, and a network `[2, 8, 1]` with a linear layer before its splines.
 
 The solutions are smooth with one fast wave, the start of `allen-cahn` satisfies its conditions with all derivatives,
 and Burgers' layer is resolved from the third size on.
