@@ -139,7 +139,7 @@ def test_all_arms_run_on_a_small_network():
         levels=2,
         network_seconds=1.0,
     )
-    rows, gaps = bouts.run_case("rotated-regression", case, 1, ("network",))
+    rows, gaps = bouts.run_case("rotated-regression", case, 1, ("network",), short=True)
     arms = {row["arm"] for row in rows}
     assert {*bouts.SINGLE, bouts.MANY_FIRST, bouts.MANY_SECOND, bouts.CLASSICAL} <= arms
     assert all(0 < row["relative_l2"] < 2 for row in rows)

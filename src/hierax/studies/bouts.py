@@ -130,6 +130,8 @@ class Bout:
         The problem; the budget of every arm.
     rows, gaps:
         What was measured: a row for every training, and for every level of the arms with Gauss-Newton.
+    short:
+        Whether to leave out the search for Adam's rate, and to fit networks briefly.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Bout:
     seconds: float
     rows: list[Row]
     gaps: list[Row]
+    short: bool = False
 
     @property
     def label(self) -> str:
@@ -153,7 +156,7 @@ class Bout:
         self.rows.append(row | {"name": self.name, "kind": self.kind})
         if others is not None:
             for level, field in enumerate(fields):
-                found = gap(self.problem, field, others(level), seconds=6.0)
+                found = gap(self.problem, field, others(level), seconds=2.0 if self.short else 6.0)
                 self.gaps.append({"problem": self.label, "kind": self.kind, "arm": arm.name, "level": level, **found})
         return solution.field, row["relative_l2"]
 
@@ -165,7 +168,7 @@ class Bout:
     def adam_rate(self, field: Callable[[Problem, int], Any]) -> float:
         """The rate whose single-level training ends with the smaller error; the other one stays in the rows."""
         errors = {}
-        for rate in RATES:
+        for rate in RATES[:1] if self.short else RATES:
             arm = Arm(ONE_FIRST, field, adam(rate, ENDLESS), SingleLevel())
             errors[rate] = self.run(arm)[1]
             self.rows[-1]["arm"] += f" at {rate:g}"
@@ -271,14 +274,17 @@ def control_row(bout: Bout, control: Control) -> Row:
     }
 
 
-def run_case(name: str, case: Case, seeds: int, kinds: Sequence[str] = tuple(KINDS)) -> tuple[list[Row], list[Row]]:
+def run_case(
+    name: str, case: Case, seeds: int, kinds: Sequence[str] = tuple(KINDS), short: bool = False
+) -> tuple[list[Row], list[Row]]:
     """Both rows of a problem: its trainings, and the gaps of their levels."""
     problem = case.make()
     control = case.control(problem)
     rows: list[Row] = []
     gaps: list[Row] = []
     for kind in kinds:
-        bout = Bout(name, kind, problem, case.grid_seconds if kind == "grid" else case.network_seconds, rows, gaps)
+        seconds = case.grid_seconds if kind == "grid" else case.network_seconds
+        bout = Bout(name, kind, problem, seconds, rows, gaps, short)
         if kind == "grid":
             run_grids(bout)
         else:

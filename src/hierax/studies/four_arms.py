@@ -62,12 +62,13 @@ NAME = "four-arms"
 def run(out: Path, quick: bool) -> dict[str, Any]:
     """Run all arms on all problems, leave table, figure and rows in `out`, main numbers under `summary`.
 
-    The short form has one seed, two problems, one for each kind of field, and a few seconds for each training.
+    The short form has one seed, two problems, one for each kind of field, one rate of Adam, and a few seconds for each
+    training.
     """
     rows: list[Row] = []
     gaps: list[Row] = []
     for name, case, kinds in _short() if quick else [(n, c, tuple(KINDS)) for n, c in CASES.items()]:
-        more = run_case(name, case, 1 if quick else 3, kinds)
+        more = run_case(name, case, 1 if quick else 3, kinds, quick)
         rows, gaps = rows + more[0], gaps + more[1]
     medians = statistics(rows)
     main = summary(medians, gaps)
