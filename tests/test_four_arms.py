@@ -100,7 +100,8 @@ def test_scattered_data_are_interpolated():
 
 def test_uniform_levels_end_at_about_the_same_size():
     adapted = SplineGrid.uniform([0.0, -1.0], [1.0, 1.0], (9, 60), 5, out=2, periodic=(False, True))
-    hierarchy = bouts.uniform_levels(Unknowns(q=adapted, u=bouts.zeros_like(adapted)))
+    problem = Problem(Box([0.0, -1.0], [1.0, 1.0]), [Residual("known", lambda u, x: 0.0 * x[0])])
+    hierarchy = bouts.uniform_levels(Unknowns(q=adapted, u=bouts.zeros_like(adapted)), problem)
     finest = hierarchy.levels[-1]
     assert finest.parameters == pytest.approx(2 * parameter_count(adapted), rel=0.35)
     axes = finest.field.q.axes

@@ -14,6 +14,7 @@ from hierax.cycles import NestedIteration, SingleLevel
 from hierax.families import Grid
 from hierax.fields import SplineGrid, Unknowns, parameter_count
 from hierax.fields.axis import SplineAxis
+from hierax.fields.slabs import Slabs
 from hierax.hierarchy import Hierarchy, IntervalDoubling, refine
 from hierax.problems import Box, Face, Residual, catalogue, derivative
 from hierax.problems.problem import Problem
@@ -178,10 +179,13 @@ class Bout:
         return best
 
 
-def uniform_levels(field: Any) -> Hierarchy:
-    """Grids of equally many uniform intervals an axis, doubled up to about as many parameters as `field` has."""
-    parts = field.parts if isinstance(field, Unknowns) else {"": field}
-    grid = next(part for part in parts.values() if isinstance(part, SplineGrid))
+def uniform_levels(field: Any, problem: Problem) -> Hierarchy:
+    """Grids of equally many uniform intervals an axis, doubled up to about as many parameters as `field` has.
+
+    A field of time slabs is replaced by one grid.
+    """
+    parts = {name: _whole(part) for name, part in (field.parts if isinstance(field, Unknowns) else {"": field}).items()}
+    grid = next(iter(parts.values()))
     nodes = (parameter_count(field) / sum(int(np.prod(p.channels, dtype=int)) for p in parts.values())) ** (
         1 / len(grid.axes)
     )
@@ -189,16 +193,20 @@ def uniform_levels(field: Any) -> Hierarchy:
     target = max(nodes - degree, degree + 1.0)
     doublings = int(np.log2(target / (degree + 1.0)))
     coarsest = round(target / 2**doublings)
-    coarse = {name: _uniform(part, coarsest) for name, part in parts.items()}
+    coarse = {name: _uniform(part, coarsest, problem) for name, part in parts.items()}
     start = Unknowns(**coarse) if isinstance(field, Unknowns) else coarse[""]
     return refine(start, by=IntervalDoubling(), levels=doublings + 1)
 
 
-def _uniform(grid: SplineGrid, intervals: int) -> SplineGrid:
-    ends = [(axis.breakpoints()[0], axis.breakpoints()[-1]) for axis in grid.axes]
+def _whole(part: Any) -> SplineGrid:
+    """A grid of the same kind: the first one of time slabs."""
+    return part.parts[0] if isinstance(part, Slabs) else part
+
+
+def _uniform(grid: SplineGrid, intervals: int, problem: Problem) -> SplineGrid:
     axes = [
-        SplineAxis(np.linspace(a, b, intervals + 1), x.degree, x.ends)
-        for x, (a, b) in zip(grid.axes, ends, strict=True)
+        SplineAxis(np.linspace(low, high, intervals + 1), axis.degree, axis.ends)
+        for axis, low, high in zip(grid.axes, *problem.domain.bounds(), strict=True)
     ]
     return SplineGrid(axes, np.zeros((*(axis.size for axis in axes), *grid.channels)))
 
@@ -216,14 +224,16 @@ def run_grids(bout: Bout) -> None:
     own = Arm(OWN_KNOTS, lambda problem, seed: Grid())
     bout.warm(own)
     adapted, _ = bout.run(own, others=none)
-    hierarchy, given = uniform_levels(adapted), zeros_like(adapted)
+    hierarchy = uniform_levels(adapted, bout.problem)
     finest = hierarchy.levels[-1]
     rate = bout.adam_rate(lambda problem, seed: hierarchy)
     shared = functools.partial(Shares, seconds=bout.seconds / len(hierarchy.levels), finest=finest.parameters)
     bout.run(Arm(ONE_SECOND, lambda problem, seed: hierarchy, cycle=SingleLevel()))
     bout.run(Arm(MANY_FIRST, lambda problem, seed: hierarchy, shared(adam(rate, ENDLESS)), NestedIteration()))
     bout.run(Arm(MANY_SECOND, lambda problem, seed: hierarchy, cycle=NestedIteration()), others=none)
-    bout.run(Arm(GIVEN_KNOTS, lambda problem, seed: refine(given, levels=1), cycle=SingleLevel()))
+    if not isinstance(adapted, Slabs):  # slabs are solved one after another, there is no single level of them
+        given = zeros_like(adapted)
+        bout.run(Arm(GIVEN_KNOTS, lambda problem, seed: refine(given, levels=1), cycle=SingleLevel()))
 
 
 def run_networks(bout: Bout, case: Case, seeds: int) -> None:

@@ -28,6 +28,7 @@ from scipy.sparse.linalg import splu
 from hierax.evaluation import evaluate
 from hierax.fields import SplineGrid, parameter_count
 from hierax.fields.axis import SplineAxis
+from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import with_coefficients
 from hierax.objective import flat_parameters
 from hierax.objective.pointwise import SquaredResidual
@@ -112,8 +113,11 @@ def best_error(problem: Problem, field: Any, others: Sequence[Any] = (), seconds
     if problem.constraint is not None:
         raise ValueError(f"{problem.name} has a constraint: the class of its fields is not that of their free part")
     part = _part(problem, field)
+    values = functools.partial(reference_values, problem)
     if isinstance(part, SplineGrid):
-        found = [fitted_grid(part, functools.partial(reference_values, problem))]
+        found = [fitted_grid(part, values)]
+    elif isinstance(part, Slabs):
+        found = [Slabs([fitted_grid(slab, values) for slab in part.parts], part.axis)]
     else:
         starts = [part, *(_part(problem, other) for other in others)]
         found = [_fitted_network(problem, start, seconds / len(starts)) for start in starts]
