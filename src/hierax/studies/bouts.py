@@ -64,8 +64,8 @@ class Case:
     control: Callable[[Problem], Control]
     network: Network = Network(10, 4, 4, True)
     levels: int = 4
-    grid_seconds: float = 10.0
-    network_seconds: float = 15.0
+    grid_seconds: float = 15.0
+    network_seconds: float = 30.0
 
 
 def known(name: str, **options: Any) -> Callable[[], Problem]:
@@ -107,7 +107,7 @@ CASES: dict[str, Case] = {
     "anisotropic-diffusion": Case(
         known("anisotropic-diffusion"),
         lambda p: collocation(p, 24, turning_diffusion),
-        network_seconds=20.0,
+        network_seconds=45.0,
     ),
 }
 """Fits of data with a kink and with fast waves; linear equations with many scales, a jump, a turning tensor; nonlinear
