@@ -6,11 +6,13 @@ import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from hierax.fields.base import partition
 from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
@@ -86,10 +88,12 @@ def flat_parameters(field: Any) -> tuple[np.ndarray, Any]:
     leaves, structure = jax.tree.flatten(params)
     # by NumPy: every level has shapes of its own, and each would compile kernels to run once
     arrays = [np.asarray(leaf) for leaf in leaves]
-    ends = np.cumsum([array.size for array in arrays])[:-1]
+    ends = np.cumsum([0, *(array.size for array in arrays)])
 
     def build(vector: np.ndarray) -> Any:
-        parts = np.split(np.asarray(vector), ends) if arrays else []
+        # slices serve NumPy's arrays and traced ones; an array of JAX would compile one for every shape
+        whole = np.asarray(vector) if isinstance(vector, jax.Array) and not isinstance(vector, Tracer) else vector
+        parts = [whole[start:stop] for start, stop in pairwise(ends)]
         new = [jax.numpy.asarray(p.reshape(a.shape), a.dtype) for p, a in zip(parts, arrays, strict=True)]
         return eqx.combine(jax.tree.unflatten(structure, new), rest)
 
