@@ -16,6 +16,25 @@ from hierax.problems.registry import catalogued
 from hierax.problems.terms import Residual
 
 
+def burgers_residual(viscosity: float, where: str):
+    """The residual `u_t + u u_x - viscosity u_xx` as a term of a problem in `t` and `x`.
+
+    Raises
+    ------
+    InputError
+        For a viscosity for which the references are not made; `where` names the argument.
+    """
+    if not (np.isfinite(viscosity) and viscosity >= 0.0005 / np.pi):
+        raise InputError(
+            what=f"viscosity is {viscosity}", where=where, remedy="give a positive number, at least 0.0005 / pi"
+        )
+
+    def interior(u, x):
+        return derivative(u, "t")(x) + u(x) * derivative(u, "x")(x) - viscosity * derivative(u, "xx")(x)
+
+    return interior
+
+
 @catalogued("burgers")
 def burgers(viscosity: float = 0.01) -> Problem:
     r"""`u_t + u u_x = viscosity u_xx` for `t` in [0, 1], `x` in [-1, 1]; `u = -sin(pi x)` at the start, 0 at the walls.
@@ -25,17 +44,9 @@ def burgers(viscosity: float = 0.01) -> Problem:
     Parameters
     ----------
     viscosity:
-        Positive; the reference is made for values from `0.001 / pi` on.
+        At least `0.0005 / pi`: the reference is made for such values.
     """
-    if not (np.isfinite(viscosity) and viscosity >= 0.0005 / np.pi):
-        raise InputError(
-            what=f"viscosity is {viscosity}",
-            where="burgers(viscosity)",
-            remedy="give a positive number, at least 0.0005 / pi",
-        )
-
-    def interior(u, x):
-        return derivative(u, "t")(x) + u(x) * derivative(u, "x")(x) - viscosity * derivative(u, "xx")(x)
+    interior = burgers_residual(viscosity, "burgers(viscosity)")
 
     def start(u, x, normal):
         return u(x) + jnp.sin(jnp.pi * x[1])
