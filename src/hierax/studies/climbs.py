@@ -162,6 +162,8 @@ def second_order(linear: AbstractLinearSolver | None) -> Callable[[Sizes], Abstr
     return lambda sizes: GaussNewton(linear, 0.0 if sizes.linear else 1e-3, tolerances)
 
 
+LARGE = 180.0
+"""Cap of the arms that come to a million parameters."""
 FIRST_ORDER = (
     Climber("single level, Adam", lambda sizes: adam(sizes.rate, ENDLESS), False, 20.0),
     Climber("single level, L-BFGS", lambda sizes: lbfgs(ENDLESS), False, 20.0),
@@ -173,8 +175,8 @@ PLAIN = (
 CLIMBERS: tuple[Climber, ...] = (
     *FIRST_ORDER,
     *PLAIN,
-    Climber("single level, Gauss-Newton, multigrid", second_order(Multigrid()), False),
-    Climber("full multigrid", second_order(Multigrid()), True),
+    Climber("single level, Gauss-Newton, multigrid", second_order(Multigrid()), False, LARGE),
+    Climber("full multigrid", second_order(Multigrid()), True, LARGE),
 )
 """The arms of grids."""
 NETWORK_CLIMBERS: tuple[Climber, ...] = (
