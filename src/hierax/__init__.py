@@ -21,10 +21,14 @@ from hierax.cycles import SingleLevel as SingleLevel
 from hierax.cycles import Until as Until
 from hierax.fields import KAN as KAN
 from hierax.fields import MLP as MLP
+from hierax.fields import AdaptiveBasis as AdaptiveBasis
 from hierax.fields import DecodedGrid as DecodedGrid
+from hierax.fields import FourierNetwork as FourierNetwork
+from hierax.fields import ResidualNetwork as ResidualNetwork
 from hierax.fields import Scalar as Scalar
 from hierax.fields import SplineGrid as SplineGrid
 from hierax.fields import Unknowns as Unknowns
+from hierax.fields import siren as siren
 from hierax.hierarchy import Hierarchy as Hierarchy
 from hierax.hierarchy import IntervalDoubling as IntervalDoubling
 from hierax.hierarchy import KnotInsertion as KnotInsertion

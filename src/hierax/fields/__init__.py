@@ -1,11 +1,13 @@
 """What learns: callable pytrees from a point to a value."""
 
+from hierax.fields.adaptive_basis import AdaptiveBasis
 from hierax.fields.axis import Clamped, Extended, Periodic, SplineAxis
 from hierax.fields.base import (
     AbstractField,
     AbstractFixed,
     AbstractLocalField,
     linear_in_parameters,
+    linear_parameters,
     parameter_count,
     partition,
     supports_local,
@@ -13,10 +15,12 @@ from hierax.fields.base import (
 )
 from hierax.fields.bspline import NotNested
 from hierax.fields.decoded_grid import DecodedGrid
+from hierax.fields.fourier import FourierFeatures, FourierNetwork
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.inputs import place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
-from hierax.fields.mlp import MLP
+from hierax.fields.mlp import MLP, siren
+from hierax.fields.residual import ResidualNetwork
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Scalar, Unknowns
@@ -28,22 +32,28 @@ __all__ = [
     "AbstractFixed",
     "AbstractGeometry",
     "AbstractLocalField",
+    "AdaptiveBasis",
     "BSplineBasis",
     "Clamped",
     "DecodedGrid",
     "Extended",
+    "FourierFeatures",
+    "FourierNetwork",
     "NotNested",
     "Periodic",
     "PowerReLUBasis",
+    "ResidualNetwork",
     "Scalar",
     "Slabs",
     "SplineAxis",
     "SplineGrid",
     "Unknowns",
     "linear_in_parameters",
+    "linear_parameters",
     "parameter_count",
     "partition",
     "place",
+    "siren",
     "supports_local",
     "to_bspline",
     "to_power_relu",

@@ -6,6 +6,7 @@ output. The functions of this module accept any callable pytree; the classes are
 
 import abc
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -36,6 +37,15 @@ class AbstractField(eqx.Module):
     def linear_in_parameters(self) -> bool:
         """Whether values are linear in the trained numbers; results are labelled with it."""
         return False
+
+    def linear_parameters(self) -> PyTree[bool]:
+        """Filter specification: true for trained arrays that enter linearly (affinely) while all others are fixed.
+
+        Such a part is found by one linear least-squares solve. A field says so only where it is true for all of them
+        together; without an answer of its own it is all of `trainable` or nothing.
+        """
+        spec = self.trainable()
+        return spec if self.linear_in_parameters else jax.tree.map(lambda leaf: False, spec)
 
 
 class AbstractLocalField(AbstractField):
@@ -88,6 +98,12 @@ def parameter_count(field: PyTree) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(partition(field)[0]))
 
 
+def marked(field: PyTree, part: Callable[[PyTree], PyTree]) -> PyTree[bool]:
+    """Filter specification that is true for the inexact arrays of one part of a field and false elsewhere."""
+    nothing = jax.tree.map(lambda leaf: False, field)
+    return eqx.tree_at(part, nothing, jax.tree.map(eqx.is_inexact_array, part(field)))
+
+
 @functools.singledispatch
 def supports_local(field: Any) -> bool:
     """Whether `locate` and `at` are offered and worth using. New kinds of fields register their own answer."""
@@ -97,6 +113,13 @@ def supports_local(field: Any) -> bool:
 def linear_in_parameters(field: PyTree) -> bool:
     """Whether values are linear in the trained numbers; false where a callable does not say."""
     return isinstance(field, AbstractField) and field.linear_in_parameters
+
+
+def linear_parameters(field: PyTree) -> PyTree[bool]:
+    """Which trained arrays enter linearly, by the field's own answer; none where a callable does not say."""
+    if isinstance(field, AbstractField):
+        return field.linear_parameters()
+    return jax.tree.map(lambda leaf: False, field)
 
 
 def _specification(tree: PyTree, owner: PyTree) -> PyTree[bool]:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from hierax.fields.axis import Extended, SplineAxis
-from hierax.fields.base import AbstractField, AbstractLocalField, parameter_count, supports_local
+from hierax.fields.base import AbstractField, AbstractLocalField, marked, parameter_count, supports_local
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.initial import Key, generator_of
 from hierax.fields.inputs import InputBox, input_box, place
@@ -189,6 +189,9 @@ class KAN(AbstractLocalField):
     @property
     def geometry(self) -> AbstractGeometry:
         return self.layers[0].geometry
+
+    def linear_parameters(self) -> PyTree[bool]:
+        return marked(self, lambda kan: kan.layers[-1].weights)
 
     def locate(self, x: Float[Array, " dim"]) -> tuple[Int[Array, " in"], ...]:
         z, cells = _enter(self, x), []

@@ -2,10 +2,18 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from hierax.fields.base import AbstractField, AbstractLocalField, linear_in_parameters, parameter_count, supports_local
+from hierax.fields.base import (
+    AbstractField,
+    AbstractLocalField,
+    linear_in_parameters,
+    linear_parameters,
+    parameter_count,
+    supports_local,
+)
 
 
 class Scalar(AbstractLocalField):
@@ -96,6 +104,11 @@ class Unknowns(AbstractField):
     @property
     def linear_in_parameters(self) -> bool:
         return all(linear_in_parameters(part) for part in self.parts.values())
+
+    def linear_parameters(self) -> PyTree[bool]:
+        """Those of every part: right for terms that are linear in each unknown and couple none of them."""
+        answers = {name: linear_parameters(part) for name, part in self.parts.items()}
+        return eqx.tree_at(lambda w: w.parts, self, answers)
 
     def locate(self, x: Float[Array, " dim"]) -> dict[str, PyTree]:
         """Cells of all unknowns; every part has to be local, see `supports_local`."""

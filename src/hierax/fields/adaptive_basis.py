@@ -1,0 +1,82 @@
+"""A trained basis with a linear readout: functions that move, coefficients that one linear solve finds."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from hierax.fields.base import AbstractField, marked
+from hierax.fields.initial import Key, generator_of
+from hierax.fields.inputs import place
+from hierax.fields.mlp import MLP
+
+
+class AdaptiveBasis(AbstractField):
+    r"""The expansion :math:`u(x) = \sum_j c_j \varphi_j(x)` in trained functions, :math:`\varphi_0 = 1`.
+
+    The functions are hidden values of a perceptron, :math:`\varphi = s(N(x))`. `linear_parameters` names the
+    coefficients: for fixed basis a least-squares problem in them is linear, and the basis can be trained on what
+    remains (variable projection).
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Numbers of nodes, inputs first; the last but one is the size of the basis without the constant.
+    key : key or int
+        For the basis (Glorot, normal) and the coefficients, which start small.
+    activation : callable
+        Smooth enough for the derivatives of the problem; applied to the last hidden layer as well.
+    domain : pair of arrays, optional
+        As for `MLP`.
+
+    Raises
+    ------
+    ValueError
+        For widths without a hidden layer.
+
+    Examples
+    --------
+    >>> field = AdaptiveBasis([2, 16, 20, 1], key=0)
+    >>> field.coefficients.shape, field.functions(jnp.zeros(2)).shape, field(jnp.zeros(2)).shape
+    ((1, 21), (21,), ())
+
+    References
+    ----------
+    Cyr, Gulian, Patel, Perego, Trask, Proc. Mach. Learn. Res. 107 (2020), arXiv 1912.04862 (adaptive basis);
+    Golub, Pereyra, SIAM J. Numer. Anal. 10 (1973) (variable projection).
+    """
+
+    basis: MLP
+    coefficients: Float[Array, "out functions"]
+
+    def __init__(self, widths, *, key: Key, activation: Callable[[Array], Array] = jnp.tanh, domain=None):
+        widths = tuple(int(width) for width in widths)
+        if len(widths) < 3 or min(widths) < 1:
+            raise ValueError(
+                f"AdaptiveBasis: widths {list(widths)} need positive numbers for inputs, basis functions and outputs"
+            )
+        generator = generator_of(key)
+        self.basis = MLP(widths[:-1], key=int(generator.integers(2**31)), activation=activation, domain=domain)
+        values = generator.normal(size=(widths[-1], widths[-2] + 1))
+        self.coefficients = jnp.asarray(values * (2.0 / sum(widths[-2:])) ** 0.5)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (*self.basis.widths, self.coefficients.shape[0])
+
+    def functions(self, x: Float[Array, " dim"]) -> Float[Array, " functions"]:
+        """Values of all basis functions, the constant first."""
+        return jnp.append(1.0, self.basis.activation(jnp.atleast_1d(self.basis(x))))
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        value = self.coefficients @ self.functions(x)
+        return value[0] if value.shape == (1,) else value
+
+    def linear_parameters(self) -> PyTree[bool]:
+        return marked(self, lambda field: field.coefficients)
+
+
+@place.register
+def _(field: AdaptiveBasis, lower, upper) -> AdaptiveBasis:
+    return eqx.tree_at(lambda net: net.basis, field, place(field.basis, lower, upper))
