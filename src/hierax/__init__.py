@@ -29,10 +29,17 @@ from hierax.fields import Scalar as Scalar
 from hierax.fields import SplineGrid as SplineGrid
 from hierax.fields import Unknowns as Unknowns
 from hierax.fields import siren as siren
+from hierax.hierarchy import BestOf as BestOf
+from hierax.hierarchy import BlockInsertion as BlockInsertion
+from hierax.hierarchy import Composite as Composite
+from hierax.hierarchy import DegreeElevation as DegreeElevation
+from hierax.hierarchy import DepthGrowth as DepthGrowth
 from hierax.hierarchy import Hierarchy as Hierarchy
 from hierax.hierarchy import IntervalDoubling as IntervalDoubling
 from hierax.hierarchy import KnotInsertion as KnotInsertion
 from hierax.hierarchy import Level as Level
+from hierax.hierarchy import ModeGrowth as ModeGrowth
+from hierax.hierarchy import WidthGrowth as WidthGrowth
 from hierax.hierarchy import refine as refine
 from hierax.problems import Boundary as Boundary
 from hierax.problems import Box as Box

@@ -180,20 +180,66 @@ def insertion_matrix(coarse_knots, fine_knots, degree: int) -> np.ndarray:
     L. Ramshaw, Blossoms are polar forms, Computer Aided Geometric Design 6 (1989) 323-358.
     """
     coarse, fine = np.asarray(coarse_knots, dtype=float), np.asarray(fine_knots, dtype=float)
-    _check_nested(coarse, fine, degree)
-    rows = fine.size - degree - 1
-    columns = coarse.size - degree - 1
-    piece = _coarse_pieces(coarse, fine, degree)
-    arguments = fine[np.arange(rows)[:, None] + 1 + np.arange(degree)]
-    weights = np.broadcast_to(np.eye(degree + 1), (rows, degree + 1, degree + 1))
+    _check_nested(breakpoints_of(coarse, degree), breakpoints_of(fine, degree))
+    piece = _coarse_pieces(coarse, degree, fine, degree)
+    arguments = fine[np.arange(piece.size)[:, None] + 1 + np.arange(degree)]
+    return _scattered(coarse, degree, piece, _polar(coarse, degree, piece, arguments))
+
+
+def elevation_matrix(coarse_knots, degree: int, fine_knots) -> np.ndarray:
+    r"""Coefficients of a spline of degree ``p`` in a basis of degree ``p + 1``.
+
+    The polar form of a polynomial as one of degree ``p + 1`` is the mean of its polar forms with one argument left out:
+
+    .. math:: F(t_1, \dots, t_{p+1}) = \frac{1}{p+1} \sum_i f(t_1, \dots, t_{i-1}, t_{i+1}, \dots, t_{p+1}) .
+
+    Parameters
+    ----------
+    coarse_knots, fine_knots : array-like
+        Full knot vectors of degree ``p`` and of degree ``p + 1`` on the same domain.
+    degree : int
+        Degree ``p`` of the coarse space.
+
+    Returns
+    -------
+    np.ndarray
+        Matrix ``(n_f + p + 1, n_c + p)``; its rows sum to one.
+
+    Raises
+    ------
+    NotNested
+        If a breakpoint inside the domain is not repeated once more than in the coarse space, which has to be as the
+        higher degree would be smoother there.
+
+    References
+    ----------
+    L. Ramshaw, Blossoms are polar forms, Computer Aided Geometric Design 6 (1989) 323-358.
+    """
+    coarse, fine = np.asarray(coarse_knots, dtype=float), np.asarray(fine_knots, dtype=float)
+    points = breakpoints_of(coarse, degree)
+    inner = np.unique(points[(points > points[0]) & (points < points[-1])])
+    _check_nested(np.sort(np.concatenate([points, inner])), breakpoints_of(fine, degree + 1))
+    piece = _coarse_pieces(coarse, degree, fine, degree + 1)
+    arguments = fine[np.arange(piece.size)[:, None] + 1 + np.arange(degree + 1)]
+    parts = [_polar(coarse, degree, piece, np.delete(arguments, i, axis=1)) for i in range(degree + 1)]
+    return _scattered(coarse, degree, piece, np.mean(parts, axis=0))
+
+
+def _polar(coarse: np.ndarray, degree: int, piece: np.ndarray, arguments: np.ndarray) -> np.ndarray:
+    """Weights ``(rows, p + 1)`` of the coefficients alive on a piece in its polar form at ``p`` arguments a row."""
+    weights = np.broadcast_to(np.eye(degree + 1), (piece.size, degree + 1, degree + 1))
     for order in range(1, degree + 1):
         # de Boor's pyramid with a different argument at each order evaluates the polar form
         steps = piece[:, None] + np.arange(order, degree + 1)
         low, high = coarse[steps], coarse[steps + degree + 1 - order]
         ratio = ((arguments[:, order - 1 : order] - low) / (high - low))[:, :, None]
         weights = (1.0 - ratio) * weights[:, :-1] + ratio * weights[:, 1:]
-    matrix = np.zeros((rows, columns))
-    matrix[np.arange(rows)[:, None], piece[:, None] + np.arange(degree + 1)] = weights[:, 0]
+    return weights[:, 0]
+
+
+def _scattered(coarse: np.ndarray, degree: int, piece: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((piece.size, coarse.size - degree - 1))
+    matrix[np.arange(piece.size)[:, None], piece[:, None] + np.arange(degree + 1)] = weights
     return matrix
 
 
@@ -251,10 +297,9 @@ def _check_breakpoints(breakpoints, degree: int) -> np.ndarray:
     return points
 
 
-def _check_nested(coarse: np.ndarray, fine: np.ndarray, degree: int) -> None:
-    coarse_points, fine_points = breakpoints_of(coarse, degree), breakpoints_of(fine, degree)
+def _check_nested(coarse_points: np.ndarray, fine_points: np.ndarray) -> None:
     if min(coarse_points.size, fine_points.size) < 2:
-        raise ValueError(f"knot vectors of {coarse.size} and {fine.size} entries hold no interval of degree {degree}")
+        raise ValueError(f"{coarse_points.size} coarse and {fine_points.size} fine breakpoints hold no interval")
     tolerance = 1e-12 * (coarse_points[-1] - coarse_points[0])
     for point in coarse_points:
         needed = np.sum(np.abs(coarse_points - point) <= tolerance)
@@ -270,9 +315,9 @@ def _check_nested(coarse: np.ndarray, fine: np.ndarray, degree: int) -> None:
         )
 
 
-def _coarse_pieces(coarse: np.ndarray, fine: np.ndarray, degree: int) -> np.ndarray:
+def _coarse_pieces(coarse: np.ndarray, coarse_degree: int, fine: np.ndarray, degree: int) -> np.ndarray:
     """For each fine basis function, the coarse interval below the nonempty fine interval nearest its middle."""
-    points, coarse_points = breakpoints_of(fine, degree), breakpoints_of(coarse, degree)
+    points, coarse_points = breakpoints_of(fine, degree), breakpoints_of(coarse, coarse_degree)
     tolerance = 1e-12 * (points[-1] - points[0])
     solid = np.flatnonzero(np.diff(points) > tolerance)
     middles = np.arange(fine.size - degree - 1) - 0.5 * degree

@@ -101,6 +101,11 @@ class PowerReLUBasis(AbstractGeometry):
         gives its weights on the first fine powers without solving with the ill-conditioned change of basis.
         """
         degree = coarse.degree
+        if fine.degree != degree:
+            raise ValueError(
+                "truncated powers of the next degree need repeated knots, which they cannot tell apart; "
+                "use to_bspline first"
+            )
         matrix = np.zeros((fine.size, coarse.size))
         matrix[_matching(coarse, fine), np.arange(degree + 1, coarse.size)] = 1.0
         matrix[: degree + 1, : degree + 1] = _cardinal(np.asarray(fine.knots), np.asarray(coarse.knots), degree)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -103,10 +104,8 @@ def siren(widths, *, key: Key, domain=None, frequency: float = 30.0) -> MLP:
     return eqx.tree_at(lambda net: net.layers, network, tuple(layers))
 
 
-def linear_layer(
-    weights: Float[Array, "out in"] | np.ndarray, bias: Float[Array, " out"] | np.ndarray
-) -> eqx.nn.Linear:
-    """A layer with these numbers."""
+def linear_layer(weights: Any, bias: Any) -> eqx.nn.Linear:
+    """A layer with weights ``(out, in)`` and shifts ``(out,)``."""
     # only the structure of the layer is made by Equinox, which would compile its own initial law for every shape
     outputs, inputs = weights.shape
     layer = eqx.filter_eval_shape(eqx.nn.Linear, inputs, outputs, key=jax.random.key(0))

@@ -33,7 +33,7 @@ class ResidualBlocks(eqx.Module):
 
 
 class ResidualNetwork(AbstractField):
-    r"""Residual network: a linear lift, blocks :math:`y_{l+1} = y_l + h\, a_l \circ s(W_l y_l + b_l)`, a linear readout.
+    r"""Residual network: linear lift, blocks :math:`y_{l+1} = y_l + h\, a_l \circ s(W_l y_l + b_l)`, linear readout.
 
     The ``L`` blocks are steps of length :math:`h = 1/L` on the unit interval of depth, so a network with twice the
     blocks is the same equation on a finer grid in time. The factors :math:`a_l`, one a channel, start at one; a block

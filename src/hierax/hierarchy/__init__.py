@@ -1,11 +1,23 @@
 """How a coarse field becomes a finer one: transfers, refinement rules, levels and hierarchies."""
 
 from hierax.hierarchy.axis_transfer import AxisMap, AxisTransfer, Grid, LeafTransfer, axis_map
+from hierax.hierarchy.composite import (
+    AbstractEvidence,
+    BestOf,
+    ComposedTransfer,
+    Composite,
+    GradientEvidence,
+    nearest_in_range,
+)
+from hierax.hierarchy.depth import BlockInsertion, DepthGrowth
+from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
 from hierax.hierarchy.hierarchy import Hierarchy, refine
 from hierax.hierarchy.level import Level, cells_of
 from hierax.hierarchy.marking import MarkedKnots
+from hierax.hierarchy.modes import ModeGrowth
 from hierax.hierarchy.refinement import (
     AbstractRefinement,
+    DegreeElevation,
     IntervalDoubling,
     KnotInsertion,
     insert_breakpoints,
@@ -31,10 +43,18 @@ __all__ = [
     "PRIMAL",
     "RESET",
     "SCALAR",
+    "AbstractEvidence",
     "AbstractRefinement",
     "AbstractTransfer",
     "AxisMap",
     "AxisTransfer",
+    "BestOf",
+    "BlockInsertion",
+    "ComposedTransfer",
+    "Composite",
+    "DegreeElevation",
+    "DepthGrowth",
+    "GradientEvidence",
     "Grid",
     "Hierarchy",
     "IntervalDoubling",
@@ -43,14 +63,20 @@ __all__ = [
     "LeafTransfer",
     "Level",
     "MarkedKnots",
+    "ModeGrowth",
     "Stacked",
     "Tag",
+    "UnitMap",
+    "WidthGrowth",
     "axis_map",
     "cells_of",
     "insert_breakpoints",
+    "nearest_in_range",
     "pull_back",
     "refine",
     "spline_axes",
     "tangent_of",
     "transport",
+    "unit_map",
+    "widen",
 ]

@@ -1,4 +1,4 @@
-"""Transfers that act along axes of the parameter arrays: knot insertion in splines of every kind."""
+"""Transfers that act along axes of the parameter arrays: knots and degree of splines, width and depth of networks."""
 
 import functools
 import math
@@ -37,17 +37,17 @@ class AxisMap(eqx.Module):
         Prolongation.
     left_inverse : array ``(coarse, fine)``
         Its product with `matrix` is the identity.
-    parents : int array ``(fine intervals,)``
-        Coarse interval around each fine one.
-    blocks : array ``(fine intervals, p + 1, p + 1)``
+    parents : int array ``(fine intervals,)``, optional
+        Coarse interval around each fine one, for spline axes.
+    blocks : array ``(fine intervals, p_fine + 1, p_coarse + 1)``, optional
         From the B-splines alive on the coarse interval to those alive on the fine one.
     """
 
     axis: int = eqx.field(static=True)
     matrix: Float[Array, "fine coarse"]
     left_inverse: Float[Array, "coarse fine"]
-    parents: Int[Array, " intervals"]
-    blocks: Float[Array, "intervals alive alive"]
+    parents: Int[Array, " intervals"] | None = None
+    blocks: Float[Array, "intervals fine_alive coarse_alive"] | None = None
 
 
 class LeafTransfer(eqx.Module):
@@ -78,8 +78,12 @@ class Grid(eqx.Module):
     shared: int = eqx.field(static=True, default=0)
 
 
+EXACT = frozenset({LINEAR, FUNCTION_PRESERVING, INJECTIVE})
+"""Tags of a linear transfer that keeps the function and loses nothing."""
+
+
 class AxisTransfer(AbstractTransfer):
-    """Knot insertion: a linear transfer that keeps the function and loses nothing.
+    """A linear transfer by matrices along the axes of the arrays.
 
     Parameters
     ----------
@@ -89,6 +93,8 @@ class AxisTransfer(AbstractTransfer):
         One for each array of the parameters, in the order of ``jax.tree.leaves``.
     grid : Grid, optional
         Present if the fields are spline grids.
+    tags : set of Tag
+        What the matrices guarantee; all of it for knot insertion.
 
     Raises
     ------
@@ -100,12 +106,14 @@ class AxisTransfer(AbstractTransfer):
     fine_structure: Any = eqx.field(static=True)
     leaves: tuple[LeafTransfer, ...]
     grid: Grid | None
+    declared: frozenset[Tag] = eqx.field(static=True)
 
-    def __init__(self, coarse: PyTree, fine: PyTree, leaves, grid: Grid | None = None):
+    def __init__(self, coarse: PyTree, fine: PyTree, leaves, grid: Grid | None = None, tags: frozenset[Tag] = EXACT):
         self.coarse_structure = jax.tree.structure(partition(coarse)[0])
         self.fine_structure = jax.tree.structure(partition(fine)[0])
         self.leaves = tuple(leaves)
         self.grid = grid
+        self.declared = tags
         counts = (self.coarse_structure.num_leaves, self.fine_structure.num_leaves, len(self.leaves))
         if len(set(counts)) > 1:
             raise ValueError(
@@ -114,7 +122,7 @@ class AxisTransfer(AbstractTransfer):
 
     @property
     def tags(self) -> frozenset[Tag]:
-        return frozenset({LINEAR, FUNCTION_PRESERVING, INJECTIVE})
+        return self.declared
 
     def prolong(self, coarse: Params) -> Params:
         return self._map(LeafTransfer.prolong, coarse, self.fine_structure)
@@ -136,12 +144,14 @@ class AxisTransfer(AbstractTransfer):
         """The coarse cell around a fine cell of a spline grid; nothing for other fields."""
         if self.grid is None:
             return None
-        return tuple(part.parents[index] for part, index in zip(self.leaves[0].maps, child, strict=True))
+        pairs = zip(self.leaves[0].maps, child, strict=True)
+        return tuple(part.parents[index] for part, index in pairs if part.parents is not None)
 
     def element(self, child: tuple[Int[Array, ""], ...]) -> Float[Array, "fine coarse"] | None:
         if self.grid is None:
             return None
-        blocks = [part.blocks[index] for part, index in zip(self.leaves[0].maps, child, strict=True)]
+        pairs = zip(self.leaves[0].maps, child, strict=True)
+        blocks = [part.blocks[index] for part, index in pairs if part.blocks is not None]
         nodes = functools.reduce(jnp.kron, [*blocks, jnp.eye(self.grid.channels)])
         return jax.scipy.linalg.block_diag(nodes, jnp.eye(self.grid.shared)) if self.grid.shared else nodes
 
@@ -161,9 +171,9 @@ def axis_map(number: int, coarse: SplineAxis, fine: SplineAxis, geometry: Abstra
     points, coarse_points = fine.breakpoints(), coarse.breakpoints()
     middles = 0.5 * (points[1:] + points[:-1])
     parents = np.clip(np.searchsorted(coarse_points, middles, side="right") - 1, 0, coarse.intervals - 1)
-    alive = np.arange(fine.degree + 1)
-    rows = np.arange(fine.intervals)[:, None, None] + alive[:, None]
-    blocks = unfolded_insertion(coarse, fine)[rows, parents[:, None, None] + alive]
+    rows = np.arange(fine.intervals)[:, None, None] + np.arange(fine.degree + 1)[:, None]
+    columns = parents[:, None, None] + np.arange(coarse.degree + 1)
+    blocks = unfolded_insertion(coarse, fine)[rows, columns]
     matrix, inverse = geometry.prolongation(coarse, fine), geometry.left_inverse(coarse, fine)
     # with types given the arrays are only moved; without, JAX compiles a program for every shape
     floats = [jnp.asarray(part, dtype=float) for part in (matrix, inverse, blocks)]

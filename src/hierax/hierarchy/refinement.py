@@ -16,9 +16,9 @@ from hierax.fields.geometry import BSplineBasis
 from hierax.fields.kan import KAN, SplineLayer
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
-from hierax.hierarchy.axis_transfer import AxisTransfer, Grid, LeafTransfer, axis_map, grid_of
+from hierax.hierarchy.axis_transfer import EXACT, AxisTransfer, Grid, LeafTransfer, axis_map, grid_of
 from hierax.hierarchy.level import Level
-from hierax.hierarchy.transfer import AbstractTransfer
+from hierax.hierarchy.transfer import AbstractTransfer, Tag
 
 
 class AbstractRefinement(eqx.Module):
@@ -70,6 +70,22 @@ class KnotInsertion(AbstractRefinement):
         return on_new_breakpoints(level, [_with_marks(*pair) for pair in zip(axes, self.marks, strict=True)])
 
 
+class DegreeElevation(AbstractRefinement):
+    """Raise the degree of all splines by one and repeat every breakpoint once more, so that the function is kept.
+
+    The splines become no smoother than they were: all new functions have the jumps of the old degree, and a spline of
+    ``n`` intervals and degree ``p`` gets ``2 n + p`` coefficients. Not for truncated powers, whose knots must differ.
+
+    References
+    ----------
+    Prautzsch, Computer Aided Geometric Design 1 (1984) 193-198.
+    """
+
+    def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
+        del key, evidence
+        return on_new_axes(level, tuple(axis.elevated() for axis in spline_axes(level.field)))
+
+
 @functools.singledispatch
 def spline_axes(field: Any) -> tuple[SplineAxis, ...]:
     """The spline axes of a field: coordinates of a grid, layers of a network, those of all unknowns by name."""
@@ -109,7 +125,7 @@ def insert_breakpoints(field: Any, axes: tuple[SplineAxis, ...]) -> tuple[PyTree
         One for each array of parameters. A field without spline axes is returned as it is, with identities.
     """
     del axes
-    return field, (LeafTransfer(),) * _leaf_count(field)
+    return field, unchanged(field)
 
 
 @insert_breakpoints.register
@@ -122,8 +138,7 @@ def _(field: SplineGrid, axes: tuple[SplineAxis, ...]) -> tuple[SplineGrid, tupl
 @insert_breakpoints.register
 def _(field: DecodedGrid, axes: tuple[SplineAxis, ...]) -> tuple[DecodedGrid, tuple[LeafTransfer, ...]]:
     grid, leaves = insert_breakpoints(field.grid, axes)
-    decoder = (LeafTransfer(),) * _leaf_count(field.decoder)
-    return eqx.tree_at(lambda f: f.grid, field, grid), leaves + decoder
+    return eqx.tree_at(lambda f: f.grid, field, grid), leaves + unchanged(field.decoder)
 
 
 @insert_breakpoints.register
@@ -132,8 +147,7 @@ def _(field: KAN, axes: tuple[SplineAxis, ...]) -> tuple[KAN, tuple[LeafTransfer
     for layer, axis in zip(field.layers, axes, strict=True):
         leaves.append(LeafTransfer((axis_map(2, layer.axis, axis, layer.geometry),)))
         layers.append(SplineLayer(leaves[-1].prolong(layer.weights), axis, layer.geometry))
-    first = () if field.first is None else (LeafTransfer(),) * _leaf_count(field.first)
-    return eqx.tree_at(lambda kan: kan.layers, field, tuple(layers)), (*first, *leaves)
+    return eqx.tree_at(lambda kan: kan.layers, field, tuple(layers)), (*unchanged(field.first), *leaves)
 
 
 @insert_breakpoints.register
@@ -171,23 +185,52 @@ def on_new_breakpoints(level: Level, breakpoints: list[np.ndarray]) -> tuple[Lev
     ValueError
         If the field has no spline axes, or the level trains its own choice of arrays.
     """
+    pairs = zip(spline_axes(level.field), breakpoints, strict=True)
+    return on_new_axes(level, tuple(axis.with_breakpoints(points) for axis, points in pairs))
+
+
+def on_new_axes(level: Level, axes: tuple[SplineAxis, ...]) -> tuple[Level, AbstractTransfer]:
+    """The level on finer spline axes, one for each of its `spline_axes`, and the transfer to it.
+
+    Raises
+    ------
+    ValueError
+        If the field has no spline axes, or the level trains its own choice of arrays.
+    """
     field = level.field
-    axes = tuple(axis.with_breakpoints(points) for axis, points in zip(spline_axes(field), breakpoints, strict=True))
     if not axes:
         raise ValueError(
             f"{type(field).__name__} has no spline axes whose knots could be refined; choose a rule for its kind, "
             f"or a field such as KAN or SplineGrid"
         )
+    fine, leaves = insert_breakpoints(field, axes)
+    return grown(level, fine, leaves, _grid_mark(field))
+
+
+def grown(
+    level: Level,
+    fine: PyTree,
+    leaves: tuple[LeafTransfer, ...],
+    grid: Grid | None = None,
+    tags: frozenset[Tag] = EXACT,
+) -> tuple[Level, AxisTransfer]:
+    """The level of a finer field, with points in proportion to its parameters, and the transfer to it.
+
+    Raises
+    ------
+    ValueError
+        If the level trains its own choice of arrays.
+    """
     if level.trained is not None:
         raise ValueError("a level that trains its own choice of arrays cannot be refined: refine first, then choose")
-    fine, leaves = insert_breakpoints(field, axes)
     growth = parameter_count(fine) / level.parameters
     points = None if level.points is None else round(level.points * growth)
-    return Level(fine, points), AxisTransfer(field, fine, leaves, _grid_mark(field))
+    return Level(fine, points), AxisTransfer(level.field, fine, leaves, grid, tags)
 
 
-def _leaf_count(field: PyTree) -> int:
-    return len(jax.tree.leaves(partition(field)[0]))
+def unchanged(field: PyTree) -> tuple[LeafTransfer, ...]:
+    """Identities for all arrays of parameters."""
+    return (LeafTransfer(),) * len(jax.tree.leaves(partition(field)[0]))
 
 
 def _with_middles(points: np.ndarray) -> np.ndarray:
