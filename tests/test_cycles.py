@@ -4,8 +4,26 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hierax.cycles import AbstractCycle, Done, Grow, NestedIteration, Outcome, SingleLevel, Until, Visit
-from hierax.train import _reached
+from hierax.cycles import (
+    AbstractCycle,
+    Ascend,
+    Descend,
+    Done,
+    FCycle,
+    FullMultigrid,
+    Grow,
+    LineSearch,
+    NestedIteration,
+    NonMonotone,
+    Outcome,
+    SingleLevel,
+    Trial,
+    TrustRegion,
+    Until,
+    VCycle,
+    Visit,
+    WCycle,
+)
 
 
 def walk(cycle: AbstractCycle, levels: int, answer: Callable[[object, int], Outcome], most: int = 50) -> list:
@@ -112,4 +130,79 @@ def test_cycles_are_pure():
     ],
 )
 def test_when_a_visit_ends(until, steps, decrease, before, after, ends):
-    assert _reached(until, steps, decrease, before, after) is ends
+    assert until.reached(steps, decrease, before, after) is ends
+
+
+def falling(factor: float, limit: int = 9) -> Callable[[object, int], Outcome]:
+    """Every visit, and every way up, multiplies the objective."""
+    value = [1.0]
+
+    def answer(action: object, levels: int) -> Outcome:
+        if isinstance(action, Grow):
+            made = min(levels, limit - 1)
+            return Outcome(made, made + 1, False, obstacle="levels" if levels >= limit else None)
+        value[0] *= factor
+        level = action.level - 1 if isinstance(action, Descend) else action.level
+        return Outcome(level, levels, True, 1.0, None, value[0])
+
+    return answer
+
+
+def path(actions: list) -> str:
+    """Visits by their level, ways down and up by strokes."""
+    signs = {Descend: "v", Ascend: "^", Grow: "+"}
+    return "".join(str(a.level) if isinstance(a, Visit) else signs.get(type(a), "") for a in actions)
+
+
+@pytest.mark.parametrize(
+    ("cycle", "levels", "expected"),
+    [
+        (VCycle(cycles=1), 3, "2v1v0^1^2"),
+        (VCycle(cycles=2), 2, "1v0^11v0^1"),
+        (VCycle(pre=Until(steps=0), cycles=1), 3, "vv0^1^2"),
+        (WCycle(cycles=1), 3, "2v1v0^11v0^1^2"),
+        (FCycle(cycles=1), 4, "3v2v1v0^11v0^1^22v1v0^1^2^3"),
+        (VCycle(cycles=3), 1, "0"),
+        (FullMultigrid(VCycle(cycles=1)), 3, "01v0^12v1v0^1^2"),
+        (FullMultigrid(VCycle(cycles=1), NestedIteration(most=3)), 1, "0+1v0^1+2v1v0^1^2"),
+    ],
+)
+def test_the_way_of_a_cycle(cycle, levels, expected):
+    actions = walk(cycle, levels, falling(0.5, limit=levels if levels > 1 else 9))
+    assert path([a for a in actions if not (isinstance(a, Grow) and levels > 1)]) == expected
+
+
+def test_cycles_end_when_one_brings_little():
+    assert path(walk(VCycle(cycles=9, share=0.5), 2, falling(0.99))) == "1v0^1" * 2
+    assert walk(VCycle(cycles=9, share=0.5), 2, falling(0.99))[-1] == Done("converged")
+    assert walk(VCycle(cycles=3, share=0.5), 2, falling(0.1))[-1] == Done("levels")
+
+
+def quadratic(minimum: float) -> Trial:
+    """A fine objective along a change, `(t - minimum)^2`, whose coarse prediction is its own value at one."""
+    before = minimum**2
+    return Trial(lambda t: (t - minimum) ** 2, before, -2 * minimum, 1.0, 2.0)
+
+
+def test_line_search_never_raises():
+    assert LineSearch().accept(quadratic(1.0), None)[:2] == (1.0, 0.0)
+    share, value, _ = LineSearch().accept(quadratic(0.2), None)
+    assert share == pytest.approx(0.2)
+    assert value == pytest.approx(0.0)
+    assert LineSearch().accept(quadratic(-1.0), None)[:2] == (0.0, 1.0)
+    assert LineSearch().accept(quadratic(1.0)._replace(value=lambda t: float("nan")), None)[0] == 0.0
+
+
+def test_trust_region_follows_the_ratio():
+    region = TrustRegion(first=2.0)
+    assert region.accept(quadratic(1.0), 2.0) == (1.0, 0.0, 4.0)  # right up to the radius
+    assert region.accept(quadratic(1.0), 9.0) == (1.0, 0.0, 9.0)
+    assert region.accept(quadratic(-1.0), 9.0) == (0.0, 1.0, 0.5)
+    assert region.accept(quadratic(1.0)._replace(predicted=5.0), 9.0) == (1.0, 0.0, 0.5)
+    assert region.accept(quadratic(1.0)._replace(predicted=-1.0), 9.0)[0] == 0.0
+
+
+def test_a_window_lets_the_objective_rise_for_a_while():
+    search, rising = NonMonotone(window=2), quadratic(0.4)
+    assert search.accept(rising, (9.0,))[0] == 1.0
+    assert search.accept(rising, (9.0, 0.1))[0] < 1.0

@@ -21,7 +21,19 @@ FRONT = "hierax"
 
 ROOMS = frozenset(
     {"problems", "fields", "hierarchy", "objective", "solvers", "cycles", "dynamics", "_results", "guards"}
-    | {"clock", "events", "evaluation", "families", "figures", "solution", "strategy", "levels", "marching", "train"}
+    | {
+        "clock",
+        "events",
+        "evaluation",
+        "families",
+        "figures",
+        "solution",
+        "strategy",
+        "levels",
+        "cycling",
+        "marching",
+        "train",
+    }
     | {"records", "studies", "testing", "cli"}
 )
 
@@ -34,7 +46,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "hierarchy": frozenset({"fields"}),
     "objective": frozenset({"problems", "fields", "hierarchy"}),
     "solvers": frozenset({"_results", "objective", "hierarchy", "fields"}),
-    "cycles": frozenset({"_results", "hierarchy"}),
+    "cycles": frozenset({"_results", "hierarchy", "objective"}),
     "guards": frozenset({"problems", "fields", "objective", "_results", "events"}),
     "clock": frozenset(),
     "events": frozenset({"_results"}),
@@ -43,9 +55,10 @@ ARROWS: dict[str, frozenset[str]] = {
     "solution": frozenset({"_results", "fields", "problems", "events", "evaluation", "figures"}),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
     "families": frozenset({"problems", "fields", "hierarchy"}),
-    "strategy": ROOMS - {"levels", "marching", "train", "records", "studies", "testing", "cli"},
-    "levels": ROOMS - {"marching", "train", "records", "studies", "testing", "cli"},
-    "marching": ROOMS - {"train", "records", "studies", "testing", "cli"},
+    "strategy": ROOMS - {"levels", "cycling", "marching", "train", "records", "studies", "testing", "cli"},
+    "levels": ROOMS - {"cycling", "marching", "train", "records", "studies", "testing", "cli"},
+    "cycling": ROOMS - {"marching", "train", "records", "studies", "testing", "cli"},
+    "marching": ROOMS - {"cycling", "train", "records", "studies", "testing", "cli"},
     "train": ROOMS - {"records", "studies", "testing", "cli"},
     "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures"}),
     "studies": ROOMS - {"cli"} | {FRONT},

@@ -16,9 +16,16 @@ if "numpy" not in sys.modules:
 from hierax import problems as problems
 from hierax._errors import InputError as InputError
 from hierax._results import RESULTS as RESULTS
+from hierax.cycles import FCycle as FCycle
+from hierax.cycles import FullMultigrid as FullMultigrid
+from hierax.cycles import LineSearch as LineSearch
 from hierax.cycles import NestedIteration as NestedIteration
+from hierax.cycles import NonMonotone as NonMonotone
 from hierax.cycles import SingleLevel as SingleLevel
+from hierax.cycles import TrustRegion as TrustRegion
 from hierax.cycles import Until as Until
+from hierax.cycles import VCycle as VCycle
+from hierax.cycles import WCycle as WCycle
 from hierax.fields import KAN as KAN
 from hierax.fields import MLP as MLP
 from hierax.fields import AdaptiveBasis as AdaptiveBasis
@@ -41,6 +48,8 @@ from hierax.hierarchy import Level as Level
 from hierax.hierarchy import ModeGrowth as ModeGrowth
 from hierax.hierarchy import WidthGrowth as WidthGrowth
 from hierax.hierarchy import refine as refine
+from hierax.objective.corrected import FirstOrder as FirstOrder
+from hierax.objective.corrected import SecondOrder as SecondOrder
 from hierax.problems import Boundary as Boundary
 from hierax.problems import Box as Box
 from hierax.problems import Constant as Constant
@@ -62,6 +71,7 @@ from hierax.records.progress import Progress as Progress
 from hierax.solution import Solution as Solution
 from hierax.solvers import GaussNewton as GaussNewton
 from hierax.solvers import Optax as Optax
+from hierax.solvers import Relaxation as Relaxation
 from hierax.solvers import adam as adam
 from hierax.solvers import lbfgs as lbfgs
 from hierax.train import TrainingError as TrainingError

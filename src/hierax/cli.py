@@ -22,7 +22,7 @@ from rich.console import Console
 from hierax import IMPORT_BEGAN
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
+from hierax.cycles import AbstractCycle, FCycle, FullMultigrid, NestedIteration, SingleLevel, VCycle, WCycle
 from hierax.evaluation import check_points, columns, quantities
 from hierax.families import AbstractFamily, DecodedFeatures, Grid, Perceptron, SplineNetwork
 from hierax.problems.problem import Problem
@@ -60,6 +60,10 @@ CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
     "auto": lambda: None,
     "nested": NestedIteration,
     "single": SingleLevel,
+    "v": VCycle,
+    "w": WCycle,
+    "f": FCycle,
+    "fmg": FullMultigrid,
 }
 
 
@@ -72,8 +76,8 @@ class Options:
     """Kind of field: spline grid, spline grid decoded by a small network, spline network, perceptron."""
     levels: int | None = None
     """Number of levels."""
-    cycle: Literal["auto", "nested", "single"] = "auto"
-    """Order in which levels are trained."""
+    cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg"] = "auto"
+    """Order in which levels are trained: once from coarse to fine, one alone, V-, W- or F-cycles, full multigrid."""
     solver: Literal["auto", "gauss-newton", "lbfgs", "adam"] = "auto"
     """How one level is trained."""
     seed: int = 0

@@ -11,17 +11,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import KDTree
 
 from hierax._errors import InputError
+from hierax._results import RESULTS
 from hierax.events import LevelRecord
 from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
-from hierax.hierarchy import transport
+from hierax.hierarchy import resumed, transport
 from hierax.objective import AbstractObjective, LocalObjective, component, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
 from hierax.objective.gather import gather, has_fixed_cells, positions
+from hierax.objective.noise import neighbour_noise
 from hierax.objective.objective import ROW_WORK, STENCIL_WORK
 from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import Place, SquaredResidual
@@ -34,7 +35,7 @@ from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.solution import Accuracy
-from hierax.solvers import AbstractSolver, ConjugateGradients, GaussNewton, Multigrid, Smoothing
+from hierax.solvers import ConjugateGradients, GaussNewton, Multigrid, Relaxation, Smoothing
 from hierax.strategy import Plan, named
 
 PROBES = 2048
@@ -144,7 +145,7 @@ class Bench:
 
     def stencil(self, field: Any) -> Mesh | None:
         """The mesh of a field whose curvature is better kept as a stencil for multigrid than factored as a band."""
-        if self.plan.penalties or not isinstance(self.plan.solver, GaussNewton):
+        if self.plan.penalties or not isinstance(self.plan.solver, GaussNewton | Relaxation):
             return None
         mesh, linear = mesh_of(field), self.plan.solver.linear
         if mesh is None or linear is not None:
@@ -202,13 +203,14 @@ class Bench:
         _, rest = partition(fine)
         return eqx.combine(transfer.prolong(params), rest)
 
-    def carried_state(
-        self, solver: AbstractSolver, state: Any, fresh: Any, transfers: Sequence[Any], level: int
-    ) -> Any:
-        """Solver state for a level from that of the coarser one, each part by its kind."""
-        if level - 1 >= len(transfers):
+    def initial_state(self, fresh: Any, level: int, visited: dict[int, Visited], transfers: Sequence[Any]) -> Any:
+        """Solver state of a visit: warm on a revisit, else from that of the coarser level, each part by its kind."""
+        solver, own, below = self.plan.solver, visited.get(level), visited.get(level - 1)
+        if own is not None and own.state is not None:
+            return resumed(own.state, solver.kinds(own.state), fresh)
+        if below is None or below.state is None or level - 1 >= len(transfers):
             return fresh
-        return transport(state, solver.kinds(state), transfers[level - 1], fresh)
+        return transport(below.state, solver.kinds(below.state), transfers[level - 1], fresh)
 
     def points(self, count: int, number: int) -> np.ndarray:
         """Fixed points of the domain for values and errors, not used in training."""
@@ -237,6 +239,13 @@ class Bench:
     def probe(self, field: Any) -> np.ndarray:
         """Values at the points where levels are compared."""
         return self.values_at(field, self.points(PROBES, 2))
+
+    def change(self, field: Any, coarser: Any) -> float:
+        """Largest relative root mean square difference of any unknown between two fields."""
+        values, before = self.probe(field), self.probe(coarser)
+        scale = np.sqrt(np.mean(values**2, axis=0))
+        change = np.sqrt(np.mean((values - before) ** 2, axis=0))
+        return float(np.max(change / np.maximum(scale, 1e-3 * scale.max() + 1e-300)))
 
     def validation_error(self, field: Any) -> float | None:
         """Relative root mean square misfit at the data that were kept back; `None` without such."""
@@ -341,6 +350,11 @@ class Bench:
         point = f", point {[float(f'{c:.4g}') for c in samples.points[where[0]]]}" if where.size else ""
         return repr(self.sampled.terms[int(bad[0])].name) + point
 
+    def place_of(self, failure: RESULTS, level: int, step: int, objective: AbstractObjective, theta: np.ndarray) -> str:
+        """Where a step failed, in words."""
+        where = f"{failure.name} at level {level}, step {step}"
+        return where + (f", term {self.first_bad_term(objective, theta)}" if failure is RESULTS.nonfinite else "")
+
     def accuracy(self, field: Any) -> Accuracy:
         """Errors against the reference, the largest over the unknowns; never below its floor."""
         reference = self.problem.reference
@@ -361,30 +375,6 @@ class Bench:
             return Accuracy()
         floor = reference.error_bound
         return Accuracy(max(float(max(relative)), floor), float(max(largest)), floor)
-
-
-def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) -> float:
-    """Standard deviation of the noise in scattered values, from local linear fits that leave out their own value.
-
-    For each of at most `most` points a plane is fitted to the `2 (dim + 1)` nearest others; the misfit at the point
-    has the
-    noise's variance times one plus the leverage. Curvature of the function adds to the result, so it is an upper
-    estimate.
-    """
-    dim = points.shape[1]
-    count = min(2 * (dim + 1), len(points) - 1)
-    if count <= dim + 1:
-        return 0.0
-    scaled = (points - points.mean(axis=0)) / np.maximum(points.std(axis=0), 1e-300)
-    some = np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)
-    near = np.asarray(KDTree(scaled).query(scaled[some], k=count + 1)[1])
-    offsets = scaled[near[:, 1:]] - scaled[some][:, None, :]
-    design = np.concatenate([np.ones((*offsets.shape[:2], 1)), offsets], axis=2)
-    inverse = np.linalg.pinv(design)[:, 0, :]
-    misfit = np.einsum("nk,nkc->nc", inverse, values[near[:, 1:]]) - values[some]
-    weight = 1.0 + np.sum(inverse**2, axis=1)
-    # the median is not misled by the few places where the function bends
-    return float(np.sqrt(np.median(np.mean(misfit**2, axis=1) / weight) / (0.4549 if values.shape[1] == 1 else 0.8)))
 
 
 def refuse_32_bit(plan: Plan) -> None:

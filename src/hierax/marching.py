@@ -17,8 +17,18 @@ import numpy as np
 
 from hierax.clock import compile_seconds
 from hierax.fields import Slabs, parameter_count
-from hierax.hierarchy.regrid import breakpoints_of, coarsened, grids_of, held, jumps, refined, regrid, with_grids
-from hierax.levels import Bench
+from hierax.hierarchy.regrid import (
+    breakpoints_of,
+    coarsened,
+    grids_of,
+    held,
+    jumps,
+    motion,
+    refined,
+    regrid,
+    with_grids,
+)
+from hierax.levels import Bench, Visited
 from hierax.objective import Samples, flat_parameters, make_samples
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import balance
@@ -54,6 +64,14 @@ REASON = (
     "from the end of the one before, with knots where they are needed at its own time; each further level is one sweep "
     "over the slabs with a smaller tolerance."
 )
+
+
+def is_moving(plan: Plan, level: int, changes: dict[int, float], visited: dict[int, Visited]) -> bool:
+    """Whether to go on with time slabs: refinement changes the solution much, and what is steep moves."""
+    if plan.evolution is None or level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
+        return False
+    slow = visited[level].loss > SLOW * visited[level - 1].loss
+    return motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING)
 
 
 class OutOfTime(Exception):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from hierax._errors import InputError
-from hierax.cycles import AbstractCycle, NestedIteration, SingleLevel
+from hierax.cycles import AbstractCycle, AbstractMultigrid, FullMultigrid, NestedIteration, SingleLevel
 from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, grid_degree, has_grid
 from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, place
 from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, MarkedKnots, refine
@@ -27,6 +27,9 @@ from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Energy
 from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
+
+CYCLE_LEVELS = 4
+"""Levels of a V-, W- or F-cycle when no number is given."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def choose(
     if solver is not None:
         plan = replace(plan, solver=solver, penalties=(), validation_share=plan.validation_share)
     if cycle is not None:
-        plan = replace(plan, cycle=cycle)
+        plan = _with_cycle(plan, cycle, levels)
     if levels is not None:
         plan = _with_levels(plan, levels)
     own = solver is None and cycle is None
@@ -362,12 +365,24 @@ def smoothness(
     )
 
 
+def _with_cycle(plan: Plan, cycle: AbstractCycle, levels: int | None) -> Plan:
+    """A given cycle; one that goes down needs its levels beforehand, and a solver that trains any objective."""
+    if cycle.corrects and isinstance(plan.solver, Smoothing):
+        plan = replace(plan, solver=GaussNewton(tolerances=plan.solver.tolerances), penalties=())
+    if isinstance(cycle, AbstractMultigrid) and plan.rule is not None and len(plan.hierarchy) == 1:
+        made = refine(plan.hierarchy.levels[0].field, by=IntervalDoubling(), levels=levels or CYCLE_LEVELS)
+        plan = replace(plan, hierarchy=made, rule=None)
+    return replace(plan, cycle=cycle)
+
+
 def _with_levels(plan: Plan, levels: int) -> Plan:
     if plan.rule is None or len(plan.hierarchy.levels) >= levels:
         return plan
     if isinstance(plan.rule, IntervalDoubling):
         field_ = plan.hierarchy.levels[0].field
         return replace(plan, hierarchy=refine(field_, by=plan.rule, levels=levels), rule=None)
+    if isinstance(plan.cycle, FullMultigrid):
+        return replace(plan, cycle=replace(plan.cycle, nested=replace(plan.cycle.nested, most=levels)))
     return replace(plan, cycle=NestedIteration(most=levels) if isinstance(plan.cycle, NestedIteration) else plan.cycle)
 
 

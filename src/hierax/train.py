@@ -12,7 +12,8 @@ import numpy as np
 
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
-from hierax.cycles import Done, Grow, NestedIteration, Outcome, Until, Visit
+from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Visit
+from hierax.cycling import Ladder
 from hierax.events import (
     Decision,
     Event,
@@ -26,9 +27,9 @@ from hierax.events import (
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.guards import Evidence, Limits, check, verdict
 from hierax.hierarchy import Level
-from hierax.hierarchy.regrid import motion
 from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
-from hierax.marching import LABEL, LEAST_LEVELS, MOVING, REASON, SLOW, UNSETTLED, March
+from hierax.marching import LABEL, REASON, March, is_moving
+from hierax.objective.corrected import CorrectedObjective
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.solution import Accuracy, Solution
@@ -115,6 +116,7 @@ class _Run:
     history: list[StepTaken] = field(default_factory=list)
     failure: RESULTS | None = None
     current: int = 0
+    ladder: Ladder | None = None
 
     @classmethod
     def start(
@@ -137,6 +139,8 @@ class _Run:
             problem, plan, bench, sampler, budget, subscribers, began, compiled,
             list(plan.hierarchy.levels), list(plan.hierarchy.transfers),
         )  # fmt: skip
+        if plan.cycle.corrects:
+            run.ladder = Ladder(bench, plan.cycle, run.transfers, run.visited, run._carried)  # pyright: ignore
         run.emit(RunStarted(problem.name, plan.text, budget))
         return run
 
@@ -153,7 +157,7 @@ class _Run:
         cycle = self.plan.cycle
         state, action = cycle.next(cycle.init(len(self.levels)), None)
         while not isinstance(action, Done):
-            outcome = self._visit(action) if isinstance(action, Visit) else self._grow()
+            outcome = self._act(action)
             if self.failure is not None:
                 return "stalled"
             if self.elapsed > self.budget:
@@ -162,17 +166,21 @@ class _Run:
             state, action = cycle.next(state, outcome)
             if isinstance(action, Grow) and outcome.obstacle is not None:
                 action = Done(outcome.obstacle)
-            if isinstance(action, Grow) and self._is_moving(outcome.level):
+            if isinstance(action, Grow) and is_moving(self.plan, outcome.level, self.changes, self.visited):
                 return self._march()
         return action.reason
 
-    def _is_moving(self, level: int) -> bool:
-        """Whether to go on with time slabs: refinement changes the solution much, and what is steep moves."""
-        if self.plan.evolution is None or level < LEAST_LEVELS or self.changes.get(level, 0.0) < UNSETTLED:
-            return False
-        moving = motion(self.visited[level].field, self.plan.evolution.axis)
-        slow = self.visited[level].loss > SLOW * self.visited[level - 1].loss
-        return moving >= (MOVING if slow else 2 * MOVING)
+    def _act(self, action: Action) -> Outcome:
+        if self.ladder is not None and isinstance(action, Descend | Ascend):
+            return self._outcome(*self.ladder.move(action))
+        return self._visit(action) if isinstance(action, Visit) else self._grow()
+
+    def _outcome(self, level: int, value: float) -> Outcome:
+        """What a visit or a way up has led to; corrected problems are a means only, and nothing is concluded."""
+        if self.ladder is not None and self.ladder.corrected(level):
+            return Outcome(level, len(self.levels), value=value)
+        self._note_change(level)
+        return Outcome(level, len(self.levels), True, self.changes.get(level), self._obstacle(level), value)
 
     def _march(self) -> str:
         """Sweep over time slabs, each sweep a level; returns what stopped it."""
@@ -209,37 +217,42 @@ class _Run:
         level = visit.level
         self.current = level
         start, compiled = time.perf_counter(), compile_seconds()
-        trained = self.bench.prepare(self._carried(level))
+        ladder = self.ladder
+        trained = ladder.prepared(level) if ladder else self.bench.prepare(self._carried(level))
         points = sum(s.count for s in trained.objective.samples)
         self.emit(LevelStarted(level, len(trained.theta), points))
         theta, state, value, steps = self._steps(visit, trained)
         field_ = trained.build(theta)
-        self.visited[level] = Visited(
+        visited = Visited(
             field_, state, float(value), steps, points, time.perf_counter() - start, compile_seconds() - compiled,
             steps * trained.objective.work, self.bench.validation_error(field_),
         )  # fmt: skip
-        self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
-        self._note_change(level)
-        return Outcome(level, len(self.levels), True, self.changes.get(level), self._obstacle(level))
+        self.visited[level] = visited if ladder is None else ladder.visit(level, theta, visited)
+        if ladder is None:  # with a ladder each level is told about once, at the end
+            self.emit(LevelFinished(visited.record(level), field_))
+        return self._outcome(level, float(value))
 
     def _steps(self, visit: Visit, trained: Prepared) -> tuple[np.ndarray, Any, float, int]:
         """Step until the solver, the cycle, the budget or the data kept back say that it is enough."""
         solver, objective, theta = self.plan.solver, trained.objective, trained.theta
-        state = self._initial_state(solver, objective, theta, visit.level)
+        state = self.bench.initial_state(solver.init(objective, theta), visit.level, self.visited, self.transfers)
         value, steps = np.inf, 0
-        best = Patience()
+        best, corrected = Patience(), isinstance(objective, CorrectedObjective)
         while True:
             step = solver.step(objective, theta, state)
+            if corrected and self.ladder is not None:
+                step = self.ladder.limited(visit.level, theta, step)
             theta, state, steps = step.theta, step.state, steps + 1
             if step.failure is not None:
-                self._fail(step.failure, visit.level, steps, objective, theta)
+                if not corrected:
+                    self._fail(step.failure, visit.level, steps, objective, theta)
                 return theta, state, step.value, steps
-            stalled = _reached(visit.until, steps, step.decrease, value, step.value)
+            stalled = visit.until.reached(steps, step.decrease, value, step.value)
             value = step.value
             taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, step.iterations)
             self.history.append(taken)
             self.emit(taken)
-            if self.bench.watched(objective):
+            if not corrected and self.bench.watched(objective):
                 best = best.see(self.bench.validation_error(trained.build(theta)), theta)
             if step.done or stalled or best.exhausted or self.elapsed > self.budget:
                 return (theta if best.theta is None else best.theta), state, value, steps
@@ -249,24 +262,13 @@ class _Run:
         if level in self.visited:
             return self.visited[level].field
         if level - 1 in self.visited and level - 1 < len(self.transfers):
-            return self.bench.prolonged(
-                self.transfers[level - 1], self.visited[level - 1].field, self.levels[level].field
-            )
+            coarse, fine = self.visited[level - 1].field, self.levels[level].field
+            return self.bench.prolonged(self.transfers[level - 1], coarse, fine)
         return self.levels[level].field
 
-    def _initial_state(self, solver: AbstractSolver, objective: Any, theta: np.ndarray, level: int) -> Any:
-        fresh = solver.init(objective, theta)
-        if level - 1 not in self.visited or self.visited[level - 1].state is None:
-            return fresh
-        return self.bench.carried_state(solver, self.visited[level - 1].state, fresh, self.transfers, level)
-
     def _note_change(self, level: int) -> None:
-        values = self.bench.probe(self.visited[level].field)
         if level - 1 in self.visited:
-            before = self.bench.probe(self.visited[level - 1].field)
-            scale = np.sqrt(np.mean(values**2, axis=0))
-            change = np.sqrt(np.mean((values - before) ** 2, axis=0))
-            self.changes[level] = float(np.max(change / np.maximum(scale, 1e-3 * scale.max() + 1e-300)))
+            self.changes[level] = self.bench.change(self.visited[level].field, self.visited[level - 1].field)
 
     def _obstacle(self, level: int) -> str | None:
         """Why there can be no finer level now."""
@@ -308,13 +310,14 @@ class _Run:
 
     def _fail(self, failure: RESULTS, level: int, step: int, objective: Any, theta: np.ndarray) -> None:
         self.failure = failure
-        where = f"level {level}, step {step}"
-        if failure is RESULTS.nonfinite:
-            where += f", term {self.bench.first_bad_term(objective, theta)}"
-        self.emit(Decision(f"{failure.name} at {where}: {failure.value}"))
+        self.emit(Decision(f"{self.bench.place_of(failure, level, step, objective, theta)}: {failure.value}"))
 
     def finish(self, reason: str, seed: int) -> Solution:
         """Choose the level to return, check it, measure it."""
+        if self.ladder is not None:
+            self.emit(Decision(self.ladder.close()))
+            for level in sorted(self.visited):
+                self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
         level, trained = self._returned()
         guards = self._guards(level, trained)
         result = self.failure or verdict(guards)
@@ -366,6 +369,8 @@ class _Run:
 
     def _last(self) -> int:
         """The level that was trained last; the one before when the budget cut that one off while it was still worse."""
+        if self.ladder is not None:
+            return self.ladder.finest
         last = self.current if self.current in self.visited else max(self.visited)
         cut_off = self.elapsed > self.budget and last - 1 in self.visited
         return last - 1 if cut_off and self.visited[last].loss > self.visited[last - 1].loss else last
@@ -388,12 +393,3 @@ class _Run:
             float(np.sqrt(np.mean(self.bench.probe(trained) ** 2, axis=0)).max()),
         )
         return check(self.bench.sampled, self.bench.residuals, evidence, seed_of(self.key, 4), Limits())
-
-
-def _reached(until: Until, steps: int, decrease: float, before: float, after: float) -> bool:
-    """Whether a cycle's own rule ends the visit."""
-    if until.steps is not None and steps >= until.steps:
-        return True
-    if until.stall is None or not np.isfinite(before):
-        return False
-    return min(decrease, (before - after) / max(abs(after), 1e-300)) < until.stall

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,14 @@ class Until:
     steps: int | None = None
     stall: float | None = None
 
+    def reached(self, steps: int, decrease: float, before: float, after: float) -> bool:
+        """Whether a visit ends after `steps` steps; the last promised `decrease` and led `before` to `after`."""
+        if self.steps is not None and steps >= self.steps:
+            return True
+        if self.stall is None or not math.isfinite(before):
+            return False
+        return min(decrease, (before - after) / max(abs(after), 1e-300)) < self.stall
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -29,6 +38,20 @@ class Visit:
 
     level: int
     until: Until = Until()
+
+
+@dataclass(frozen=True)
+class Descend:
+    """Make the corrected coarse problem of the level below from where `level` stands."""
+
+    level: int
+
+
+@dataclass(frozen=True)
+class Ascend:
+    """Prolong what changed on the level below, and accept it on `level`, in part or not at all."""
+
+    level: int
 
 
 @dataclass(frozen=True)
@@ -43,7 +66,7 @@ class Done:
     reason: str
 
 
-Action = Visit | Grow | Done
+Action = Visit | Descend | Ascend | Grow | Done
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,9 @@ class Outcome:
         Relative change of the solution against the level before, where both were trained.
     obstacle:
         Why no finer level can be made, as a reason for `Done`; `None` when one can.
+    value:
+        The objective of the level after the action; that of a corrected coarse problem is comparable with the finer
+        level's. `None` after a growth.
     """
 
     level: int
@@ -69,10 +95,16 @@ class Outcome:
     visited: bool = True
     change: float | None = None
     obstacle: str | None = None
+    value: float | None = None
 
 
 class AbstractCycle(abc.ABC):
     """`init` gives the state before the first visit; `next` maps state and outcome to the next action."""
+
+    @property
+    def corrects(self) -> bool:
+        """Whether coarse levels are visited again, with corrected objectives."""
+        return False
 
     @abc.abstractmethod
     def init(self, levels: int) -> Any:

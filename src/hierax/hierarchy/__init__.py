@@ -32,7 +32,7 @@ from hierax.hierarchy.transfer import (
     pull_back,
     tangent_of,
 )
-from hierax.hierarchy.transport import DUAL, METRIC, PRIMAL, RESET, SCALAR, Kind, Stacked, transport
+from hierax.hierarchy.transport import DUAL, METRIC, PRIMAL, RESET, SCALAR, Kind, Stacked, resumed, transport
 
 __all__ = [
     "DUAL",
@@ -74,6 +74,7 @@ __all__ = [
     "nearest_in_range",
     "pull_back",
     "refine",
+    "resumed",
     "spline_axes",
     "tangent_of",
     "transport",

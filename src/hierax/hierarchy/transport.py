@@ -63,10 +63,21 @@ def transport(state: PyTree, kinds: PyTree, transfer: AbstractTransfer, fresh: P
         law = laws.get(kind)
         return new if law is None else law(part)
 
-    def is_kind(node) -> bool:
-        return isinstance(node, Kind | Stacked)
-
-    labels, structure = jax.tree.flatten(kinds, is_leaf=is_kind)
+    labels, structure = jax.tree.flatten(kinds, is_leaf=_is_kind)
     parts = structure.flatten_up_to(state)
     news = [None] * len(parts) if fresh is None else structure.flatten_up_to(fresh)
     return structure.unflatten([carry(*triple) for triple in zip(labels, parts, news, strict=True)])
+
+
+def resumed(state: PyTree, kinds: PyTree, fresh: PyTree) -> Any:
+    """The state for another visit of the same level: all is kept but what is of kind RESET, which comes from `fresh`.
+
+    The parameters may have moved in between, and the correction of a coarse objective has changed.
+    """
+    labels, structure = jax.tree.flatten(kinds, is_leaf=_is_kind)
+    pairs = zip(labels, structure.flatten_up_to(state), structure.flatten_up_to(fresh), strict=True)
+    return structure.unflatten([new if kind is RESET else part for kind, part, new in pairs])
+
+
+def _is_kind(node: Any) -> bool:
+    return isinstance(node, Kind | Stacked)

@@ -10,5 +10,6 @@ from hierax.solvers.multigrid import Multigrid as Multigrid
 from hierax.solvers.optax import Optax as Optax
 from hierax.solvers.optax import adam as adam
 from hierax.solvers.optax import lbfgs as lbfgs
+from hierax.solvers.relaxation import Relaxation as Relaxation
 from hierax.solvers.smoothing import Smoothing as Smoothing
 from hierax.solvers.starts import SeveralStarts as SeveralStarts

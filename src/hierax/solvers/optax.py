@@ -12,8 +12,9 @@ import numpy as np
 import optax
 
 from hierax._results import RESULTS
-from hierax.hierarchy.transport import RESET
+from hierax.hierarchy.transport import METRIC, RESET
 from hierax.objective import AbstractObjective
+from hierax.objective.corrected import CorrectedObjective, CorrectedProgram
 from hierax.objective.rows import Program, RowObjective
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 
@@ -28,7 +29,12 @@ class OptaxState(NamedTuple):
 
 @partial(jax.jit, static_argnames=("program", "optimiser", "count"))
 def _run(
-    program: Program, optimiser: optax.GradientTransformation, theta: jax.Array, inner: Any, data: Any, count: int
+    program: Program | CorrectedProgram,
+    optimiser: optax.GradientTransformation,
+    theta: jax.Array,
+    inner: Any,
+    data: Any,
+    count: int,
 ) -> tuple[jax.Array, Any, jax.Array]:
     """`count` steps in one compiled loop; returns parameters, state and the value before the last step."""
 
@@ -79,10 +85,13 @@ class Optax(AbstractSolver):
         return OptaxState(jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), inner), 0, np.inf)
 
     def kinds(self, state: OptaxState) -> Any:
-        return jax.tree.map(lambda leaf: RESET, state)
+        # moments have no law between levels, but are worth keeping until a level is visited again
+        return OptaxState(jax.tree.map(lambda leaf: METRIC, state.inner), RESET, RESET)  # pyright: ignore
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: OptaxState) -> Step:
-        assert isinstance(objective, RowObjective), "Optax optimisers need an objective that is one function"
+        assert isinstance(objective, RowObjective | CorrectedObjective), (
+            "Optax optimisers need an objective that is one function"
+        )
         program, data = objective.program()
         count = min(self.block, max(1, self.steps - state.steps))
         new, inner, value = _run(program, self.optimiser, jnp.asarray(theta), state.inner, data, count)

@@ -1,0 +1,96 @@
+"""Transfers between flat parameter vectors of two levels, and their matrices."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+
+from hierax.fields.base import partition
+from hierax.hierarchy.axis_transfer import AxisTransfer, LeafTransfer
+from hierax.hierarchy.transfer import LINEAR, AbstractTransfer, Params
+
+
+class Flattening:
+    """The way between the parameters of a field and a flat vector, as in `flat_parameters`.
+
+    Parameters
+    ----------
+    field:
+        Only the structure and the shapes of its trained parameters are kept.
+    """
+
+    def __init__(self, field: Any) -> None:
+        leaves, self.structure = jax.tree.flatten(partition(field)[0])
+        self.shapes = tuple(np.shape(leaf) for leaf in leaves)
+        self.types = tuple(leaf.dtype for leaf in leaves)
+        self.ends = np.cumsum([int(np.prod(shape, dtype=int)) for shape in self.shapes])
+
+    def tree(self, vector: np.ndarray) -> Params:
+        """Parameters with the entries of a vector."""
+        parts = np.split(np.asarray(vector), self.ends[:-1]) if self.shapes else []
+        leaves = [jnp.asarray(p.reshape(s), t) for p, s, t in zip(parts, self.shapes, self.types, strict=True)]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    @staticmethod
+    def vector(params: Params) -> np.ndarray:
+        """Entries of the parameters."""
+        leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(params)]
+        return np.concatenate(leaves) if leaves else np.zeros(0)
+
+
+class FlatTransfer:
+    """A transfer that acts on flat vectors.
+
+    Parameters
+    ----------
+    transfer:
+        From the coarse to the fine level.
+    coarse, fine:
+        Fields of both levels; only their structure is kept.
+    """
+
+    def __init__(self, transfer: AbstractTransfer, coarse: Any, fine: Any) -> None:
+        self.transfer = transfer
+        self.coarse, self.fine = Flattening(coarse), Flattening(fine)
+
+    def prolong(self, theta: np.ndarray) -> np.ndarray:
+        """Parameters from coarse to fine."""
+        return Flattening.vector(self.transfer.prolong(self.coarse.tree(theta)))
+
+    def inject(self, theta: np.ndarray) -> np.ndarray:
+        """Parameters from fine to coarse."""
+        return Flattening.vector(self.transfer.inject(self.fine.tree(theta)))
+
+    def restrict(self, cotangent: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """A cotangent from fine to coarse, by the transpose of the tangent of prolong at coarse parameters."""
+        return Flattening.vector(self.transfer.restrict(self.fine.tree(cotangent), self.coarse.tree(at)))
+
+    def change(self, theta: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """What a coarse change is on the fine level: `P(theta) - P(origin)`."""
+        if LINEAR in self.transfer.tags:
+            return self.prolong(theta - origin)
+        return self.prolong(theta) - self.prolong(origin)
+
+    def matrix(self, at: np.ndarray) -> sp.csr_array | np.ndarray:
+        """Matrix `(fine, coarse)` of the tangent of prolong at coarse parameters; sparse for knot insertion."""
+        if isinstance(self.transfer, AxisTransfer):
+            blocks = [_leaf(leaf, s) for leaf, s in zip(self.transfer.leaves, self.coarse.shapes, strict=True)]
+            return sp.csr_array(sp.block_diag(blocks, format="csr"))
+        tangent = self.transfer.tangent(self.coarse.tree(at))
+        columns = [Flattening.vector(tangent.mv(self.coarse.tree(unit))) for unit in np.eye(len(at))]
+        return np.stack(columns, axis=1)
+
+
+def _leaf(leaf: LeafTransfer, shape: Sequence[int]) -> sp.csr_array:
+    """Matrix of what happens to one array of parameters."""
+    factors: list[Any] = [sp.eye_array(count, format="csr") for count in shape]
+    for part in leaf.maps:
+        factors[part.axis] = sp.csr_array(np.asarray(part.matrix))
+    product = functools.reduce(lambda a, b: sp.kron(a, b, format="csr"), factors, sp.eye_array(1, format="csr"))
+    return sp.csr_array(product)

@@ -1,0 +1,30 @@
+"""How noisy scattered values are, from the values alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import KDTree
+
+
+def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) -> float:
+    """Standard deviation of the noise in scattered values, from local linear fits that leave out their own value.
+
+    For each of at most `most` points a plane is fitted to the `2 (dim + 1)` nearest others; the misfit at the point
+    has the
+    noise's variance times one plus the leverage. Curvature of the function adds to the result, so it is an upper
+    estimate.
+    """
+    dim = points.shape[1]
+    count = min(2 * (dim + 1), len(points) - 1)
+    if count <= dim + 1:
+        return 0.0
+    scaled = (points - points.mean(axis=0)) / np.maximum(points.std(axis=0), 1e-300)
+    some = np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)
+    near = np.asarray(KDTree(scaled).query(scaled[some], k=count + 1)[1])
+    offsets = scaled[near[:, 1:]] - scaled[some][:, None, :]
+    design = np.concatenate([np.ones((*offsets.shape[:2], 1)), offsets], axis=2)
+    inverse = np.linalg.pinv(design)[:, 0, :]
+    misfit = np.einsum("nk,nkc->nc", inverse, values[near[:, 1:]]) - values[some]
+    weight = 1.0 + np.sum(inverse**2, axis=1)
+    # the median is not misled by the few places where the function bends
+    return float(np.sqrt(np.median(np.mean(misfit**2, axis=1) / weight) / (0.4549 if values.shape[1] == 1 else 0.8)))

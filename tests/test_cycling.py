@@ -1,0 +1,125 @@
+"""Cycles on real levels: classical multigrid on a quadratic problem, safeguards, warm revisits."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax.clock import compile_seconds
+from hierax.events import StepTaken
+
+
+@functools.cache
+def poisson(dim: int) -> hx.Problem:
+    """Energy with the solution zero: what is left of a start is its error, without a floor of rounding."""
+
+    def density(u, x):
+        return 0.5 * jnp.sum(hx.gradient(u)(x) ** 2)
+
+    box = hx.Box([0.0] * dim, [1.0] * dim, names=("x", "y")[:dim])
+    return hx.Problem(
+        box, (hx.Energy("energy", density),), constraint=lambda u: lambda x: jnp.prod(x * (1.0 - x)) * u(x)
+    )
+
+
+def shaken(dim: int, degree: int, levels: int) -> hx.Hierarchy:
+    """Grids of four intervals and finer ones, the finest with coefficients at random: all frequencies."""
+    made = hx.refine(hx.SplineGrid.uniform([0.0] * dim, [1.0] * dim, 4, degree), levels=levels)
+    finest = made.levels[-1].field
+    noise = np.random.default_rng(0).normal(size=finest.coefficients.shape)
+    return hx.Hierarchy((*made.levels[:-1], hx.Level(hx.SplineGrid(finest.axes, jnp.asarray(noise)))), made.transfers)
+
+
+def losses(problem: hx.Problem, hierarchy: hx.Hierarchy, cycle, solver) -> tuple[hx.Solution, np.ndarray]:
+    """The solution, and the objective of the finest level after every step on it."""
+    solution = hx.train(problem, hierarchy, solver=solver, cycle=cycle, key=0, budget=120)
+    top = len(hierarchy) - 1
+    return solution, np.array([s.loss for s in solution.history if s.level == top])
+
+
+def contraction(dim: int, degree: int, levels: int, cycle: hx.VCycle) -> float:
+    """Largest factor of the energy norm of the error in a cycle."""
+    cycle = dataclasses.replace(cycle, cycles=5, share=0.0)
+    _, seen = losses(poisson(dim), shaken(dim, degree, levels), cycle, hx.Relaxation(coarsest=20 if dim == 1 else 60))
+    after = np.sqrt(seen[1::2])
+    return float(np.max(after[1:] / after[:-1]))
+
+
+@pytest.mark.parametrize(("dim", "degree", "sizes"), [(1, 3, (4, 5, 6, 7)), (2, 3, (2, 3, 4, 5))])
+def test_a_v_cycle_is_classical_multigrid(dim, degree, sizes):
+    """The contraction does not depend on the mesh width."""
+    factors = [contraction(dim, degree, levels, hx.VCycle()) for levels in sizes]
+    assert max(factors) < 0.05
+
+
+def waves() -> hx.Problem:
+    points = np.random.default_rng(0).uniform(0, 1, (200, 2))
+    data = hx.Data("data", points, np.sin(7 * points[:, 0] * points[:, 1]))
+    return hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], names=("x", "y")), (data,))
+
+
+SHORT = {"pre": hx.Until(steps=1), "post": hx.Until(steps=1), "coarsest": hx.Until(steps=3), "share": 0.0}
+WAVES = waves()
+NETWORK = hx.refine(hx.KAN([2, 2, 1], intervals=3, degree=2, key=0), levels=2)
+CASES = {
+    "line search": (hx.VCycle(**SHORT, cycles=3), hx.GaussNewton()),
+    "second order": (hx.VCycle(**SHORT, cycles=3, correction=hx.SecondOrder()), hx.GaussNewton()),
+    "trust region": (hx.VCycle(**SHORT, cycles=3, acceptance=hx.TrustRegion(first=0.05)), hx.GaussNewton()),
+    "relaxation": (hx.VCycle(**SHORT, cycles=3), hx.Relaxation(coarsest=20)),
+    "adam": (hx.VCycle(**SHORT, cycles=3), hx.adam(1e-3, steps=50)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_corrections_never_raise_the_objective_and_a_second_cycle_compiles_nothing(name):
+    cycle, solver = CASES[name]
+    compiled = []
+
+    def watch(event):
+        if isinstance(event, StepTaken) and event.level == 1:
+            compiled.append(compile_seconds())
+
+    solution = hx.train(WAVES, NETWORK, solver=solver, cycle=cycle, key=0, budget=60, subscribers=[watch])
+    seen = np.array([s.loss for s in solution.history if s.level == 1])
+    assert len(seen) == 6
+    assert np.all(np.diff(seen) <= 0)
+    assert compiled[5] == compiled[1]
+
+
+def test_the_best_of_a_non_monotone_search_is_returned():
+    cycle = hx.WCycle(**SHORT, cycles=2, acceptance=hx.NonMonotone())
+    solution, seen = losses(WAVES, NETWORK, cycle, hx.GaussNewton())
+    assert solution.loss <= seen.min()
+
+
+@pytest.mark.parametrize("cycle", [hx.VCycle(cycles=2), hx.FullMultigrid()])
+def test_the_strategy_makes_levels_for_a_cycle(cycle):
+    solution = hx.train(hx.problems.poisson_1d(), cycle=cycle, levels=3, key=0, budget=30)
+    assert [level.level for level in solution.levels] == [0, 1, 2]
+    assert solution.result is hx.RESULTS.successful
+
+
+def test_full_multigrid_solves_each_level_on_the_way():
+    hierarchy = hx.refine(hx.SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], 4, 3), levels=3)
+
+    def residual(u, x):
+        return hx.laplacian(u)(x) + 2 * jnp.pi**2 * jnp.prod(jnp.sin(jnp.pi * x))
+
+    problem = hx.Problem(
+        hx.Box([0.0, 0.0], [1.0, 1.0], names=("x", "y")),
+        (hx.Residual("inside", residual), hx.Residual("wall", lambda u, x, n: u(x), on="boundary")),
+        reference=lambda x: jnp.prod(jnp.sin(jnp.pi * x)),
+    )
+    exact = hx.train(problem, hierarchy, key=0)
+    full = hx.train(problem, hierarchy, solver=hx.Relaxation(coarsest=60), cycle=hx.FullMultigrid(), key=0)
+    assert full.result is hx.RESULTS.successful
+    assert full.accuracy.relative_l2 < 1.5 * exact.accuracy.relative_l2
+    # what was reached on each level is kept, not what became of it as a coarse problem
+    for own, other in zip(full.levels, exact.levels, strict=True):
+        assert own.error < 2 * other.error
+    assert [level.level for level in full.levels] == [0, 1, 2]
