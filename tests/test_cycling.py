@@ -97,11 +97,17 @@ def test_the_best_of_a_non_monotone_search_is_returned():
     assert solution.loss <= seen.min()
 
 
+PEAK = hx.problems.poisson_1d()
+
+
 @pytest.mark.parametrize("cycle", [hx.VCycle(cycles=2), hx.FullMultigrid()])
 def test_the_strategy_makes_levels_for_a_cycle(cycle):
-    solution = hx.train(hx.problems.poisson_1d(), cycle=cycle, levels=3, key=0, budget=30)
-    assert [level.level for level in solution.levels] == [0, 1, 2]
-    assert solution.result is hx.RESULTS.successful
+    nested, own = (hx.train(PEAK, cycle=c, levels=3, key=0, budget=30) for c in (hx.NestedIteration(), cycle))
+    assert [level.level for level in own.levels] == [0, 1, 2]
+    assert own.loss == pytest.approx(nested.loss, rel=1e-9)
+    # three levels do not resolve it: corrected coarse levels, which have seen the finest, must not hide that
+    assert nested.result is hx.RESULTS.guard_levels
+    assert "resolution" not in own.guards or not own.guards["resolution"].passed
 
 
 def test_full_multigrid_solves_each_level_on_the_way():

@@ -267,7 +267,8 @@ class _Run:
         return self.levels[level].field
 
     def _note_change(self, level: int) -> None:
-        if level - 1 in self.visited:
+        # a coarse problem that was only ever corrected says nothing about refinement: it has seen the finer level
+        if level - 1 in self.visited and (self.ladder is None or self.ladder.rungs[level - 1].solved):
             self.changes[level] = self.bench.change(self.visited[level].field, self.visited[level - 1].field)
 
     def _obstacle(self, level: int) -> str | None:
