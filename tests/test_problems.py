@@ -26,6 +26,7 @@ OTHER_SETTINGS = {
     "inverse-diffusion": {"points": 20, "noise": 0.0},
     "inverse-constant": {"diffusion": 0.1, "noise": 0.01},
     "poisson-2d": {"scales": 2},
+    "four-fidelities": {"coarse": 60, "medium": 40, "fine": 30, "finest": 20, "noise": 0.1},
 }
 
 
@@ -103,6 +104,7 @@ def test_data_depend_on_the_seed_alone():
         ("regression-2d", {"noise": -0.1}),
         ("anisotropic-diffusion", {"contrast": 0.0}),
         ("inverse-constant", {"diffusion": -0.1}),
+        ("four-fidelities", {"finest": 0}),
     ],
 )
 def test_settings_out_of_range_are_refused(name, settings):

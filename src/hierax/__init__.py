@@ -56,6 +56,8 @@ from hierax.problems import Constant as Constant
 from hierax.problems import Data as Data
 from hierax.problems import Energy as Energy
 from hierax.problems import Face as Face
+from hierax.problems import Fidelities as Fidelities
+from hierax.problems import Fidelity as Fidelity
 from hierax.problems import Function as Function
 from hierax.problems import PointCloud as PointCloud
 from hierax.problems import Problem as Problem

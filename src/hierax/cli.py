@@ -141,10 +141,15 @@ class Fit:
     outputs: tuple[str, ...]
     """Columns to be learned."""
     options: tyro.conf.OmitArgPrefixes[Options]
+    level: str | None = None
+    """Column with the number or name of the fidelity of each row; the dearest is predicted with the help of all."""
+    cost: str | None = None
+    """Column with what a row costs; without it the highest number of --level is the dearest."""
 
     def __call__(self, console: Console) -> int:
-        asked = {"inputs": list(self.inputs), "outputs": list(self.outputs)}
-        return _solve(DataSource(self.data, self.inputs, self.outputs), self.options, asked, console)
+        asked = {"inputs": list(self.inputs), "outputs": list(self.outputs), "level": self.level, "cost": self.cost}
+        source = DataSource(self.data, self.inputs, self.outputs, self.level, self.cost)
+        return _solve(source, self.options, asked, console)
 
 
 @final

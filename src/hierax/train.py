@@ -14,22 +14,15 @@ from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Visit
 from hierax.cycling import Ladder
-from hierax.events import (
-    Decision,
-    Event,
-    LevelFinished,
-    LevelStarted,
-    RunFinished,
-    RunStarted,
-    StepTaken,
-    Subscriber,
-)
+from hierax.events import Decision, Event, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber
+from hierax.fidelities import climb
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.guards import Evidence, Limits, check, verdict
 from hierax.hierarchy import Level
 from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
 from hierax.marching import LABEL, REASON, March, is_moving
 from hierax.objective.corrected import CorrectedObjective
+from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.solution import Accuracy, Solution
@@ -58,7 +51,7 @@ def train(
     Parameters
     ----------
     problem:
-        What is to be learned.
+        What is to be learned; of `Fidelities` the dearest, with the help of the others.
     hierarchy:
         Nothing, and the default strategy chooses; a `Hierarchy` from `refine`; a field, which becomes its only level;
         or a family of fields such as `hierax.strategy.SplineNetwork()`.
@@ -85,13 +78,16 @@ def train(
     TrainingError
         With `throw`, for any result other than `successful`.
     """
-    seed = key if isinstance(key, int) else -1
-    run = _Run.start(problem, hierarchy, solver, cycle, levels, key, budget, tuple(subscribers))
-    try:
-        reason = run.walk()
-    except KeyboardInterrupt:
-        reason = "interrupted"
-    solution = run.finish(reason, seed)
+    if isinstance(problem, Fidelities):
+        parts = {"hierarchy": hierarchy, "solver": solver, "cycle": cycle, "levels": levels}
+        solution = climb(problem, train, key=key, budget=budget, subscribers=subscribers, **parts)
+    else:
+        run = _Run.start(problem, hierarchy, solver, cycle, levels, key, budget, tuple(subscribers))
+        try:
+            reason = run.walk()
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        solution = run.finish(reason, key if isinstance(key, int) else -1)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
     return solution

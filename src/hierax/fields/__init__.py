@@ -20,6 +20,7 @@ from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasi
 from hierax.fields.inputs import place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
 from hierax.fields.mlp import MLP, siren
+from hierax.fields.recursive import Coupled
 from hierax.fields.residual import ResidualNetwork
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
@@ -35,6 +36,7 @@ __all__ = [
     "AdaptiveBasis",
     "BSplineBasis",
     "Clamped",
+    "Coupled",
     "DecodedGrid",
     "Extended",
     "FourierFeatures",

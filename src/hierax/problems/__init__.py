@@ -10,6 +10,9 @@ from hierax.problems.domain import PointCloud as PointCloud
 from hierax.problems.elasticity import elasticity as elasticity
 from hierax.problems.elliptic import anisotropic_diffusion as anisotropic_diffusion
 from hierax.problems.elliptic import semilinear_3d as semilinear_3d
+from hierax.problems.fidelities import Fidelities as Fidelities
+from hierax.problems.fidelities import Fidelity as Fidelity
+from hierax.problems.fidelity_ladder import four_fidelities as four_fidelities
 from hierax.problems.inverse import inverse_constant as inverse_constant
 from hierax.problems.inverse import inverse_diffusion as inverse_diffusion
 from hierax.problems.operators import coordinates as coordinates

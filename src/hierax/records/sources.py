@@ -14,10 +14,12 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.fields.unknowns import Unknowns
 from hierax.problems.domain import Box
+from hierax.problems.fidelities import Fidelities, Fidelity
 from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
 from hierax.problems.terms import Data
 from hierax.problems.unknowns import Function
+from hierax.records.fidelity_columns import fidelity_groups
 from hierax.records.settings import call_with
 from hierax.records.tables import read_columns
 from hierax.records.user_file import problem_from_file
@@ -85,11 +87,17 @@ class FileSource(AbstractSource):
 @final
 @dataclass(frozen=True)
 class DataSource(AbstractSource):
-    """A table of measurements: `outputs` as functions of `inputs` on the bounding box of the points."""
+    """A table of measurements: `outputs` as functions of `inputs` on the bounding box of the points.
+
+    With a column `level` that says which fidelity a row is of, the dearest fidelity is to be predicted: by the column
+    `cost`, or else that of the largest number.
+    """
 
     path: Path
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    level: str | None = None
+    cost: str | None = None
 
     def load(self) -> Problem:
         _check_names(self.inputs, self.outputs)
@@ -103,6 +111,14 @@ class DataSource(AbstractSource):
                 )
         points = np.stack([table[name] for name in self.inputs], axis=1)
         values = {name: table[name] for name in self.outputs}
+        groups = fidelity_groups(self.path, self.level, self.cost)
+        if groups is not None:
+            box = Box(points.min(axis=0), points.max(axis=0), names=self.inputs)
+            parts = [
+                Fidelity(points[g.rows], {name: v[g.rows] for name, v in values.items()}, g.cost, g.name)
+                for g in groups
+            ]
+            return Fidelities(box, parts, name=self.path.stem)
         return fitted(self.path.stem, self.inputs, points.min(axis=0), points.max(axis=0), points, values)
 
     def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:

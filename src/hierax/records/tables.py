@@ -63,6 +63,33 @@ def read_columns(path: Path, names: Sequence[str], *, points: Sequence[str] = ()
     return {name: table[name] for name in names}
 
 
+def read_labels(path: Path, name: str) -> np.ndarray:
+    """Read a column of names or numbers as texts `(n,)`, numbers written the same way where they are equal.
+
+    Raises
+    ------
+    InputError
+        As `read_columns`, and for empty cells.
+    """
+    if path.suffix.lower() == ".npz" and path.is_file():
+        with np.load(path, allow_pickle=False) as archive:
+            if name not in archive.files:
+                raise _unknown_column(path, name, archive.files)
+            cells = np.ravel(archive[name]).astype(str)
+    elif path.suffix.lower() == ".csv" and path.is_file():
+        header, rows = _csv_rows(path)
+        if name not in header:
+            raise _unknown_column(path, name, header)
+        cells = np.array([row[header.index(name)].strip() for row in rows])
+    else:
+        cells = read_columns(path, (name,))[name].astype(str)
+    empty = np.flatnonzero(cells == "")
+    if empty.size:
+        raise InputError("The cell is empty.", f"{path}, column {name!r}, row {empty[0] + 1}", "Repair the row.")
+    numbers = [_number(cell) for cell in cells]
+    return cells if any(n is None for n in numbers) else np.array([f"{n:g}" for n in numbers])
+
+
 def write_columns(path: Path, table: Mapping[str, np.ndarray]) -> None:
     """Write columns of equal length by the suffix of the path: `.csv`, `.npz` or `.h5`; numbers keep all digits.
 
@@ -110,6 +137,15 @@ def _unknown_column(path: Path, name: str, known: Sequence[str]) -> InputError:
 
 
 def _read_csv(path: Path, names: Sequence[str], points: tuple[str, ...]) -> dict[str, np.ndarray]:
+    header, rows = _csv_rows(path)
+    missing = next((name for name in names if name not in header), None)
+    if missing is not None:
+        raise _unknown_column(path, missing, header)
+    return {name: _numbers(path, name, [row[header.index(name)] for row in rows]) for name in names}
+
+
+def _csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The headings, and the rows below them."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
@@ -125,13 +161,10 @@ def _read_csv(path: Path, names: Sequence[str], points: tuple[str, ...]) -> dict
         raise InputError("The file has no rows.", str(path), "Give a line of headings and rows of numbers.")
     header = [cell.strip() for cell in rows[0]]
     _check_header(path, header)
-    missing = next((name for name in names if name not in header), None)
-    if missing is not None:
-        raise _unknown_column(path, missing, header)
     if len(rows) == 1:
         raise InputError("The file has headings but no rows.", str(path), "Give at least one row of numbers.")
     _check_widths(path, rows)
-    return {name: _numbers(path, name, [row[header.index(name)] for row in rows[1:]]) for name in names}
+    return header, rows[1:]
 
 
 def _check_header(path: Path, header: list[str]) -> None:
