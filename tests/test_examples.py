@@ -78,6 +78,12 @@ def test_inverse_finds_rate_and_capacity():
     assert solution.evaluate([[0.0]], "capacity")[0] == pytest.approx(3.0, rel=0.03)
 
 
+def test_fidelities_help_each_other():
+    with_help, alone = loaded("fidelities").main()
+    assert with_help < 1e-2
+    assert alone > 50 * with_help
+
+
 @pytest.mark.parametrize("dim", [2, 4])
 def test_poisson_4d_is_a_sound_problem(dim):
     check_problem(loaded("poisson_4d").problem(dim), key=jax.random.key(0))
