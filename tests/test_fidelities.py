@@ -44,7 +44,7 @@ def sampled(functions, counts, box, noise=0.0, seed=0):
 
 @pytest.mark.parametrize("seed", [3])
 def test_four_fidelities_gain_over_fine_and_over_pooled_data(seed):
-    problem = hx.problems.four_fidelities(coarse=900, medium=200, fine=80, finest=40, seed=seed)
+    problem = hx.problems.four_fidelities(coarse=650, medium=150, fine=80, finest=40, seed=seed)
     solution = hx.train(problem)
     assert solution.result is hx.RESULTS.successful
     assert [level.note for level in solution.levels] == ["coarse", "medium", "fine", "finest"]
