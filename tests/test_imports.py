@@ -38,6 +38,9 @@ ROOMS = frozenset(
     | {"records", "studies", "testing", "cli"}
 )
 
+OUTSIDE = ("train", "records", "studies", "testing", "cli")
+"""What looks on from outside, and the loop that joins the rooms."""
+
 ARROWS: dict[str, frozenset[str]] = {
     "_errors": frozenset(),
     "_types": frozenset(),
@@ -56,11 +59,11 @@ ARROWS: dict[str, frozenset[str]] = {
     "solution": frozenset({"_results", "fields", "problems", "events", "evaluation", "figures"}),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
     "families": frozenset({"problems", "fields", "hierarchy"}),
-    "strategy": ROOMS - {"fidelities", "levels", "cycling", "marching", "train", "records", "studies", "testing", "cli"},
-    "levels": ROOMS - {"fidelities", "cycling", "marching", "train", "records", "studies", "testing", "cli"},
-    "cycling": ROOMS - {"fidelities", "marching", "train", "records", "studies", "testing", "cli"},
-    "marching": ROOMS - {"fidelities", "cycling", "train", "records", "studies", "testing", "cli"},
-    "fidelities": ROOMS - {"cycling", "train", "records", "studies", "testing", "cli"},
+    "strategy": ROOMS - {"levels", "fidelities", "cycling", "marching", *OUTSIDE},
+    "levels": ROOMS - {"fidelities", "cycling", "marching", *OUTSIDE},
+    "cycling": ROOMS - {"fidelities", "marching", *OUTSIDE},
+    "marching": ROOMS - {"fidelities", "cycling", *OUTSIDE},
+    "fidelities": ROOMS - {"cycling", *OUTSIDE},
     "train": ROOMS - {"records", "studies", "testing", "cli"},
     "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures"}),
     "studies": ROOMS - {"cli"} | {FRONT},
