@@ -28,7 +28,7 @@ class GridProlongation:
 
     def prolong(self, coarse: np.ndarray) -> np.ndarray:
         """Coefficients `(coarse nodes of axis 1, ..., channels)` of the same function on the finer grid."""
-        return self._along(coarse, [None if m is None else m for m in self.axes])
+        return self._along(coarse, self.axes)
 
     def restrict(self, fine: np.ndarray) -> np.ndarray:
         """Transpose of `prolong`, for gradients and residuals."""

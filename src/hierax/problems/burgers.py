@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -91,15 +92,39 @@ def cole_hopf(points: np.ndarray, viscosity: float, resolution: float = 1.0) -> 
     reach = np.sqrt(2.0 * (2.0 / np.pi + 80.0 * viscosity))
     narrowest = np.sqrt(2.0 * viscosity / (1.0 + np.pi))  # standard deviation of the narrowest peak, at t = 1
     half = int(np.ceil(resolution * reach * max(2.5 / narrowest, 6.0)))  # 6: the sine itself, where nu is large
-    s = np.linspace(-reach, reach, 2 * half + 1)
+    nodes = np.linspace(-reach, reach, 2 * half + 1)
+    return mean_of_start(points, viscosity, nodes, lambda y: -np.sin(np.pi * y), lambda y: np.cos(np.pi * y) / np.pi)
+
+
+def mean_of_start(
+    points: np.ndarray,
+    viscosity: float,
+    nodes: np.ndarray,
+    start: Callable[[np.ndarray], np.ndarray],
+    primitive: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Means of `start(y)`, `y = x - sqrt(t) s`, under the density `exp(-primitive(y) / (2 nu) - s^2 / (4 nu))`.
+
+    Parameters
+    ----------
+    points:
+        Rows `(t, x)`.
+    viscosity, nodes:
+        `nu`; equidistant values of `s`.
+
+    Returns
+    -------
+    np.ndarray
+        Values, shape `(n,)`.
+    """
     out = np.empty(len(points))
-    block = max(1, 2_000_000 // len(s))
+    block = max(1, 2_000_000 // len(nodes))
     for first in range(0, len(points), block):
         t, x = points[first : first + block].T
-        y = x[:, None] - np.sqrt(t)[:, None] * s
-        exponent = -np.cos(np.pi * y) / (2.0 * np.pi * viscosity) - s**2 / (4.0 * viscosity)
+        y = x[:, None] - np.sqrt(t)[:, None] * nodes
+        exponent = -primitive(y) / (2.0 * viscosity) - nodes**2 / (4.0 * viscosity)
         weight = np.exp(exponent - exponent.max(axis=1, keepdims=True))
-        out[first : first + block] = -np.sum(weight * np.sin(np.pi * y), axis=1) / np.sum(weight, axis=1)
+        out[first : first + block] = np.sum(weight * start(y), axis=1) / np.sum(weight, axis=1)
     return out
 
 

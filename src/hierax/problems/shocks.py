@@ -7,7 +7,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from hierax.problems.burgers import burgers_residual
+from hierax.problems.burgers import burgers_residual, mean_of_start
 from hierax.problems.domain import Box, Face
 from hierax.problems.problem import Problem
 from hierax.problems.reference import TabulatedReference
@@ -20,7 +20,7 @@ MEAN, WAVES = 0.4, ((1.0, 1, 5.5), (1.1, 2, 5.3))
 
 def start_values(x, xp=np):
     """The start, `MEAN + sum of amplitude * sin(frequency * pi * x + phase)`."""
-    return MEAN + sum(a * xp.sin(k * xp.pi * x + p) for a, k, p in WAVES)
+    return xp.asarray(MEAN + sum(a * xp.sin(k * xp.pi * x + p) for a, k, p in WAVES))
 
 
 @catalogued("burgers-merging")
@@ -74,17 +74,15 @@ def merging(points: np.ndarray, viscosity: float, resolution: float = 1.0) -> np
     reach = np.sqrt(2.0 * (2.0 * height + 80.0 * viscosity))
     narrowest = np.sqrt(2.0 * viscosity / (1.0 + slope))
     half = int(np.ceil(resolution * reach * max(2.5 / narrowest, 6.0 * max(k for _, k, _ in WAVES))))
-    s = np.linspace(-reach, reach, 2 * half + 1)
-    out = np.empty(len(points))
-    block = max(1, 2_000_000 // len(s))
-    for first in range(0, len(points), block):
-        t, x = points[first : first + block].T
-        y = (x - MEAN * t)[:, None] - np.sqrt(t)[:, None] * s
-        primitive = -sum(a / (k * np.pi) * np.cos(k * np.pi * y + p) for a, k, p in WAVES)
-        exponent = -primitive / (2.0 * viscosity) - s**2 / (4.0 * viscosity)
-        weight = np.exp(exponent - exponent.max(axis=1, keepdims=True))
-        out[first : first + block] = np.sum(weight * start_values(y), axis=1) / np.sum(weight, axis=1)
-    return out
+    nodes = np.linspace(-reach, reach, 2 * half + 1)
+    moving = np.stack([points[:, 0], points[:, 1] - MEAN * points[:, 0]], axis=1)
+    return mean_of_start(
+        moving,
+        viscosity,
+        nodes,
+        start_values,
+        lambda y: -np.asarray(sum(a / (k * np.pi) * np.cos(k * np.pi * y + p) for a, k, p in WAVES)),
+    )
 
 
 @functools.lru_cache(maxsize=32)
