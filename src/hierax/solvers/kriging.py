@@ -13,6 +13,9 @@ FACTORS = 10.0 ** np.arange(-14.0, 4.0, 0.5)
 """Noise over signal variance to choose from, in units of the mean eigenvalue of the kernel matrix."""
 LARGEST_SHARE = 0.5
 """Most terms of a trend for each value: with more, leaving one value out says nothing."""
+ROUNDING = 10 * float(np.finfo(float).eps)
+"""Least noise variance for each value, the kernel being one at distance zero: below it, rounding errors of the kernel
+matrix are fitted, and what is left out in one point says nothing of others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +97,7 @@ def krige(shape: Shape, z: np.ndarray, values: np.ndarray) -> KrigingFit | None:
     complement = np.asarray(qr(design)[0])[:, terms:]
     spectrum, vectors = eigh(complement.T @ kernel @ complement)
     basis = complement @ vectors
-    share = FACTORS * max(float(np.mean(np.maximum(spectrum, 0.0))), 1e-300)
+    share = np.maximum(FACTORS * float(np.mean(np.maximum(spectrum, 0.0))), ROUNDING * n)
     inverse = 1 / (np.maximum(spectrum, 0.0) + share[:, None])
     weights = (inverse * (basis.T @ values)) @ basis.T
     left_out = weights / (inverse @ (basis**2).T)
