@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import abc
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, final
+
+import numpy as np
 
 from hierax._results import RESULTS
 
@@ -95,3 +98,44 @@ class RunFinished:
 
 Event = RunStarted | LevelStarted | StepTaken | LevelFinished | Decision | RunFinished
 Subscriber = Callable[[Event], None]
+
+
+class View(Protocol):
+    """Where training stands after a step: the objective, its flat parameters, and the way from them to a field."""
+
+    @property
+    def objective(self) -> Any: ...
+    @property
+    def theta(self) -> np.ndarray: ...
+    @property
+    def build(self) -> Callable[[np.ndarray], Any]: ...
+
+
+class AbstractWatcher(abc.ABC):
+    """A subscriber that is also shown where training stands after every step.
+
+    It should keep nothing of a view but what it measures: the objective of a fine level is large.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, event: Event) -> None:
+        """An event."""
+
+    @abc.abstractmethod
+    def look(self, step: StepTaken, view: View) -> None:
+        """A step that was just taken, and where it led."""
+
+
+@final
+@dataclass(frozen=True)
+class Teller:
+    """Tells subscribers what happens, and shows watchers where training stands."""
+
+    subscribers: Sequence[Subscriber]
+
+    def __call__(self, event: Event, view: View | None = None) -> None:
+        """An event; of a step with its view."""
+        for subscriber in self.subscribers:
+            subscriber(event)
+            if isinstance(subscriber, AbstractWatcher) and isinstance(event, StepTaken) and view is not None:
+                subscriber.look(event, view)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Visit
 from hierax.cycling import Ladder
-from hierax.events import Decision, Event, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber
+from hierax.events import Decision, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber, Teller
 from hierax.fidelities import climb
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.guards import Evidence, Limits, check, verdict
@@ -62,7 +62,7 @@ def train(
     budget:
         Seconds after which training stops with what it has.
     subscribers:
-        Functions that get every event; `hierax.Progress()` displays them.
+        Functions that get every event, such as `hierax.Progress()`, which displays them; watchers also see every step.
     throw:
         Whether a result other than `successful` raises.
 
@@ -102,7 +102,7 @@ class _Run:
     bench: Bench
     key: Key
     budget: float
-    subscribers: Sequence[Subscriber]
+    emit: Teller
     began: float
     compiled: float
     levels: list[Level]
@@ -132,17 +132,13 @@ class _Run:
         refuse_32_bit(plan)
         bench = Bench(problem, plan, sampler)
         run = cls(
-            problem, plan, bench, sampler, budget, subscribers, began, compiled,
+            problem, plan, bench, sampler, budget, Teller(subscribers), began, compiled,
             list(plan.hierarchy.levels), list(plan.hierarchy.transfers),
         )  # fmt: skip
         if plan.cycle.corrects:
             run.ladder = Ladder(bench, plan.cycle, run.transfers, run.visited, run._carried)  # pyright: ignore
         run.emit(RunStarted(problem.name, plan.text, budget))
         return run
-
-    def emit(self, event: Event) -> None:
-        for subscriber in self.subscribers:
-            subscriber(event)
 
     @property
     def elapsed(self) -> float:
@@ -247,7 +243,7 @@ class _Run:
             value = step.value
             taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, step.iterations)
             self.history.append(taken)
-            self.emit(taken)
+            self.emit(taken, replace(trained, theta=theta))
             if not corrected and self.bench.watched(objective):
                 best = best.see(self.bench.validation_error(trained.build(theta)), theta)
             if step.done or stalled or best.exhausted or self.elapsed > self.budget:

@@ -1,0 +1,102 @@
+"""What was measured while training ran, as one file `measures.npz` in the run folder.
+
+The arrays, by the names that they have in the file; every group may be empty (length zero):
+
+| name | shape | what |
+|---|---|---|
+| `spectrum_of` | text | `error` (against the reference), `residual` (of the terms), or empty |
+| `spectrum_seconds`, `spectrum_step`, `spectrum_level` | `(s,)` | when: seconds and steps since the start, level |
+| `spectrum_edges` | `(b + 1,)` | edges of the bands of wave numbers, in periods across the box |
+| `spectrum_energy` | `(s, b)` | mean square in each band over that of the reference (error) or of the first record |
+| `contraction_level`, `contraction_visit`, `contraction_steps` | `(c,)` | a visit: its level, its number, its steps |
+| `contraction_factor` | `(c,)` | mean factor of a step of the visit on the root of the loss |
+| `contraction_loss` | `(c, 2)` | loss after the first and after the last step of the visit |
+| `kernel_seconds`, `kernel_level` | `(k,)` | when the tangent kernel was measured |
+| `kernel_eigenvalues` | `(k, m)` | largest ones, falling; NaN where there are fewer |
+| `kernel_alignment` | `(k, m)` | share of the residual's mean square along each of the eigenvectors |
+| `kernel_terms` | `(t,)` text | names of the terms |
+| `kernel_traces` | `(k, t)` | trace of the kernel's diagonal block of each term |
+| `watching_seconds`, `training_seconds` | numbers | seconds that watching took, and those of the run with it |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from hierax._errors import InputError
+from hierax.records.files import written
+
+MEASURES = "measures.npz"
+
+
+def _none(*shape: int) -> np.ndarray:
+    return dataclasses.field(default_factory=lambda: np.zeros(shape))  # pyright: ignore
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """The contents of `measures.npz`; see the head of the file for every member."""
+
+    spectrum_of: str = ""
+    spectrum_seconds: Float[np.ndarray, " s"] = _none(0)
+    spectrum_step: Int[np.ndarray, " s"] = _none(0)
+    spectrum_level: Int[np.ndarray, " s"] = _none(0)
+    spectrum_edges: Float[np.ndarray, " edges"] = _none(0)
+    spectrum_energy: Float[np.ndarray, "s bands"] = _none(0, 0)
+    contraction_level: Int[np.ndarray, " c"] = _none(0)
+    contraction_visit: Int[np.ndarray, " c"] = _none(0)
+    contraction_steps: Int[np.ndarray, " c"] = _none(0)
+    contraction_factor: Float[np.ndarray, " c"] = _none(0)
+    contraction_loss: Float[np.ndarray, "c 2"] = _none(0, 2)
+    kernel_seconds: Float[np.ndarray, " k"] = _none(0)
+    kernel_level: Int[np.ndarray, " k"] = _none(0)
+    kernel_eigenvalues: Float[np.ndarray, "k m"] = _none(0, 0)
+    kernel_alignment: Float[np.ndarray, "k m"] = _none(0, 0)
+    kernel_terms: tuple[str, ...] = ()
+    kernel_traces: Float[np.ndarray, "k t"] = _none(0, 0)
+    watching_seconds: float = 0.0
+    training_seconds: float = 0.0
+
+
+def write_measures(folder: Path, measures: Measures) -> Path:
+    """Write the file into a run folder; returns its path."""
+    path = folder / MEASURES
+    arrays: dict[str, Any] = {f.name: np.asarray(getattr(measures, f.name)) for f in dataclasses.fields(measures)}
+    with written(path) as draft, draft.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+    return path
+
+
+def read_measures(folder: Path) -> Measures | None:
+    """Measures of a run folder; `None` where the run was not watched.
+
+    Names that this version does not know are passed over, missing ones are empty.
+
+    Raises
+    ------
+    InputError
+        For a file that is damaged.
+    """
+    path = folder / MEASURES
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"The measures cannot be read ({error}).", str(path), "Remove the file; the run is complete without it."
+        ) from error
+    known = {f.name for f in dataclasses.fields(Measures)}
+    values: dict[str, Any] = {name: found[name] for name in known & set(found)}
+    values = {name: array.item() if array.ndim == 0 else array for name, array in values.items()}
+    values["kernel_terms"] = tuple(str(name) for name in values.get("kernel_terms", ()))
+    return Measures(**values)

@@ -1,0 +1,96 @@
+"""Spectra: known amplitudes on grids and scattered points, energy is kept, rates of known decays."""
+
+import numpy as np
+import pytest
+
+from hierax.dynamics import spectrum
+
+
+def wave(x, k, amplitude, phase):
+    return amplitude * np.sin(2 * np.pi * k * x + phase)
+
+
+def test_amplitudes_on_a_grid_with_the_constant_and_the_highest_mode_counted_once():
+    x = np.arange(200) / 200
+    values = 3.0 + wave(x, 5, 1.0, 0.4) + wave(x, 50, 0.25, 1.0) + 0.5 * np.cos(2 * np.pi * 100 * x)
+    found = np.abs(spectrum.grid_amplitudes(values))
+    expected = np.zeros(101)
+    expected[[0, 5, 50, 100]] = [3.0, 1.0, 0.25, 0.5]
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+    same = spectrum.amplitudes(x[:, None], values, np.array([[0.0], [5.0], [50.0]]))
+    np.testing.assert_allclose(same, spectrum.grid_amplitudes(values)[[0, 5, 50]], atol=1e-12)
+
+
+def test_least_squares_tells_modes_of_scattered_points_apart_where_sums_mix_them():
+    rng = np.random.default_rng(0)
+    points, waves = rng.uniform(0, 1, (300, 2)), spectrum.half_space_waves(5.0, 2)
+    strengths = rng.normal(size=len(waves)) + 1j * rng.normal(size=len(waves))
+    strengths[0] = 1.0  # the constant is real
+    values = np.real(np.exp(2j * np.pi * points @ waves.T) @ strengths)
+    np.testing.assert_allclose(spectrum.projected(points, values, waves), strengths, atol=1e-10)
+    assert np.abs(spectrum.amplitudes(points, values, waves) - strengths).max() > 0.1
+    with pytest.raises(ValueError, match="give fewer waves"):
+        spectrum.projected(points[:50], values[:50], waves)
+
+
+def test_one_of_every_pair_of_opposite_waves():
+    waves = spectrum.half_space_waves(2.0, 2)
+    assert len(waves) == 1 + (13 - 1) // 2  # 13 integer points in the disc of radius 2
+    both = {tuple(w) for w in waves} | {tuple(-w) for w in waves}
+    assert len(both) == 13
+    np.testing.assert_array_equal(waves[0], 0.0)
+
+
+def test_bands_keep_the_mean_square_and_find_the_wave_number():
+    edges = np.arange(0.0, 17.0)
+    t = (np.arange(32) + 0.5) / 32
+    x, y = np.meshgrid(t, t, indexing="ij")
+    values = np.cos(np.pi * 6 * x) * np.cos(np.pi * 8 * y) + 0.1 * x  # 3 and 4 periods: wave number 5
+    bands = spectrum.grid_bands(values, edges)
+    assert bands.sum() == pytest.approx(np.mean(values**2), rel=1e-12)
+    assert bands[5] == pytest.approx(0.25, rel=1e-2)
+    assert spectrum.dominant(bands, edges) == 5.5
+    # a ramp is not periodic: cosines see it at low frequencies, exponentials everywhere
+    ramp, wrapped = spectrum.grid_bands(x, edges), spectrum.grid_bands(x, edges, (True, True))
+    assert ramp[8:].sum() < 1e-2 * wrapped[8:].sum()
+    mixed = spectrum.grid_bands(np.cos(np.pi * 6 * x) * np.sin(2 * np.pi * 4 * y), edges, (False, True))
+    assert mixed[5] == pytest.approx(0.25, rel=1e-10)
+    assert spectrum.dominant(np.zeros(16), edges) == 0.0
+
+
+def test_bands_of_scattered_points_agree_with_those_of_a_grid():
+    points = np.random.default_rng(1).uniform(0, 1, (600, 2))
+
+    def function(x, y):
+        return np.cos(np.pi * 6 * x) * np.cos(np.pi * 8 * y) + 0.2 * np.cos(np.pi * 2 * x)
+
+    edges = np.arange(0.0, 8.0)
+    bands = spectrum.scattered_bands(points, function(*points.T), edges)
+    np.testing.assert_allclose(bands[[1, 5]], [0.02, 0.25], rtol=1e-8)
+    assert bands.sum() == pytest.approx(0.27, rel=1e-8)
+
+
+def test_edges_of_bands_grow_where_there_are_many():
+    np.testing.assert_array_equal(spectrum.band_edges(3.0), [0, 1, 2, 3])
+    edges = spectrum.band_edges(512.0, 20)
+    assert len(edges) == 21
+    assert edges[-1] == pytest.approx(512.0)
+    assert np.all(np.diff(edges) > 0)
+
+
+def test_rates_of_decays_and_when_they_settle():
+    steps = np.arange(0, 2000, 10)
+    rates = np.array([0.02, 0.004, 1e-6])
+    errors = np.exp(-np.outer(steps, rates)) + 1e-5
+    fits = spectrum.mode_rates(steps, errors)
+    assert [fit.rate for fit in fits[:2]] == pytest.approx(rates[:2], rel=0.02)
+    assert fits[0].spread < 0.02
+    assert np.isnan(fits[2].rate)  # it has hardly moved
+    assert fits[2].records == 0
+    reached = spectrum.settled(steps, errors, 1e-2)
+    assert reached[:2] == pytest.approx(np.log(100) / rates[:2], abs=12)
+    assert np.isnan(reached[2])
+    # an error that rises again has not settled
+    again = np.array([[1.0], [1e-3], [1.0], [1e-3], [1e-3]])
+    assert spectrum.settled(np.arange(5.0), again, 1e-2)[0] == 3.0
+    assert spectrum.settled(np.arange(5.0), 0 * again, 1e-2)[0] == 0.0
