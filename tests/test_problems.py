@@ -25,7 +25,11 @@ OTHER_SETTINGS = {
     "rotated-regression": {"points": 300, "seed": 5},
     "inverse-diffusion": {"points": 20, "noise": 0.0},
     "inverse-constant": {"diffusion": 0.1, "noise": 0.01},
+    "inverse-diffusion-2d": {"points": 50, "noise": 0.0},
     "poisson-2d": {"scales": 2},
+    "oscillator": {"frequency": 320.0, "damping": 0.0},
+    "wave-2d": {"width": 0.1},
+    "helmholtz-l-shape": {"frequency": 4, "cells": 8},
     "four-fidelities": {"coarse": 60, "medium": 40, "fine": 30, "finest": 20, "noise": 0.1},
 }
 
@@ -105,6 +109,11 @@ def test_data_depend_on_the_seed_alone():
         ("anisotropic-diffusion", {"contrast": 0.0}),
         ("inverse-constant", {"diffusion": -0.1}),
         ("four-fidelities", {"finest": 0}),
+        ("oscillator", {"damping": 60.0}),
+        ("wave-2d", {"width": 0.01}),
+        ("helmholtz", {"octave": 6}),
+        ("helmholtz-l-shape", {"cells": 7}),
+        ("rough-diffusion", {"octaves": 0}),
     ],
 )
 def test_settings_out_of_range_are_refused(name, settings):

@@ -12,15 +12,20 @@ from hierax.problems import (
     TabulatedReference,
     allen_cahn,
     burgers,
+    helmholtz,
     inverse_constant,
     poisson_jump,
     rotated_regression,
+    rough_diffusion,
+    wave_2d,
 )
 from hierax.problems.allen_cahn import STARTS
 from hierax.problems.burgers import cole_hopf
+from hierax.problems.helmholtz import l_shape
 from hierax.problems.regression import ANGLE
 from hierax.problems.shocks import merging, start_values
 from hierax.problems.spectral import Etdrk4
+from hierax.problems.spectral_elements import SpectralElements
 
 # weights of the eighth-order central differences for the first and second derivative
 FIRST = np.array([1 / 280, -4 / 105, 1 / 5, -4 / 5, 0, 4 / 5, -1 / 5, 4 / 105, -1 / 280])
@@ -225,3 +230,84 @@ def test_evaluate_gives_constants_vectors_and_none():
     assert pointwise.evaluate(points, "u").shape == (4, 3)
     assert pointwise.evaluate(points, "kappa") is None
     assert TabulatedReference({"u": lambda p: p[:, 0]}, 1e-3).evaluate(points, "v") is None
+
+
+def test_helmholtz_agrees_with_its_sine_series():
+    """For a source that is zero at the walls the sine coefficients of a whole Gaussian are exact."""
+    octave, reference = 3, helmholtz(3).reference
+    mode, width = np.arange(1, 400), 0.2 / 2**octave
+    profile = 2.0 * width * np.sqrt(2.0 * np.pi) * np.exp(-0.5 * (mode * np.pi * width) ** 2) * np.sin(mode * np.pi / 2)
+    square = 25.0 * 4.0 ** (octave - 1) + 0.5
+    table = np.outer(profile, profile) / np.pi**2 / (square - mode[:, None] ** 2 - mode**2)
+    points = np.random.default_rng(0).uniform(size=(200, 2))
+    x, y = (np.sin(np.pi * points[:, k, None] * mode) for k in range(2))
+    expected = np.einsum("pi,ij,pj->p", x, table, y, optimize=True)
+    away = np.linalg.norm(reference.evaluate(points, "u") - expected) / np.linalg.norm(expected)
+    assert away <= 1e-9
+    assert reference.error_bound <= 1e-9
+    assert np.abs(reference.evaluate(np.array([[0.0, 0.3], [0.4, 1.0], [1.0, 1.0]]), "u")).max() <= 1e-12
+
+
+def test_no_octave_of_helmholtz_is_near_a_resonance():
+    numbers = np.arange(1, 90) ** 2
+    sums = numbers[:, None] + numbers
+    for octave in range(6):
+        assert np.abs(sums - (25.0 * 4.0 ** (octave - 1) + 0.5)).min() >= 0.49
+
+
+def test_the_pulse_satisfies_the_wave_equation_and_the_start():
+    problem = wave_2d(0.15)
+
+    def value(p):
+        return problem.reference.evaluate(p, "u")
+
+    rng = np.random.default_rng(1)
+    points = np.stack([rng.uniform(0.05, 0.45, 60), *rng.uniform(-0.9, 0.9, (2, 60))], axis=1)
+    parts = [differences(value, points, axis, 0.01)[1] for axis in range(3)]
+    assert np.abs(parts[0] - parts[1] - parts[2]).max() <= 1e-7 * np.abs(parts[0]).max()
+    points[:, 0] = 0.0
+    pulse = np.exp(-0.5 * np.sum(points[:, 1:] ** 2, axis=1) / 0.15**2)
+    assert np.abs(value(points) - pulse).max() <= 1e-9
+    assert np.abs(value(np.array([[0.4, 1.0, 0.2], [0.5, 0.1, -1.0]]))).max() <= 1e-13
+
+
+def test_spectral_elements_solve_a_known_problem():
+    """`u = sin(pi x) sin(2 pi y)`, `a = 2 + sin(3 x + y)`."""
+
+    def exact(p):
+        return np.sin(np.pi * p[:, 0]) * np.sin(2 * np.pi * p[:, 1])
+
+    def coefficient(p):
+        return 2.0 + np.sin(3.0 * p[:, 0] + p[:, 1])
+
+    def source(p):
+        bend = np.cos(3.0 * p[:, 0] + p[:, 1])
+        u_x = np.pi * np.cos(np.pi * p[:, 0]) * np.sin(2 * np.pi * p[:, 1])
+        u_y = 2 * np.pi * np.sin(np.pi * p[:, 0]) * np.cos(2 * np.pi * p[:, 1])
+        return 5 * np.pi**2 * coefficient(p) * exact(p) - bend * (3.0 * u_x + u_y)
+
+    points = np.random.default_rng(2).uniform(size=(100, 2))
+    errors = [np.abs(SpectralElements(coefficient, source, 3, d)(points) - exact(points)).max() for d in (4, 8)]
+    assert errors[1] <= 1e-7
+    assert errors[1] <= 1e-3 * errors[0]
+
+
+def test_rough_diffusion_states_a_floor_that_finer_elements_keep():
+    bound = rough_diffusion(2).reference.error_bound
+    assert 1e-12 <= bound <= 1e-5
+    points = np.random.default_rng(3).uniform(size=(300, 2))
+    coarse = rough_diffusion(2).reference.evaluate(points, "u")
+    fine = rough_diffusion(2).reference.named()["u"]
+    finer = SpectralElements(fine.coefficient, fine.source, fine.cells + 4, fine.degree + 2)(points)
+    assert np.linalg.norm(coarse - finer) <= bound * np.linalg.norm(finer)
+    assert coarse.min() > 0.0
+
+
+def test_the_l_shape_has_its_area_perimeter_and_normals():
+    domain = l_shape(8)
+    edge = domain.boundaries["edge"]
+    assert domain.measure == pytest.approx(0.75)
+    assert np.sum(edge.weights) == pytest.approx(4.0)
+    # the divergence theorem for the field (x, y)
+    assert np.sum(edge.weights * np.sum(edge.points * edge.normals, axis=1)) == pytest.approx(1.5)
+    assert not np.any(np.all(domain.points > 0.5, axis=1))

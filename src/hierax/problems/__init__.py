@@ -9,12 +9,17 @@ from hierax.problems.domain import Face as Face
 from hierax.problems.domain import PointCloud as PointCloud
 from hierax.problems.elasticity import elasticity as elasticity
 from hierax.problems.elliptic import anisotropic_diffusion as anisotropic_diffusion
+from hierax.problems.elliptic import semilinear_2d as semilinear_2d
 from hierax.problems.elliptic import semilinear_3d as semilinear_3d
 from hierax.problems.fidelities import Fidelities as Fidelities
 from hierax.problems.fidelities import Fidelity as Fidelity
 from hierax.problems.fidelity_ladder import four_fidelities as four_fidelities
+from hierax.problems.helmholtz import helmholtz as helmholtz
+from hierax.problems.helmholtz import helmholtz_l_shape as helmholtz_l_shape
+from hierax.problems.heterogeneous import rough_diffusion as rough_diffusion
 from hierax.problems.inverse import inverse_constant as inverse_constant
 from hierax.problems.inverse import inverse_diffusion as inverse_diffusion
+from hierax.problems.inverse import inverse_diffusion_2d as inverse_diffusion_2d
 from hierax.problems.operators import coordinates as coordinates
 from hierax.problems.operators import derivative as derivative
 from hierax.problems.operators import divergence as divergence
@@ -43,3 +48,5 @@ from hierax.problems.terms import Residual as Residual
 from hierax.problems.terms import Term as Term
 from hierax.problems.unknowns import Constant as Constant
 from hierax.problems.unknowns import Function as Function
+from hierax.problems.waves import oscillator as oscillator
+from hierax.problems.waves import wave_2d as wave_2d

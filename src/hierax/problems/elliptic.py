@@ -1,4 +1,4 @@
-"""Elliptic problems beyond Poisson: a variable anisotropic tensor, and a nonlinear reaction in three dimensions."""
+"""Elliptic problems beyond Poisson: a variable anisotropic tensor, and nonlinear reactions."""
 
 from __future__ import annotations
 
@@ -81,4 +81,33 @@ def semilinear_3d() -> Problem:
         terms=(Residual("interior", interior), Residual("wall", wall, on="boundary")),
         reference=Reference(exact, 1e-14),
         name="semilinear-3d",
+    )
+
+
+@catalogued("semilinear-2d")
+def semilinear_2d() -> Problem:
+    r"""`-Laplacian u + u^2 = f` on the unit square with the solution `-g(x) g(y) / 2`, given on the whole boundary.
+
+    `g(s) = 2 cos(3 pi s / 2 + 2 pi / 5) + 3 / 2 cos(3 pi s - pi / 5)`: the solution that the literature on random
+    features uses for Poisson's equation (arXiv 2207.13380). It takes both signs, so the linearised reaction `2 u` does
+    too.
+    """
+
+    def profile(s):
+        return 2.0 * jnp.cos(1.5 * jnp.pi * s + 0.4 * jnp.pi) + 1.5 * jnp.cos(3.0 * jnp.pi * s - 0.2 * jnp.pi)
+
+    def exact(x):
+        return -0.5 * jnp.prod(profile(x))
+
+    def interior(u, x):
+        return -laplacian(u)(x) + u(x) ** 2 - (-laplacian(exact)(x) + exact(x) ** 2)
+
+    def wall(u, x, normal):
+        return u(x) - exact(x)
+
+    return Problem(
+        domain=Box([0.0, 0.0], [1.0, 1.0]),
+        terms=(Residual("interior", interior), Residual("wall", wall, on="boundary")),
+        reference=Reference(exact, 1e-14),
+        name="semilinear-2d",
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.problems.domain import Box, Face
-from hierax.problems.operators import derivative
+from hierax.problems.operators import derivative, divergence, gradient
 from hierax.problems.problem import Problem
 from hierax.problems.reference import Reference
 from hierax.problems.registry import catalogued
@@ -64,6 +64,54 @@ def inverse_diffusion(points: int = 200, noise: float = 1e-3, seed: int = 0) -> 
         unknowns={"u": Function(), "kappa": Function(bounds=(0.0, None))},
         reference=Reference({"u": state, "kappa": conductivity}, 1e-14),
         name="inverse-diffusion",
+    )
+
+
+@catalogued("inverse-diffusion-2d")
+def inverse_diffusion_2d(points: int = 2000, noise: float = 0.01, seed: int = 0) -> Problem:
+    r"""Find `u` and `kappa` in `-div(kappa grad u) = f` on the unit square from measurements of `u` inside.
+
+    `u = x + 0.2 sin(pi x) sin(pi y)`, `kappa = 1 + 0.4 sin(2 pi x) sin(pi y)`. The flux `kappa u_x` through the side
+    `x = 0` is known. Where `kappa` is known on that side, the equation determines it along the lines of steepest ascent
+    of `u`, which has no critical point (Richter, SIAM J. Appl. Math. 41 (1981)).
+
+    Parameters
+    ----------
+    points:
+        Number of measurements, at uniformly random places.
+    noise:
+        Standard deviation of the normal noise of the measurements; `u` is between 0 and 1.
+    seed:
+        Of places and noise.
+    """
+
+    def state(x):
+        return x[0] + 0.2 * jnp.sin(jnp.pi * x[0]) * jnp.sin(jnp.pi * x[1])
+
+    def conductivity(x):
+        return 1.0 + 0.4 * jnp.sin(2.0 * jnp.pi * x[0]) * jnp.sin(jnp.pi * x[1])
+
+    def flux(u, kappa):
+        return lambda x: kappa(x) * gradient(u)(x)
+
+    def interior(w, x):
+        return -divergence(flux(w.u, w.kappa))(x) + divergence(flux(state, conductivity))(x)
+
+    def inflow(w, x, normal):
+        return (flux(w.u, w.kappa)(x) - flux(state, conductivity)(x)) @ normal
+
+    box = Box([0.0, 0.0], [1.0, 1.0])
+    x, values = samples(state, box, points, noise, seed, "inverse-diffusion-2d")
+    return Problem(
+        domain=box,
+        terms=(
+            Residual("interior", interior),
+            Residual("inflow", inflow, on=Face("x", "lower")),
+            Data("u", x, values, noise=noise or None),
+        ),
+        unknowns={"u": Function(), "kappa": Function(bounds=(0.0, None))},
+        reference=Reference({"u": state, "kappa": conductivity}, 1e-14),
+        name="inverse-diffusion-2d",
     )
 
 
