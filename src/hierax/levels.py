@@ -325,11 +325,12 @@ class Bench:
 
     def seconds(self, finer: Any, coarse: Any, seconds: float, steps: int) -> float:
         """Expected seconds of training a finer level, from those of the last one and the ratio of work."""
-        ratio = self._work(finer) / self._work(coarse)
+        ratio = self.work(finer) / self.work(coarse)
         # coarse levels of nonlinear problems take many steps, finer ones few
         return max(seconds, 0.02) / max(steps, 1) * min(max(steps, 1), 6) * ratio
 
-    def _work(self, field: Any) -> float:
+    def work(self, field: Any) -> float:
+        """Work of one step on a level, in units that are the same for all levels of a field."""
         size = parameter_count(field)
         if not self.local(field):
             return float(size) ** 2

@@ -14,19 +14,21 @@ from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Visit
 from hierax.cycling import Ladder
+from hierax.ending import best_validated, guarded
 from hierax.events import Decision, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber, Teller
 from hierax.fidelities import climb
 from hierax.fields import linear_in_parameters, parameter_count
-from hierax.guards import Evidence, Limits, check, verdict
+from hierax.guards import verdict
 from hierax.hierarchy import Level
 from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
 from hierax.marching import LABEL, REASON, March, is_moving
 from hierax.objective.corrected import CorrectedObjective
+from hierax.outlook import Obstacle, forecast, precision_reached, settled, too_much
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.solution import Accuracy, Solution
-from hierax.solvers import AbstractSolver, Smoothing
+from hierax.solvers import AbstractSolver
 from hierax.strategy import Plan, choose, named
 
 
@@ -156,6 +158,8 @@ class _Run:
                 self.emit(Decision(f"The budget of {self.budget:g} s is spent."))
                 return "budget"
             state, action = cycle.next(state, outcome)
+            if isinstance(action, Done) and outcome.forecast is not None:
+                self.emit(Decision(f"The next level would {outcome.forecast}: stopped."))
             if isinstance(action, Grow) and outcome.obstacle is not None:
                 action = Done(outcome.obstacle)
             if isinstance(action, Grow) and is_moving(self.plan, outcome.level, self.changes, self.visited):
@@ -189,7 +193,7 @@ class _Run:
             )  # fmt: skip
             self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
             self._note_change(level)
-            if self._precision_reached(level):
+            if precision_reached(level, self.changes):
                 return "converged"
             if isinstance(self.plan.cycle, NestedIteration) and len(self.visited) == self.plan.cycle.most:
                 return "levels"
@@ -265,21 +269,13 @@ class _Run:
 
     def _obstacle(self, level: int) -> str | None:
         """Why there can be no finer level now."""
-        if self.plan.rule is None:
-            return "levels"
-        errors = [self.visited[k].validation for k in sorted(self.visited)]
-        if len(errors) >= 3 and self.bench.supports_no_more(errors, parameter_count(self.visited[level].field)):  # pyright: ignore
-            self.emit(Decision("Two refinements did not lower the validation error: the data support no finer level."))
-            return "stalled"
-        if level >= 2 and self._precision_reached(level):
-            self.emit(Decision("The last refinements changed the solution by rounding only."))
-            return "converged"
-        return None
+        return self._said(settled(self.bench, level, self.visited, self.changes))
 
-    def _precision_reached(self, level: int) -> bool:
-        """Whether changes are tiny and no longer fall."""
-        last, before = self.changes.get(level, np.inf), self.changes.get(level - 1, np.inf)
-        return last < 1e-6 and last > 0.3 * before
+    def _said(self, obstacle: Obstacle | None) -> str | None:
+        """The reason for the cycle, the sentence for those who watch."""
+        if obstacle is not None and obstacle.sentence:
+            self.emit(Decision(obstacle.sentence))
+        return None if obstacle is None else obstacle.reason
 
     def _grow(self) -> Outcome:
         """Make a finer level where size and time allow; otherwise the outcome says why not."""
@@ -288,18 +284,13 @@ class _Run:
         done = self.visited[last]
         coarse = Level(done.field)
         finer, transfer = rule.refine(coarse, key=jax.random.key(seed_of(self.key, 100 + last)))
-        size = parameter_count(finer.field)
-        if size > self.plan.largest or not self.bench.fits(finer.field):
-            self.emit(Decision(f"A finer level would have {size} parameters, more than this strategy uses."))
-            return Outcome(last, len(self.levels), False, obstacle="levels")
-        expected = self.bench.seconds(finer.field, done.field, done.seconds - done.seconds_compile, done.steps)
-        if self.elapsed + expected > self.budget:
-            left = max(self.budget - self.elapsed, 0.0)
-            self.emit(Decision(f"The next level would take about {expected:.0f} s, {left:.0f} s are left: stopped."))
-            return Outcome(last, len(self.levels), False, obstacle="budget")
+        promise = forecast(self.bench, done, finer.field, self.changes)
+        obstacle = self._said(too_much(self.bench, done, finer.field, self.budget - self.elapsed, promise))
+        if obstacle is not None:
+            return Outcome(last, len(self.levels), False, obstacle=obstacle)
         self.levels.append(finer)
         self.transfers.append(transfer)
-        return Outcome(last + 1, len(self.levels), False)
+        return Outcome(last + 1, len(self.levels), False, forecast=promise)
 
     def _fail(self, failure: RESULTS, level: int, step: int, objective: Any, theta: np.ndarray) -> None:
         self.failure = failure
@@ -312,7 +303,7 @@ class _Run:
             for level in sorted(self.visited):
                 self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
         level, trained = self._returned()
-        guards = self._guards(level, trained)
+        guards = guarded(self.bench, self.visited, self.changes, level, trained, self.key)
         result = self.failure or verdict(guards)
         if reason == "interrupted":
             result, reason = RESULTS.interrupted, "budget"
@@ -348,17 +339,8 @@ class _Run:
         """The finest level; with data the one with the smallest validation error, fitted again to all of them."""
         if not self.visited:
             return 0, self.levels[0].field
-        errors = {k: v.validation for k, v in self.visited.items() if v.validation is not None}
-        if not errors or self.failure is not None:
-            level = self._last()
-            return level, self.visited[level].field
-        # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
-        best = min(errors.values())
-        level = min(k for k, error in errors.items() if error <= self.plan.indifference * best)
-        visited = self.visited[level]
-        if isinstance(self.plan.solver, Smoothing):
-            return level, self.bench.refitted(visited.field, self.plan.solver, visited.state)
-        return level, visited.field
+        best = None if self.failure is not None else best_validated(self.bench, self.visited)
+        return best or (self._last(), self.visited[self._last()].field)
 
     def _last(self) -> int:
         """The level that was trained last; the one before when the budget cut that one off while it was still worse."""
@@ -367,22 +349,3 @@ class _Run:
         last = self.current if self.current in self.visited else max(self.visited)
         cut_off = self.elapsed > self.budget and last - 1 in self.visited
         return last - 1 if cut_off and self.visited[last].loss > self.visited[last - 1].loss else last
-
-    def _guards(self, level: int, trained: Any) -> dict[str, Any]:
-        if level not in self.visited:
-            return {}
-        errors = [v.validation for v in self.visited.values() if v.validation is not None]
-        own = self.visited[level].validation
-        # where validation returns a coarser level than the last, the next one still shows how well it is resolved
-        shown = level + 1 if level + 1 in self.changes else level
-        evidence = Evidence(
-            trained,
-            self.plan.hierarchy.levels[0].field,
-            self.visited[min(self.visited)].field,
-            self.visited[level].samples or self.bench.samples(trained),
-            [self.changes[k] for k in sorted(self.changes) if k <= shown],
-            [self.visited[k].loss for k in sorted(self.visited) if k <= level],
-            (errors, own) if errors and own is not None else None,
-            float(np.sqrt(np.mean(self.bench.probe(trained) ** 2, axis=0)).max()),
-        )
-        return check(self.bench.sampled, self.bench.residuals, evidence, seed_of(self.key, 4), Limits())

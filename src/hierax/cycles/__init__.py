@@ -15,6 +15,7 @@ from hierax.cycles.base import Grow as Grow
 from hierax.cycles.base import Outcome as Outcome
 from hierax.cycles.base import Until as Until
 from hierax.cycles.base import Visit as Visit
+from hierax.cycles.forecast import Forecast as Forecast
 from hierax.cycles.multigrid import AbstractMultigrid as AbstractMultigrid
 from hierax.cycles.multigrid import FCycle as FCycle
 from hierax.cycles.multigrid import FullMultigrid as FullMultigrid

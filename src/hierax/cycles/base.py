@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from hierax.cycles.forecast import Forecast
+
 
 @dataclass(frozen=True)
 class Until:
@@ -88,6 +90,8 @@ class Outcome:
     value:
         The objective of the level after the action; that of a corrected coarse problem is comparable with the finer
         level's. `None` after a growth.
+    forecast:
+        What the level that was made promises; `None` after a visit, or where nothing is known.
     """
 
     level: int
@@ -96,6 +100,7 @@ class Outcome:
     change: float | None = None
     obstacle: str | None = None
     value: float | None = None
+    forecast: Forecast | None = None
 
 
 class AbstractCycle(abc.ABC):

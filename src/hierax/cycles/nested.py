@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hierax.cycles.base import AbstractCycle, Action, Done, Grow, Outcome, Until, Visit
+from hierax.cycles.forecast import Forecast
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,13 @@ class NestedIteration(AbstractCycle):
     switch:
         When to go to the next level: one rule for all (`Until(stall=1e-3)`), or one for each level.
     tolerance:
-        Growth stops when the solution changed by less than this between the last two levels.
+        Growth stops when the solution changed by less than this between the last two levels, or when the differences of
+        the levels say that its error is a hundred times smaller.
     most:
         Most levels.
+    worth:
+        Growth stops when the error is expected to fall with a smaller power of the work than this (`Forecast.rate`); by
+        default only the budget says what a digit is worth.
 
     References
     ----------
@@ -29,6 +34,7 @@ class NestedIteration(AbstractCycle):
     switch: Until | Sequence[Until] = Until()
     tolerance: float = 1e-9
     most: int | None = None
+    worth: float = 0.0
 
     def init(self, levels: int) -> int:
         return levels
@@ -39,7 +45,8 @@ class NestedIteration(AbstractCycle):
         if not outcome.visited and outcome.obstacle is not None:
             return state, Done(outcome.obstacle)
         if not outcome.visited:
-            return outcome.levels, self._visit(outcome.level)
+            enough = self._enough(outcome.forecast)
+            return outcome.levels, self._visit(outcome.level) if enough is None else Done(enough)
         if outcome.level + 1 < outcome.levels:
             return state, self._visit(outcome.level + 1)
         if outcome.change is not None and outcome.change < self.tolerance:
@@ -47,6 +54,14 @@ class NestedIteration(AbstractCycle):
         if self.most is not None and outcome.levels >= self.most:
             return state, Done("levels")
         return state, Grow() if outcome.obstacle is None else Done(outcome.obstacle)
+
+    def _enough(self, forecast: Forecast | None) -> str | None:
+        """Why a level that was made is not worth its training."""
+        if forecast is None:
+            return None
+        if forecast.error < 1e-2 * self.tolerance:
+            return "converged"
+        return "stalled" if forecast.rate < self.worth else None
 
     def _visit(self, level: int) -> Visit:
         if isinstance(self.switch, Until):

@@ -1,0 +1,50 @@
+"""At the end of a training: which level is returned, and what the guards say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hierax.events import Guard
+from hierax.guards import Evidence, Limits, check
+from hierax.levels import Bench, Visited
+from hierax.problems.keys import Key, seed_of
+from hierax.solvers import Smoothing
+
+
+def best_validated(bench: Bench, visited: Mapping[int, Visited]) -> tuple[int, Any] | None:
+    """With data the level with the smallest validation error, fitted again to all of them; `None` without."""
+    errors = {k: v.validation for k, v in visited.items() if v.validation is not None}
+    if not errors:
+        return None
+    # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
+    best = min(errors.values())
+    level = min(k for k, error in errors.items() if error <= bench.plan.indifference * best)
+    if isinstance(bench.plan.solver, Smoothing):
+        return level, bench.refitted(visited[level].field, bench.plan.solver, visited[level].state)
+    return level, visited[level].field
+
+
+def guarded(
+    bench: Bench, visited: Mapping[int, Visited], changes: Mapping[int, float], level: int, trained: Any, key: Key
+) -> dict[str, Guard]:
+    """The guards of a returned field, which belongs to `level`; none where that was not trained."""
+    if level not in visited:
+        return {}
+    errors = [v.validation for v in visited.values() if v.validation is not None]
+    own = visited[level].validation
+    # where validation returns a coarser level than the last, the next one still shows how well it is resolved
+    shown = level + 1 if level + 1 in changes else level
+    evidence = Evidence(
+        trained,
+        bench.plan.hierarchy.levels[0].field,
+        visited[min(visited)].field,
+        visited[level].samples or bench.samples(trained),
+        [changes[k] for k in sorted(changes) if k <= shown],
+        [visited[k].loss for k in sorted(visited) if k <= level],
+        (errors, own) if errors and own is not None else None,
+        float(np.sqrt(np.mean(bench.probe(trained) ** 2, axis=0)).max()),
+    )
+    return check(bench.sampled, bench.residuals, evidence, seed_of(key, 4), Limits())
