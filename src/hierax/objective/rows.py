@@ -265,6 +265,13 @@ class RowObjective(AbstractObjective):
                 rows.append(part(block, s.scale, self.size))
         return Linearisation(value, gradient, join(rows))
 
+    def weighted_rows(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Jacobian of each term's residuals `(m, N)`, rows times the roots of weights and scale; least squares only."""
+        energies = [s.term.name for s in self.samples if not isinstance(s.term, SquaredResidual)]
+        if energies:
+            raise ValueError(f"weighted_rows: {', '.join(energies)} is no sum of squares and has no residuals")
+        return [np.concatenate([b.weighted(s.scale, self.size) for b in self._blocks(s, theta)]) for s in self.samples]
+
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
         """Diagonal of each term's unscaled curvature, `(terms, N)`; see `LocalObjective.diagonals`."""
         del equations

@@ -1,0 +1,202 @@
+r"""The tangent kernel of an objective: which parts of its residuals gradient descent removes, and how fast.
+
+With the residuals of all terms, each times the root of its weight and of its term's scale, as one vector
+:math:`\rho` and their Jacobian `J`, gradient descent with the rate :math:`\eta` changes the residuals by
+
+.. math:: \rho \leftarrow (I - \eta \, \Theta) \rho , \qquad \Theta = J J' ,
+
+as long as `J` stays as it is. The part of :math:`\rho` along the eigenvector of the eigenvalue :math:`\lambda_i` is
+multiplied by :math:`1 - \eta \lambda_i` in every step. The kernel has one block for each pair of terms; a term whose
+diagonal block has the larger trace is learned faster.
+
+The kernel and the Gauss-Newton matrix `J'J` share their nonzero eigenvalues. With the unit eigenvectors `v` of the
+matrix and the gradient `g` the part of the residuals along mode `i` is :math:`v_i'g / \sqrt{\lambda_i}`, so the leading
+modes are found from products with the matrix alone (`leading_modes`).
+
+References
+----------
+Jacot, Gabriel, Hongler, NeurIPS 2018, arXiv 1806.07572; Wang, Yu, Perdikaris, When and why PINNs fail to train, J.
+Comput. Phys. 2022, arXiv 2007.14527 (blocks of terms, weights from traces).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from hierax.objective import AbstractObjective
+from hierax.objective.objective import Linearisation
+from hierax.objective.rows import RowObjective
+
+DENSE = 600
+"""Most parameters for which all eigenvectors are computed; above, Lanczos iterations find the leading ones."""
+
+
+class Modes(NamedTuple):
+    """Leading modes of the kernel, largest eigenvalue first.
+
+    Attributes
+    ----------
+    eigenvalues:
+        Shape `(k,)`.
+    shares:
+        Part of the residuals' sum of squares along each mode, `(k,)`; what is missing to one lies along other modes or
+        is not seen by the parameters at all.
+    """
+
+    eigenvalues: Float[np.ndarray, " k"]
+    shares: Float[np.ndarray, " k"]
+
+    def steps_to(self, factor: float, rate: float) -> Float[np.ndarray, " k"]:
+        """Steps of gradient descent after which each mode has fallen to `factor` of itself; infinite without decay."""
+        contraction = np.abs(1.0 - rate * self.eigenvalues)
+        with np.errstate(divide="ignore"):
+            return np.where(contraction < 1.0, np.log(factor) / np.log(np.minimum(contraction, 1.0)), np.inf)
+
+
+def leading_modes(at: Linearisation, count: int = 20) -> Modes:
+    """Leading modes of the tangent kernel from a linearisation of any kind.
+
+    Parameters
+    ----------
+    at:
+        Linearisation of an objective whose terms are all least squares: its value is half the sum of squares.
+    count:
+        How many; fewer where there are not as many parameters.
+    """
+    size = at.curvature.size
+    count = min(count, size)
+    if size <= max(DENSE, 2 * count):
+        matrix = np.stack([at.curvature.mv(unit) for unit in np.eye(size)], axis=1)
+        found, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    else:
+        # a fixed start: the same modes on every call
+        start = np.random.default_rng(0).normal(size=size)
+        product = LinearOperator((size, size), matvec=at.curvature.mv, dtype=np.float64)  # pyright: ignore
+        found, vectors = eigsh(product, k=count, which="LM", v0=start, ncv=min(size, 2 * count + 20))
+    order = np.argsort(-found)[:count]
+    values, vectors = np.maximum(found[order], 0.0), vectors[:, order]
+    along = vectors.T @ at.gradient
+    visible = values > 1e-14 * values.max(initial=0.0)
+    energy = np.where(visible, along**2 / np.where(visible, values, 1.0), 0.0)
+    return Modes(values, energy / max(2.0 * at.value, 1e-300))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TangentKernel:
+    """The rows of an objective and what follows from them; dense in the number of residuals.
+
+    Attributes
+    ----------
+    rows:
+        `J`, `(m, N)`.
+    residuals:
+        `(m,)`.
+    starts:
+        Where the residuals of each term begin, `(terms + 1,)`.
+    names:
+        Of the terms.
+    """
+
+    rows: Float[np.ndarray, "m N"]
+    residuals: Float[np.ndarray, " m"]
+    starts: np.ndarray
+    names: tuple[str, ...]
+
+    @property
+    def matrix(self) -> Float[np.ndarray, "m m"]:
+        """The kernel."""
+        return self.rows @ self.rows.T
+
+    def block(self, first: int, second: int) -> Float[np.ndarray, "m1 m2"]:
+        """The block of two terms."""
+        part = [self.rows[self.starts[k] : self.starts[k + 1]] for k in (first, second)]
+        return part[0] @ part[1].T
+
+    @property
+    def traces(self) -> Float[np.ndarray, " terms"]:
+        """Traces of the diagonal blocks."""
+        return np.add.reduceat(np.einsum("mn,mn->m", self.rows, self.rows), self.starts[:-1])
+
+    def eigenpairs(self, count: int) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "m k"]]:
+        """Largest eigenvalues, falling, and their unit eigenvectors in the space of the residuals."""
+        left, size, _ = np.linalg.svd(self.rows, full_matrices=False)
+        return size[:count] ** 2, left[:, :count]
+
+
+def tangent_kernel(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> TangentKernel:
+    """The kernel of an objective at some parameters.
+
+    Raises
+    ------
+    ValueError
+        For an objective with energies, which are no sums of squares.
+    """
+    rows_of = objective if isinstance(objective, RowObjective) else None
+    if rows_of is None:
+        rows_of = RowObjective(objective.field, objective.samples)  # pyright: ignore
+    return TangentKernel(
+        np.concatenate(rows_of.weighted_rows(theta)),
+        np.concatenate(weighted_residuals(objective, theta)),
+        np.cumsum([0, *(r.size for r in objective.residuals(theta))]),
+        tuple(s.term.name for s in objective.samples),
+    )
+
+
+def weighted_residuals(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> list[Float[np.ndarray, " m"]]:
+    """Residuals of every term times the roots of weights and scale: half their sum of squares is the objective."""
+    pairs = zip(objective.samples, objective.residuals(theta), strict=True)
+    return [(np.sqrt(s.weights * s.scale)[:, None] * r).ravel() for s, r in pairs]
+
+
+def trace_weights(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> Float[np.ndarray, " terms"]:
+    r"""Factors of the terms' scales after which all diagonal blocks have the same trace.
+
+    They are :math:`\sum_k tr \Theta_{kk} / (n \, tr \Theta_{tt})` for `n` terms, the rule of Wang, Yu and Perdikaris:
+    all terms are learned at the same average rate. One for a term without trace, which no parameter moves.
+    """
+    traces = term_traces(objective, theta)
+    mean = traces[traces > 0].mean() if np.any(traces > 0) else 1.0
+    return np.where(traces > 0, mean / np.where(traces > 0, traces, 1.0), 1.0)
+
+
+def term_traces(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> Float[np.ndarray, " terms"]:
+    """Traces of the kernel's diagonal blocks, without forming them."""
+    scales = np.array([s.scale for s in objective.samples])
+    return scales * objective.diagonals(theta).sum(axis=1)  # pyright: ignore
+
+
+class Decay(NamedTuple):
+    """Rates of the leading modes in a run of gradient descent.
+
+    Attributes
+    ----------
+    predicted, observed:
+        Shape `(k,)`, a step: minus the mean change of the logarithm of the part of the residuals along each mode.
+    """
+
+    predicted: Float[np.ndarray, " k"]
+    observed: Float[np.ndarray, " k"]
+
+
+def decay(
+    objective: AbstractObjective, theta: Float[np.ndarray, " N"], rate: float, steps: int, count: int = 20
+) -> Decay:
+    """Predict the decay of every leading mode from the kernel at the start, and observe it in gradient descent.
+
+    The rate should be small against the inverse of the largest eigenvalue, and the steps few enough for the kernel to
+    stay as it is: then the two agree.
+    """
+    kernel = tangent_kernel(objective, theta)
+    values, vectors = kernel.eigenpairs(count)
+    before, moved = vectors.T @ kernel.residuals, theta.copy()
+    for _ in range(steps):
+        moved = moved - rate * objective.value_and_gradient(moved)[1]
+    after = vectors.T @ np.concatenate(weighted_residuals(objective, moved))
+    # the ratio is near one: its logarithm from the difference
+    return Decay(-np.log1p(-rate * values), -np.log1p((after - before) / before) / steps)
