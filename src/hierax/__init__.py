@@ -29,8 +29,10 @@ from hierax.cycles import WCycle as WCycle
 from hierax.fields import KAN as KAN
 from hierax.fields import MLP as MLP
 from hierax.fields import AdaptiveBasis as AdaptiveBasis
+from hierax.fields import Cover as Cover
 from hierax.fields import DecodedGrid as DecodedGrid
 from hierax.fields import FourierNetwork as FourierNetwork
+from hierax.fields import PartitionOfUnity as PartitionOfUnity
 from hierax.fields import ResidualNetwork as ResidualNetwork
 from hierax.fields import Scalar as Scalar
 from hierax.fields import SplineGrid as SplineGrid

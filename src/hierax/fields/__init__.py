@@ -14,16 +14,21 @@ from hierax.fields.base import (
     trainable,
 )
 from hierax.fields.bspline import NotNested
+from hierax.fields.cover import Cover
 from hierax.fields.decoded_grid import DecodedGrid
+from hierax.fields.expansion import Expansion
 from hierax.fields.fourier import FourierFeatures, FourierNetwork
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.inputs import place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
+from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
 from hierax.fields.mlp import MLP, siren
+from hierax.fields.partition_of_unity import PartitionOfUnity
 from hierax.fields.recursive import Coupled
 from hierax.fields.residual import ResidualNetwork
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.sums import Sum, multilevel
 from hierax.fields.unknowns import Scalar, Unknowns
 
 __all__ = [
@@ -36,22 +41,32 @@ __all__ = [
     "AdaptiveBasis",
     "BSplineBasis",
     "Clamped",
+    "Copies",
     "Coupled",
+    "Cover",
     "DecodedGrid",
+    "Expansion",
     "Extended",
     "FourierFeatures",
     "FourierNetwork",
     "NotNested",
+    "PartitionOfUnity",
+    "Perceptrons",
     "Periodic",
+    "Polynomials",
     "PowerReLUBasis",
+    "RandomFeatures",
+    "RandomWaves",
     "ResidualNetwork",
     "Scalar",
     "Slabs",
     "SplineAxis",
     "SplineGrid",
+    "Sum",
     "Unknowns",
     "linear_in_parameters",
     "linear_parameters",
+    "multilevel",
     "parameter_count",
     "partition",
     "place",

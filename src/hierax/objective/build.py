@@ -11,11 +11,14 @@ import numpy as np
 
 from hierax.fields.base import linear_in_parameters, parameter_count
 from hierax.fields.decoded_grid import DecodedGrid
+from hierax.fields.partition_of_unity import PartitionOfUnity
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.sums import Sum
 from hierax.fields.unknowns import Unknowns
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
+from hierax.objective.subdomains import cells_of_cover, cells_of_sum
 from hierax.problems.domain import Box, Face
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -40,12 +43,33 @@ def _(field: DecodedGrid) -> tuple[np.ndarray, ...] | None:
     return mesh(field.grid)
 
 
+mesh.register(PartitionOfUnity, cells_of_cover)
+mesh.register(Sum, cells_of_sum)
+
+
 @mesh.register
 def _(field: Unknowns) -> tuple[np.ndarray, ...] | None:
     meshes = [mesh(part) for part in field.parts.values() if parameter_count(part) > 1]
     if not meshes or any(m is None for m in meshes):
         return None
     return tuple(functools.reduce(np.union1d, axis) for axis in zip(*meshes, strict=True))  # pyright: ignore
+
+
+@functools.singledispatch
+def crowded(field: Any) -> bool:
+    """Whether a cell can hold many parameters of its own, so that its points are counted by them."""
+    return not linear_in_parameters(field)
+
+
+@crowded.register(PartitionOfUnity)
+@crowded.register(Sum)
+def _(field: PartitionOfUnity | Sum) -> bool:
+    return True
+
+
+@crowded.register
+def _(field: Unknowns) -> bool:
+    return any(crowded(part) for part in field.parts.values() if parameter_count(part) > 1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,7 @@ class SampledProblem:
         """
         cells = mesh(field)
         count = max(settings.least, int(settings.ratio * parameter_count(field)))
-        if cells is not None and not linear_in_parameters(field):
+        if cells is not None and crowded(field):
             a_cell = settings.ratio * parameter_count(field) / np.prod([len(b) - 1 for b in cells])
             least = int(np.ceil(a_cell ** (1 / len(cells))))
             settings = replace(settings, inside=max(settings.inside, least), energy=max(settings.energy, least))

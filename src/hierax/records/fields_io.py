@@ -105,6 +105,9 @@ def _(node: eqx.Module, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 @describe.register(SplineAxis)
 def _(node: SplineAxis, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    if np.ndim(node.knots) > 1:
+        # the axes of many subdomains, stacked
+        return describe.dispatch(eqx.Module)(node, arrays)
     # The tables of polynomial pieces follow from the knots, bit by bit.
     return {
         "kind": "axis",
