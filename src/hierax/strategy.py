@@ -376,7 +376,7 @@ def _with_cycle(plan: Plan, cycle: AbstractCycle, levels: int | None) -> Plan:
 
 
 def _with_levels(plan: Plan, levels: int) -> Plan:
-    if plan.rule is None or len(plan.hierarchy.levels) >= levels:
+    if plan.rule is None or len(plan.hierarchy.levels) > levels:
         return plan
     if isinstance(plan.rule, IntervalDoubling):
         field_ = plan.hierarchy.levels[0].field
