@@ -139,6 +139,9 @@ BAD = {
     "given twice": ("train burgers --set viscosity=1 --set viscosity=2", "given twice"),
     "not a number": ("train burgers --set viscosity=thick", "a number is needed"),
     "out of range": ("train burgers --set viscosity=-1", "viscosity is -1"),
+    "continued without values": ("train burgers --continue viscosity", "KEY=VALUE,VALUE"),
+    "continued twice": ("train burgers --continue viscosity=0.1,0.1", "different values"),
+    "continued and set": ("train burgers --continue viscosity=0.1,0.01 --set viscosity=1", "given twice"),
     "no levels": ("train burgers --levels 0", "from 1 on"),
     "no budget": ("train burgers --budget-seconds 0", "positive number"),
     "nan budget": ("train burgers --budget-seconds nan", "positive number"),
@@ -210,6 +213,17 @@ def test_a_users_function_gets_its_settings(here, asked, capsys):
     (here / "mine" / "heat.py").write_text("raise SystemExit('changed since')")
     np.testing.assert_allclose(source.load().reference.evaluate(np.array([[1.0, 1.0]]), "u"), 6.0)
     assert str(here / "mine") not in sys.path
+
+
+def test_a_setting_is_followed_to_its_last_value(here, asked):
+    words = "train mine/heat.py:problem --set modes=3 --continue conductivity=0.4,0.2 --run out"
+    assert cli.main(words.split()) == 0
+    assert isinstance(asked["problem"], hx.Continuation)
+    assert asked["problem"].notes == ("conductivity 0.4", "conductivity 0.2")
+    source, _ = load_run(here / "out")
+    problem = source.load()
+    assert problem.reference is not None
+    assert problem.reference.evaluate(np.ones((1, 2)), "u") == pytest.approx(0.2 * 3)
 
 
 def test_a_problem_itself_will_do(here, asked):

@@ -55,6 +55,7 @@ from hierax.objective.corrected import SecondOrder as SecondOrder
 from hierax.problems import Boundary as Boundary
 from hierax.problems import Box as Box
 from hierax.problems import Constant as Constant
+from hierax.problems import Continuation as Continuation
 from hierax.problems import Data as Data
 from hierax.problems import Energy as Energy
 from hierax.problems import Face as Face

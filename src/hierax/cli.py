@@ -32,7 +32,7 @@ from hierax.records.health import examine
 from hierax.records.progress import Progress
 from hierax.records.run import RUNS, Run, load_run
 from hierax.records.settings import describe_settings
-from hierax.records.sources import AbstractSource, DataSource, source_of
+from hierax.records.sources import AbstractSource, DataSource, continued_source, source_of
 from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.user_file import user_errors
 from hierax.solution import Solution, plain
@@ -122,11 +122,16 @@ class Train:
     options: tyro.conf.OmitArgPrefixes[Options]
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """KEY=VALUE: settings of the problem."""
+    through: Annotated[str | None, tyro.conf.arg(name="continue", metavar="KEY=V,V,...")] = None
+    """Follow the solution from an easy value of a setting, on the coarsest level, to the last value, on the finest."""
 
     def __call__(self, console: Console) -> int:
         settings = tuple(text for group in self.set for text in group)
-        asked = {"set": list(settings)}
-        return _solve(source_of(self.problem, settings), self.options, asked, console)
+        asked: dict[str, Any] = {"set": list(settings)}
+        if self.through is None:
+            return _solve(source_of(self.problem, settings), self.options, asked, console)
+        source = continued_source(self.problem, settings, self.through)
+        return _solve(source, self.options, {**asked, "continue": self.through}, console)
 
 
 @final

@@ -57,7 +57,7 @@ class Prepared:
 
 @dataclass
 class Visited:
-    """A trained level; `samples` are those it was trained on where its field does not tell them."""
+    """A trained level; `samples`: those of its training where its field does not tell them; `note` is for tables."""
 
     field: Any
     state: Any
@@ -69,12 +69,13 @@ class Visited:
     work: float
     validation: float | None
     samples: Sequence[Samples] | None = None
+    note: str = ""
 
     def record(self, level: int, error: float | None = None) -> LevelRecord:
         """The row of the table."""
         return LevelRecord(
             level, parameter_count(self.field), self.points, self.steps, self.loss, self.seconds,
-            self.seconds_compile, error, self.validation,
+            self.seconds_compile, error, self.validation, self.note,
         )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.solution import Accuracy, Solution
 from hierax.solvers import AbstractSolver
+from hierax.stages import EASIER, Stages
 from hierax.strategy import Plan, choose, named
 
 
@@ -53,7 +54,8 @@ def train(
     Parameters
     ----------
     problem:
-        What is to be learned; of `Fidelities` the dearest, with the help of the others.
+        What is to be learned; of `Fidelities` the dearest, with the help of the others; of a `Continuation` the last,
+        by way of the others.
     hierarchy:
         Nothing, and the default strategy chooses; a `Hierarchy` from `refine`; a field, which becomes its only level;
         or a family of fields such as `hierax.strategy.SplineNetwork()`.
@@ -97,11 +99,11 @@ def train(
 
 @dataclass
 class _Run:
-    """One training: what was decided, what was done."""
+    """One training: what was decided, what was done; `led` are the visits with easier problems of a continuation."""
 
     problem: Problem
     plan: Plan
-    bench: Bench
+    stages: Stages
     key: Key
     budget: float
     emit: Teller
@@ -110,6 +112,7 @@ class _Run:
     levels: list[Level]
     transfers: list[Any]
     visited: dict[int, Visited] = field(default_factory=dict)
+    led: list[tuple[int, Visited]] = field(default_factory=list)
     changes: dict[int, float] = field(default_factory=dict)
     history: list[StepTaken] = field(default_factory=list)
     failure: RESULTS | None = None
@@ -132,22 +135,42 @@ class _Run:
         initial, sampler = seed_of(root, 0), seed_of(root, 1)
         plan = choose(problem, key=initial, hierarchy=hierarchy, levels=levels, solver=solver, cycle=cycle)
         refuse_32_bit(plan)
-        bench = Bench(problem, plan, sampler)
         run = cls(
-            problem, plan, bench, sampler, budget, Teller(subscribers), began, compiled,
+            problem, plan, Stages.of(problem, plan, sampler), sampler, budget, Teller(subscribers), began, compiled,
             list(plan.hierarchy.levels), list(plan.hierarchy.transfers),
         )  # fmt: skip
         if plan.cycle.corrects:
-            run.ladder = Ladder(bench, plan.cycle, run.transfers, run.visited, run._carried)  # pyright: ignore
+            run.ladder = Ladder(run.bench, plan.cycle, run.transfers, run.visited, run._carried)  # pyright: ignore
         run.emit(RunStarted(problem.name, plan.text, budget))
         return run
+
+    @property
+    def bench(self) -> Bench:
+        """That of the problem that is asked for."""
+        return self.stages.target
+
+    @property
+    def known(self) -> dict[int, Visited]:
+        """What was trained last on each level, with this problem or an easier one."""
+        return {**dict(self.led), **self.visited}
 
     @property
     def elapsed(self) -> float:
         return time.perf_counter() - self.began
 
     def walk(self) -> str:
-        """Follow the cycle to its end; returns what stopped it."""
+        """Follow the cycle to its end, and a continuation to its last problem; returns what stopped it."""
+        reason = self._walk()
+        if self.failure is None and not self.visited and self.elapsed <= self.budget:
+            # there are no finer levels: what is left of the continuation is trained on this one
+            self.stages = replace(self.stages, first=self.current)
+            self._visit(Visit(self.current))
+        if self.failure is None and not self.visited:
+            self.emit(Decision("The budget ended before the last problem of the continuation was trained."))
+            self.failure = RESULTS.guard_levels
+        return reason
+
+    def _walk(self) -> str:
         cycle = self.plan.cycle
         state, action = cycle.next(cycle.init(len(self.levels)), None)
         while not isinstance(action, Done):
@@ -210,28 +233,42 @@ class _Run:
         self.emit(taken)
 
     def _visit(self, visit: Visit) -> Outcome:
-        level = visit.level
+        """Train a level, before that with the easier problems that are its part of a continuation."""
+        level, last = visit.level, self.stages.last(visit.level)
         self.current = level
+        while len(self.led) < min(last + 1, len(self.stages.benches) - 1):
+            easier = self._train(Visit(level, EASIER), len(self.led))
+            self.led.append((level, easier))
+            self.emit(LevelFinished(easier.record(level), easier.field))
+            if self.failure is not None or self.elapsed > self.budget:
+                return Outcome(level, len(self.levels))
+        if level < self.stages.first:
+            return Outcome(level, len(self.levels))
+        visited = self.visited[level] = self._train(visit, last)
+        if self.ladder is None:  # with a ladder each level is told about once, at the end
+            self.emit(LevelFinished(visited.record(level), visited.field))
+        return self._outcome(level, visited.loss)
+
+    def _train(self, visit: Visit, number: int) -> Visited:
+        """Train a level with one problem; a ladder, which knows the last problem only, takes the result of that."""
+        level, bench = visit.level, self.stages.benches[number]
         start, compiled = time.perf_counter(), compile_seconds()
-        ladder = self.ladder
-        trained = ladder.prepared(level) if ladder else self.bench.prepare(self._carried(level))
+        ladder = self.ladder if bench is self.bench else None
+        trained = ladder.prepared(level) if ladder else bench.prepare(self._carried(level))
         points = sum(s.count for s in trained.objective.samples)
         self.emit(LevelStarted(level, len(trained.theta), points))
-        theta, state, value, steps = self._steps(visit, trained)
+        theta, state, value, steps = self._steps(visit, trained, bench)
         field_ = trained.build(theta)
         visited = Visited(
             field_, state, float(value), steps, points, time.perf_counter() - start, compile_seconds() - compiled,
-            steps * trained.objective.work, self.bench.validation_error(field_),
+            steps * trained.objective.work, bench.validation_error(field_), note=self.stages.notes[number],
         )  # fmt: skip
-        self.visited[level] = visited if ladder is None else ladder.visit(level, theta, visited)
-        if ladder is None:  # with a ladder each level is told about once, at the end
-            self.emit(LevelFinished(visited.record(level), field_))
-        return self._outcome(level, float(value))
+        return visited if ladder is None else ladder.visit(level, theta, visited)
 
-    def _steps(self, visit: Visit, trained: Prepared) -> tuple[np.ndarray, Any, float, int]:
+    def _steps(self, visit: Visit, trained: Prepared, bench: Bench) -> tuple[np.ndarray, Any, float, int]:
         """Step until the solver, the cycle, the budget or the data kept back say that it is enough."""
         solver, objective, theta = self.plan.solver, trained.objective, trained.theta
-        state = self.bench.initial_state(solver.init(objective, theta), visit.level, self.visited, self.transfers)
+        state = bench.initial_state(solver.init(objective, theta), visit.level, self.known, self.transfers)
         value, steps = np.inf, 0
         best, corrected = Patience(), isinstance(objective, CorrectedObjective)
         while True:
@@ -248,17 +285,18 @@ class _Run:
             taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, step.iterations)
             self.history.append(taken)
             self.emit(taken, replace(trained, theta=theta))
-            if not corrected and self.bench.watched(objective):
-                best = best.see(self.bench.validation_error(trained.build(theta)), theta)
+            if not corrected and bench.watched(objective):
+                best = best.see(bench.validation_error(trained.build(theta)), theta)
             if step.done or stalled or best.exhausted or self.elapsed > self.budget:
                 return (theta if best.theta is None else best.theta), state, value, steps
 
     def _carried(self, level: int) -> Any:
         """The field a visit starts from: its own on a revisit, else the prolonged coarser one, else the initial one."""
-        if level in self.visited:
-            return self.visited[level].field
-        if level - 1 in self.visited and level - 1 < len(self.transfers):
-            coarse, fine = self.visited[level - 1].field, self.levels[level].field
+        known = self.known
+        if level in known:
+            return known[level].field
+        if level - 1 in known and level - 1 < len(self.transfers):
+            coarse, fine = known[level - 1].field, self.levels[level].field
             return self.bench.prolonged(self.transfers[level - 1], coarse, fine)
         return self.levels[level].field
 
@@ -281,7 +319,7 @@ class _Run:
         """Make a finer level where size and time allow; otherwise the outcome says why not."""
         rule, last = self.plan.rule, len(self.levels) - 1
         assert rule is not None
-        done = self.visited[last]
+        done = self.known[last]
         coarse = Level(done.field)
         finer, transfer = rule.refine(coarse, key=jax.random.key(seed_of(self.key, 100 + last)))
         promise = forecast(self.bench, done, finer.field, self.changes)
@@ -309,6 +347,10 @@ class _Run:
             result, reason = RESULTS.interrupted, "budget"
         seconds, compiled = self.elapsed, compile_seconds() - self.compiled
         self.emit(RunFinished(result, reason, guards, seconds))
+        easier = [
+            visited.record(k, bench.accuracy(visited.field).relative_l2)
+            for (k, visited), bench in zip(self.led, self.stages.benches, strict=False)
+        ]
         errors = {k: self.bench.accuracy(v.field) for k, v in self.visited.items()}
         reached = self.bench.accuracy(trained)
         validation = self.visited[level].validation if level in self.visited else None
@@ -317,7 +359,7 @@ class _Run:
             field=trained,
             result=result,
             stopped_by=reason,
-            levels=[self.visited[k].record(k, errors[k].relative_l2) for k in sorted(self.visited)],
+            levels=[*easier, *(self.visited[k].record(k, errors[k].relative_l2) for k in sorted(self.visited))],
             guards=guards,
             history=self.history,
             plan=self.plan.text,
@@ -332,13 +374,13 @@ class _Run:
             fresh_residual_ratio=guards["fresh_residual"].value if "fresh_residual" in guards else None,
             seconds_total=seconds,
             seconds_compile=compiled,
-            work_units=sum(v.work for v in self.visited.values()),
+            work_units=sum(v.work for v in (*self.visited.values(), *(v for _, v in self.led))),
         )
 
     def _returned(self) -> tuple[int, Any]:
         """The finest level; with data the one with the smallest validation error, fitted again to all of them."""
         if not self.visited:
-            return 0, self.levels[0].field
+            return (0, self.levels[0].field) if not self.led else (self.led[-1][0], self.led[-1][1].field)
         best = None if self.failure is not None else best_validated(self.bench, self.visited)
         return best or (self._last(), self.visited[self._last()].field)
 

@@ -72,7 +72,7 @@ def _(event: LevelFinished) -> str:
     level = event.record
     return (
         f"level {level.level}: {level.parameters} parameters, {level.points} points, {level.steps} steps, "
-        f"loss {level.loss:.3g}{_measured(level)}, {level.seconds:.2f} s"
+        f"loss {level.loss:.3g}{_measured(level)}, {level.seconds:.2f} s{level.note and ', '}{level.note}"
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.fields.unknowns import Unknowns
+from hierax.problems.continuation import Continuation
 from hierax.problems.domain import Box
 from hierax.problems.fidelities import Fidelities, Fidelity
 from hierax.problems.problem import Problem
@@ -82,6 +83,28 @@ class FileSource(AbstractSource):
     @property
     def file(self) -> Path:
         return self.path
+
+
+@final
+@dataclass(frozen=True)
+class ContinuedSource(AbstractSource):
+    """The last of several settings of one problem, by way of the others; `values` are the texts of `setting`."""
+
+    sources: tuple[AbstractSource, ...]
+    setting: str
+    values: tuple[str, ...]
+
+    def load(self) -> Problem:
+        made = dict(zip(self.values, self.sources, strict=True))
+        return Continuation(lambda value: made[value].load(), self.values, parameter=self.setting)
+
+    def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:
+        # what was learned is a solution of the last problem
+        return self.sources[-1].keep(folder, problem)
+
+    @property
+    def file(self) -> Path | None:
+        return self.sources[-1].file
 
 
 @final
@@ -192,6 +215,26 @@ def source_of(text: str, settings: Sequence[str]) -> AbstractSource:
             f"Write {text}:OBJECT, where OBJECT is a Problem or a function that returns one.",
         )
     return CatalogueSource(text, tuple(settings))
+
+
+def continued_source(text: str, settings: Sequence[str], through: str) -> AbstractSource:
+    """Read `NAME` or `FILE.py:OBJECT` with one setting given as `KEY=VALUE,VALUE,...`, the easiest value first.
+
+    Raises
+    ------
+    InputError
+        For a text that is no such setting, and for a value that is given twice.
+    """
+    key, separator, values = through.partition("=")
+    parts = tuple(value.strip() for value in values.split(","))
+    if not separator or not key.isidentifier() or not all(parts) or len(set(parts)) < len(parts):
+        raise InputError(
+            f"{through!r} is no list of different values of a setting.",
+            "--continue",
+            "Write KEY=VALUE,VALUE,... without spaces, the easiest value first.",
+        )
+    sources = tuple(source_of(text, (*settings, f"{key}={value}")) for value in parts)
+    return ContinuedSource(sources, key, parts)
 
 
 def kept_source(record: dict[str, Any], folder: Path) -> AbstractSource:

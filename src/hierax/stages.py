@@ -1,0 +1,63 @@
+"""Levels that carry their own problem: which member of a continuation a level is trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hierax.cycles import NestedIteration, Until
+from hierax.levels import Bench
+from hierax.problems.continuation import Continuation
+from hierax.problems.keys import Key
+from hierax.problems.problem import Problem
+from hierax.strategy import Plan, Sight
+
+EASIER = Until(stall=1e-2)
+"""An easier problem only leads to the next one: steps that hardly lower its loss are not worth their time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """The problems of a training in the order of its levels; one alone where there is no continuation.
+
+    Attributes
+    ----------
+    benches, notes:
+        One for each problem, the one that is asked for last; what tables say of a level that was trained with it.
+    first:
+        The level on which the last problem is trained first.
+    """
+
+    benches: Sequence[Bench]
+    notes: Sequence[str]
+    first: int = 0
+
+    @classmethod
+    def of(cls, problem: Problem, plan: Plan, key: Key) -> Stages:
+        """Benches of a problem and of those that lead to it, one a level as far as the levels suffice."""
+        target = Bench(problem, plan, key)
+        if not isinstance(problem, Continuation):
+            return cls([target], [""])
+        benches = []
+        for easier in problem.easier:
+            seen = Sight.of(easier)
+            benches.append(Bench(easier, replace(plan, local=seen.local, linear=seen.linear), key))
+        return cls([*benches, target], problem.notes, min(len(benches), _room(plan) - 1))
+
+    @property
+    def target(self) -> Bench:
+        """The bench of the problem that is asked for."""
+        return self.benches[-1]
+
+    def last(self, level: int) -> int:
+        """Number of the problem that a level ends with."""
+        return len(self.benches) - 1 - max(self.first - level, 0)
+
+
+def _room(plan: Plan) -> int:
+    """Levels over which the problems may be spread: all that are visited once, from coarse to fine."""
+    if not isinstance(plan.cycle, NestedIteration):
+        return 1
+    if plan.rule is None:
+        return len(plan.hierarchy)
+    return plan.cycle.most or 1000
