@@ -36,6 +36,8 @@ from hierax.fields import PartitionOfUnity as PartitionOfUnity
 from hierax.fields import ResidualNetwork as ResidualNetwork
 from hierax.fields import Scalar as Scalar
 from hierax.fields import SplineGrid as SplineGrid
+from hierax.fields import Stretch as Stretch
+from hierax.fields import StretchedGrid as StretchedGrid
 from hierax.fields import Unknowns as Unknowns
 from hierax.fields import siren as siren
 from hierax.hierarchy import BestOf as BestOf

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hierax.fields import KAN, MLP, DecodedGrid, Scalar, SplineGrid, Unknowns
+from hierax.fields import KAN, MLP, DecodedGrid, Scalar, SplineGrid, StretchedGrid, Unknowns
 from hierax.hierarchy import AbstractRefinement, IntervalDoubling, MarkedKnots
 from hierax.problems.problem import Problem
 
@@ -36,9 +36,15 @@ class Grid(AbstractFamily):
     """Tensor-product splines, refined where and along the axes where they are too coarse.
 
     Linear in their parameters.
+
+    Attributes
+    ----------
+    refinement:
+        How a level is refined.
     """
 
     label: str = "spline grid (linear in its parameters)"
+    refinement: AbstractRefinement = MarkedKnots()
 
     def part(
         self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
@@ -52,7 +58,7 @@ class Grid(AbstractFamily):
         return SplineGrid.uniform(*problem.domain.bounds(), intervals, degree, out=components, periodic=wraps)
 
     def rule(self) -> AbstractRefinement:
-        return MarkedKnots()
+        return self.refinement
 
 
 @dataclass(frozen=True)
@@ -139,5 +145,5 @@ def periodic_axes(problem: Problem) -> list[bool]:
 def has_grid(start: Any) -> bool:
     """Whether all unknown functions are spline grids."""
     if isinstance(start, Unknowns):
-        return all(isinstance(p, SplineGrid | Scalar) for p in start.parts.values())
-    return isinstance(start, SplineGrid)
+        return all(isinstance(p, SplineGrid | StretchedGrid | Scalar) for p in start.parts.values())
+    return isinstance(start, SplineGrid | StretchedGrid)

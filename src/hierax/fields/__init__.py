@@ -28,6 +28,7 @@ from hierax.fields.recursive import Coupled
 from hierax.fields.residual import ResidualNetwork
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stretched import Stretch, StretchedGrid
 from hierax.fields.sums import Sum, multilevel
 from hierax.fields.unknowns import Scalar, Unknowns
 
@@ -62,6 +63,8 @@ __all__ = [
     "Slabs",
     "SplineAxis",
     "SplineGrid",
+    "Stretch",
+    "StretchedGrid",
     "Sum",
     "Unknowns",
     "linear_in_parameters",

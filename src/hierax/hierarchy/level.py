@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from hierax.fields.base import trainable
 from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stretched import StretchedGrid
 from hierax.fields.unknowns import Unknowns
 
 
@@ -62,8 +63,9 @@ def cells_of(field: Any) -> tuple[np.ndarray, ...] | None:
     return None
 
 
-@cells_of.register
-def _(field: SplineGrid) -> tuple[np.ndarray, ...]:
+@cells_of.register(SplineGrid)
+@cells_of.register(StretchedGrid)
+def _(field: SplineGrid | StretchedGrid) -> tuple[np.ndarray, ...]:
     return field.breakpoints()
 
 

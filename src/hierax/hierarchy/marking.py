@@ -19,6 +19,7 @@ from jaxtyping import Array
 from hierax.fields.axis import SplineAxis
 from hierax.fields.decoded_grid import DecodedGrid, felt_channels
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stretched import StretchedGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.refinement import AbstractRefinement, on_new_breakpoints, spline_axes
@@ -62,8 +63,13 @@ def _(field: SplineGrid) -> list[SplineGrid]:
 
 
 @_grids.register
+def _(field: StretchedGrid) -> list[SplineGrid]:
+    return [field.grid]
+
+
+@_grids.register
 def _(field: Unknowns) -> list[SplineGrid]:
-    parts = [part for part in field.parts.values() if isinstance(part, SplineGrid | DecodedGrid)]
+    parts = [part for part in field.parts.values() if isinstance(part, SplineGrid | DecodedGrid | StretchedGrid)]
     if not parts:
         return _grids(next(iter(field.parts.values())))
     return [grid for part in parts for grid in _grids(part)]

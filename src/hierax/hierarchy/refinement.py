@@ -15,6 +15,7 @@ from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.geometry import BSplineBasis
 from hierax.fields.kan import KAN, SplineLayer
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stretched import StretchedGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.axis_transfer import EXACT, AxisTransfer, Grid, LeafTransfer, axis_map, grid_of
 from hierax.hierarchy.level import Level
@@ -98,8 +99,9 @@ def _(field: SplineGrid) -> tuple[SplineAxis, ...]:
     return field.axes
 
 
-@spline_axes.register
-def _(field: DecodedGrid) -> tuple[SplineAxis, ...]:
+@spline_axes.register(DecodedGrid)
+@spline_axes.register(StretchedGrid)
+def _(field: DecodedGrid | StretchedGrid) -> tuple[SplineAxis, ...]:
     return field.grid.axes
 
 
@@ -133,6 +135,12 @@ def _(field: SplineGrid, axes: tuple[SplineAxis, ...]) -> tuple[SplineGrid, tupl
     pairs = zip(field.axes, axes, strict=True)
     leaf = LeafTransfer(tuple(axis_map(k, *pair, BSplineBasis()) for k, pair in enumerate(pairs)))
     return SplineGrid(axes, leaf.prolong(field.coefficients)), (leaf,)
+
+
+@insert_breakpoints.register
+def _(field: StretchedGrid, axes: tuple[SplineAxis, ...]) -> tuple[StretchedGrid, tuple[LeafTransfer, ...]]:
+    grid, leaves = insert_breakpoints(field.grid, axes)
+    return StretchedGrid(grid, field.maps), leaves
 
 
 @insert_breakpoints.register
@@ -170,6 +178,11 @@ def _grid_mark(field: Any) -> Grid | None:
 @_grid_mark.register
 def _(field: SplineGrid) -> Grid:
     return grid_of(field.channels)
+
+
+@_grid_mark.register
+def _(field: StretchedGrid) -> Grid:
+    return grid_of(field.grid.channels)
 
 
 @_grid_mark.register

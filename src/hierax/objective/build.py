@@ -14,6 +14,7 @@ from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.partition_of_unity import PartitionOfUnity
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stretched import StretchedGrid
 from hierax.fields.sums import Sum
 from hierax.fields.unknowns import Unknowns
 from hierax.objective.pointwise import AbstractPointTerm, point_term
@@ -33,8 +34,9 @@ def mesh(field: Any) -> tuple[np.ndarray, ...] | None:
 
 
 @mesh.register(SplineGrid)
+@mesh.register(StretchedGrid)
 @mesh.register(Slabs)
-def _(field: SplineGrid | Slabs) -> tuple[np.ndarray, ...] | None:
+def _(field: SplineGrid | StretchedGrid | Slabs) -> tuple[np.ndarray, ...] | None:
     return tuple(np.unique(b) for b in field.breakpoints())
 
 

@@ -19,6 +19,7 @@ from hierax.fields.base import parameter_count
 from hierax.fields.decoded_grid import DecodedGrid, LocalDecodedGrid
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import LocalSplineGrid, SplineGrid
+from hierax.fields.stretched import LocalStretchedGrid, StretchedGrid
 from hierax.fields.unknowns import Scalar, ScalarValue, Unknowns
 
 
@@ -42,9 +43,10 @@ def has_fixed_cells(field: Any) -> bool:
 
 @has_fixed_cells.register(SplineGrid)
 @has_fixed_cells.register(DecodedGrid)
+@has_fixed_cells.register(StretchedGrid)
 @has_fixed_cells.register(Scalar)
 @has_fixed_cells.register(Slabs)
-def _(field: SplineGrid | DecodedGrid | Scalar | Slabs) -> bool:
+def _(field: SplineGrid | DecodedGrid | StretchedGrid | Scalar | Slabs) -> bool:
     return True
 
 
@@ -67,6 +69,12 @@ def _(field: SplineGrid, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGri
     shape = (len(points), *(axis.degree + 1 for axis in field.axes), *field.channels)
     coefficients = np.asarray(field.coefficients).ravel()[indices].reshape(shape)
     return indices, LocalSplineGrid(coefficients, tuple(pieces))  # pyright: ignore
+
+
+@gather.register
+def _(field: StretchedGrid, points: np.ndarray) -> tuple[np.ndarray, LocalStretchedGrid]:
+    indices, pieces = gather(field.grid, _reference(field, points))
+    return indices, LocalStretchedGrid(pieces, field.maps)
 
 
 @gather.register
@@ -121,6 +129,11 @@ def _(field: SplineGrid, points: np.ndarray) -> np.ndarray:
 
 
 @cell_keys.register
+def _(field: StretchedGrid, points: np.ndarray) -> np.ndarray:
+    return cell_keys(field.grid, _reference(field, points))
+
+
+@cell_keys.register
 def _(field: DecodedGrid, points: np.ndarray) -> np.ndarray:
     return cell_keys(field.grid, points)
 
@@ -152,6 +165,11 @@ def _(field: Unknowns, points: np.ndarray) -> np.ndarray:
     return keys
 
 
+def _reference(field: StretchedGrid, points: np.ndarray) -> np.ndarray:
+    pairs = zip(field.maps, points.T, strict=True)
+    return np.stack([x if part is None else np.asarray(part(x)) for part, x in pairs], axis=1)
+
+
 def _intervals(axis: SplineAxis, x: np.ndarray) -> np.ndarray:
     inner = np.asarray(axis.knots)[axis.degree + 1 : axis.degree + axis.intervals]
     return np.searchsorted(inner, x, side="right")
@@ -163,8 +181,9 @@ def positions(field: Any, dim: int) -> np.ndarray:
     return np.full((parameter_count(field), dim), np.nan)
 
 
-@positions.register
-def _(field: SplineGrid, dim: int) -> np.ndarray:
+@positions.register(SplineGrid)
+@positions.register(StretchedGrid)
+def _(field: SplineGrid | StretchedGrid, dim: int) -> np.ndarray:
     del dim
     return field.positions()
 

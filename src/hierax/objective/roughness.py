@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stretched import reference_grid
 from hierax.fields.unknowns import Unknowns
 from hierax.objective.curvature import SparseGram
 
@@ -34,15 +35,16 @@ class Roughness:
     order: int
 
     def gram(self, field: Any) -> SparseGram:
-        """Its matrix for a spline grid, or for unknowns made of spline grids."""
-        if isinstance(field, SplineGrid):
-            return SparseGram(sp.csr_array(self._matrix(field)))
+        """Its matrix for a spline grid, or for unknowns made of them; of a stretched one in reference coordinates."""
+        alone = reference_grid(field)
+        if alone is not None:
+            return SparseGram(sp.csr_array(self._matrix(alone)))
         assert isinstance(field, Unknowns)
         blocks = []
         for name, part in field.parts.items():
             size = parameter_count(part)
-            own = name == self.name and isinstance(part, SplineGrid)
-            blocks.append(self._matrix(part) if own else sp.csr_array((size, size)))
+            grid = reference_grid(part) if name == self.name else None
+            blocks.append(sp.csr_array((size, size)) if grid is None else self._matrix(grid))
         return SparseGram(sp.csr_array(sp.block_diag(blocks, format="csr")))
 
     def _matrix(self, grid: SplineGrid) -> sp.csr_array:

@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
-from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stretched import reference_grid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.coarsening import GridProlongation, coarser_axes, prolongation
 from hierax.objective.assembly import AbstractGramSum, Scattered
@@ -114,8 +114,9 @@ class Mesh:
 
 def mesh_of(field: Any) -> Mesh | None:
     """The mesh of a spline grid, or of several on the same knots; `None` for all other fields."""
-    parts = list(field.parts.values()) if isinstance(field, Unknowns) else [field]
-    if not all(isinstance(part, SplineGrid) for part in parts):
+    found = [reference_grid(part) for part in (field.parts.values() if isinstance(field, Unknowns) else [field])]
+    parts = [part for part in found if part is not None]
+    if len(parts) < len(found):
         return None
     axes = parts[0].axes
     if not all(_same(axes, part.axes) for part in parts[1:]):
