@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hierax.cycles import NestedIteration, Until
-from hierax.levels import Bench
+from hierax.events import LevelRecord
+from hierax.levels import Bench, Visited
 from hierax.problems.continuation import Continuation
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
@@ -52,6 +53,11 @@ class Stages:
     def last(self, level: int) -> int:
         """Number of the problem that a level ends with."""
         return len(self.benches) - 1 - max(self.first - level, 0)
+
+    def rows(self, led: Sequence[tuple[int, Visited]]) -> list[LevelRecord]:
+        """Rows of the table for levels that were trained with easier problems, with the errors against their own."""
+        pairs = zip(led, self.benches, strict=False)
+        return [visited.record(k, bench.accuracy(visited.field).relative_l2) for (k, visited), bench in pairs]
 
 
 def _room(plan: Plan) -> int:

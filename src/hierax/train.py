@@ -22,6 +22,7 @@ from hierax.guards import verdict
 from hierax.hierarchy import Level
 from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
 from hierax.marching import LABEL, REASON, March, is_moving
+from hierax.moving import moved
 from hierax.objective.corrected import CorrectedObjective
 from hierax.outlook import Obstacle, forecast, precision_reached, settled, too_much
 from hierax.problems.fidelities import Fidelities
@@ -237,30 +238,33 @@ class _Run:
         level, last = visit.level, self.stages.last(visit.level)
         self.current = level
         while len(self.led) < min(last + 1, len(self.stages.benches) - 1):
-            easier = self._train(Visit(level, EASIER), len(self.led))
-            self.led.append((level, easier))
-            self.emit(LevelFinished(easier.record(level), easier.field))
+            self.led.append((level, self._train(Visit(level, EASIER), len(self.led))))
+            self.emit(LevelFinished(self.led[-1][1].record(level), self.led[-1][1].field))
             if self.failure is not None or self.elapsed > self.budget:
                 return Outcome(level, len(self.levels))
         if level < self.stages.first:
             return Outcome(level, len(self.levels))
-        visited = self.visited[level] = self._train(visit, last)
+        visited = self._train(visit, last)
+        if self.failure is None and self.ladder is None:
+            visited = moved(self.bench, visited, lambda start: self._train(visit, -1, start), self._may_move)
+            self.failure = None  # moves that failed were taken back
+        self.visited[level] = visited
         if self.ladder is None:  # with a ladder each level is told about once, at the end
             self.emit(LevelFinished(visited.record(level), visited.field))
         return self._outcome(level, visited.loss)
 
-    def _train(self, visit: Visit, number: int) -> Visited:
+    def _train(self, visit: Visit, number: int, start: Prepared | None = None) -> Visited:
         """Train a level with one problem; a ladder, which knows the last problem only, takes the result of that."""
         level, bench = visit.level, self.stages.benches[number]
-        start, compiled = time.perf_counter(), compile_seconds()
+        began, compiled = time.perf_counter(), compile_seconds()
         ladder = self.ladder if bench is self.bench else None
-        trained = ladder.prepared(level) if ladder else bench.prepare(self._carried(level))
+        trained = start or (ladder.prepared(level) if ladder else bench.prepare(self._carried(level)))
         points = sum(s.count for s in trained.objective.samples)
         self.emit(LevelStarted(level, len(trained.theta), points))
         theta, state, value, steps = self._steps(visit, trained, bench)
         field_ = trained.build(theta)
         visited = Visited(
-            field_, state, float(value), steps, points, time.perf_counter() - start, compile_seconds() - compiled,
+            field_, state, float(value), steps, points, time.perf_counter() - began, compile_seconds() - compiled,
             steps * trained.objective.work, bench.validation_error(field_), note=self.stages.notes[number],
         )  # fmt: skip
         return visited if ladder is None else ladder.visit(level, theta, visited)
@@ -309,11 +313,15 @@ class _Run:
         """Why there can be no finer level now."""
         return self._said(settled(self.bench, level, self.visited, self.changes))
 
+    def _may_move(self, sentence: str) -> bool:
+        self.emit(Decision(sentence))
+        return self.failure is None and self.elapsed <= self.budget
+
     def _said(self, obstacle: Obstacle | None) -> str | None:
         """The reason for the cycle, the sentence for those who watch."""
         if obstacle is not None and obstacle.sentence:
             self.emit(Decision(obstacle.sentence))
-        return None if obstacle is None else obstacle.reason
+        return obstacle and obstacle.reason
 
     def _grow(self) -> Outcome:
         """Make a finer level where size and time allow; otherwise the outcome says why not."""
@@ -347,10 +355,6 @@ class _Run:
             result, reason = RESULTS.interrupted, "budget"
         seconds, compiled = self.elapsed, compile_seconds() - self.compiled
         self.emit(RunFinished(result, reason, guards, seconds))
-        easier = [
-            visited.record(k, bench.accuracy(visited.field).relative_l2)
-            for (k, visited), bench in zip(self.led, self.stages.benches, strict=False)
-        ]
         errors = {k: self.bench.accuracy(v.field) for k, v in self.visited.items()}
         reached = self.bench.accuracy(trained)
         validation = self.visited[level].validation if level in self.visited else None
@@ -359,7 +363,10 @@ class _Run:
             field=trained,
             result=result,
             stopped_by=reason,
-            levels=[*easier, *(self.visited[k].record(k, errors[k].relative_l2) for k in sorted(self.visited))],
+            levels=[
+                *self.stages.rows(self.led),
+                *(self.visited[k].record(k, errors[k].relative_l2) for k in sorted(self.visited)),
+            ],
             guards=guards,
             history=self.history,
             plan=self.plan.text,

@@ -23,6 +23,7 @@ from hierax.hierarchy.refinement import (
     insert_breakpoints,
     spline_axes,
 )
+from hierax.hierarchy.relocation import MovingKnots, equidistributed
 from hierax.hierarchy.transfer import (
     FUNCTION_PRESERVING,
     INJECTIVE,
@@ -64,12 +65,14 @@ __all__ = [
     "Level",
     "MarkedKnots",
     "ModeGrowth",
+    "MovingKnots",
     "Stacked",
     "Tag",
     "UnitMap",
     "WidthGrowth",
     "axis_map",
     "cells_of",
+    "equidistributed",
     "insert_breakpoints",
     "nearest_in_range",
     "pull_back",
