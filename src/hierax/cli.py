@@ -24,7 +24,7 @@ from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cycles import AbstractCycle, FCycle, FullMultigrid, NestedIteration, SingleLevel, VCycle, WCycle
 from hierax.evaluation import check_points, columns, quantities
-from hierax.families import AbstractFamily, DecodedFeatures, Grid, Perceptron, SplineNetwork
+from hierax.families import AbstractFamily, DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
@@ -36,7 +36,7 @@ from hierax.records.sources import AbstractSource, DataSource, continued_source,
 from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.user_file import user_errors
 from hierax.solution import Solution, plain
-from hierax.solvers import AbstractSolver, GaussNewton, adam, lbfgs
+from hierax.solvers import AbstractSolver, GaussNewton, VariableProjection, adam, lbfgs
 from hierax.studies import named_study, studies
 from hierax.train import train
 
@@ -49,10 +49,12 @@ FIELDS: dict[str, Callable[[], AbstractFamily | None]] = {
     "decoded": DecodedFeatures,
     "kan": SplineNetwork,
     "mlp": Perceptron,
+    "tanh": HiddenLayer,
 }
 SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
     "auto": lambda: None,
     "gauss-newton": GaussNewton,
+    "variable-projection": VariableProjection,
     "lbfgs": lbfgs,
     "adam": adam,
 }
@@ -72,13 +74,13 @@ CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
 class Options:
     """How to train; what is not given is chosen by what the problem shows."""
 
-    field: Literal["auto", "grid", "decoded", "kan", "mlp"] = "auto"
-    """Kind of field: spline grid, spline grid decoded by a small network, spline network, perceptron."""
+    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh"] = "auto"
+    """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer."""
     levels: int | None = None
     """Number of levels."""
     cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg"] = "auto"
     """Order in which levels are trained: once from coarse to fine, one alone, V-, W- or F-cycles, full multigrid."""
-    solver: Literal["auto", "gauss-newton", "lbfgs", "adam"] = "auto"
+    solver: Literal["auto", "gauss-newton", "variable-projection", "lbfgs", "adam"] = "auto"
     """How one level is trained."""
     seed: int = 0
     """Seed of points and initial values."""

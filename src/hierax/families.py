@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hierax.fields import KAN, MLP, DecodedGrid, Scalar, SplineGrid, StretchedGrid, Unknowns
+from hierax.fields import KAN, MLP, AdaptiveBasis, DecodedGrid, Scalar, SplineGrid, StretchedGrid, Unknowns
 from hierax.hierarchy import AbstractRefinement, IntervalDoubling, MarkedKnots
 from hierax.problems.problem import Problem
 
@@ -127,6 +127,30 @@ class Perceptron(AbstractFamily):
         dim = problem.domain.dim
         width = 24 if values is None else int(np.clip(np.sqrt(values / 8), 5, 32))
         return MLP([dim, width, width, components or 1], key=key, domain=problem.domain.bounds())
+
+    def rule(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class HiddenLayer(AbstractFamily):
+    """One hidden layer of `tanh`, spread over the domain, with a linear readout; one level.
+
+    Attributes
+    ----------
+    nodes:
+        Most nodes; fewer where there are not ten data for each.
+    """
+
+    label: str = "one hidden layer of tanh"
+    nodes: int = 200
+
+    def part(
+        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
+    ) -> AdaptiveBasis:
+        del order
+        nodes = self.nodes if values is None else int(np.clip(values / 10, 5, self.nodes))
+        return AdaptiveBasis.boxed(nodes, problem.domain.bounds(), key=key, out=components or 1)
 
     def rule(self) -> None:
         return None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from hierax.fields.base import AbstractField, marked
@@ -60,6 +61,53 @@ class AdaptiveBasis(AbstractField):
         self.basis = MLP(widths[:-1], key=int(generator.integers(2**31)), activation=activation, domain=domain)
         values = generator.normal(size=(widths[-1], widths[-2] + 1))
         self.coefficients = jnp.asarray(values * (2.0 / sum(widths[-2:])) ** 0.5)
+
+    @classmethod
+    def boxed(cls, nodes: int, domain, *, key: Key, out: int = 1, slope: float = 8.0) -> "AdaptiveBasis":
+        r"""One hidden layer of `tanh` whose transitions are spread over a box, each steep enough to end within it.
+
+        Node :math:`j` is :math:`\tanh(k_j n_j \cdot (z - p_j))` in coordinates :math:`z` of the box scaled to
+        :math:`[-1, 1]^d`: :math:`p_j` a Latin hypercube, :math:`n_j` random directions, and
+        :math:`k_j = s / (\max_z n_j \cdot z - n_j \cdot p_j)` for the slope :math:`s`, at most :math:`s/8` times the
+        number of nodes along a side. Coefficients are zero.
+
+        Parameters
+        ----------
+        nodes : int
+            Size of the basis without the constant.
+        domain : pair of arrays
+            Corners of the box.
+        key : key or int
+            For places and directions.
+        out : int
+            Number of outputs.
+        slope : float
+            With 8 the narrowest transitions are as wide as a few distances of nodes.
+
+        References
+        ----------
+        Cyr, Gulian, Patel, Perego, Trask, arXiv 1912.04862, section 3 (box initialisation of ReLU nodes).
+        """
+        dim = len(np.atleast_1d(domain[0]))
+        field = cls([dim, nodes, out], key=key, domain=domain)
+        generator = generator_of(key)
+        strata = np.stack([generator.permutation(nodes) for _ in range(dim)], axis=1)
+        places = 2.0 * (strata + generator.uniform(size=(nodes, dim))) / nodes - 1.0
+        normals = generator.normal(size=(nodes, dim))
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        ahead = np.abs(normals).sum(axis=1) - np.sum(normals * places, axis=1)
+        steep = slope / np.maximum(ahead, 8.0 / nodes ** (1.0 / dim))
+        weights = steep[:, None] * normals
+        layer = field.basis.layers[0]
+        return eqx.tree_at(
+            lambda net: (net.basis.layers[0].weight, net.basis.layers[0].bias, net.coefficients),
+            field,
+            (
+                jnp.asarray(weights, layer.weight.dtype),
+                jnp.asarray(-np.sum(weights * places, axis=1), layer.weight.dtype),
+                jnp.zeros_like(field.coefficients),
+            ),
+        )
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -13,3 +13,4 @@ from hierax.solvers.optax import lbfgs as lbfgs
 from hierax.solvers.relaxation import Relaxation as Relaxation
 from hierax.solvers.smoothing import Smoothing as Smoothing
 from hierax.solvers.starts import SeveralStarts as SeveralStarts
+from hierax.solvers.variable_projection import VariableProjection as VariableProjection
