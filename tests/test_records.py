@@ -1,7 +1,9 @@
 """Run folders, fields in files, tables, sources of problems, progress."""
 
+import importlib
 import io
 import json
+import sys
 
 import equinox as eqx
 import jax
@@ -15,7 +17,18 @@ from handmade import exact_field, exact_problem, solution_of
 from hierax._errors import InputError
 from hierax.events import Decision, LevelFinished, LevelRecord, LevelStarted, RunFinished, RunStarted, StepTaken
 from hierax.fields import PowerReLUBasis
-from hierax.records import Progress, Run, load_field, load_run, read_columns, save_field, write_columns
+from hierax.records import (
+    LevelBoard,
+    Progress,
+    Run,
+    TensorBoard,
+    load_field,
+    load_run,
+    read_columns,
+    save_field,
+    write_columns,
+)
+from hierax.records.live import sparkline
 from hierax.records.sources import CatalogueSource, DataSource, source_of
 
 EVENTS = [
@@ -287,3 +300,56 @@ def test_the_handmade_field_solves_its_problem():
     points = np.random.default_rng(0).uniform(size=(5, 2))
     values = jax.jit(jax.vmap(exact_field()))(jnp.asarray(points))
     np.testing.assert_allclose(values, exact.evaluate(points, "u"), atol=1e-14)
+
+
+# displays
+
+
+def test_a_board_shows_levels_losses_and_guards():
+    board = LevelBoard()
+    shown = []
+    for event in (*EVENTS[:3], StepTaken(0, 2, 5e-3, 0.1, 0.2), *EVENTS[3:]):
+        text = io.StringIO()
+        Console(file=text, width=100).print(board.see(event))
+        shown.append(text.getvalue())
+    assert [line.split() for line in shown[3].splitlines()[1:2]] == [["0", "4", "2", "0.005", "█▁"]]
+    assert ["0", "4", "1", "0.5", "0.25", "0.20", "█▁"] in [line.split() for line in shown[-1].splitlines()]
+    assert "pass  boundary" in shown[-1]
+    assert "0.3 s" in shown[-1]
+
+
+def test_a_curve_in_one_line_of_text():
+    assert sparkline([1e-7, 1e-3, 1.0], "01234567") == "047"
+    assert sparkline([1.0, 0.0, float("nan"), 1.0], "01234567") == "0  0"
+    assert sparkline([10.0**-k for k in range(60)], "01234567", width=8) == "76543210"
+    assert sparkline([]) == ""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_board_takes_the_place_of_level_lines_on_terminals_only(terminal):
+    text = io.StringIO()
+    with Progress(Console(file=text, force_terminal=terminal, width=100, color_system=None), LevelBoard()) as progress:
+        for event in EVENTS:
+            progress(event)
+    assert ("level 0: 4 parameters" in text.getvalue()) is not terminal
+    assert ("step by step" in text.getvalue()) is terminal
+    assert "The budget is spent." in text.getvalue()
+
+
+def test_scalars_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+    with TensorBoard(tmp_path / "logs") as board:
+        for event in EVENTS:
+            board(event)
+    read = accumulator.EventAccumulator(str(tmp_path / "logs")).Reload()
+    assert {"step/loss", "step/level", "level/error", "level/parameters", "guard/boundary"} <= set(read.scalars.Keys())
+    (loss,) = read.Scalars("step/loss")
+    assert (loss.step, loss.value) == (1, 0.5)
+
+
+def test_without_its_extra_tensorboard_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
+    with pytest.raises(InputError, match=r"pip install 'hierax\[tensorboard\]'"):
+        TensorBoard(tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()

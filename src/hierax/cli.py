@@ -29,11 +29,13 @@ from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
 from hierax.records.health import examine
+from hierax.records.live import BLOCKS, PLAIN, AbstractDisplay, CurrentStep, LevelBoard
 from hierax.records.progress import Progress
 from hierax.records.run import RUNS, Run, load_run
 from hierax.records.settings import describe_settings
 from hierax.records.sources import AbstractSource, DataSource, continued_source, source_of
 from hierax.records.tables import read_columns, write_columns, writer_for
+from hierax.records.tensorboard import TensorBoard
 from hierax.records.user_file import user_errors
 from hierax.solution import Solution, plain
 from hierax.solvers import AbstractSolver, GaussNewton, VariableProjection, adam, lbfgs
@@ -90,6 +92,10 @@ class Options:
     """Run folder, new or empty; runs/<problem>-<number> if not given."""
     json: Path | None = None
     """File for the result as JSON."""
+    live: bool = False
+    """Show a table of the levels with the course of the loss, where the output is a terminal."""
+    tensorboard: Path | None = None
+    """Folder for scalars that TensorBoard shows (an extra: pip install 'hierax[tensorboard]')."""
 
     def check(self) -> None:
         """Refuse values out of range and a JSON that could not be written, before any work."""
@@ -197,6 +203,28 @@ class Predict:
 
 @final
 @dataclass(frozen=True)
+class Report:
+    """Make one HTML page of a run, which needs no network: evidence, figures, settings, citations."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of `hierax train` or `hierax fit`."""
+    out: Path | None = None
+    """File to write; report.html in the run folder if not given."""
+
+    def __call__(self, console: Console) -> int:
+        del console
+        # Imported here: it draws, and matplotlib takes longer to import than other commands to run.
+        from hierax.records.report import write_report
+
+        if self.out is not None:
+            check_writable(self.out)
+        path = write_report(self.run, self.out)
+        print(f"report {path} ({path.stat().st_size / 1024:.0f} KiB)")
+        return 0
+
+
+@final
+@dataclass(frozen=True)
 class Study:
     """Run a reproducible experiment."""
 
@@ -264,6 +292,7 @@ Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
@@ -334,8 +363,18 @@ def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], cons
 def _trained(
     source: AbstractSource, problem: Problem, options: Options, subscribers: tuple[Any, ...], console: Console
 ) -> Solution:
-    with user_errors(source.file), Progress(console) as progress:
+    with contextlib.ExitStack() as stack:
+        if options.tensorboard is not None:
+            subscribers = (*subscribers, stack.enter_context(TensorBoard(options.tensorboard)))
+        stack.enter_context(user_errors(source.file))
+        progress = stack.enter_context(Progress(console, _display(options, console)))
         return train(problem, subscribers=(*subscribers, progress), **options.overrides())
+
+
+def _display(options: Options, console: Console) -> AbstractDisplay:
+    if not options.live:
+        return CurrentStep()
+    return LevelBoard(BLOCKS if "utf" in console.encoding.lower() else PLAIN)
 
 
 def _first_line(function: Callable[..., Any]) -> str:

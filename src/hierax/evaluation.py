@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -21,6 +21,7 @@ from hierax.objective.view import physical
 from hierax.problems.domain import Box, as_points
 from hierax.problems.operators import coordinates, derivative, parse_axes
 from hierax.problems.problem import Problem
+from hierax.problems.terms import Residual
 from hierax.problems.unknowns import Constant
 
 BLOCK = 4096
@@ -134,14 +135,30 @@ def columns(problem: Problem, field: Any, points: ArrayLike, values: Sequence[st
     return {quantity.label: table[:, k] for k, quantity in enumerate(wanted)}
 
 
+def residual(problem: Problem, field: Any, term: Residual, points: ArrayLike) -> Float[np.ndarray, "n r"]:
+    """Residuals of an equation inside the domain at the points `(n, dim)`, one column a component.
+
+    Raises
+    ------
+    InputError
+        See `check_points`.
+    """
+    return _blockwise(functools.partial(_residual_block, problem, field, term), check_points(problem, points))
+
+
 def _values(problem: Problem, field: Any, points: np.ndarray, wanted: tuple[Quantity, ...]) -> np.ndarray:
-    out = np.empty((len(points), len(wanted)))
+    return _blockwise(functools.partial(_block, problem, field, wanted), points)
+
+
+def _blockwise(evaluated: Callable[[Array], Array], points: np.ndarray) -> np.ndarray:
+    """Rows of a function of many points, a block of one size after the other."""
     block = min(BLOCK, 1 << max(6, int(np.ceil(np.log2(len(points))))))
+    parts = []
     for first in range(0, len(points), block):
         part = points[first : first + block]
         filled = np.concatenate([part, np.repeat(part[-1:], block - len(part), axis=0)])
-        out[first : first + block] = np.asarray(_block(problem, field, wanted, jnp.asarray(filled)))[: len(part)]
-    return out
+        parts.append(np.asarray(evaluated(jnp.asarray(filled)))[: len(part)])
+    return np.concatenate(parts)
 
 
 @eqx.filter_jit
@@ -150,6 +167,13 @@ def _block(
 ) -> Float[Array, "n k"]:
     with coordinates(problem.domain.names or ()):
         return jax.vmap(functools.partial(_at_point, problem, physical(problem, field), wanted))(points)
+
+
+@eqx.filter_jit
+def _residual_block(problem: Problem, field: Any, term: Residual, points: Float[Array, "n dim"]) -> Float[Array, "n r"]:
+    with coordinates(problem.domain.names or ()):
+        seen = physical(problem, field)
+        return jax.vmap(lambda x: jnp.ravel(jnp.asarray(term.function(seen, x))))(points)
 
 
 def _at_point(problem: Problem, seen: Any, wanted: tuple[Quantity, ...], x: Float[Array, " dim"]) -> Float[Array, " k"]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from hierax._errors import InputError
 from hierax.evaluation import Quantity, evaluate, quantities
@@ -57,8 +62,8 @@ def draw(
     """
     shown = [q for name in problem.functions for q in quantities(problem, name)]
     panels = [panel for quantity in shown for panel in _panels(problem, field, quantity)]
-    panels.append(functools.partial(_against_level, levels=levels))
-    panels.append(functools.partial(_against_seconds, levels=levels, history=history))
+    panels.append(functools.partial(against_level, levels=levels))
+    panels.append(functools.partial(against_seconds, levels=levels, history=history))
     columns = 3 if len(panels) == 3 else 2
     rows = -(-len(panels) // columns)
     # The style is local, and so is the figure: nothing of the caller's own plots is touched.
@@ -85,78 +90,97 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _title(problem: Problem, field: Any) -> str:
-    numbers = [f"{name} = {evaluate(problem, field, _middle(problem), name)[0]:.6g}" for name in problem.constants]
-    return "   ".join([problem.name, *numbers])
+    numbers = [f"{name} = {evaluate(problem, field, middle(problem), name)[0]:.6g}" for name in problem.constants]
+    return "   ".join([literal(problem.name), *numbers])
 
 
 def _panels(problem: Problem, field: Any, quantity: Quantity) -> list[Callable[[Axes], None]]:
     """What is drawn of one scalar unknown: its values, and its error where it is known."""
-    known = _reference(problem, quantity, _middle(problem)) is not None
+    known = reference_values(problem, quantity, middle(problem)) is not None
     if problem.domain.dim == 1:
-        kinds = [_curve, _curve_error] if known else [_curve]
+        kinds = [curve, curve_error] if known else [curve]
         return [functools.partial(kind, problem=problem, field=field, quantity=quantity) for kind in kinds]
     last = problem.domain.dim - 1
-    image = functools.partial(_image, problem=problem, field=field, quantity=quantity)
+    image = functools.partial(show_quantity, field=field, quantity=quantity)
+    plane = Plane.through(problem, (0, 1))
     if known:
-        return [functools.partial(image, pair=(0, 1)), functools.partial(image, pair=(0, 1), error=True)]
-    return [functools.partial(image, pair=pair) for pair in ([(0, 1)] if last == 1 else [(0, 1), (last - 1, last)])]
+        return [functools.partial(image, plane=plane), functools.partial(image, plane=plane, error=True)]
+    planes = [plane] if last == 1 else [plane, Plane.through(problem, (last - 1, last))]
+    return [functools.partial(image, plane=each) for each in planes]
 
 
-def _curve(axes: Axes, problem: Problem, field: Any, quantity: Quantity) -> None:
-    points = _line(problem)
-    for term in _data(problem, quantity):
+def curve(axes: Axes, problem: Problem, field: Any, quantity: Quantity, data: bool = True) -> None:
+    """An unknown of one coordinate, with its reference and, if asked for, the data."""
+    points = line_points(problem)
+    for term in _data(problem, quantity) if data else []:
         kept = _thinned(len(term.points), DATA_SHOWN)
         measured = _part(term.values, quantity)
         axes.plot(term.points[kept, 0], measured[kept], ".", color=MUTED, ms=3, alpha=0.7, label="data")
     axes.plot(points[:, 0], evaluate(problem, field, points, quantity.label), color=ACCENT, lw=1.4, label="trained")
-    exact = _reference(problem, quantity, points)
+    exact = reference_values(problem, quantity, points)
     if exact is not None:
         axes.plot(points[:, 0], exact, color=INK, lw=0.9, ls=(0, (4, 3)), label="reference")
-    axes.set(title=quantity.label, xlabel=_names(problem)[0])
+    axes.set(title=quantity.label, xlabel=axis_names(problem)[0])
     axes.margins(x=0)
     axes.legend(loc="best")
 
 
-def _curve_error(axes: Axes, problem: Problem, field: Any, quantity: Quantity) -> None:
-    points = _line(problem)
-    error = np.abs(evaluate(problem, field, points, quantity.label) - _reference(problem, quantity, points))
+def curve_error(axes: Axes, problem: Problem, field: Any, quantity: Quantity) -> None:
+    """Distance of an unknown of one coordinate from the reference."""
+    points = line_points(problem)
+    error = np.abs(evaluate(problem, field, points, quantity.label) - reference_values(problem, quantity, points))
     axes.semilogy(points[:, 0], np.maximum(error, 1e-17), color=WARM, lw=1.0)
-    axes.set(title=f"error of {quantity.label}", xlabel=_names(problem)[0])
+    plain_powers(axes.yaxis)
+    axes.set(title=f"error of {quantity.label}", xlabel=axis_names(problem)[0])
     axes.margins(x=0)
 
 
-def _image(
-    axes: Axes, problem: Problem, field: Any, quantity: Quantity, pair: tuple[int, int], error: bool = False
+def show_quantity(
+    axes: Axes, plane: Plane, field: Any, quantity: Quantity, error: bool = False, data: bool = True
 ) -> None:
-    """Values or errors on the plane of a pair of coordinates, the others in the middle."""
-    points, shape = _plane(problem, pair)
-    values = evaluate(problem, field, points, quantity.label)
+    """Values of an unknown on a plane, or their distance from the reference."""
+    values = evaluate(plane.problem, field, plane.points, quantity.label)
     if error:
-        values = np.abs(values - _reference(problem, quantity, points))
-    first, second = points[:, pair[0]], points[:, pair[1]]
-    colours = "magma" if error else "viridis"
-    if shape is None:
-        drawn = axes.scatter(first, second, c=values, s=6, cmap=colours, linewidths=0)
-    else:
-        cells = [part.reshape(shape) for part in (first, second, values)]
-        drawn = axes.pcolormesh(*cells, cmap=colours, rasterized=True)
-    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
-    bar.outline.set_visible(False)  # pyright: ignore
-    names = _names(problem)
-    title = f"{'error of ' if error else ''}{quantity.label}{_fixed(problem, pair)}"
-    axes.set(title=title, xlabel=names[pair[0]], ylabel=names[pair[1]])
-    if problem.time_axis not in pair and 1 / 3 < np.ptp(first) / np.ptp(second) < 3:
-        axes.set_aspect("equal", adjustable="box")
-    if problem.domain.dim == 2 and not error:
-        for term in _data(problem, quantity):
+        values = np.abs(values - reference_values(plane.problem, quantity, plane.points))
+    title = f"{'error of ' if error else ''}{quantity.label}{plane.held}"
+    show_plane(axes, plane, values, title, "magma" if error else "viridis")
+    if data and plane.problem.domain.dim == 2 and not error:
+        for term in _data(plane.problem, quantity):
             axes.plot(*term.points[_thinned(len(term.points), DATA_SHOWN)].T, ".", color="white", ms=2, alpha=0.5)
 
 
-def _against_level(axes: Axes, levels: Sequence[LevelRecord]) -> None:
+def add_bar(axes: Axes, drawn: ScalarMappable) -> None:
+    """The bar that says what the colours of an image stand for."""
+    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
+    bar.outline.set_visible(False)  # pyright: ignore
+    if isinstance(drawn.norm, LogNorm):
+        plain_powers(bar.ax.yaxis)
+
+
+def show_plane(
+    axes: Axes, plane: Plane, values: np.ndarray, title: str, colours: str, norm: Normalize | None = None
+) -> None:
+    """One number at each point of a plane, as colours with their bar."""
+    first, second = (plane.points[:, k] for k in plane.pair)
+    if plane.shape is None:
+        drawn = axes.scatter(first, second, c=values, s=6, cmap=colours, norm=norm, linewidths=0, rasterized=True)
+    else:
+        cells = [part.reshape(plane.shape) for part in (first, second, values)]
+        drawn = axes.pcolormesh(*cells, cmap=colours, norm=norm, rasterized=True)
+    add_bar(axes, drawn)
+    names = axis_names(plane.problem)
+    axes.set(title=literal(title), xlabel=names[plane.pair[0]], ylabel=names[plane.pair[1]])
+    if plane.problem.time_axis not in plane.pair and 1 / 3 < np.ptp(first) / np.ptp(second) < 3:
+        axes.set_aspect("equal", adjustable="box")
+
+
+def against_level(axes: Axes, levels: Sequence[LevelRecord]) -> None:
+    """Loss and errors of the levels."""
     numbers = [level.level for level in levels]
     axes.semilogy(numbers, [_positive(level.loss) for level in levels], "s-", color=INK, lw=1, ms=4, label="loss")
     for label, values, colour in _measured(levels):
         axes.semilogy(numbers, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
+    plain_powers(axes.yaxis)
     axes.set(title="convergence over the levels", xlabel="level (parameters)")
     axes.set_xticks(numbers, [f"{level.level}\n({_short(level.parameters)})" for level in levels])
     axes.tick_params(axis="x", labelsize=6.5 if len(levels) > 7 else 8.0)
@@ -164,7 +188,8 @@ def _against_level(axes: Axes, levels: Sequence[LevelRecord]) -> None:
     axes.legend(loc="best")
 
 
-def _against_seconds(axes: Axes, levels: Sequence[LevelRecord], history: Sequence[StepTaken]) -> None:
+def against_seconds(axes: Axes, levels: Sequence[LevelRecord], history: Sequence[StepTaken]) -> None:
+    """Loss of every step, and errors at the ends of the levels."""
     # The loss of a finer level starts anew, so every visit is a line of its own.
     visits = [0, *(k for k in range(1, len(history)) if history[k].level != history[k - 1].level), len(history)]
     for number, (first, last) in enumerate(itertools.pairwise(visits)):
@@ -183,6 +208,7 @@ def _against_seconds(axes: Axes, levels: Sequence[LevelRecord], history: Sequenc
     ends = [last_step.get(level.level, float("nan")) for level in levels]
     for label, values, colour in _measured(levels):
         axes.semilogy(ends, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
+    plain_powers(axes.yaxis)
     axes.set(title="convergence over time", xlabel="seconds")
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.set_xlim(left=0)
@@ -205,40 +231,62 @@ def _short(count: int) -> str:
     return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k" if count >= 1e4 else str(count)
 
 
-def _names(problem: Problem) -> tuple[str, ...]:
+def axis_names(problem: Problem) -> tuple[str, ...]:
     return tuple(problem.domain.names or ())
 
 
-def _middle(problem: Problem) -> np.ndarray:
+def middle(problem: Problem) -> np.ndarray:
     return np.mean(problem.domain.bounds(), axis=0)[None, :]
 
 
-def _line(problem: Problem) -> np.ndarray:
+def line_points(problem: Problem) -> np.ndarray:
     if isinstance(problem.domain, PointCloud):
         return np.sort(problem.domain.points, axis=0)
     (lower,), (upper,) = problem.domain.bounds()
     return np.linspace(lower, upper, CURVE_POINTS)[:, None]
 
 
-def _plane(problem: Problem, pair: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Points of an image, the other coordinates in the middle, and its shape; a plane cloud is shown as it is."""
-    if isinstance(problem.domain, PointCloud):
-        kept = _thinned(len(problem.domain.points), IMAGE_POINTS**2)
-        return problem.domain.points[kept], None
-    lower, upper = problem.domain.bounds()
-    ticks = [np.linspace(lower[k], upper[k], IMAGE_POINTS) for k in pair]
-    first, second = np.meshgrid(*ticks, indexing="ij")
-    points = np.repeat(_middle(problem), first.size, axis=0)
-    points[:, pair[0]], points[:, pair[1]] = first.ravel(), second.ravel()
-    return points, first.shape
+def plain_powers(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis as 1e-3: formulas take most of the time of a small figure."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.0, 0.4)))
 
 
-def _fixed(problem: Problem, pair: tuple[int, int]) -> str:
-    if isinstance(problem.domain, PointCloud):
-        return ""
-    middle, names = _middle(problem)[0], _names(problem)
-    held = [f"{names[k]} = {middle[k]:.3g}" for k in range(len(names)) if k not in pair]
-    return f" at {', '.join(held)}" if held else ""
+def literal(text: str) -> str:
+    """A text that names something, for a figure: its dollar signs do not begin a formula."""
+    return text.replace("$", r"\$")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Points of an image over a pair of coordinates.
+
+    `shape` is that of the image, `None` for a cloud of points, which is shown as it is; `held` says in words where the
+    other coordinates are held.
+    """
+
+    problem: Problem
+    pair: tuple[int, int]
+    points: np.ndarray
+    shape: tuple[int, int] | None
+    held: str
+
+    @classmethod
+    def through(cls, problem: Problem, pair: tuple[int, int], at: Mapping[int, float] | None = None) -> Plane:
+        """The plane that holds the other coordinates in the middle of the domain, or at the values `at` by axis."""
+        if isinstance(problem.domain, PointCloud):
+            kept = _thinned(len(problem.domain.points), IMAGE_POINTS**2)
+            return cls(problem, pair, problem.domain.points[kept], None, "")
+        lower, upper = problem.domain.bounds()
+        ticks = [np.linspace(lower[k], upper[k], IMAGE_POINTS) for k in pair]
+        first, second = np.meshgrid(*ticks, indexing="ij")
+        points = np.repeat(middle(problem), first.size, axis=0)
+        for axis, value in (at or {}).items():
+            points[:, axis] = value
+        points[:, pair[0]], points[:, pair[1]] = first.ravel(), second.ravel()
+        others = [f"{name} = {points[0, k]:.3g}" for k, name in enumerate(axis_names(problem)) if k not in pair]
+        return cls(problem, pair, points, first.shape, f" at {', '.join(others)}" if others else "")
 
 
 def _thinned(count: int, most: int) -> np.ndarray:
@@ -254,7 +302,7 @@ def _part(values: np.ndarray, quantity: Quantity) -> np.ndarray:
     return values if quantity.component is None else values[:, quantity.component]
 
 
-def _reference(problem: Problem, quantity: Quantity, points: np.ndarray) -> np.ndarray | None:
+def reference_values(problem: Problem, quantity: Quantity, points: np.ndarray) -> np.ndarray | None:
     if problem.reference is None:
         return None
     values = problem.reference.evaluate(points, quantity.unknown)

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, final
 
 import jax
@@ -113,6 +114,23 @@ class Solution:
         from hierax.figures import draw
 
         draw(self.problem, self.field, self.levels, self.history, path)
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write one HTML page about this training, which needs no network: evidence, figures, settings, citations.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        # Imported here for the same reason as the figures, which it holds.
+        from hierax.report import Account, environment, write_page
+
+        account = Account(
+            self.to_json(), self.levels, self.history, problem=self.problem, trained=self.field,
+            environment=environment(),
+        )  # fmt: skip
+        write_page(account, Path(path))
 
     def __str__(self) -> str:
         return "\n".join([*self._head(), "", *level_table(self.levels), "", *self._foot()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 import time
@@ -16,9 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax.problems.operators import derivative
-
-PACKAGES = ("jax", "jaxlib", "equinox", "optax", "lineax", "jaxtyping", "numpy", "scipy", "rich", "tyro", "matplotlib")
-EXTRAS = ("h5py", "optimistix")
+from hierax.report.environment import PACKAGES, versions
 
 
 @final
@@ -50,12 +47,7 @@ def _python() -> tuple[bool, str]:
 
 
 def _packages() -> tuple[bool, str]:
-    found, missing = [], []
-    for name in (*PACKAGES, *EXTRAS):
-        try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
+    found, missing = versions()
     needed = [name for name in missing if name in PACKAGES]
     text = ", ".join(found) + (f"; not installed: {', '.join(missing)}" if missing else "")
     return not needed, text + (" (extras)" if missing and not needed else "")

@@ -1,4 +1,4 @@
-"""What people see of a training while it runs: a live line on terminals, plain lines elsewhere."""
+"""What people see of a training while it runs: plain lines, and on terminals something that moves."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from hierax.events import Decision, Event, LevelFinished, LevelRecord, LevelStarted, RunFinished, RunStarted, StepTaken
+from hierax.events import Decision, Event, LevelFinished, LevelRecord, RunFinished, RunStarted
+from hierax.records.live import AbstractDisplay, CurrentStep
 
 
 @final
 class Progress:
-    """Writes events to a console; on a terminal the current step is shown in a line that is replaced.
+    """Writes events to a console; what a terminal shows of the current step is replaced in place.
 
-    The live line needs the context manager, which leaves the terminal in order after an error; without it,
-    `train(problem, subscribers=[Progress()])`, only the lines that stay are written.
+    That needs the context manager, which leaves the terminal in order after an error; without it,
+    `train(problem, subscribers=[Progress()])`, and where there is no terminal, only the lines that stay are written.
+
+    Parameters
+    ----------
+    console:
+        Where to write; the standard output if not given.
+    display:
+        What a terminal shows meanwhile: `CurrentStep()`, one line, or `LevelBoard()`, a table.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, display: AbstractDisplay | None = None) -> None:
         self._console = console or Console()
+        self._display = display or CurrentStep()
         self._live = Live(Text(""), console=self._console, transient=True, refresh_per_second=8)
-        self._level = ""
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -39,20 +47,11 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, StepTaken):
-            self._step(event)
-            return
-        if isinstance(event, LevelStarted):
-            self._level = f"level {event.level}: {event.parameters} parameters, {event.points} points"
-            self._live.update(Text(self._level))
-            return
-        text = describe_event(event)
+        self._live.update(self._display.see(event))
+        text = "" if self._live.is_started and self._display.shows(event) else describe_event(event)
         if text:
             # Not wrapped and not read as markup: names of columns may hold brackets.
             self._console.print(Text(text), soft_wrap=True)
-
-    def _step(self, event: StepTaken) -> None:
-        self._live.update(Text(f"{self._level}, step {event.step}, loss {event.loss:.3g}, {event.seconds:.1f} s"))
 
 
 @functools.singledispatch

@@ -6,14 +6,11 @@ import dataclasses
 import datetime
 import json
 import os
-import platform
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO, final
-
-import jax
 
 from hierax._errors import InputError
 from hierax._results import RESULTS
@@ -22,6 +19,7 @@ from hierax.problems.problem import Problem
 from hierax.records.fields_io import load_field, save_field
 from hierax.records.files import read_json, write_json
 from hierax.records.sources import AbstractSource, kept_source
+from hierax.report.environment import environment
 from hierax.solution import Solution, plain
 
 SETTINGS, PLAN, EVENTS, SOLUTION, FIGURE = "settings.json", "plan.txt", "events.jsonl", "solution.json", "figure.png"
@@ -76,8 +74,7 @@ class Run:
             "source": source.keep(self.path, problem),
             "options": options,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "jax": jax.__version__,
+            "environment": environment(),
         }
         write_json(self.path / SETTINGS, plain(record))
 
