@@ -6,7 +6,9 @@ import pytest
 
 from hierax.cycles import (
     AbstractCycle,
+    AdditiveCycle,
     Ascend,
+    Automatic,
     Descend,
     Done,
     FCycle,
@@ -16,6 +18,7 @@ from hierax.cycles import (
     NestedIteration,
     NonMonotone,
     Outcome,
+    Pace,
     SingleLevel,
     Trial,
     TrustRegion,
@@ -162,6 +165,7 @@ def path(actions: list) -> str:
         (VCycle(pre=Until(steps=0), cycles=1), 3, "vv0^1^2"),
         (WCycle(cycles=1), 3, "2v1v0^11v0^1^2"),
         (FCycle(cycles=1), 4, "3v2v1v0^11v0^1^22v1v0^1^2^3"),
+        (AdditiveCycle(cycles=1), 4, "vvv01^2^3^"),
         (VCycle(cycles=3), 1, "0"),
         (FullMultigrid(VCycle(cycles=1)), 3, "01v0^12v1v0^1^2"),
         (FullMultigrid(VCycle(cycles=1), NestedIteration(most=3)), 1, "0+1v0^1+2v1v0^1^2"),
@@ -206,3 +210,47 @@ def test_a_window_lets_the_objective_rise_for_a_while():
     search, rising = NonMonotone(window=2), quadratic(0.4)
     assert search.accept(rising, (9.0,))[0] == 1.0
     assert search.accept(rising, (9.0, 0.1))[0] < 1.0
+
+
+def halting(promise: float, rate: float, falls: list[float]) -> Callable[[object, int], Outcome]:
+    """Three levels whose solver ends with a promise at a rate; `falls[k]` is what cycle `k` does to the objective."""
+    value, left = [1.0], list(falls)
+
+    def answer(action: object, levels: int) -> Outcome:
+        if isinstance(action, Ascend):
+            value[0] *= left.pop(0) if action.level == 2 else 1.0
+        level = action.level - 1 if isinstance(action, Descend) else action.level
+        own = isinstance(action, Visit) and action.until.steps is None
+        if own:
+            value[0] = 1.0
+        work = 1.0 if isinstance(action, Visit) else 0.0
+        obstacle = "levels" if level == 2 else None
+        pace = Pace(work, rate, promise if level == 2 else 0.0)
+        return Outcome(level, levels, True, None, obstacle, value[0], pace=pace)
+
+    return answer
+
+
+PLAN = "2v1v0^1^2"
+
+
+@pytest.mark.parametrize(
+    ("promise", "rate", "falls", "expected"),
+    [
+        (1e-6, 0.01, [], "012"),  # the solver is done: no correction can help
+        (0.1, 0.01, [1.0], "012" + PLAN),  # one cycle is tried, and does nothing
+        (0.1, 0.05, [0.9, 0.5], "012" + PLAN),  # less than the solver for the same work (six visits)
+        (0.1, 0.01, [0.5, 0.8, 0.97], "012" + 3 * PLAN),  # two that pay, one that does not
+    ],
+)
+def test_cycles_are_chosen_where_they_contract_more_than_the_solver(promise, rate, falls, expected):
+    cycle = Automatic(VCycle(cycles=9, coarsest=Until(steps=5)))
+    actions = walk(cycle, 3, halting(promise, rate, falls))
+    assert path(actions) == expected
+    assert actions[-1] == Done("levels")
+
+
+def test_the_number_of_levels_reaches_the_nested_iteration_within():
+    for cycle in (Automatic(), FullMultigrid()):
+        assert cycle.limited(3).nested == NestedIteration(most=3)
+    assert VCycle().limited(3) == VCycle()

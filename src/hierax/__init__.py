@@ -16,6 +16,9 @@ if "numpy" not in sys.modules:
 from hierax import problems as problems
 from hierax._errors import InputError as InputError
 from hierax._results import RESULTS as RESULTS
+from hierax.cycles import AdaGradRadius as AdaGradRadius
+from hierax.cycles import AdditiveCycle as AdditiveCycle
+from hierax.cycles import Automatic as Automatic
 from hierax.cycles import FCycle as FCycle
 from hierax.cycles import FullMultigrid as FullMultigrid
 from hierax.cycles import LineSearch as LineSearch
@@ -79,6 +82,7 @@ from hierax.solution import Solution as Solution
 from hierax.solvers import GaussNewton as GaussNewton
 from hierax.solvers import Optax as Optax
 from hierax.solvers import Relaxation as Relaxation
+from hierax.solvers import adagrad as adagrad
 from hierax.solvers import adam as adam
 from hierax.solvers import lbfgs as lbfgs
 from hierax.train import TrainingError as TrainingError

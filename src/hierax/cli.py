@@ -22,7 +22,16 @@ from rich.console import Console
 from hierax import IMPORT_BEGAN
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.cycles import AbstractCycle, FCycle, FullMultigrid, NestedIteration, SingleLevel, VCycle, WCycle
+from hierax.cycles import (
+    AbstractCycle,
+    AdditiveCycle,
+    FCycle,
+    FullMultigrid,
+    NestedIteration,
+    SingleLevel,
+    VCycle,
+    WCycle,
+)
 from hierax.evaluation import check_points, columns, quantities
 from hierax.families import AbstractFamily, DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork
 from hierax.problems.problem import Problem
@@ -68,6 +77,7 @@ CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
     "w": WCycle,
     "f": FCycle,
     "fmg": FullMultigrid,
+    "additive": AdditiveCycle,
 }
 
 
@@ -80,8 +90,8 @@ class Options:
     """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer."""
     levels: int | None = None
     """Number of levels."""
-    cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg"] = "auto"
-    """Order in which levels are trained: once from coarse to fine, one alone, V-, W- or F-cycles, full multigrid."""
+    cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg", "additive"] = "auto"
+    """Order of levels: once from coarse to fine, one alone, V-, W-, F- or additive cycles, full multigrid."""
     solver: Literal["auto", "gauss-newton", "variable-projection", "lbfgs", "adam"] = "auto"
     """How one level is trained."""
     seed: int = 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,20 @@ class Settings(Protocol):
 
     @property
     def acceptance(self) -> AbstractAcceptance: ...
+
+
+class Stepped(NamedTuple):
+    """What the steps of a visit have led to, with the relative decrease that the last one brought and promised.
+
+    Nothing is promised where the data kept back or a failure have ended the visit for good.
+    """
+
+    theta: np.ndarray
+    state: Any
+    value: float
+    steps: int
+    brought: float = 0.0
+    promise: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +112,22 @@ class Ladder:
         """Whether a level is a coarse problem of a finer one now."""
         return level in self.rungs and self.rungs[level].corrected
 
+    def solved(self, level: int) -> bool:
+        """Whether a level was ever trained for itself."""
+        return level in self.rungs and self.rungs[level].solved
+
     @property
     def finest(self) -> int:
         """The finest level that was trained."""
         return max(k for k in self.visited)
+
+    def untold(self, changes: Mapping[int, float]) -> int | None:
+        """The level below the finest, to be trained for itself where guards have nothing yet to compare with."""
+        if not self.visited or self.finest == 0 or self.finest in changes or not self.bench.equations.any():
+            return None
+        rung = self._rung(self.finest - 1)
+        rung.objective, rung.fences = rung.base, ()
+        return self.finest - 1
 
     def visit(self, level: int, theta: np.ndarray, result: Visited) -> Visited:
         """Take the parameters after a visit; returns the record of all visits of the level."""
@@ -172,10 +198,11 @@ class Ladder:
         upper.judged = taken.state
         if taken.share > 0:
             upper.theta = upper.theta + taken.share * change
-        self._note(action.level, taken.value)
-        self._record(action.level, taken.value)
+        value = upper.objective.value(upper.theta) if math.isnan(taken.value) else taken.value
+        self._note(action.level, value)
+        self._record(action.level, value)
         self.taken.append(taken.share)
-        return taken.value
+        return value
 
     def close(self) -> str:
         """Return to the best parameters of the finest level, where an acceptance let it rise; a sentence in words."""
@@ -192,6 +219,8 @@ class Ladder:
         return told
 
     def _note(self, level: int, value: float) -> None:
+        if not self.cycle.acceptance.asks:
+            return
         if not self.rungs[level].corrected and (self.best is None or level > self.best[0] or value < self.best[1]):
             self.best = (level, value, self.rungs[level].theta)
 

@@ -7,11 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from hierax.cycling import Ladder
 from hierax.events import Guard
 from hierax.guards import Evidence, Limits, check
 from hierax.levels import Bench, Visited
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing
+
+
+def last_level(visited: Mapping[int, Visited], current: int, over: bool, ladder: Ladder | None) -> int:
+    """The level that was trained last; the one before when the time was over and the last was cut off while worse.
+
+    With a ladder it is the finest, and only a level that was trained for itself can stand in for it.
+    """
+    last = current if current in visited else max(visited)
+    last = last if ladder is None else ladder.finest
+    cut_off = over and last - 1 in visited and (ladder is None or ladder.solved(last - 1))
+    return last - 1 if cut_off and visited[last].loss > visited[last - 1].loss else last
 
 
 def best_validated(bench: Bench, visited: Mapping[int, Visited]) -> tuple[int, Any] | None:

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from hierax.fields import KAN, MLP, AdaptiveBasis, DecodedGrid, Scalar, SplineGrid, StretchedGrid, Unknowns
-from hierax.hierarchy import AbstractRefinement, IntervalDoubling, MarkedKnots
+from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, MarkedKnots, MovingKnots, cells_of
+from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 
 GRID_DIMENSIONS = 3
@@ -171,3 +172,9 @@ def has_grid(start: Any) -> bool:
     if isinstance(start, Unknowns):
         return all(isinstance(p, SplineGrid | StretchedGrid | Scalar) for p in start.parts.values())
     return isinstance(start, SplineGrid | StretchedGrid)
+
+
+def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hierarchy) -> bool:
+    """Whether levels may be visited again: not fixed cells, and no levels whose knots move or with their own problem."""
+    once = isinstance(problem, Continuation) or isinstance(rule, MovingKnots)
+    return not once and (rule is not None or len(hierarchy) > 1) and cells_of(hierarchy.levels[0].field) is None

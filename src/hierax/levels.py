@@ -14,6 +14,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax._results import RESULTS
+from hierax.cycles import Pace
 from hierax.events import LevelRecord
 from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
@@ -70,6 +71,7 @@ class Visited:
     validation: float | None
     samples: Sequence[Samples] | None = None
     note: str = ""
+    pace: Pace = Pace()
 
     def record(self, level: int, error: float | None = None) -> LevelRecord:
         """The row of the table."""

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from hierax._errors import InputError
-from hierax.cycles import AbstractCycle, AbstractMultigrid, FullMultigrid, NestedIteration, SingleLevel
-from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, grid_degree, has_grid
+from hierax.cycles import AbstractCycle, AbstractMultigrid, Automatic, NestedIteration, SingleLevel
+from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, grid_degree, has_grid, revisits
 from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, place
 from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, MarkedKnots, refine
 from hierax.objective.build import Sampling, is_equation, mesh
@@ -130,6 +130,8 @@ def choose(
         plan = _with_cycle(plan, cycle, levels)
     if levels is not None:
         plan = _with_levels(plan, levels)
+    if cycle is None and isinstance(plan.cycle, NestedIteration) and revisits(problem, plan.rule, plan.hierarchy):
+        plan = replace(plan, cycle=Automatic(nested=plan.cycle))
     own = solver is None and cycle is None
     if own and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem))
@@ -381,9 +383,7 @@ def _with_levels(plan: Plan, levels: int) -> Plan:
     if isinstance(plan.rule, IntervalDoubling):
         field_ = plan.hierarchy.levels[0].field
         return replace(plan, hierarchy=refine(field_, by=plan.rule, levels=levels), rule=None)
-    if isinstance(plan.cycle, FullMultigrid):
-        return replace(plan, cycle=replace(plan.cycle, nested=replace(plan.cycle.nested, most=levels)))
-    return replace(plan, cycle=NestedIteration(most=levels) if isinstance(plan.cycle, NestedIteration) else plan.cycle)
+    return replace(plan, cycle=plan.cycle.limited(levels))
 
 
 def _seen_text(seen: Sight) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
-from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Visit
-from hierax.cycling import Ladder
-from hierax.ending import best_validated, guarded
+from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
+from hierax.cycling import Ladder, Stepped
+from hierax.dynamics import NewtonEvidence
+from hierax.ending import best_validated, guarded, last_level
 from hierax.events import Decision, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber, Teller
 from hierax.fidelities import climb
 from hierax.fields import linear_in_parameters, parameter_count
@@ -251,7 +252,7 @@ class _Run:
         self.visited[level] = visited
         if self.ladder is None:  # with a ladder each level is told about once, at the end
             self.emit(LevelFinished(visited.record(level), visited.field))
-        return self._outcome(level, visited.loss)
+        return replace(self._outcome(level, visited.loss), pace=visited.pace)
 
     def _train(self, visit: Visit, number: int, start: Prepared | None = None) -> Visited:
         """Train a level with one problem; a ladder, which knows the last problem only, takes the result of that."""
@@ -261,15 +262,16 @@ class _Run:
         trained = start or (ladder.prepared(level) if ladder else bench.prepare(self._carried(level)))
         points = sum(s.count for s in trained.objective.samples)
         self.emit(LevelStarted(level, len(trained.theta), points))
-        theta, state, value, steps = self._steps(visit, trained, bench)
-        field_ = trained.build(theta)
+        done, unit = self._steps(visit, trained, bench), trained.objective.work
+        field_ = trained.build(done.theta)
         visited = Visited(
-            field_, state, float(value), steps, points, time.perf_counter() - began, compile_seconds() - compiled,
-            steps * trained.objective.work, bench.validation_error(field_), note=self.stages.notes[number],
+            field_, done.state, float(done.value), done.steps, points, time.perf_counter() - began,
+            compile_seconds() - compiled, done.steps * unit, bench.validation_error(field_),
+            note=self.stages.notes[number], pace=Pace(done.steps * unit, done.brought / unit, done.promise),
         )  # fmt: skip
-        return visited if ladder is None else ladder.visit(level, theta, visited)
+        return visited if ladder is None else ladder.visit(level, done.theta, visited)
 
-    def _steps(self, visit: Visit, trained: Prepared, bench: Bench) -> tuple[np.ndarray, Any, float, int]:
+    def _steps(self, visit: Visit, trained: Prepared, bench: Bench) -> Stepped:
         """Step until the solver, the cycle, the budget or the data kept back say that it is enough."""
         solver, objective, theta = self.plan.solver, trained.objective, trained.theta
         state = bench.initial_state(solver.init(objective, theta), visit.level, self.known, self.transfers)
@@ -283,16 +285,17 @@ class _Run:
             if step.failure is not None:
                 if not corrected:
                     self._fail(step.failure, visit.level, steps, objective, theta)
-                return theta, state, step.value, steps
+                return Stepped(theta, state, step.value, steps)
             stalled = visit.until.reached(steps, step.decrease, value, step.value)
-            value = step.value
+            brought, value = (value - step.value) / max(abs(step.value), 1e-300), step.value
             taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, step.iterations)
             self.history.append(taken)
             self.emit(taken, replace(trained, theta=theta))
             if not corrected and bench.watched(objective):
                 best = best.see(bench.validation_error(trained.build(theta)), theta)
             if step.done or stalled or best.exhausted or self.elapsed > self.budget:
-                return (theta if best.theta is None else best.theta), state, value, steps
+                kept = theta if best.theta is None else best.theta
+                return Stepped(kept, state, value, steps, brought, 0.0 if best.exhausted else step.decrease)
 
     def _carried(self, level: int) -> Any:
         """The field a visit starts from: its own on a revisit, else the prolonged coarser one, else the initial one."""
@@ -306,7 +309,7 @@ class _Run:
 
     def _note_change(self, level: int) -> None:
         # a coarse problem that was only ever corrected says nothing about refinement: it has seen the finer level
-        if level - 1 in self.visited and (self.ladder is None or self.ladder.rungs[level - 1].solved):
+        if level - 1 in self.visited and (self.ladder is None or self.ladder.solved(level - 1)):
             self.changes[level] = self.bench.change(self.visited[level].field, self.visited[level - 1].field)
 
     def _obstacle(self, level: int) -> str | None:
@@ -327,9 +330,9 @@ class _Run:
         """Make a finer level where size and time allow; otherwise the outcome says why not."""
         rule, last = self.plan.rule, len(self.levels) - 1
         assert rule is not None
-        done = self.known[last]
-        coarse = Level(done.field)
-        finer, transfer = rule.refine(coarse, key=jax.random.key(seed_of(self.key, 100 + last)))
+        done, own = self.known[last], jax.random.key(seed_of(self.key, 100 + last))
+        evidence = NewtonEvidence(lambda field: self.bench.prepare(field).objective) if rule.judges else None
+        finer, transfer = rule.refine(Level(done.field), key=own, evidence=evidence)
         promise = forecast(self.bench, done, finer.field, self.changes)
         obstacle = self._said(too_much(self.bench, done, finer.field, self.budget - self.elapsed, promise))
         if obstacle is not None:
@@ -345,6 +348,10 @@ class _Run:
     def finish(self, reason: str, seed: int) -> Solution:
         """Choose the level to return, check it, measure it."""
         if self.ladder is not None:
+            below = None if self.failure else self.ladder.untold(self.changes)
+            if below is not None:
+                self._visit(Visit(below))
+                self._note_change(below + 1)
             self.emit(Decision(self.ladder.close()))
             for level in sorted(self.visited):
                 self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
@@ -389,12 +396,5 @@ class _Run:
         if not self.visited:
             return (0, self.levels[0].field) if not self.led else (self.led[-1][0], self.led[-1][1].field)
         best = None if self.failure is not None else best_validated(self.bench, self.visited)
-        return best or (self._last(), self.visited[self._last()].field)
-
-    def _last(self) -> int:
-        """The level that was trained last; the one before when the budget cut that one off while it was still worse."""
-        if self.ladder is not None:
-            return self.ladder.finest
-        last = self.current if self.current in self.visited else max(self.visited)
-        cut_off = self.elapsed > self.budget and last - 1 in self.visited
-        return last - 1 if cut_off and self.visited[last].loss > self.visited[last - 1].loss else last
+        last = last_level(self.visited, self.current, self.elapsed > self.budget, self.ladder)
+        return best or (last, self.visited[last].field)

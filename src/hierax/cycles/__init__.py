@@ -2,10 +2,12 @@
 
 from hierax.cycles.acceptance import AbstractAcceptance as AbstractAcceptance
 from hierax.cycles.acceptance import Accepted as Accepted
+from hierax.cycles.acceptance import AdaGradRadius as AdaGradRadius
 from hierax.cycles.acceptance import LineSearch as LineSearch
 from hierax.cycles.acceptance import NonMonotone as NonMonotone
 from hierax.cycles.acceptance import Trial as Trial
 from hierax.cycles.acceptance import TrustRegion as TrustRegion
+from hierax.cycles.automatic import Automatic as Automatic
 from hierax.cycles.base import AbstractCycle as AbstractCycle
 from hierax.cycles.base import Action as Action
 from hierax.cycles.base import Ascend as Ascend
@@ -13,10 +15,12 @@ from hierax.cycles.base import Descend as Descend
 from hierax.cycles.base import Done as Done
 from hierax.cycles.base import Grow as Grow
 from hierax.cycles.base import Outcome as Outcome
+from hierax.cycles.base import Pace as Pace
 from hierax.cycles.base import Until as Until
 from hierax.cycles.base import Visit as Visit
 from hierax.cycles.forecast import Forecast as Forecast
 from hierax.cycles.multigrid import AbstractMultigrid as AbstractMultigrid
+from hierax.cycles.multigrid import AdditiveCycle as AdditiveCycle
 from hierax.cycles.multigrid import FCycle as FCycle
 from hierax.cycles.multigrid import FullMultigrid as FullMultigrid
 from hierax.cycles.multigrid import VCycle as VCycle

@@ -32,15 +32,30 @@ class Trial(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The share of the change that is taken (zero: refused), the objective after it, and the state for the next one."""
+    """The share of the change that is taken (zero: refused), the objective after it, and the state for the next one.
+
+    The value is not a number where the acceptance does not ask for it.
+    """
 
     share: float
     value: float
     state: Any
 
 
+class Weighted(NamedTuple):
+    """Reach of the changes, where there was one, and the sum of the squares of their rates of descent."""
+
+    reach: float | None = None
+    squares: float = 0.0
+
+
 class AbstractAcceptance(abc.ABC):
     """Judges coarse changes on one level; settings only, the state is passed."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether values of the objective decide; if not, neither do they about the end of cycles and the best step."""
+        return True
 
     @abc.abstractmethod
     def init(self) -> Any:
@@ -155,6 +170,53 @@ class TrustRegion(AbstractAcceptance):
         elif ratio < 0.25:
             state = self.shrink * min(state, trial.length)
         return Accepted(1.0, value, state)
+
+
+@dataclass(frozen=True)
+class AdaGradRadius(AbstractAcceptance):
+    r"""Function-free: the objective is never asked; a change is cut to a radius that weighted gradients give.
+
+    With :math:`d_k` the rate of descent along the `k`-th change, its slope over its length, the radius is
+
+    .. math:: \Delta_k = \eta \, d_k / w_k, \qquad w_k^2 = \varsigma^2 + \sum_{j \le k} d_j^2 .
+
+    Only gradients enter, so noise in the objective cannot refuse a good change, and shares do not depend on the
+    units of the objective. Changes along which the gradient does not fall are refused. The radii fall like
+    :math:`1/\sqrt k` where rates do not fall, and :math:`\sum_k \Delta_k^2 \le \eta^2 (1 + \log(w_n^2 / w_1^2))`.
+
+    Parameters
+    ----------
+    reach:
+        :math:`\eta` in the fine parameters; by default the length of the first change, which is then taken as it is.
+    floor:
+        :math:`\varsigma` as a share of the first rate.
+
+    References
+    ----------
+    Gratton, Kopanicakova, Toint, SIAM J. Optim. 33 (2023), arXiv 2302.07049 (multilevel, without objective); the
+    weights are those of Ward, Wu, Bottou, J. Mach. Learn. Res. 21 (2020), for a step of one dimension.
+    """
+
+    reach: float | None = None
+    floor: float = 0.0
+
+    @property
+    def asks(self) -> bool:
+        return False
+
+    def init(self) -> Weighted:
+        return Weighted()
+
+    def accept(self, trial: Trial, state: Weighted) -> Accepted:
+        rate = -trial.slope / trial.length if trial.length > 0 and math.isfinite(trial.slope) else 0.0
+        if not rate > 0:
+            return Accepted(0.0, math.nan, state)
+        reach, squares = state.reach, state.squares
+        if reach is None:
+            reach, squares = self.reach or trial.length, (self.floor * rate) ** 2
+        squares += rate**2
+        radius = reach * rate / math.sqrt(squares)
+        return Accepted(min(1.0, radius / trial.length), math.nan, Weighted(reach, squares))
 
 
 def _backtracked(trial: Trial, bound: float, most: int, enough: float, state: Any) -> Accepted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hierax.cycles.forecast import Forecast
 
@@ -71,6 +71,24 @@ class Done:
 Action = Visit | Descend | Ascend | Grow | Done
 
 
+class Pace(NamedTuple):
+    """How a visit went on and ended.
+
+    Attributes
+    ----------
+    work:
+        Its work units.
+    rate:
+        Relative decrease of the objective for each of them, by its last step.
+    promise:
+        Relative decrease that its last step promised; zero where training must not go on.
+    """
+
+    work: float = 0.0
+    rate: float = 0.0
+    promise: float = 0.0
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a visit or a growth brought.
@@ -92,6 +110,8 @@ class Outcome:
         level's. `None` after a growth.
     forecast:
         What the level that was made promises; `None` after a visit, or where nothing is known.
+    pace:
+        How a visit went on and ended.
     """
 
     level: int
@@ -101,6 +121,7 @@ class Outcome:
     obstacle: str | None = None
     value: float | None = None
     forecast: Forecast | None = None
+    pace: Pace = Pace()
 
 
 class AbstractCycle(abc.ABC):
@@ -110,6 +131,11 @@ class AbstractCycle(abc.ABC):
     def corrects(self) -> bool:
         """Whether coarse levels are visited again, with corrected objectives."""
         return False
+
+    def limited(self, levels: int) -> AbstractCycle:
+        """The same cycle with at most so many levels, where it makes levels."""
+        del levels
+        return self
 
     @abc.abstractmethod
     def init(self, levels: int) -> Any:

@@ -8,7 +8,7 @@ Going down, the coarser level gets an objective that is consistent with the fine
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hierax.cycles.acceptance import AbstractAcceptance, LineSearch
@@ -42,7 +42,8 @@ class AbstractMultigrid(AbstractCycle):
     cycles:
         Most cycles.
     share:
-        Cycles end when one lowers the finest objective by less than this share of it.
+        Cycles end when one lowers the finest objective by less than this share of it; not where the acceptance does
+        not ask for values.
     correction:
         How coarse objectives are made consistent with the finer one.
     acceptance:
@@ -95,7 +96,7 @@ class AbstractMultigrid(AbstractCycle):
         return state._replace(left=state.left[1:]), state.left[0]
 
     def _small(self, before: float, after: float) -> bool:
-        return before - after < self.share * max(abs(after), 1e-300)
+        return self.acceptance.asks and before - after < self.share * max(abs(after), 1e-300)
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,34 @@ class FCycle(AbstractMultigrid):
         if level == 0:
             return self.plan(0, ())
         return (*self.plan(level, self.coarse(level - 1)), *VCycle(self.pre, self.post, self.coarsest).coarse(level))
+
+
+@dataclass(frozen=True)
+class AdditiveCycle(AbstractMultigrid):
+    """The changes of all levels start from the same iterate and are added, from the coarsest up.
+
+    All coarse problems are made on the way down, before any level has moved, so that no level waits for another one.
+    Such sums overshoot: the acceptance, by line search unless asked otherwise, cuts what comes from below to what the
+    level can use on top of its own change. See `AbstractMultigrid` for the parameters; there is no step after a
+    correction.
+
+    References
+    ----------
+    Bramble, Pasciak, Xu, Math. Comp. 55 (1990) 1-22; Greenbaum, Linear Algebra Appl. 1986, for additive V-cycles.
+    """
+
+    def coarse(self, level: int) -> Plan:
+        below = self.coarse(level - 1) if level else ()
+        return (*below, *self._own(level))
+
+    def plan(self, level: int, coarse: Plan) -> Plan:
+        downs = tuple(Descend(k) for k in range(level, 0, -1))
+        return (*downs, *coarse, *self._own(level))
+
+    def _own(self, level: int) -> Plan:
+        if level == 0:
+            return (Visit(0, self.coarsest),)
+        return (Visit(level, self.pre), Ascend(level))
 
 
 class FullState(NamedTuple):
@@ -165,6 +194,9 @@ class FullMultigrid(AbstractCycle):
     def acceptance(self) -> AbstractAcceptance:
         """That of the cycle."""
         return self.cycle.acceptance
+
+    def limited(self, levels: int) -> FullMultigrid:
+        return replace(self, nested=self.nested.limited(levels))
 
     def init(self, levels: int) -> FullState:
         return FullState(self.nested.init(levels), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hierax.cycles.base import AbstractCycle, Action, Done, Grow, Outcome, Until, Visit
 from hierax.cycles.forecast import Forecast
@@ -35,6 +35,9 @@ class NestedIteration(AbstractCycle):
     tolerance: float = 1e-9
     most: int | None = None
     worth: float = 0.0
+
+    def limited(self, levels: int) -> NestedIteration:
+        return replace(self, most=levels)
 
     def init(self, levels: int) -> int:
         return levels

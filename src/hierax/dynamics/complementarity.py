@@ -77,9 +77,13 @@ def outside(
 
 
 def complementarity(
-    objective: AbstractObjective, transfer: AbstractTransfer, coarse: PyTree, damping: float = 1e-8
+    objective: AbstractObjective,
+    transfer: AbstractTransfer,
+    coarse: PyTree,
+    damping: float = 1e-8,
+    theta: Float[np.ndarray, " fine"] | None = None,
 ) -> Complementarity:
-    """Measure what a fine level adds at the prolonged coarse field, before it is trained.
+    """Measure what a fine level adds at the prolonged coarse field, before it is trained; or later, at `theta`.
 
     Parameters
     ----------
@@ -92,13 +96,16 @@ def complementarity(
     damping : float
         Added to the diagonal of the curvature, relative to its largest entry: what is less visible than this counts as
         invisible. Growth by copies makes the curvature singular.
+    theta : array, optional
+        Fine parameters to measure at: where the fine level has been trained, `1 - newton^2` is the share of the
+        decrease that a coarse correction could bring.
 
     Notes
     -----
     Dense: the cost is that of a few dense solves with all parameters of the fine level.
     """
     at = partition(coarse)[0]
-    theta = np.asarray(ravel_pytree(transfer.prolong(at))[0])
+    theta = np.asarray(ravel_pytree(transfer.prolong(at))[0]) if theta is None else theta
     seen = objective.linearise(theta)
     slope, matrix = seen.gradient, _dense(seen.curvature.mv, len(theta))
     damped = matrix + damping * matrix.diagonal().max() * np.eye(len(theta))

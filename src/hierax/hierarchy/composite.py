@@ -70,6 +70,10 @@ class Composite(AbstractRefinement):
     def __init__(self, rules):
         self.rules = _some(rules, "Composite")
 
+    @property
+    def judges(self) -> bool:
+        return self.rules[0].judges
+
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
         parts = []
         for number, rule in enumerate(self.rules):
@@ -129,6 +133,10 @@ class BestOf(AbstractRefinement):
 
     def __init__(self, rules):
         self.rules = _some(rules, "BestOf")
+
+    @property
+    def judges(self) -> bool:
+        return True
 
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
         if not isinstance(evidence, AbstractEvidence):

@@ -25,6 +25,11 @@ from hierax.hierarchy.transfer import AbstractTransfer, Tag
 class AbstractRefinement(eqx.Module):
     """A rule ``(level, key, evidence) -> (finer level, transfer)``."""
 
+    @property
+    def judges(self) -> bool:
+        """Whether it needs evidence that tells what a finer level would gain, as `BestOf` does."""
+        return False
+
     @abc.abstractmethod
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
         """A finer level and the transfer to it.

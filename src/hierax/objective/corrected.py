@@ -51,6 +51,10 @@ class CorrectedProgram:
         value = self.base(theta, inner) + offset + slope @ step
         return value if bend is None else value + 0.5 * step @ (bend @ step)
 
+    def drawn(self, data: Any, key: jax.Array, count: int) -> Any:
+        """Data of about `count` samples of the coarse objective, see `Program.drawn`; the correction stays whole."""
+        return (self.base.drawn(data[0], key, count), *data[1:])
+
 
 class CorrectedObjective(AbstractObjective):
     """A coarse objective with the correction of the head of this file, which counts as one more term.

@@ -105,6 +105,21 @@ class Program:
             total, _ = jax.lax.scan(block, total, inputs)
         return total
 
+    def drawn(self, data: tuple[Any, Any], key: Array, count: int) -> tuple[Any, Any]:
+        """Data of about `count` samples, drawn with repetition: the expectation of the value is that of all samples.
+
+        Each term gets its share of the samples, at least one.
+        """
+        rest, blocks = data
+        sizes = [weights.size for _, weights in blocks]
+        out = []
+        for block, size, own in zip(blocks, sizes, jax.random.split(key, len(sizes)), strict=True):
+            share = max(1, round(count * size / sum(sizes)))
+            pick = jnp.unravel_index(jax.random.randint(own, (1, share), 0, size), block[1].shape)
+            places, weights = jax.tree.map(lambda a, pick=pick: jnp.asarray(a)[pick], block)
+            out.append((places, weights * (size / share)))
+        return rest, tuple(out)
+
     def value_and_gradient(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> tuple[Array, Array]:
         """Value and gradient."""
         return self.summed(jax.value_and_grad, theta, data, (jnp.zeros((), theta.dtype), jnp.zeros_like(theta)))

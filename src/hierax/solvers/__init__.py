@@ -8,6 +8,7 @@ from hierax.solvers.linear import Cholesky as Cholesky
 from hierax.solvers.linear import ConjugateGradients as ConjugateGradients
 from hierax.solvers.multigrid import Multigrid as Multigrid
 from hierax.solvers.optax import Optax as Optax
+from hierax.solvers.optax import adagrad as adagrad
 from hierax.solvers.optax import adam as adam
 from hierax.solvers.optax import lbfgs as lbfgs
 from hierax.solvers.relaxation import Relaxation as Relaxation

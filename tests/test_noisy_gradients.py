@@ -1,0 +1,121 @@
+"""Training on gradients of a few samples: their mean, the same bits for the same seed, cycles that ask for no value."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hierax as hx
+from hierax.cycles import Trial
+from hierax.hierarchy import resumed
+from hierax.objective import make_samples
+from hierax.objective.corrected import CorrectedObjective
+from hierax.objective.pointwise import SquaredResidual
+from hierax.objective.rows import RowObjective
+
+MISFIT = SquaredResidual("misfit", lambda field, place: jnp.ravel(field(place.x)) - place.target)
+SLOPE = SquaredResidual("slope", lambda field, place: jax.jacfwd(field)(place.x))
+
+
+def two_terms() -> RowObjective:
+    """A fit of 300 values, and a small slope asked for at 40 points: blocks with and without padding."""
+    rng = np.random.default_rng(0)
+    field = hx.SplineGrid.uniform([0.0], [1.0], 6, 3)
+    points, others = rng.random((300, 1)), rng.random((40, 1))
+    data = make_samples(MISFIT, points, np.full(300, 1 / 300), None, np.sin(6 * points))
+    return RowObjective(field, [data, make_samples(SLOPE, others, np.full(40, 1 / 40), scale=0.01)])
+
+
+OBJECTIVE = two_terms()
+THETA = np.linspace(-1.0, 1.0, OBJECTIVE.size)
+
+
+def test_gradients_of_drawn_samples_have_the_whole_gradient_as_their_mean():
+    objective = CorrectedObjective(OBJECTIVE, 0.5 * THETA, 0.1, np.cos(THETA))
+    program, data = objective.program()
+    keys = jax.random.split(jax.random.key(0), 4000)
+    found = np.asarray(jax.jit(jax.vmap(lambda key: jax.grad(program)(THETA, program.drawn(data, key, 16))))(keys))
+    spread = found.std(axis=0) / np.sqrt(len(keys))
+    exact = objective.value_and_gradient(THETA)[1]
+    assert np.all(np.abs(found.mean(axis=0) - exact) < 5 * spread)
+    assert spread.max() < 0.05 * np.abs(exact).max()
+
+
+def run(solver: hx.Optax, blocks: int) -> list[float]:
+    theta, state = THETA, solver.init(OBJECTIVE, THETA)
+    values = []
+    for _ in range(blocks):
+        step = solver.step(OBJECTIVE, theta, state)
+        theta, state = step.theta, step.state
+        assert step.value == pytest.approx(OBJECTIVE.value(theta), rel=1e-12)
+        values.append(step.value)
+    return values
+
+
+def test_steps_on_batches_come_near_the_minimum_and_repeat_bit_for_bit():
+    solver = hx.adagrad(0.3, batch=32)
+    values = run(solver, 12)
+    least = hx.GaussNewton().step(OBJECTIVE, THETA, hx.GaussNewton().init(OBJECTIVE, THETA)).value
+    assert values[-1] - least < 0.02 * (OBJECTIVE.value(THETA) - least)
+    assert values == run(solver, 12)
+    # draws go on where they were when a level is visited again
+    state = solver.step(OBJECTIVE, THETA, solver.init(OBJECTIVE, THETA)).state
+    back = resumed(state, solver.kinds(state), solver.init(OBJECTIVE, THETA))
+    assert (back.drawn, back.steps) == (50, 0)
+    again = solver.step(OBJECTIVE, THETA, back).theta
+    assert not np.array_equal(again, solver.step(OBJECTIVE, THETA, back._replace(drawn=0)).theta)
+
+
+def refuses_to_tell(share: float) -> float:
+    raise AssertionError(f"the objective was asked for at a share of {share}")
+
+
+def taken(rates: list[float], length: float = 2.0, **settings) -> list[float]:
+    acceptance = hx.AdaGradRadius(**settings)
+    state, shares = acceptance.init(), []
+    for rate in rates:
+        found = acceptance.accept(Trial(refuses_to_tell, math.nan, -rate * length, math.nan, length), state)
+        state = found.state
+        shares.append(found.share)
+    return shares
+
+
+RATES = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30)
+
+
+@given(RATES, st.floats(1e-6, 1e6))
+def test_radii_follow_the_weights_and_not_the_units_of_the_objective(rates, unit):
+    shares = np.array(taken(rates))
+    radii = np.array(rates) / np.sqrt(np.cumsum(np.square(rates)))
+    np.testing.assert_allclose(shares, radii, rtol=1e-12)
+    np.testing.assert_allclose(taken([unit * rate for rate in rates]), shares, rtol=1e-9)
+    total = np.sum(np.square(rates))
+    assert np.sum(radii**2) <= 1 + np.log(total / rates[0] ** 2) + 1e-9
+
+
+def test_radii_fall_like_the_root_of_the_count_and_wrong_directions_are_refused():
+    np.testing.assert_allclose(taken([3.0] * 9, reach=1.0), 0.5 / np.sqrt(np.arange(1, 10)))
+    assert taken([1.0, -1.0, 0.0, math.nan, 1.0]) == pytest.approx([1.0, 0.0, 0.0, 0.0, math.sqrt(0.5)])
+    assert taken([1.0], floor=1.0) == pytest.approx([math.sqrt(0.5)])
+
+
+def test_a_cycle_without_function_values_trains_and_does_all_its_cycles():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 1, (300, 1))
+    data = hx.Data("data", points, np.sin(7 * points[:, 0]) + 0.05 * rng.normal(size=300))
+    problem = hx.Problem(hx.Box([0.0], [1.0], names=("x",)), (data,))
+    levels = hx.refine(hx.SplineGrid.uniform([0.0], [1.0], 3, 3), levels=2)
+    cycle = hx.VCycle(cycles=6, coarsest=hx.Until(steps=2), acceptance=hx.AdaGradRadius())
+    solution = hx.train(problem, levels, solver=hx.adagrad(0.1, batch=64), cycle=cycle, key=0, budget=1e6)
+    seen = [s.loss for s in solution.history if s.level == 1]
+    assert len(seen) == 12
+    assert solution.stopped_by == "levels"
+    assert seen[-1] < 0.5 * seen[0]
+    # what is returned is the end of the last cycle, and not the one with the smallest value
+    assert solution.loss == seen[-1]
