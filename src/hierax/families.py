@@ -175,6 +175,6 @@ def has_grid(start: Any) -> bool:
 
 
 def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hierarchy) -> bool:
-    """Whether levels may be visited again: not fixed cells, and no levels whose knots move or with their own problem."""
+    """Whether levels may be visited again: no fixed cells, no knots that move, no problem that belongs to a level."""
     once = isinstance(problem, Continuation) or isinstance(rule, MovingKnots)
     return not once and (rule is not None or len(hierarchy) > 1) and cells_of(hierarchy.levels[0].field) is None
