@@ -62,7 +62,9 @@ ARROWS: dict[str, frozenset[str]] = {
     "evaluation": frozenset({"problems", "fields", "objective"}),
     "figures": frozenset({"problems", "fields", "objective", "evaluation", "events"}),
     "report": frozenset({"_results", "problems", "events", "evaluation", "figures"}),
-    "solution": frozenset({"_results", "fields", "problems", "events", "evaluation", "figures", "report"}),
+    "solution": frozenset(
+        {"_results", "fields", "problems", "events", "evaluation", "figures", "report", "objective", "dynamics"}
+    ),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
     "families": frozenset({"problems", "fields", "hierarchy"}),
     "strategy": ROOMS

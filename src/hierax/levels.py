@@ -23,7 +23,7 @@ from hierax.objective import AbstractObjective, LocalObjective, component, flat_
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
 from hierax.objective.gather import gather, has_fixed_cells, positions
-from hierax.objective.noise import neighbour_noise
+from hierax.objective.noise import relative_noise
 from hierax.objective.objective import ROW_WORK, STENCIL_WORK
 from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import Place, SquaredResidual
@@ -292,12 +292,7 @@ class Bench:
     @functools.cached_property
     def noise(self) -> float:
         """Relative noise of the data, from the misfit of each value to a plane through its nearest neighbours."""
-        found = []
-        for term in self.problem.terms:
-            if isinstance(term, Data):
-                values = term.values.reshape(len(term.values), -1)
-                found.append(neighbour_noise(term.points, values) / max(np.std(term.values), 1e-300))
-        return float(np.sqrt(np.mean(np.square(found)))) if found else 0.0
+        return relative_noise([term for term in self.problem.terms if isinstance(term, Data)]) or 0.0
 
     def _columns(self, names: Sequence[str], name: str) -> slice:
         sizes = [self.problem.functions[n].components or 1 for n in names]

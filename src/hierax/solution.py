@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any, final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hierax._results import RESULTS
+from hierax.dynamics.diagnosis import Diagnosis, diagnose
+from hierax.dynamics.diagnosis import Evidence as LimitEvidence
 from hierax.evaluation import evaluate
 from hierax.events import Guard, LevelRecord, StepTaken
 from hierax.fields.base import partition
+from hierax.objective.noise import relative_noise
 from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
 
 
 @final
@@ -62,6 +67,8 @@ class Solution:
         What was going to be done and why, in words.
     solver, cycle, field_kind:
         Names for tables.
+    second_order:
+        Whether the solver uses curvature.
     """
 
     problem: Problem
@@ -85,6 +92,30 @@ class Solution:
     seconds_compile: float
     work_units: float
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    second_order: bool = True
+
+    def diagnose(self) -> Diagnosis | None:
+        """What limits this training, with evidence in words; `None` after a numerical failure or without a step."""
+        if self.result.exit_code == 2:
+            return None
+        measured = [level.error if level.validation_error is None else level.validation_error for level in self.levels]
+        errors = [error for error in measured if error is not None]
+        seen = LimitEvidence(
+            step_levels=[step.level for step in self.history],
+            step_losses=[step.loss for step in self.history],
+            step_decreases=[step.decrease for step in self.history],
+            level_losses=[level.loss for level in self.levels],
+            level_errors=errors if len(errors) == len(self.levels) else [],
+            validation_error=self.accuracy.validation_error,
+            noise=relative_noise([term for term in self.problem.terms if isinstance(term, Data)]),
+            epsilon=max(
+                (float(jnp.finfo(leaf).eps) for leaf in jax.tree.leaves(partition(self.field)[0])), default=0.0
+            ),
+            linear=self.linear_in_parameters,
+            second_order=self.second_order,
+            stopped_by=self.stopped_by,
+        )
+        return diagnose(seen)
 
     def evaluate(self, points: ArrayLike, value: str | None = None) -> Float[np.ndarray, "n *m"]:
         """Values or derivatives of an unknown, after bounds and constraint.
@@ -157,6 +188,9 @@ class Solution:
         lines.append(f"{self.seconds_total:.2f} s, of which compilation {self.seconds_compile:.2f} s")
         for name, guard in self.guards.items():
             lines.append(f"{'pass' if guard.passed else 'FAIL'}  {name}: {guard.sentence}")
+        limited = self.diagnose()
+        if limited is not None:
+            lines.append(textwrap.fill(str(limited), 110))
         # Only success is one short sentence; the others give causes and remedies over several lines.
         text = textwrap.fill(f"{self.result.name} (stopped by: {self.stopped_by}): {self.result.value}", 110)
         return [*lines, text]

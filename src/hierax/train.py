@@ -389,6 +389,7 @@ class _Run:
             seconds_total=seconds,
             seconds_compile=compiled,
             work_units=sum(v.work for v in (*self.visited.values(), *(v for _, v in self.led))),
+            second_order=self.plan.solver.second_order,
         )
 
     def _returned(self) -> tuple[int, Any]:

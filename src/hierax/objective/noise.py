@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.spatial import KDTree
+
+from hierax.problems.terms import Data
 
 
 def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) -> float:
@@ -28,3 +32,12 @@ def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) ->
     weight = 1.0 + np.sum(inverse**2, axis=1)
     # the median is not misled by the few places where the function bends
     return float(np.sqrt(np.median(np.mean(misfit**2, axis=1) / weight) / (0.4549 if values.shape[1] == 1 else 0.8)))
+
+
+def relative_noise(terms: Sequence[Data]) -> float | None:
+    """Noise of measured values over their spread, as neighbours show it, over all terms; `None` without terms."""
+    found = []
+    for term in terms:
+        values = term.values.reshape(len(term.values), -1)
+        found.append(neighbour_noise(term.points, values) / max(np.std(term.values), 1e-300))
+    return float(np.sqrt(np.mean(np.square(found)))) if found else None

@@ -23,6 +23,8 @@ from hierax.report.environment import environment
 from hierax.solution import Solution, plain
 
 SETTINGS, PLAN, EVENTS, SOLUTION, FIGURE = "settings.json", "plan.txt", "events.jsonl", "solution.json", "figure.png"
+DIAGNOSIS = "diagnosis.txt"
+"""What limited the run, with the evidence, in words; missing where it shows too little."""
 RUNS = Path("runs")
 """Where run folders go unless they are named."""
 NO_RUN = "Give the folder of a run of `hierax train` or `hierax fit` that has ended."
@@ -101,6 +103,9 @@ class Run:
     def write_solution(self, solution: Solution, record: Mapping[str, Any]) -> None:
         """Keep the field first, then the record that says that it is there."""
         save_field(self.path, solution.field)
+        limited = solution.diagnose()
+        if limited is not None:
+            (self.path / DIAGNOSIS).write_text(f"{limited}\n", encoding="utf-8")
         write_json(self.path / SOLUTION, record)
 
     def write_figure(self, solution: Solution) -> None:

@@ -1,0 +1,162 @@
+"""What a training was limited by, with the evidence in words: precision, noise, capacity or optimisation.
+
+The four call for different remedies, and the loss alone does not tell them apart. What does, in this order:
+
+- *noise*: the error at data that were kept back is that of the data themselves, and finer levels do not lower it;
+- *precision*: the residual is down to the rounding of its largest parts, or refinement no longer changes anything;
+- *optimisation*: the last level was left while its loss could still be lowered;
+- *capacity*: the last level is trained, and what is left is what its functions cannot do.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+NOISE_BAND = (0.5, 1.5)
+"""Between these multiples of the noise an error at kept data is noise: below, the estimate of the noise is too large
+(it counts how the function bends between data), above, there is more to learn."""
+ROUNDINGS = 1e3
+"""Residuals below this many roundings of the first ones are rounding."""
+STATIONARY = 1e-4
+"""A level is trained when its last steps promise, or bring, less than this share of the loss."""
+STATIONARY_FIRST_ORDER = 1e-6
+"""The same for solvers without curvature, which move little on plateaus that are not minima."""
+
+
+@final
+class Limit(enum.Enum):
+    """What limits a training; the value is what to do about it."""
+
+    noise = "More data, or their noise stated; neither a finer level nor longer training will help."
+    precision = "Nothing in these numbers: the answer is as good as the precision allows; stop a level earlier."
+    optimisation = "A second-order solver, coarser levels to start from, or a larger budget; not a larger field."
+    capacity = "A finer level, a higher degree or a wider network; not longer training."
+
+
+@final
+@dataclass(frozen=True)
+class Evidence:
+    """What a run shows.
+
+    Attributes
+    ----------
+    step_levels, step_losses, step_decreases:
+        Of every step: its level, the loss after it, the decrease that is predicted (second order) or was brought (first
+        order), relative to the loss; not finite where it is not known.
+    level_losses:
+        Loss of every level that was trained, coarsest first.
+    level_errors:
+        Validation errors of the levels, else errors against a reference; empty if neither was measured.
+    validation_error:
+        Of the returned field, relative to the spread of the data; `None` without data kept back.
+    noise:
+        Of the data, in the same unit; `None` without data.
+    epsilon:
+        Spacing of numbers about one in the precision of the parameters.
+    linear, second_order:
+        Whether the field is linear in its parameters, and solvers use curvature.
+    stopped_by:
+        `converged`, `stalled`, `budget`, `levels`.
+    """
+
+    step_levels: Sequence[int]
+    step_losses: Sequence[float]
+    step_decreases: Sequence[float]
+    level_losses: Sequence[float]
+    level_errors: Sequence[float]
+    validation_error: float | None = None
+    noise: float | None = None
+    epsilon: float = 2.2e-16
+    linear: bool = False
+    second_order: bool = True
+    stopped_by: str = "levels"
+
+
+@final
+@dataclass(frozen=True)
+class Diagnosis:
+    """The limit, and sentences of evidence for it."""
+
+    limit: Limit
+    evidence: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"limited by {self.limit.name}: {' '.join(self.evidence)} {self.limit.value}"
+
+
+def diagnose(seen: Evidence) -> Diagnosis | None:
+    """What limits a run; `None` where it shows too little (no step was taken, or losses are not finite)."""
+    if not seen.step_losses or not seen.level_losses or not np.all(np.isfinite(seen.level_losses)):
+        return None
+    for limit, judge in (
+        (Limit.noise, _noise),
+        (Limit.precision, _precision),
+        (Limit.optimisation, _optimisation),
+        (Limit.capacity, _capacity),
+    ):
+        evidence = judge(seen)
+        if evidence:
+            return Diagnosis(limit, tuple(evidence))
+    return None
+
+
+def _noise(seen: Evidence) -> list[str]:
+    if seen.noise is None or seen.validation_error is None or seen.noise < 100 * seen.epsilon:
+        return []
+    ratio = seen.validation_error / seen.noise
+    if not NOISE_BAND[0] <= ratio <= NOISE_BAND[1]:
+        return []
+    text = [f"The error at data kept back is {ratio:.2g} times the noise that neighbouring data show."]
+    if len(seen.level_errors) >= 2:
+        change = seen.level_errors[-1] / max(min(seen.level_errors[:-1]), 1e-300)
+        if change < 0.7:
+            return []
+        text.append(f"The last refinement left it at {change:.2g} times what it was.")
+    return text
+
+
+def _precision(seen: Evidence) -> list[str]:
+    share = float(np.sqrt(max(seen.level_losses[-1], 0.0) / max(seen.step_losses[0], 1e-300)))
+    if share < ROUNDINGS * seen.epsilon:
+        return [f"The residual fell to {share:.1g} of the first one, with numbers that are {seen.epsilon:.1g} apart."]
+    errors = seen.level_errors
+    if seen.stopped_by == "converged" and len(seen.level_losses) >= 2:
+        text = "The last refinement changed the solution by less than can be told from rounding."
+        return [text, *([f"The error of the last levels stays at {errors[-1]:.1g}."] if errors else [])]
+    if len(errors) >= 3 and errors[-1] < 1e-8 and errors[-1] > 0.5 * errors[-2]:
+        return [f"The error of the last levels no longer falls: {errors[-2]:.1g}, then {errors[-1]:.1g}."]
+    return []
+
+
+def _optimisation(seen: Evidence) -> list[str]:
+    promised = _promised(seen)
+    limit = STATIONARY if seen.second_order else STATIONARY_FIRST_ORDER
+    if promised is None or promised < limit:
+        return []
+    kind = "promise to lower" if seen.second_order else "still lowered"
+    own = sum(level == seen.step_levels[-1] for level in seen.step_levels)
+    return [f"The last of {own} steps on the last level {kind} the loss by {promised:.1g} of itself each."]
+
+
+def _capacity(seen: Evidence) -> list[str]:
+    promised = _promised(seen)
+    text = ["The last level is trained: it is linear and was solved."]
+    if promised is not None and not (seen.linear and promised == 0.0):
+        text = [f"The last level is trained: another step would lower its loss by {promised:.1g} of itself."]
+    if len(seen.level_losses) >= 2:
+        gain = np.sqrt(seen.level_losses[-2] / max(seen.level_losses[-1], 1e-300))
+        text.append(f"The last refinement divided the residual by {gain:.2g}.")
+    return text
+
+
+def _promised(seen: Evidence) -> float | None:
+    """Relative decrease a step at the end of the last level; `None` where it is not known."""
+    own = [d for d, level in zip(seen.step_decreases, seen.step_levels, strict=True) if level == seen.step_levels[-1]]
+    last = np.array(own[-1:] if seen.second_order else own[-5:], dtype=float)
+    last = last[np.isfinite(last)]
+    return float(np.median(np.abs(last))) if last.size else (0.0 if seen.linear else None)
