@@ -9,7 +9,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from hierax.fields import KAN, MLP, AdaptiveBasis, DecodedGrid, Scalar, SplineGrid, StretchedGrid, Unknowns
+from hierax.fields import (
+    KAN,
+    MLP,
+    AdaptiveBasis,
+    DecodedGrid,
+    Scalar,
+    SplineGrid,
+    StretchedGrid,
+    Unknowns,
+    linear_in_parameters,
+)
 from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, MarkedKnots, MovingKnots, cells_of
 from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
@@ -176,5 +186,6 @@ def has_grid(start: Any) -> bool:
 
 def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hierarchy) -> bool:
     """Whether levels may be visited again: no fixed cells, no knots that move, no problem that belongs to a level."""
-    once = isinstance(problem, Continuation) or isinstance(rule, MovingKnots)
-    return not once and (rule is not None or len(hierarchy) > 1) and cells_of(hierarchy.levels[0].field) is None
+    first = hierarchy.levels[0].field
+    once = isinstance(problem, Continuation) or isinstance(rule, MovingKnots) or linear_in_parameters(first)
+    return not once and (rule is not None or len(hierarchy) > 1) and cells_of(first) is None
