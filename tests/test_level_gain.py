@@ -11,7 +11,7 @@ from hierax.studies import level_gain
 def test_the_short_form_foretells_what_levels_bring(tmp_path):
     found = level_gain.run(tmp_path, True)
     main = found["summary"]
-    assert main["rank_correlation"] > 0.8
+    assert main["rank_correlation"] > 0.75
     rows = {(r["function"], r["field"], r["refinement"]): r for r in found["rows"]}
     # a grid is linear in its parameters: the model is exact but for its damping
     for (_, field, _), row in rows.items():

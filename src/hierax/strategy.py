@@ -26,7 +26,7 @@ from hierax.objective.view import unbounded
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Energy
-from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
+from hierax.solvers import AbstractSolver, GaussNewton, Optax, Smoothing, Tolerances
 
 CYCLE_LEVELS = 4
 """Levels of a V-, W- or F-cycle when no number is given."""
@@ -130,10 +130,10 @@ def choose(
         plan = _with_cycle(plan, cycle, levels)
     if levels is not None:
         plan = _with_levels(plan, levels)
-    if cycle is None and isinstance(plan.cycle, NestedIteration) and revisits(problem, plan.rule, plan.hierarchy):
+    made_for_cycles = isinstance(plan.solver, GaussNewton | Optax) and revisits(problem, plan.rule, plan.hierarchy)
+    if cycle is None and isinstance(plan.cycle, NestedIteration) and made_for_cycles:
         plan = replace(plan, cycle=Automatic(nested=plan.cycle))
-    own = solver is None and cycle is None
-    if own and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
+    if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem))
     return replace(
         plan,
