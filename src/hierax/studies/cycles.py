@@ -38,7 +38,7 @@ from hierax.objective import flat_parameters
 from hierax.objective.flat_transfer import FlatTransfer
 from hierax.problems.problem import Problem
 from hierax.studies.common import Row, aligned, record, save, write_files
-from hierax.studies.laps import CASES, NESTED, ONE, SHORT, Case, Lap, Ruler, lap
+from hierax.studies.laps import CASES, NESTED, ONE, SHORT, Case, Lap, Mark, Ruler, lap
 from hierax.studies.registry import study
 
 NAME = "cycles"
@@ -112,21 +112,26 @@ def _parts(found: Lap, target: float) -> dict[str, float]:
         nothing = dict.fromkeys(("seconds", "way", "there", "error"), math.inf)
         return nothing | {"compiling": compiling, "factor": 1.0, "cycle_seconds": found.watch.limit, "rate": 0.0}
     used = [mark for mark in marks if mark.seconds <= seconds] or marks[:1]
-    last, begin = used[-1], used[0]
-    way = begin.seconds - begin.compiling
-    spent = last.seconds - last.compiling - way
-    fall = math.log(max(last.loss, 1e-300) / max(begin.loss, 1e-300)) if len(used) > 1 else 0.0
-    counted = max((len(used) - 1) / 2, 0.5)
+    way = _training_at(used[0])
+    # who is there at once shows its pace afterwards
+    paced = used if len(used) > 2 else marks[:3]
+    spent, counted = _training_at(paced[-1]) - way, max((len(paced) - 1) / 2, 0.5)
+    fall = math.log(max(paced[-1].loss, 1e-300) / max(paced[0].loss, 1e-300))
     return {
         "seconds": seconds,
         "compiling": compiling,
         "way": way,
-        "there": spent,
+        "there": _training_at(used[-1]) - way,
         "error": found.error,
         "factor": math.exp(fall / counted),
         "cycle_seconds": spent / counted,
         "rate": fall / spent if spent > 0 else 0.0,
     }
+
+
+def _training_at(mark: Mark) -> float:
+    """Seconds without compilation."""
+    return mark.seconds - mark.compiling
 
 
 def share_below(case: Case, problem: Problem, found: Lap) -> float | None:
