@@ -47,7 +47,7 @@ def test_knots_crowd_at_the_places():
 def test_refinement_keeps_the_function_and_the_maps():
     coarse = field()
     level, transfer = IntervalDoubling().refine(Level(coarse))
-    points = np.random.default_rng(1).uniform([0.0, -1.0], [1.0, 3.0], (50, 2))
+    points = jnp.asarray(np.random.default_rng(1).uniform([0.0, -1.0], [1.0, 3.0], (50, 2)))
     assert FUNCTION_PRESERVING in transfer.tags
     params = partition(coarse)[0]
     back = transfer.inject(transfer.prolong(params))
@@ -63,7 +63,7 @@ def test_gathered_pieces_are_the_field():
     points = np.random.default_rng(2).uniform([0.0, -1.0], [1.0, 3.0], (20, 2))
     indices, local = gather(own, points)
     values = jax.vmap(lambda piece, x: piece(x))(local, jnp.asarray(points))
-    np.testing.assert_allclose(values, jax.vmap(own)(points), atol=1e-13)
+    np.testing.assert_allclose(values, jax.vmap(own)(jnp.asarray(points)), atol=1e-13)
     assert indices.max() < own.grid.coefficients.size
 
 

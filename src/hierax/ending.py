@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from hierax.cycling import Ladder
-from hierax.events import Guard
+from hierax.events import Decision, Event, Guard
 from hierax.guards import Evidence, Limits, check
 from hierax.levels import Bench, Visited
+from hierax.polishing import polished
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing
 
@@ -37,6 +38,35 @@ def best_validated(bench: Bench, visited: Mapping[int, Visited]) -> tuple[int, A
     if isinstance(bench.plan.solver, Smoothing):
         return level, bench.refitted(visited[level].field, bench.plan.solver, visited[level].state)
     return level, visited[level].field
+
+
+def chosen(
+    bench: Bench,
+    visited: Mapping[int, Visited],
+    changes: Mapping[int, float],
+    last: int,
+    left: float,
+    emit: Callable[[Event], None],
+) -> tuple[int, Any]:
+    """The level that is returned and its field: the best validated one with data, else the last, maybe polished.
+
+    Parameters
+    ----------
+    last:
+        The level that was trained last.
+    left:
+        Seconds that are left.
+    emit:
+        Told about a last step.
+    """
+    best = best_validated(bench, visited)
+    if best is not None:
+        return best
+    better = polished(bench, visited, changes, last, left)
+    if better is None:
+        return last, visited[last].field
+    emit(Decision(better[1]))
+    return last, better[0]
 
 
 def guarded(

@@ -114,7 +114,7 @@ class Bench:
         self.periodic = periodic_axes(problem)
         self.equations = np.array([is_equation(t, problem) for t in self.sampled.terms])
         self.train_rows, self.held_rows = self._split()
-        self._values = SquaredResidual("values", self._all_values)
+        self.value_term = SquaredResidual("values", self._all_values)
         self._equation_scale: float | None = None
         self._points: dict[int, np.ndarray] = {}
 
@@ -227,7 +227,7 @@ class Bench:
 
     def values_at(self, field: Any, points: np.ndarray) -> np.ndarray:
         """Values of all unknown functions `(n, components)` by kernels that all levels share."""
-        return self._evaluate(field, make_samples(self._values, points, np.ones(len(points))))
+        return self._evaluate(field, make_samples(self.value_term, points, np.ones(len(points))))
 
     def _evaluate(self, field: Any, samples: Samples) -> np.ndarray:
         if has_fixed_cells(field) and self.plan.local:

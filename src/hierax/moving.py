@@ -28,7 +28,9 @@ def moved(bench: Bench, visited: Visited, train: Callable[[Prepared], Visited], 
         Called with a sentence after each move; says whether there may be another one.
     """
     rule = bench.plan.rule
-    for _ in range(rule.moves if isinstance(rule, MovingKnots) else 0):
+    if not isinstance(rule, MovingKnots):
+        return visited
+    for _ in range(rule.moves):
         field = rule.move(Level(visited.field))[0].field
         trial = train(_comparable(bench, field, visited.field))
         change = f"objective from {visited.loss:.3g} to {trial.loss:.3g}"

@@ -15,7 +15,7 @@ from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
 from hierax.cycling import Ladder, Stepped
 from hierax.dynamics import NewtonEvidence
-from hierax.ending import best_validated, guarded, last_level
+from hierax.ending import chosen, guarded, last_level
 from hierax.events import Decision, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber, Teller
 from hierax.fidelities import climb
 from hierax.fields import linear_in_parameters, parameter_count
@@ -164,7 +164,6 @@ class _Run:
         """Follow the cycle to its end, and a continuation to its last problem; returns what stopped it."""
         reason = self._walk()
         if self.failure is None and not self.visited and self.elapsed <= self.budget:
-            # there are no finer levels: what is left of the continuation is trained on this one
             self.stages = replace(self.stages, first=self.current)
             self._visit(Visit(self.current))
         if self.failure is None and not self.visited:
@@ -236,16 +235,15 @@ class _Run:
 
     def _visit(self, visit: Visit) -> Outcome:
         """Train a level, before that with the easier problems that are its part of a continuation."""
-        level, last = visit.level, self.stages.last(visit.level)
-        self.current = level
-        while len(self.led) < min(last + 1, len(self.stages.benches) - 1):
+        level = self.current = visit.level
+        while len(self.led) < min(self.stages.last(level) + 1, len(self.stages.benches) - 1):
             self.led.append((level, self._train(Visit(level, EASIER), len(self.led))))
             self.emit(LevelFinished(self.led[-1][1].record(level), self.led[-1][1].field))
             if self.failure is not None or self.elapsed > self.budget:
                 return Outcome(level, len(self.levels))
         if level < self.stages.first:
             return Outcome(level, len(self.levels))
-        visited = self._train(visit, last)
+        visited = self._train(visit, -1)
         if self.failure is None and self.ladder is None:
             visited = moved(self.bench, visited, lambda start: self._train(visit, -1, start), self._may_move)
             self.failure = None  # moves that failed were taken back
@@ -396,6 +394,7 @@ class _Run:
         """The finest level; with data the one with the smallest validation error, fitted again to all of them."""
         if not self.visited:
             return (0, self.levels[0].field) if not self.led else (self.led[-1][0], self.led[-1][1].field)
-        best = None if self.failure is not None else best_validated(self.bench, self.visited)
         last = last_level(self.visited, self.current, self.elapsed > self.budget, self.ladder)
-        return best or (last, self.visited[last].field)
+        if self.failure is None:
+            return chosen(self.bench, self.visited, self.changes, last, self.budget - self.elapsed, self.emit)
+        return last, self.visited[last].field

@@ -275,7 +275,7 @@ class RowObjective(AbstractObjective):
         """Linearisation with the rows kept."""
         value, gradient, rows = 0.0, np.zeros(self.size), []
         for s in self.samples:
-            for block in self._blocks(s, theta):
+            for block in self.row_blocks(s, theta):
                 value += self._slope(s, block, gradient)
                 rows.append(part(block, s.scale, self.size))
         return Linearisation(value, gradient, join(rows))
@@ -285,14 +285,16 @@ class RowObjective(AbstractObjective):
         energies = [s.term.name for s in self.samples if not isinstance(s.term, SquaredResidual)]
         if energies:
             raise ValueError(f"weighted_rows: {', '.join(energies)} is no sum of squares and has no residuals")
-        return [np.concatenate([b.weighted(s.scale, self.size) for b in self._blocks(s, theta)]) for s in self.samples]
+        return [
+            np.concatenate([b.weighted(s.scale, self.size) for b in self.row_blocks(s, theta)]) for s in self.samples
+        ]
 
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
         """Diagonal of each term's unscaled curvature, `(terms, N)`; see `LocalObjective.diagonals`."""
         del equations
         out = np.zeros((len(self.samples), self.size))
         for row, s in zip(out, self.samples, strict=True):
-            for block in self._blocks(s, theta):
+            for block in self.row_blocks(s, theta):
                 row += self._scattered(np.einsum("nmk,n->nk", block.rows**2, block.weights), block.index)
         return out
 
@@ -319,7 +321,7 @@ class RowObjective(AbstractObjective):
     def _accumulate(self, s: Samples, theta: np.ndarray, gradient: np.ndarray, gram: np.ndarray) -> float:
         """Add one term to gradient and lower Gram matrix, times its scale; return its scaled value."""
         total = 0.0
-        for block in self._blocks(s, theta):
+        for block in self.row_blocks(s, theta):
             total += self._slope(s, block, gradient)
             # the lower half only, added in place
             dsyrk(1.0, block.weighted(s.scale, self.size).T, beta=1.0, c=gram, lower=1, overwrite_c=1)
@@ -341,7 +343,7 @@ class RowObjective(AbstractObjective):
         """The field if it has local pieces."""
         return self.layout.build(jnp.asarray(theta), self.rest) if self.local else None
 
-    def _blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
+    def row_blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
         """Rows of a term, block by block."""
         width = max(64, min(BLOCK_POINTS, ROW_ENTRIES // max(self.size, 1)))
         width = 1 << (width.bit_length() - 1)
