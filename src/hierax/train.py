@@ -92,7 +92,7 @@ def train(
         try:
             reason = run.walk()
         except KeyboardInterrupt:
-            reason = "interrupted"
+            reason, run.budget = "interrupted", 0.0  # nothing more is begun
         solution = run.finish(reason, key if isinstance(key, int) else -1)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
