@@ -81,7 +81,8 @@ ARROWS: dict[str, frozenset[str]] = {
     "stages": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", *OUTSIDE},
     "fidelities": ROOMS - {"cycling", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
     "train": ROOMS - {"records", "studies", "testing", "cli"},
-    "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures", "report"}),
+    "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures", "report"})
+    | {"dynamics", "objective"},
     "studies": ROOMS - {"cli"} | {FRONT},
     "testing": ROOMS - {"cli"} | {FRONT},
     "cli": ROOMS | {FRONT},

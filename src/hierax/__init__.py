@@ -78,6 +78,7 @@ from hierax.problems import divergence as divergence
 from hierax.problems import gradient as gradient
 from hierax.problems import laplacian as laplacian
 from hierax.records.progress import Progress as Progress
+from hierax.records.watch import Watch as Watch
 from hierax.solution import Solution as Solution
 from hierax.solvers import GaussNewton as GaussNewton
 from hierax.solvers import Optax as Optax

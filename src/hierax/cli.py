@@ -39,6 +39,7 @@ from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
 from hierax.records.health import examine
 from hierax.records.live import BLOCKS, PLAIN, AbstractDisplay, CurrentStep, LevelBoard
+from hierax.records.measures import write_measures
 from hierax.records.progress import Progress
 from hierax.records.run import RUNS, Run, load_run
 from hierax.records.settings import describe_settings
@@ -46,6 +47,7 @@ from hierax.records.sources import AbstractSource, DataSource, continued_source,
 from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.tensorboard import TensorBoard
 from hierax.records.user_file import user_errors
+from hierax.records.watch import Watch
 from hierax.solution import Solution, plain
 from hierax.solvers import AbstractSolver, GaussNewton, VariableProjection, adam, lbfgs
 from hierax.studies import named_study, studies
@@ -104,6 +106,8 @@ class Options:
     """File for the result as JSON."""
     live: bool = False
     """Show a table of the levels with the course of the loss, where the output is a terminal."""
+    watch: bool = False
+    """Measure spectra, contraction and tangent kernel, at most a twentieth of the seconds, for the report."""
     tensorboard: Path | None = None
     """Folder for scalars that TensorBoard shows (an extra: pip install 'hierax[tensorboard]')."""
 
@@ -349,10 +353,11 @@ def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], cons
     run = Run.create(problem.name, options.run)
     words = {"field": options.field, "levels": options.levels, "cycle": options.cycle, "solver": options.solver}
     asked = {**asked, **words, "seed": options.seed, "budget_seconds": options.budget_seconds}
+    watches = (Watch(problem),) if options.watch else ()
     with contextlib.closing(run):
         try:
             run.write_settings(source, problem, asked)
-            solution = _trained(source, problem, options, (run,), console)
+            solution = _trained(source, problem, options, (run, *watches), console)
         except InputError:
             # Nothing was trained: a folder without a result would only be in the way of the next try.
             run.discard()
@@ -360,6 +365,8 @@ def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], cons
     solution = dataclasses.replace(solution, options=asked)
     record = solution.to_json(run=str(run.path), seconds_import=SECONDS_IMPORT)
     run.write_solution(solution, record)
+    for watch in watches:
+        write_measures(run.path, watch.measures())
     print(f"{solution}\n")
     if options.json is not None:
         write_json(options.json, record)

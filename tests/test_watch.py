@@ -1,0 +1,56 @@
+"""Watching a training: what is measured of a field with a reference, an equation without, and data; what it costs."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax.records.watch import Watch, spread
+
+
+def test_any_number_of_snapshots_is_spread_over_the_run():
+    assert spread(1) == [0]
+    assert spread(5) == [4, 0, 2, 1, 3]
+    assert sorted(spread(37)) == list(range(37))
+
+
+def exact(x):
+    return jnp.cos(2 * jnp.pi * 3 * x[0])
+
+
+def test_the_error_of_levels_that_see_a_wave_late():
+    problem = hx.Problem(
+        hx.Box([0.0], [1.0]), (hx.Residual("value", lambda u, x: u(x) - exact(x)),), reference=hx.Reference(exact)
+    )
+    watch = Watch(problem, share=1.0)
+    field = hx.SplineGrid.uniform([0.0], [1.0], 2, 3)
+    hierarchy = hx.refine(field, by=hx.IntervalDoubling(), levels=5)
+    solution = hx.train(problem, hierarchy, cycle=hx.NestedIteration(), subscribers=[watch], budget=60)
+    found = watch.measures()
+    assert found.spectrum_of == "error"
+    wave = int(np.searchsorted(found.spectrum_edges, 3.0, side="right")) - 1
+    energy = found.spectrum_energy[:, wave]
+    # the coarsest level sees nothing of the wave, the finest all of it
+    assert energy[0] > 0.3
+    assert energy[-1] < 1e-6
+    assert found.spectrum_energy[-1].sum() == pytest.approx(solution.accuracy.relative_l2**2, rel=0.5)
+    assert list(found.spectrum_level) == sorted(found.spectrum_level)
+    assert len(found.contraction_level) == 5
+    assert found.kernel_terms == ("value",)
+    assert found.kernel_eigenvalues.shape == found.kernel_alignment.shape
+    assert np.nanmax(found.kernel_alignment.sum(axis=1)) < 1.0 + 1e-6
+    assert found.watching_seconds > 0.0
+    assert found.training_seconds == pytest.approx(solution.seconds_total, rel=0.2)
+
+
+def test_data_without_a_reference_and_a_network():
+    points = np.random.default_rng(0).uniform(0, 1, (120, 1))
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (hx.Data("u", points, np.sin(6 * points[:, 0])),))
+    watch = Watch(problem, share=1.0)
+    hx.train(problem, hx.MLP([1, 4, 1], key=0), solver=hx.GaussNewton(), subscribers=[watch], budget=60)
+    found = watch.measures()
+    assert found.spectrum_of == "residual"
+    assert found.spectrum_energy[0].sum() == pytest.approx(1.0)
+    assert found.spectrum_energy[-1].sum() < 0.1
+    assert 3 <= len(found.spectrum_seconds) <= 65
+    assert 0.0 < found.contraction_factor[0] < 1.0
