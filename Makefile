@@ -10,11 +10,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types format clean distclean
+.PHONY: help install demo test lint types format docs clean distclean
 
 help:
 	@echo "make demo    install, run the short multilevel study, say where its table and figure are"
 	@echo "make test    install, then lint, format check, type check and tests"
+	@echo "make docs    install, run the pages of the guide, build the documentation in docs/build/html"
 	@echo "make lint | types | format | install | clean | distclean"
 
 install: $(STAMP)
@@ -46,8 +47,16 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix src tests examples
 	$(BIN)/ruff format src tests examples
 
+docs: $(VENV)/.docs
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/build/html
+	@echo "docs/build/html/index.html"
+
+$(VENV)/.docs: $(STAMP) requirements-docs.lock
+	$(BIN)/python -m pip install --quiet -r requirements-docs.lock
+	@touch $@
+
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(DEMO)
+	rm -rf build dist docs/build .pytest_cache .ruff_cache .hypothesis $(DEMO)
 	find . -path ./$(VENV) -prune -o -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 
 distclean: clean

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import urllib.parse
 from html.parser import HTMLParser
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 import hierax as hx
 import hierax.figures
+import hierax.report
 from handmade import exact_problem, solution_of
 from hierax import cli
 from hierax._errors import InputError
@@ -23,12 +25,14 @@ from hierax.events import Decision, Guard, RunFinished
 from hierax.records import Run
 from hierax.records.report import read_account, write_report
 from hierax.report import Account, page, pictures
+from hierax.report.citations import METHODS, cited
 from hierax.report.markup import Markup, element, table
 from hierax.report.measured import measured
 from hierax.report.words import MEANINGS
 from test_records import EVENTS
 
 MEGABYTE = 1_000_000
+SOURCE = Path(hierax.report.__file__).parent
 
 
 class Page(HTMLParser):
@@ -127,6 +131,8 @@ def test_the_page_says_what_the_record_says(small, shown):
     assert "linear in its parameters" in shown.shown
     assert f"hierax train {small}/own.py:problem --set wave=2.0 --levels 2 --seed 3 --budget-seconds 100" in shown.shown
     assert all(line in shown.shown for line in record["plan"].splitlines())
+    (diagnosis,) = re.findall(r"[Ll](imited by \w+: .*)", (small / "diagnosis.txt").read_text())
+    assert diagnosis in shown.shown
     for name, guard in record["guards"].items():
         assert guard["sentence"] in shown.shown
         assert MEANINGS[name] in shown.shown
@@ -149,6 +155,12 @@ def test_publications_follow_from_what_was_used(shown):
     assert not {"liu2025kan", "kingma2015", "kennedy2000", "raissi2019", "rahaman2019"} & cited
 
 
+def test_every_publication_is_of_a_method_and_known():
+    keys = re.findall(r"^@\w+\{(\w+),", (SOURCE / "methods.bib").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(set(keys)) == len(keys)
+    assert {key for method in METHODS for key in method.keys} == set(keys)
+
+
 def test_a_page_of_a_solution_without_a_folder(tmp_path, monkeypatch):
     no_pictures(monkeypatch)
     solution = dataclasses.replace(solution_of(), linear_in_parameters=False, solver="adam")
@@ -157,6 +169,7 @@ def test_a_page_of_a_solution_without_a_folder(tmp_path, monkeypatch):
     assert [image["alt"] for image in seen.images][2:] == ["u", "Error of u", "u at 5 times", "Residual of interior"]
     assert any(text.startswith("@inproceedings{kingma2015") for text in seen.words)
     assert "nonlinear in its parameters" in seen.shown
+    assert str(solution.diagnose())[1:] in seen.shown
     with pytest.raises(InputError, match="cannot be written"):
         solution.report(tmp_path / "nowhere" / "page.html")
 
@@ -314,6 +327,19 @@ def test_events_alone_give_levels_decisions_and_guards(folder):
     assert account.record["result"] == "guard_boundary"
     assert account.record["seconds_total"] == 1.5
     assert np.isnan(account.history[0].decrease)
+
+
+def test_a_continued_run_names_its_values_and_its_method(folder):
+    settings = json.loads((folder / "settings.json").read_text())
+    options = settings["options"] | {"set": [], "continue": "wave=1.0,2.0"}
+    (folder / "settings.json").write_text(json.dumps(settings | {"options": options}))
+    account, _ = read_account(folder)
+    assert "own.py:problem --continue wave=1.0,2.0 --levels 2" in account.command
+    assert "--set" not in account.command
+    record = {**account.record, "options": options}
+    assert any(
+        "allgower1990" in entry for _, texts in cited(dataclasses.replace(account, record=record)) for entry in texts
+    )
 
 
 # pictures

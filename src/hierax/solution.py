@@ -159,7 +159,7 @@ class Solution:
 
         account = Account(
             self.to_json(), self.levels, self.history, problem=self.problem, trained=self.field,
-            environment=environment(),
+            diagnosis=str(self.diagnose() or ""), environment=environment(),
         )  # fmt: skip
         write_page(account, Path(path))
 

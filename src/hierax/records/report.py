@@ -18,7 +18,7 @@ from hierax.problems.problem import Problem
 from hierax.records.fields_io import load_field
 from hierax.records.files import read_json
 from hierax.records.measures import read_measures
-from hierax.records.run import EVENTS, PLAN, SETTINGS, SOLUTION
+from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SETTINGS, SOLUTION
 from hierax.records.sources import AbstractSource, DataSource, FittedSource, kept_source
 from hierax.records.user_file import user_errors
 from hierax.report import Account, write_page
@@ -63,6 +63,7 @@ def read_account(folder: Path) -> tuple[Account, AbstractSource | None]:
         trained=trained,
         data=data,
         measures=_measures(folder, notes),
+        diagnosis=(folder / DIAGNOSIS).read_text(encoding="utf-8") if (folder / DIAGNOSIS).is_file() else "",
         environment=dict(settings.get("environment") or {}),
         command=_command(settings, folder),
         started=str(settings.get("started") or ""),
@@ -203,7 +204,9 @@ def _command(settings: Mapping[str, Any], folder: Path) -> str:
     """The command that does the same again."""
     source, options = settings["source"], dict(settings.get("options") or {})
     words = _subject(source, folder)
-    for name in ("level", "cost", "field", "levels", "cycle", "solver", "seed", "budget_seconds"):
+    asked = options.get("set", source.get("settings")) or ()
+    words += ["--set", *asked] if asked else []
+    for name in ("continue", "level", "cost", "field", "levels", "cycle", "solver", "seed", "budget_seconds"):
         value = options.get(name)
         if value is not None and value != "auto":
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
@@ -215,6 +218,4 @@ def _subject(source: Mapping[str, Any], folder: Path) -> list[str]:
         columns: Sequence[str] = ["--inputs", *source.get("inputs", ()), "--outputs", *source.get("outputs", ())]
         return ["hierax", "fit", str(source.get("file")), *columns]
     own = f"{folder / str(source.get('file'))}:{source.get('object')}"
-    name = own if source.get("kind") == "file" else str(source.get("name"))
-    settings = source.get("settings") or ()
-    return ["hierax", "train", name, *(["--set", *settings] if settings else [])]
+    return ["hierax", "train", own if source.get("kind") == "file" else str(source.get("name"))]

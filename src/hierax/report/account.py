@@ -29,6 +29,8 @@ class Account:
         Whether the problem holds the measurements that were fitted.
     measures:
         What was measured while training ran, arrays by the names of `measures.npz`; empty arrays where nothing was.
+    diagnosis:
+        What limited the training, with its evidence and a remedy, in words; empty where that is not known.
     environment:
         Versions, device and machine, by name.
     command:
@@ -47,6 +49,7 @@ class Account:
     trained: Any = None
     data: bool = True
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    diagnosis: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     started: str = ""

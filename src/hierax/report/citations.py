@@ -45,6 +45,8 @@ METHODS = (
     Method(
         "smoothing by generalised cross-validation", ("craven1978",), ("solver", "plan"), "Smoothing|(?i:cross-val)"
     ),
+    Method("variable projection", ("golub1973", "kaufman1975"), ("solver",), "VariableProjection"),
+    Method("continuation in a parameter", ("allgower1990",), ("continued",), "yes"),
     Method("Adam", ("kingma2015",), ("solver",), "(?i)adam"),
     Method("L-BFGS", ("liu1989",), ("solver",), "(?i)lbfgs|l-bfgs"),
     Method("data of several fidelities", ("kennedy2000", "perdikaris2017"), ("plan",), "fidelities"),
@@ -77,6 +79,8 @@ def _text(account: Account, where: str) -> str:
         return "yes" if network else ""
     if where == "iterations":
         return "yes" if any(step.iterations for step in account.history) else ""
+    if where == "continued":
+        return "yes" if (record.get("options") or {}).get("continue") else ""
     if where == "measured":
         return " ".join(account.measured)
     if where == "guards":

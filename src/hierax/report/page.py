@@ -125,6 +125,11 @@ def _guard(name: str, guard: Mapping[str, Any]) -> Markup:
     )
 
 
+def _diagnosis(account: Account) -> Markup | None:
+    text = account.diagnosis.strip()
+    return element("p", text[0].upper() + text[1:]) if text else None
+
+
 def _levels(account: Account) -> Markup | None:
     if not account.levels:
         return None
@@ -164,7 +169,7 @@ def _settings(account: Account) -> Markup:
     asked = dict(account.record.get("options") or {})
     options = {name: _asked(value) for name, value in asked.items()}
     chosen = {name: account.text(name) for name in ("field", "solver", "cycle", "seed") if account.text(name)}
-    rows = [[name, value] for name, value in (options | chosen).items()]
+    rows = [[name, value] for name, value in (options | chosen).items() if value]
     command = [element("p", "To run it again:"), element("pre", account.command)] if account.command else None
     return element("div", command, table(["setting", "value"], rows))
 
@@ -199,6 +204,7 @@ def _citations(account: Account) -> Markup:
 SECTIONS: tuple[tuple[str, Callable[[Account], Markup | None]], ...] = (
     ("Plan", _plan),
     ("Guards", _guards),
+    ("Diagnosis", _diagnosis),
     ("Levels", _levels),
     ("Convergence", _convergence),
     ("Solution", _solution),
