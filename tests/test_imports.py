@@ -73,7 +73,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "levels": ROOMS
     - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
     "cycling": ROOMS - {"fidelities", "marching", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
-    "marching": ROOMS - {"fidelities", "cycling", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
+    "marching": ROOMS - {"fidelities", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
     "moving": ROOMS - {"fidelities", "cycling", "marching", "ending", "outlook", "polishing", "stages", *OUTSIDE},
     "polishing": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "stages", *OUTSIDE},
     "ending": ROOMS - {"fidelities", "marching", "moving", "outlook", "stages", *OUTSIDE},
