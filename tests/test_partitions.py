@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
+from hierax.families import Subdomains
 from hierax.fields import (
     Copies,
     Cover,
@@ -184,6 +185,21 @@ def test_a_moving_cell_inside_of_a_fixed_one():
     first = jax.tree.map(lambda leaf: leaf[0], pieces)
     np.testing.assert_array_equal(theta[np.asarray(index[0])], flat_parameters(first)[0])
     assert not has_fixed_cells(field)
+
+
+def test_the_strategy_halves_subdomains_and_compiles_their_kernel_once():
+    def law(u, x):
+        return hx.derivative(u, "xx")(x) + u(x) + 3.0 * jnp.sin(2.0 * x[0])
+
+    # u'' + u = -3 sin 2x
+    reference = hx.Reference(lambda x: jnp.sin(2.0 * x[0]), 1e-14)
+    walls = hx.Residual("walls", lambda u, x, normal: u(x) - jnp.sin(2.0 * x[0]), on="boundary")
+    problem = hx.Problem(hx.Box([0.0], [3.0]), (hx.Residual("law", law), walls), reference=reference)
+    solution = hx.train(problem, Subdomains(), budget=60.0)
+    assert solution.linear_in_parameters
+    assert len(solution.levels) >= 3
+    assert (solution.accuracy.relative_l2 or 1.0) < 1e-9
+    assert all(level.seconds_compile < 0.05 for level in solution.levels[1:])
 
 
 def test_cells_follow_all_uniform_levels():

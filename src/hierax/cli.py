@@ -33,7 +33,7 @@ from hierax.cycles import (
     WCycle,
 )
 from hierax.evaluation import check_points, columns, quantities
-from hierax.families import AbstractFamily, DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork
+from hierax.families import AbstractFamily, DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork, Subdomains
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
@@ -63,6 +63,7 @@ FIELDS: dict[str, Callable[[], AbstractFamily | None]] = {
     "kan": SplineNetwork,
     "mlp": Perceptron,
     "tanh": HiddenLayer,
+    "pou": Subdomains,
 }
 SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
     "auto": lambda: None,

@@ -13,14 +13,25 @@ from hierax.fields import (
     KAN,
     MLP,
     AdaptiveBasis,
+    Cover,
     DecodedGrid,
+    PartitionOfUnity,
+    Polynomials,
     Scalar,
     SplineGrid,
     StretchedGrid,
     Unknowns,
     linear_in_parameters,
 )
-from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, MarkedKnots, MovingKnots, cells_of
+from hierax.hierarchy import (
+    AbstractRefinement,
+    Hierarchy,
+    IntervalDoubling,
+    MarkedKnots,
+    MovingKnots,
+    SubdomainHalving,
+    cells_of,
+)
 from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 
@@ -165,6 +176,31 @@ class HiddenLayer(AbstractFamily):
 
     def rule(self) -> None:
         return None
+
+
+@dataclass(frozen=True)
+class Subdomains(AbstractFamily):
+    """Polynomials on overlapping subdomains with B-splines as windows, halved from level to level.
+
+    Linear in its parameters. Windows are as smooth as the strong form of the equation needs them.
+    """
+
+    label: str = "partition of unity (linear in its parameters)"
+
+    def part(
+        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
+    ) -> PartitionOfUnity:
+        del values
+        dim = problem.domain.dim
+        smooth, wraps = max(2, order), periodic_axes(problem)
+        least = {1: 4, 2: 3}.get(dim, 2)
+        cells = [max(least, smooth + 1) if w else least for w in wraps]
+        cover = Cover.splines(*problem.domain.bounds(), cells, smooth, wraps)
+        local = Polynomials(order + 2 if dim < GRID_DIMENSIONS else max(1, order))
+        return PartitionOfUnity.on(cover, local, key=key, out=components)
+
+    def rule(self) -> AbstractRefinement:
+        return SubdomainHalving()
 
 
 def grid_degree(dim: int, order: int) -> int:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from hierax.fields.base import AbstractFixed
 from hierax.fields.finders import AbstractFinder, UniformFinder, table_finder
-from hierax.fields.windows import AbstractWindow, PowerWindow
+from hierax.fields.windows import AbstractWindow, PowerWindow, SplineWindow
 
 
 class Subdomains(AbstractFixed):
@@ -24,12 +24,15 @@ class Subdomains(AbstractFixed):
     window : AbstractWindow
     periods : tuple of float
         Period of each coordinate, 0 for those that do not wrap.
+    unity : bool
+        Whether windows are made to add up to one.
     """
 
     centres: Float[Array, "members dim"]
     half_widths: Float[Array, "members dim"]
     window: AbstractWindow
     periods: tuple[float, ...] = eqx.field(static=True)
+    unity: bool = eqx.field(static=True, default=True)
 
     def coordinates(self, x: Float[Array, " dim"]) -> Float[Array, "members dim"]:
         """Local coordinates :math:`(x - c_j) / h_j` of a point, in ``[-1, 1]`` inside of a subdomain."""
@@ -41,9 +44,9 @@ class Subdomains(AbstractFixed):
         return apart / self.half_widths
 
     def weights(self, z: Float[Array, "members dim"]) -> Float[Array, " members"]:
-        """Windows that add up to one, from local coordinates; NaN where no subdomain is."""
+        """Windows from local coordinates; where they have to add up to one but no subdomain is, NaN."""
         values = self.window(z)
-        return values / jnp.sum(values)
+        return values / jnp.sum(values) if self.unity else values
 
 
 class Cover(AbstractFixed):
@@ -57,6 +60,9 @@ class Cover(AbstractFixed):
         A table of cells by default.
     periods : sequence of float, optional
         Period of each coordinate, 0 for those that do not wrap.
+    unity : bool
+        Whether windows are made to add up to one. Patches on a part of the domain keep theirs as they are, so that
+        they end smoothly.
 
     Raises
     ------
@@ -80,6 +86,7 @@ class Cover(AbstractFixed):
     window: AbstractWindow
     finder: AbstractFinder
     periods: tuple[float, ...] = eqx.field(static=True)
+    unity: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -89,6 +96,7 @@ class Cover(AbstractFixed):
         window: AbstractWindow | None = None,
         finder: AbstractFinder | None = None,
         periods=None,
+        unity: bool = True,
     ):
         centres, half_widths = (np.asarray(part, dtype=float) for part in (centres, half_widths))
         if centres.ndim != 2 or centres.shape != half_widths.shape or not len(centres):
@@ -103,11 +111,13 @@ class Cover(AbstractFixed):
         if finder is None and any(self.periods):
             raise ValueError("Cover: periodic coordinates need a uniform cover; use Cover.uniform(..., periodic=...)")
         self.finder = finder or table_finder(centres - half_widths, centres + half_widths)
-        self.window = window or PowerWindow()
+        self.window, self.unity = window or PowerWindow(), unity
         self.centres, self.half_widths = (jnp.asarray(part, dtype=float) for part in (centres, half_widths))
 
     @classmethod
-    def uniform(cls, lower, upper, counts, overlap=1.9, *, window: AbstractWindow | None = None, periodic=None):
+    def uniform(
+        cls, lower, upper, counts, overlap: Any = 1.9, *, window: AbstractWindow | None = None, periodic=None
+    ) -> "Cover":
         """Boxes around the middles of equal cells.
 
         Parameters
@@ -151,6 +161,29 @@ class Cover(AbstractFixed):
         periods = np.where(wraps, upper - lower, 0.0).tolist()
         return cls(centres, half_widths, window=window, finder=finder, periods=periods)
 
+    @classmethod
+    def splines(cls, lower, upper, cells, degree: int = 3, periodic=None) -> "Cover":
+        """Supports of the B-splines on equal cells, with these splines as windows.
+
+        There are `cells + degree` along each axis, `cells` where it wraps around.
+
+        Parameters
+        ----------
+        lower, upper : sequence of float
+            Corners of the box that is covered.
+        cells : int or sequence of int
+            Cells along each axis, more than `degree` where it wraps around.
+        degree : int
+        periodic : sequence of bool, optional
+        """
+        lower, upper = (np.atleast_1d(np.asarray(end, dtype=float)) for end in (lower, upper))
+        cells = np.broadcast_to(cells, lower.shape).astype(int)
+        window = SplineWindow(degree)
+        wraps = np.broadcast_to(False if periodic is None else periodic, lower.shape)
+        beyond = window.margin * (upper - lower) / cells
+        upper, counts = upper + np.where(wraps, -beyond, beyond), cells + np.where(wraps, 0, degree)
+        return cls.uniform(lower - beyond, upper, counts, degree + 1.0, window=window, periodic=wraps)
+
     @property
     def dim(self) -> int:
         return self.centres.shape[1]
@@ -176,7 +209,7 @@ class Cover(AbstractFixed):
 
     def at(self, ids: Int[Array, " members"]) -> Subdomains:
         """The subdomains of these numbers."""
-        return Subdomains(self.centres[ids], self.half_widths[ids], self.window, self.periods)
+        return Subdomains(self.centres[ids], self.half_widths[ids], self.window, self.periods, self.unity)
 
     def keep(self, wanted: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> "Cover":
         """The subdomains for which ``wanted(lower, upper)``, of corners ``(subdomains, dim)``, is true."""

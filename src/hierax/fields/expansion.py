@@ -68,6 +68,20 @@ class Legendre(AbstractBasis):
         return functools.reduce(lambda a, b: (a[:, None] * b).ravel(), parts)
 
 
+class Joined(AbstractBasis):
+    """The functions of several bases, one after the other.
+
+    Parameters
+    ----------
+    parts : tuple of AbstractBasis
+    """
+
+    parts: tuple[AbstractBasis, ...]
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " functions"]:
+        return jnp.concatenate([part(x) for part in self.parts])
+
+
 class Expansion(AbstractField):
     r"""The sum :math:`u(x) = \sum_j c_j \varphi_j(x)` of fixed functions; linear in its parameters.
 

@@ -86,7 +86,7 @@ class PartitionOfUnity(AbstractLocalField):
         lower,
         upper,
         counts,
-        overlap=1.9,
+        overlap: Any = 1.9,
         *,
         local: AbstractLocals | None = None,
         key: Key = 0,

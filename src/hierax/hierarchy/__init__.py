@@ -24,6 +24,7 @@ from hierax.hierarchy.refinement import (
     spline_axes,
 )
 from hierax.hierarchy.relocation import MovingKnots, equidistributed
+from hierax.hierarchy.subdomains import AddFunctions, AddSubdomainLevel, SubdomainHalving
 from hierax.hierarchy.transfer import (
     FUNCTION_PRESERVING,
     INJECTIVE,
@@ -47,6 +48,8 @@ __all__ = [
     "AbstractEvidence",
     "AbstractRefinement",
     "AbstractTransfer",
+    "AddFunctions",
+    "AddSubdomainLevel",
     "AxisMap",
     "AxisTransfer",
     "BestOf",
@@ -67,6 +70,7 @@ __all__ = [
     "ModeGrowth",
     "MovingKnots",
     "Stacked",
+    "SubdomainHalving",
     "Tag",
     "UnitMap",
     "WidthGrowth",

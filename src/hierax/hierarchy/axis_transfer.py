@@ -125,20 +125,20 @@ class AxisTransfer(AbstractTransfer):
         return self.declared
 
     def prolong(self, coarse: Params) -> Params:
-        return self._map(LeafTransfer.prolong, coarse, self.fine_structure)
+        return self._map(lambda part, leaf: part.prolong(leaf), coarse, self.fine_structure)
 
     def inject(self, fine: Params) -> Params:
-        return self._map(LeafTransfer.inject, fine, self.coarse_structure)
+        return self._map(lambda part, leaf: part.inject(leaf), fine, self.coarse_structure)
 
     def tangent(self, at: Params) -> lx.AbstractLinearOperator:
         return tangent_of(self.prolong, at)
 
     def restrict(self, cotangent: Params, at: Params | None = None) -> Params:
         del at
-        return self._map(LeafTransfer.restrict, cotangent, self.coarse_structure)
+        return self._map(lambda part, leaf: part.restrict(leaf), cotangent, self.coarse_structure)
 
     def lift(self, cotangent: Params) -> Params:
-        return self._map(LeafTransfer.lift, cotangent, self.fine_structure)
+        return self._map(lambda part, leaf: part.lift(leaf), cotangent, self.fine_structure)
 
     def parent(self, child: tuple[Int[Array, ""], ...]) -> tuple[Int[Array, ""], ...] | None:
         """The coarse cell around a fine cell of a spline grid; nothing for other fields."""

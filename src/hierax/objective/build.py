@@ -11,7 +11,7 @@ import numpy as np
 
 from hierax.fields.base import linear_in_parameters, parameter_count
 from hierax.fields.decoded_grid import DecodedGrid
-from hierax.fields.partition_of_unity import PartitionOfUnity
+from hierax.fields.partition_of_unity import PartitionOfUnity, own_sizes
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
@@ -58,20 +58,30 @@ def _(field: Unknowns) -> tuple[np.ndarray, ...] | None:
 
 
 @functools.singledispatch
-def crowded(field: Any) -> bool:
-    """Whether a cell can hold many parameters of its own, so that its points are counted by them."""
-    return not linear_in_parameters(field)
+def crowd(field: Any, cells: int) -> float:
+    """Parameters a cell, by which the points of a cell are counted; 0 where a fixed number of them is enough."""
+    return 0.0 if linear_in_parameters(field) else parameter_count(field) / cells
 
 
-@crowded.register(PartitionOfUnity)
-@crowded.register(Sum)
-def _(field: PartitionOfUnity | Sum) -> bool:
-    return True
+@crowd.register
+def _(field: PartitionOfUnity, cells: int) -> float:
+    # that of a subdomain on every level, so that blocks of points keep their shape
+    return max(1.0, field.cover.subdomains / cells / 2**field.cover.dim) * sum(own_sizes(field.locals))
 
 
-@crowded.register
-def _(field: Unknowns) -> bool:
-    return any(crowded(part) for part in field.parts.values() if parameter_count(part) > 1)
+@crowd.register
+def _(field: Sum, cells: int) -> float:
+    return parameter_count(field) / cells
+
+
+@crowd.register
+def _(field: Unknowns, cells: int) -> float:
+    parts = [part for part in field.parts.values() if parameter_count(part) > 1]
+    if all(isinstance(part, PartitionOfUnity) for part in parts):
+        return sum(crowd(part, cells) for part in parts)
+    if any(crowd(part, cells) > 0 for part in parts):
+        return parameter_count(field) / cells
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -122,8 +132,8 @@ class SampledProblem:
         """
         cells = mesh(field)
         count = max(settings.least, int(settings.ratio * parameter_count(field)))
-        if cells is not None and crowded(field):
-            a_cell = settings.ratio * parameter_count(field) / np.prod([len(b) - 1 for b in cells])
+        a_cell = 0.0 if cells is None else settings.ratio * crowd(field, int(np.prod([len(b) - 1 for b in cells])))
+        if cells is not None and a_cell > 0:
             least = int(np.ceil(a_cell ** (1 / len(cells))))
             settings = replace(settings, inside=max(settings.inside, least), energy=max(settings.energy, least))
         keys = [seed_of(key, k) for k in range(len(self.terms))]

@@ -42,7 +42,7 @@ def _(field: PartitionOfUnity, points: np.ndarray) -> tuple[np.ndarray, Any]:
     numbers = base + ids[:, :, None] * stride
     ends = np.cumsum([0, *own_sizes(field.locals)])
     parts = [numbers[:, :, start:stop].reshape(len(points), -1) for start, stop in itertools.pairwise(ends)]
-    near = Subdomains(cover.centres[ids], cover.half_widths[ids], cover.window, cover.periods)
+    near = Subdomains(cover.centres[ids], cover.half_widths[ids], cover.window, cover.periods, cover.unity)
     return np.concatenate(parts, axis=1), LocalPartition(near, jax.tree.map(lambda leaf: leaf[ids], locals_))
 
 
@@ -112,15 +112,17 @@ def cells_of_cover(field: PartitionOfUnity) -> tuple[np.ndarray, ...] | None:
     finder = field.cover.finder
     if not isinstance(finder, UniformFinder):
         return None
-    ends = zip(np.asarray(finder.lower), np.asarray(finder.spacing), finder.counts, strict=True)
-    return tuple(lower + spacing * np.arange(count + 1) for lower, spacing, count in ends)
+    margin = field.cover.window.margin
+    cells = [n if wraps else n - round(2 * margin) for n, wraps in zip(finder.counts, finder.wraps, strict=True)]
+    ends = zip(np.asarray(finder.lower), np.asarray(finder.spacing), cells, strict=True)
+    return tuple(lower + h * (margin + np.arange(n + 1)) for lower, h, n in ends)
 
 
 def cells_of_sum(field: Sum) -> tuple[np.ndarray, ...] | None:
     """Break points of all uniform covers in a sum together."""
-    found = [cells_of_cover(part) for part in field.parts if isinstance(part, PartitionOfUnity)]
-    meshes = [cells for cells in found if cells is not None]
-    if not meshes or len(meshes) < len(found):
+    covered = [part for part in field.parts if isinstance(part, PartitionOfUnity)]
+    meshes = [cells for cells in map(cells_of_cover, covered) if cells is not None]
+    if not meshes or len(meshes) < len(covered):
         return None
     return tuple(_distinct(functools.reduce(np.union1d, axis)) for axis in zip(*meshes, strict=True))
 
