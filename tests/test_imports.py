@@ -29,6 +29,7 @@ ROOMS = frozenset(
         "fidelities",
         "figures",
         "report",
+        "sight",
         "solution",
         "strategy",
         "levels",
@@ -68,6 +69,7 @@ ARROWS: dict[str, frozenset[str]] = {
     ),
     "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
     "families": frozenset({"problems", "fields", "hierarchy"}),
+    "sight": frozenset({"problems", "objective"}),
     "strategy": ROOMS
     - {"levels", "fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
     "levels": ROOMS

@@ -28,7 +28,7 @@ def all_names() -> frozenset[str]:
 
 
 def strategy_files() -> list[Path]:
-    files = [SOURCE / "strategy.py", *sorted((SOURCE / "strategy").rglob("*.py"))]
+    files = [SOURCE / "strategy.py", SOURCE / "sight.py", *sorted((SOURCE / "strategy").rglob("*.py"))]
     return [file for file in files if file.exists()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +14,16 @@ import numpy as np
 from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cycles import Pace
+from hierax.dynamics import NewtonEvidence
 from hierax.events import LevelRecord
 from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
-from hierax.hierarchy import resumed, transport
+from hierax.hierarchy import AbstractRefinement, Fit, Level, resumed, transport
 from hierax.objective import AbstractObjective, LocalObjective, component, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
+from hierax.objective.data_rows import DataRows
 from hierax.objective.gather import gather, has_fixed_cells, positions
-from hierax.objective.noise import relative_noise
 from hierax.objective.objective import ROW_WORK, STENCIL_WORK
 from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import Place, SquaredResidual
@@ -113,21 +113,10 @@ class Bench:
         self.key = key
         self.periodic = periodic_axes(problem)
         self.equations = np.array([is_equation(t, problem) for t in self.sampled.terms])
-        self.train_rows, self.held_rows = self._split()
+        self.rows = DataRows(problem, plan.validation_share, key)
         self.value_term = SquaredResidual("values", self._all_values)
         self._equation_scale: float | None = None
         self._points: dict[int, np.ndarray] = {}
-
-    def _split(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Rows of each data term to train on, and those kept back."""
-        train, held = {}, {}
-        rng = np.random.default_rng(seed_of(self.key, 0))
-        for term in self.problem.terms:
-            if isinstance(term, Data):
-                order = rng.permutation(len(term.points))
-                kept = int(self.plan.validation_share * len(order))
-                train[term.name], held[term.name] = np.sort(order[kept:]), np.sort(order[:kept])
-        return train, held
 
     def _all_values(self, field: Any, place: Place) -> jax.Array:
         parts = [jnp.ravel(component(self.problem, field, n)(place.x)) for n in self.problem.functions]
@@ -155,14 +144,14 @@ class Bench:
             return mesh if isinstance(linear, Multigrid | ConjugateGradients) else None
         return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(self._width(field)) ** 2 else None
 
-    def samples(self, field: Any, everything: bool = False) -> list[Samples]:
-        """Samples of every term for a level."""
-        rows = None if everything else self.train_rows
-        return self.sampled.sample(field, self.plan.sampling, seed_of(self.key, 1), rows)
+    def samples(self, field: Any, everything: bool = False, points: int | None = None) -> list[Samples]:
+        """Samples of every term for a level; of the data as many rows as `points`, where that is given."""
+        seen = None if everything else self.rows.seen(points)
+        return self.sampled.sample(field, self.plan.sampling, seed_of(self.key, 1), seen)
 
-    def prepare(self, field: Any, everything: bool = False) -> Prepared:
+    def prepare(self, field: Any, everything: bool = False, points: int | None = None) -> Prepared:
         """Objective with weights, and start parameters, of a level."""
-        objective = self.objective(field, self.samples(field, everything))
+        objective = self.objective(field, self.samples(field, everything, points))
         theta, build = flat_parameters(field)
         scales = np.r_[self._scales(objective, theta), np.ones(len(objective.scales) - len(self.sampled.terms))]
         return Prepared(objective.rescaled(list(scales)), theta, build)
@@ -252,32 +241,20 @@ class Bench:
 
     def validation_error(self, field: Any) -> float | None:
         """Relative root mean square misfit at the data that were kept back; `None` without such."""
-        if not any(len(rows) for rows in self.held_rows.values()):
-            return None
-        errors = []
-        names = list(self.problem.functions)
-        for term in self.problem.terms:
-            if isinstance(term, Data) and len(self.held_rows[term.name]):
-                rows = self.held_rows[term.name]
-                values = self.values_at(field, term.points[rows])
-                own = values[:, self._columns(names, self.problem.data_unknown(term))]
-                target = term.values[rows].reshape(len(rows), -1)
-                # equal values have no spread to compare with: what is rounding of their size then counts as nothing
-                size = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
-                errors.append(np.sqrt(np.mean((own - target) ** 2)) / size)
-        return float(np.sqrt(np.mean(np.square(errors))))
+        return self.rows.misfit(field, self.rows.held, self.values_at) if self.rows.held else None
 
     def watched(self, objective: Any) -> bool:
         """Whether every step is judged by the data kept back: networks overfit, penalised grids do not."""
         network = isinstance(objective, RowObjective) or not linear_in_parameters(objective.field)
-        return network and any(len(rows) for rows in self.held_rows.values())
+        return network and bool(self.rows.held)
 
-    def supports_no_more(self, errors: Sequence[float | None], parameters: int) -> bool:
+    def supports_no_more(self, errors: Sequence[float | None], last: Level) -> bool:
         """Whether the validation errors of the levels say that a finer one would only follow the noise.
 
         They do when the last two are no better than the best before, unless the levels may still be too coarse to see
         what is there: with fewer parameters than half the data, or an error above the noise that neighbouring data
-        show, and fewer parameters than data. With equations the levels are coarse for other reasons.
+        show, and fewer parameters than data. With equations the levels are coarse for other reasons. A level that has
+        seen a part of the data only is too coarse, and a network that has seen all of them is not.
         """
         if any(e is None for e in errors):
             return False
@@ -285,19 +262,11 @@ class Bench:
         if min(errors[-2:]) < 0.97 * best:  # pyright: ignore
             return False
         if self.equations.any():
-            return best < 1.5 * self.noise
-        count = sum(t.values.size for t in self.problem.terms if isinstance(t, Data))
-        return parameters >= count or (parameters >= count / 2 and best < 1.15 * self.noise)
-
-    @functools.cached_property
-    def noise(self) -> float:
-        """Relative noise of the data, from the misfit of each value to a plane through its nearest neighbours."""
-        return relative_noise([term for term in self.problem.terms if isinstance(term, Data)]) or 0.0
-
-    def _columns(self, names: Sequence[str], name: str) -> slice:
-        sizes = [self.problem.functions[n].components or 1 for n in names]
-        start = sum(sizes[: names.index(name)])
-        return slice(start, start + sizes[names.index(name)])
+            return best < 1.5 * self.rows.noise
+        if last.points is not None:
+            return last.points >= self.rows.total
+        count, parameters = self.rows.values, last.parameters
+        return parameters >= count or (parameters >= count / 2 and best < 1.15 * self.rows.noise)
 
     def refitted(self, field: Any, solver: Smoothing, state: Any) -> Any:
         """The level fitted once more to all data, with the smoothness that was chosen without those kept back."""
@@ -321,17 +290,30 @@ class Bench:
         order = narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic)
         return order.band + order.dense
 
-    def seconds(self, finer: Any, coarse: Any, seconds: float, steps: int) -> float:
+    def evidence(self, level: Level, rule: AbstractRefinement) -> Any:
+        """What a rule is told about a level: where that has seen a part of the data, how it meets those and others."""
+        if rule.judges:
+            return NewtonEvidence(lambda field: self.prepare(field).objective)
+        if level.points is None or not self.rows.held:
+            return None
+        both = self.rows.seen(level.points), self.rows.held
+        seen, unseen = (self.rows.misfit(level.field, samples, self.values_at) for samples in both)
+        return Fit(seen, unseen, self.rows.total)
+
+    def seconds(self, finer: Level, coarse: Level, seconds: float, steps: int) -> float:
         """Expected seconds of training a finer level, from those of the last one and the ratio of work."""
         ratio = self.work(finer) / self.work(coarse)
+        # a level that sees a part of the data is a means: whatever time is left, its steps are of use
+        worth = 1 if finer.points is not None else min(max(steps, 1), 6)
         # coarse levels of nonlinear problems take many steps, finer ones few
-        return max(seconds, 0.02) / max(steps, 1) * min(max(steps, 1), 6) * ratio
+        return max(seconds, 0.02) / max(steps, 1) * worth * ratio
 
-    def work(self, field: Any) -> float:
+    def work(self, level: Level) -> float:
         """Work of one step on a level, in units that are the same for all levels of a field."""
+        field = level.field
         size = parameter_count(field)
         if not self.local(field):
-            return float(size) ** 2
+            return float(size) ** 2 * (1 if level.points is None else min(level.points, self.rows.total))
         k = gather(field, self.points(PROBES, 2)[:1])[0].shape[1]
         points, mesh = sum(s.count for s in self.samples(field)), self.stencil(field)
         solving = STENCIL_WORK * mesh.couplings if mesh else size * float(self._width(field)) ** 2
@@ -361,12 +343,12 @@ class Bench:
             return Accuracy()
         points = self.points(MEASURED, 3)
         values = self.values_at(field, points)
-        names, relative, largest = list(self.problem.functions), [], []
-        for name in names:
+        relative, largest = [], []
+        for name in self.problem.functions:
             exact = reference.evaluate(points, name)
             if exact is None:
                 continue
-            own = values[:, self._columns(names, name)]
+            own = values[:, self.rows.columns(name)]
             exact = exact.reshape(len(points), -1)
             relative.append(np.linalg.norm(own - exact) / max(np.linalg.norm(exact), 1e-300))
             largest.append(np.abs(own - exact).max())

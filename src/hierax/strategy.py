@@ -12,22 +12,37 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, AbstractMultigrid, Automatic, NestedIteration, SingleLevel
 from hierax.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, grid_degree, has_grid, revisits
-from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, place
-from hierax.hierarchy import AbstractRefinement, Hierarchy, IntervalDoubling, Level, MarkedKnots, refine
-from hierax.objective.build import Sampling, is_equation, mesh
+from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, parameter_count, place
+from hierax.hierarchy import (
+    AbstractRefinement,
+    Hierarchy,
+    IntervalDoubling,
+    Level,
+    MarkedKnots,
+    WiderOrMoreData,
+    refine,
+)
+from hierax.objective.build import Sampling, mesh
 from hierax.objective.evolution import Evolution, evolution
-from hierax.objective.order import reach
 from hierax.objective.roughness import Roughness
 from hierax.objective.view import unbounded
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data, Energy
+from hierax.problems.terms import Data
+from hierax.sight import Sight
 from hierax.solvers import AbstractSolver, GaussNewton, Optax, Smoothing, Tolerances
 
+VALUES_PER_PARAMETER = 4.0
+"""Measured values that a network's first level sees for each parameter: with fewer it follows its sample."""
+GROWTH = (
+    "Levels: on a part of the data first; a level that misses the values kept back by much more than those it saw gets "
+    "more data, any other more units, where their number suits more."
+)
 CYCLE_LEVELS = 4
 """Levels of a V-, W- or F-cycle when no number is given."""
 
@@ -120,7 +135,9 @@ def choose(
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
         plan = _given(problem, _placed(refine(hierarchy, by=IntervalDoubling(), levels=1), problem), None, seen)
     else:
-        plan = _from_family(problem, hierarchy or _family(seen), seen, key)
+        family = hierarchy or _family(seen)
+        own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
+        plan = _from_family(problem, own, seen, key)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
         note = "Note: there are equations but no conditions or data; they may not determine the solution."
         plan = replace(plan, reasons=(*plan.reasons, note))
@@ -155,61 +172,6 @@ def named(part: Any) -> str:
     return type(part).__name__
 
 
-@dataclass(frozen=True)
-class Sight:
-    """What can be seen of a problem.
-
-    Attributes
-    ----------
-    dim, order:
-        Coordinates; highest order of derivatives in any term.
-    equations, energies, conditions, data:
-        Numbers of terms of each kind (equations include energies).
-    values:
-        Number of measured values.
-    hidden:
-        Unknown functions without measurements while others are measured: coefficients and sources to be inferred.
-    constants:
-        Number of unknown constants.
-    local, linear:
-        Whether every term looks only at its own point; whether every residual is affine in the unknowns.
-    """
-
-    dim: int
-    order: int
-    equations: int
-    energies: int
-    conditions: int
-    data: int
-    values: int
-    hidden: tuple[str, ...]
-    constants: int
-    local: bool
-    linear: bool
-
-    @classmethod
-    def of(cls, problem: Problem) -> Sight:
-        """Look at a problem."""
-        data = [t for t in problem.terms if isinstance(t, Data)]
-        measured = {problem.data_unknown(t) for t in data}
-        equations = [t for t in problem.terms if is_equation(t, problem)]
-        energies = sum(isinstance(t, Energy) for t in problem.terms)
-        hidden = tuple(n for n in problem.functions if n not in measured) if data and equations else ()
-        found = [reach(problem, t) for t in problem.terms]
-        conditions = len(problem.terms) - len(data) - len(equations)
-        values = sum(t.values.size for t in data)
-        return cls(
-            problem.domain.dim, max(r.order for r in found), len(equations), energies, conditions, len(data), values,
-            hidden, len(problem.constants), all(r.local for r in found),
-            all(r.linear for r in found),
-        )  # fmt: skip
-
-    @property
-    def only_data(self) -> bool:
-        """Whether there are measurements and no equation."""
-        return self.data > 0 and self.equations == 0
-
-
 def _family(seen: Sight) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
@@ -225,9 +187,17 @@ def _from_family(problem: Problem, family: AbstractFamily, seen: Sight, key: Key
             where="--field grid",
             remedy=f"grids serve up to {GRID_DIMENSIONS} dimensions; use kan or mlp",
         )
-    rule = family.rule()
-    plan = _given(problem, refine(start, by=rule or IntervalDoubling(), levels=1), rule, seen)
-    return replace(plan, label=family.label, reasons=(_seen_text(seen), f"Field: {family.label}.", *plan.reasons))
+    rule = family.data_rule(seen.values) if seen.only_data else family.rule()
+    points = _some(problem, start, seen) if isinstance(rule, WiderOrMoreData) else None
+    plan = _given(problem, refine(start, levels=1, points=points), rule, seen)
+    return replace(plan, label=family.label, reasons=(seen.text, f"Field: {family.label}.", *plan.reasons))
+
+
+def _some(problem: Problem, start: Any, seen: Sight) -> int | None:
+    """Samples that a first level is trained on; nothing where these would be most of them."""
+    rows = sum(len(term.points) for term in problem.terms if isinstance(term, Data))
+    points = int(np.ceil(VALUES_PER_PARAMETER * parameter_count(start) * rows / seen.values))
+    return points if points < 0.5 * rows else None
 
 
 def _start(problem: Problem, family: AbstractFamily, seen: Sight, key: Key) -> Any:
@@ -297,10 +267,11 @@ def _for_data(
     data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
     # nothing but values kept back tells a network that it follows the noise; a grid has cross-validation
     share = 0.15 if seen.values >= 40 else 0.0 if grids else 0.25
+    growing = rule if isinstance(rule, WiderOrMoreData) else None
     count = int(seen.values * (1 - share))
     positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
     solver: AbstractSolver = (
-        Smoothing(data, positions, count) if grids else GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 100))
+        Smoothing(data, positions, count) if grids else GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 200))
     )
     return Plan(
         hierarchy,
@@ -309,7 +280,7 @@ def _for_data(
         NestedIteration(tolerance=1e-7),
         penalties=penalties,
         validation_share=share,
-        largest=max(400, min(60_000, 2 * seen.values)) if grids else 4000,
+        largest=max(400, min(60_000, 2 * seen.values)) if grids else growing.largest if growing else 4000,
         reasons=(
             f"Data: {seen.values} values; {share:.0%} are kept back to choose the level, which is then fitted "
             "again to all of them."
@@ -319,6 +290,7 @@ def _for_data(
             "cross-validation on every level."
             if grids
             else "Smoothness: training stops where the error at the values kept back is smallest.",
+            *((GROWTH,) if growing else ()),
         ),
     )
 
@@ -378,23 +350,13 @@ def _with_cycle(plan: Plan, cycle: AbstractCycle, levels: int | None) -> Plan:
 
 
 def _with_levels(plan: Plan, levels: int) -> Plan:
+    if isinstance(plan.rule, WiderOrMoreData):
+        made = refine(plan.hierarchy.levels[0], by=plan.rule.wider, levels=levels)
+        finest = Level(made.levels[-1].field)
+        return replace(plan, hierarchy=Hierarchy((*made.levels[:-1], finest), made.transfers), rule=None)
     if plan.rule is None or len(plan.hierarchy.levels) > levels:
         return plan
     if isinstance(plan.rule, IntervalDoubling):
         field_ = plan.hierarchy.levels[0].field
         return replace(plan, hierarchy=refine(field_, by=plan.rule, levels=levels), rule=None)
     return replace(plan, cycle=plan.cycle.limited(levels))
-
-
-def _seen_text(seen: Sight) -> str:
-    parts = [f"{seen.dim} coordinate{'s' * (seen.dim != 1)}"]
-    if seen.equations:
-        kind = "energy" if seen.energies else "equation"
-        parts.append(f"{seen.equations} {kind}{'s' * (seen.equations != 1)} of order {seen.order}")
-    if seen.conditions:
-        parts.append(f"{seen.conditions} condition{'s' * (seen.conditions != 1)}")
-    if seen.values:
-        parts.append(f"{seen.values} measured values")
-    if seen.hidden or seen.constants:
-        parts.append(f"{len(seen.hidden)} unmeasured functions and {seen.constants} constants to infer")
-    return f"Seen: {', '.join(parts)}."

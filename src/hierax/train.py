@@ -14,7 +14,6 @@ from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
 from hierax.cycling import Ladder, Stepped
-from hierax.dynamics import NewtonEvidence
 from hierax.ending import chosen, guarded, last_level
 from hierax.events import Decision, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber, Teller
 from hierax.fidelities import climb
@@ -254,10 +253,10 @@ class _Run:
 
     def _train(self, visit: Visit, number: int, start: Prepared | None = None) -> Visited:
         """Train a level with one problem; a ladder, which knows the last problem only, takes the result of that."""
-        level, bench = visit.level, self.stages.benches[number]
+        level, bench, own = visit.level, self.stages.benches[number], self.levels[visit.level].points
         began, compiled = time.perf_counter(), compile_seconds()
         ladder = self.ladder if bench is self.bench else None
-        trained = start or (ladder.prepared(level) if ladder else bench.prepare(self._carried(level)))
+        trained = start or (ladder.prepared(level) if ladder else bench.prepare(self._carried(level), points=own))
         points = sum(s.count for s in trained.objective.samples)
         self.emit(LevelStarted(level, len(trained.theta), points))
         done, unit = self._steps(visit, trained, bench), trained.objective.work
@@ -312,7 +311,7 @@ class _Run:
 
     def _obstacle(self, level: int) -> str | None:
         """Why there can be no finer level now."""
-        return self._said(settled(self.bench, level, self.visited, self.changes))
+        return self._said(settled(self.bench, level, self.visited, self.changes, self.levels[level].points))
 
     def _may_move(self, sentence: str) -> bool:
         self.emit(Decision(sentence))
@@ -329,10 +328,10 @@ class _Run:
         rule, last = self.plan.rule, len(self.levels) - 1
         assert rule is not None
         done, own = self.known[last], jax.random.key(seed_of(self.key, 100 + last))
-        evidence = NewtonEvidence(lambda field: self.bench.prepare(field).objective) if rule.judges else None
-        finer, transfer = rule.refine(Level(done.field), key=own, evidence=evidence)
-        promise = forecast(self.bench, done, finer.field, self.changes)
-        obstacle = self._said(too_much(self.bench, done, finer.field, self.budget - self.elapsed, promise))
+        coarse = Level(done.field, self.levels[last].points)
+        finer, transfer = rule.refine(coarse, key=own, evidence=self.bench.evidence(coarse, rule))
+        promise = forecast(self.bench, coarse, finer, self.changes)
+        obstacle = self._said(too_much(self.bench, done, coarse, finer, self.budget - self.elapsed, promise))
         if obstacle is not None:
             return Outcome(last, len(self.levels), False, obstacle=obstacle)
         self.levels.append(finer)

@@ -9,7 +9,9 @@ from hierax.hierarchy.composite import (
     GradientEvidence,
     nearest_in_range,
 )
+from hierax.hierarchy.data_growth import Fit, MoreData, WiderOrMoreData
 from hierax.hierarchy.depth import BlockInsertion, DepthGrowth
+from hierax.hierarchy.fresh_units import FreshUnits, ShiftedTransfer
 from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
 from hierax.hierarchy.hierarchy import Hierarchy, refine
 from hierax.hierarchy.level import Level, cells_of
@@ -58,6 +60,8 @@ __all__ = [
     "Composite",
     "DegreeElevation",
     "DepthGrowth",
+    "Fit",
+    "FreshUnits",
     "GradientEvidence",
     "Grid",
     "Hierarchy",
@@ -68,11 +72,14 @@ __all__ = [
     "Level",
     "MarkedKnots",
     "ModeGrowth",
+    "MoreData",
     "MovingKnots",
+    "ShiftedTransfer",
     "Stacked",
     "SubdomainHalving",
     "Tag",
     "UnitMap",
+    "WiderOrMoreData",
     "WidthGrowth",
     "axis_map",
     "cells_of",

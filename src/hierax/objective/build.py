@@ -17,6 +17,7 @@ from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
 from hierax.fields.sums import Sum
 from hierax.fields.unknowns import Unknowns
+from hierax.objective.local_means import Measurements
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
 from hierax.objective.subdomains import cells_of_cover, cells_of_sum
@@ -121,11 +122,11 @@ class SampledProblem:
         self.point_terms: tuple[AbstractPointTerm, ...] = tuple(point_term(problem, t) for t in self.terms)
 
     def sample(
-        self, field: Any, settings: Sampling, key: Key, rows: Mapping[str, np.ndarray] | None = None
+        self, field: Any, settings: Sampling, key: Key, data: Mapping[str, Measurements] | None = None
     ) -> list[Samples]:
         """Samples of every term for a level's field.
 
-        `rows` restricts data terms, by name, to some of their rows.
+        `data` are what is seen of the data terms, by name; all of it by default.
 
         Inside a box and on its faces Gauss points follow the field's cells; without cells Sobol points are used, their
         number growing with the parameters. Point clouds and data come with their points.
@@ -140,9 +141,8 @@ class SampledProblem:
         out = []
         for term, point, k in zip(self.terms, self.point_terms, keys, strict=True):
             if isinstance(term, Data):
-                index = np.arange(len(term.points)) if rows is None else rows[term.name]
-                weight = np.full(len(index), 1.0 / len(index))
-                out.append(make_samples(point, term.points[index], weight, None, term.values[index]))
+                seen = Measurements.equal(term.points, term.values) if data is None else data[term.name]
+                out.append(make_samples(point, seen.points, seen.weights, None, seen.values))
             else:
                 out.append(self.samples_of(term, point, self._density(term, settings), count, cells, k))
         return out

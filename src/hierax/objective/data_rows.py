@@ -1,0 +1,99 @@
+"""Measured values as levels see them: some to train on, fewer of them on coarse levels, and some kept back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hierax.objective.local_means import Measurements, local_means
+from hierax.objective.noise import relative_noise
+from hierax.problems.keys import Key, seed_of
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
+
+Values = Callable[[Any, np.ndarray], np.ndarray]
+"""From a field and points `(n, dim)` to the values of all unknown functions `(n, components)`."""
+
+
+MEANS = 3
+"""Most coordinates in which coarse levels see local means. Above, cells of few samples are as wide as the domain."""
+
+
+class DataRows:
+    """Measured values of every data term: those to train on, as coarse or fine as a level wants them, and the others.
+
+    Rows stand in one random order. In few dimensions a coarse level sees local means, in more the first of the rows.
+    Objectives are means over the samples, so that losses of levels estimate the same number.
+
+    Parameters
+    ----------
+    problem:
+        With or without data.
+    share:
+        Share of the rows that is kept back.
+    key:
+        Of the order.
+    """
+
+    def __init__(self, problem: Problem, share: float, key: Key) -> None:
+        self.problem = problem
+        self.terms = tuple(term for term in problem.terms if isinstance(term, Data))
+        self.train: dict[str, np.ndarray] = {}
+        self.held: dict[str, Measurements] = {}
+        rng = np.random.default_rng(seed_of(key, 0))
+        for term in self.terms:
+            order = rng.permutation(len(term.points))
+            kept = int(share * len(order))
+            rows = np.sort(order[:kept])
+            self.train[term.name] = order[kept:]
+            if kept:
+                self.held[term.name] = Measurements.equal(term.points[rows], term.values[rows])
+
+    @property
+    def total(self) -> int:
+        """Number of rows to train on."""
+        return sum(map(len, self.train.values()))
+
+    @property
+    def values(self) -> int:
+        """Number of measured values, those kept back included."""
+        return sum(term.values.size for term in self.terms)
+
+    def seen(self, points: int | None) -> dict[str, Measurements]:
+        """About as many samples to train on as `points`, in proportion from every term; all without a number."""
+        total = max(self.total, 1)
+        count = total if points is None else min(points, total)
+        return {term.name: self._seen(term, -(-count * len(self.train[term.name]) // total)) for term in self.terms}
+
+    def _seen(self, term: Data, count: int) -> Measurements:
+        rows, means = self.train[term.name], self.problem.domain.dim <= MEANS
+        rows = np.sort(rows if means else rows[:count])
+        samples = Measurements.equal(term.points[rows], term.values[rows])
+        return local_means(samples, count) if means and count < len(rows) else samples
+
+    def misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
+        """Root mean square misfit at some samples over the spread of the values, root mean square over the terms."""
+        errors = []
+        for term in self.terms:
+            if term.name in samples:
+                points, values, weights = samples[term.name]
+                own = values_at(field, points)[:, self.columns(self.problem.data_unknown(term))]
+                # equal values have no spread to compare with: what is rounding of their size then counts as nothing
+                size = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
+                squares = np.mean((own - values.reshape(len(points), -1)) ** 2, axis=1)
+                errors.append(np.sqrt(weights @ squares) / size)
+        return float(np.sqrt(np.mean(np.square(errors))))
+
+    def columns(self, name: str) -> slice:
+        """Where the values of an unknown function stand among those of all."""
+        sizes = [function.components or 1 for function in self.problem.functions.values()]
+        place = list(self.problem.functions).index(name)
+        return slice(sum(sizes[:place]), sum(sizes[: place + 1]))
+
+    @functools.cached_property
+    def noise(self) -> float:
+        """Relative noise of the data, from the misfit of each value to a plane through its nearest neighbours."""
+        return relative_noise(self.terms) or 0.0

@@ -1,0 +1,161 @@
+"""Levels of networks on data: local means, parts of the data, and which of units and data is refined."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax.families import Perceptron
+from hierax.fields import partition
+from hierax.hierarchy import (
+    FUNCTION_PRESERVING,
+    INJECTIVE,
+    LINEAR,
+    Fit,
+    FreshUnits,
+    Level,
+    MoreData,
+    WiderOrMoreData,
+    WidthGrowth,
+    refine,
+)
+from hierax.objective.data_rows import DataRows
+from hierax.objective.local_means import Measurements, local_means
+from hierax.problems.terms import Data
+from hierax.strategy import choose
+
+
+def scattered(count: int, dim: int, seed: int = 0) -> Measurements:
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(size=(count, dim))
+    return Measurements.equal(x, np.stack([np.sin(3 * x[:, 0]), x.sum(axis=1)], axis=1))
+
+
+def test_local_means_keep_all_moments_of_first_order():
+    samples = scattered(1000, 2)
+    means = local_means(samples, 60)
+    assert len(means.points) == 64
+    assert np.ptp(means.weights) <= 1.0 / 1000 + 1e-15, "cells hold equal numbers of samples"
+    assert means.weights.sum() == pytest.approx(1.0, abs=1e-14)
+    for coarse, fine in ((means.points, samples.points), (means.values, samples.values)):
+        np.testing.assert_allclose(means.weights @ coarse, samples.weights @ fine, atol=1e-14)
+
+
+def test_means_of_a_linear_function_are_its_values_and_means_of_noise_are_small():
+    x = np.random.default_rng(1).uniform(size=(4096, 3)) * [1.0, 1e3, 1e-3]
+    means = local_means(Measurements.equal(x, x @ [2.0, 1e-3, 1e3] - 1.0), 256)
+    np.testing.assert_allclose(means.values, means.points @ [2.0, 1e-3, 1e3] - 1.0, atol=1e-12)
+    noise = local_means(Measurements.equal(x, np.random.default_rng(2).normal(size=4096)), 256)
+    assert np.std(noise.values) == pytest.approx(0.25, rel=0.15)
+    # cells are about as many in every coordinate, whatever its unit
+    sides = [len(np.unique(np.round(means.points[:, k] / np.ptp(x[:, k]) * 6))) for k in range(3)]
+    assert min(sides) >= 5
+
+
+def test_coarse_cells_are_unions_of_finer_ones():
+    samples = scattered(512, 2)
+    coarse, fine = local_means(samples, 8), local_means(samples, 32)
+    again = fine.points.reshape(8, 4, 2).mean(axis=1)
+    np.testing.assert_allclose(again, coarse.points, atol=1e-13)
+    assert local_means(samples, 300) is samples, "cells of one sample are the samples"
+
+
+def problem(dim: int, count: int = 300, components: int | None = None) -> hx.Problem:
+    rng = np.random.default_rng(dim)
+    x = rng.uniform(size=(count, dim))
+    one = np.sin(2 * x[:, 0] + x[:, 1] ** 2) + x[:, 2]
+    values = one if components is None else np.stack([one, *([x[:, 0] * x[:, -1]] * (components - 1))], axis=1)
+    unknowns = None if components is None else {"u": hx.Function(components)}
+    box = hx.Box([0.0] * dim, [1.0] * dim)
+    return hx.Problem(domain=box, terms=(Data("u", x, values),), unknowns=unknowns)
+
+
+def test_rows_of_coarse_levels_are_the_first_of_those_of_finer_ones():
+    rows = DataRows(problem(4), 0.2, 0)
+    few, more, everything = (rows.seen(count)["u"].points for count in (20, 60, None))
+    assert [len(part) for part in (few, more, everything)] == [20, 60, 240]
+    as_sets = [{tuple(row) for row in part} for part in (few, more, everything, rows.held["u"].points)]
+    assert as_sets[0] < as_sets[1] < as_sets[2]
+    assert as_sets[2].isdisjoint(as_sets[3])
+    assert len(DataRows(problem(3), 0.2, 0).seen(20)["u"].points) == 32, "in few dimensions these are means"
+
+
+def test_whichever_limits_the_error_is_refined():
+    level = Level(hx.MLP([4, 4, 4, 1], key=0), points=50)
+    rule = WiderOrMoreData(WidthGrowth(2.0), largest=500)
+    wider, _ = rule.refine(level, evidence=Fit(0.1, 0.15, 240))
+    assert wider.parameters > level.parameters
+    assert wider.points == round(50 * wider.parameters / level.parameters)
+    more, transfer = rule.refine(level, evidence=Fit(0.1, 0.5, 240))
+    assert (more.parameters, more.points) == (level.parameters, 200)
+    params = partition(level.field)[0]
+    assert all(map(np.array_equal, *map(jax.tree.leaves, (transfer.prolong(params), params))))
+    assert transfer.tags == {LINEAR, FUNCTION_PRESERVING, INJECTIVE}
+    assert rule.refine(level, evidence=Fit(0.1, 0.5, 40))[0].points != 200, "there are no further data"
+    small = WiderOrMoreData(WidthGrowth(2.0), largest=60)
+    assert small.refine(level, evidence=Fit(0.1, 0.1, 240))[0].parameters == level.parameters
+    with pytest.raises(ValueError, match="has all data"):
+        MoreData().refine(Level(level.field))
+
+
+def test_the_default_grows_units_and_data_for_vector_values():
+    family = Perceptron(coarse=4, largest=100)
+    assert isinstance(choose(problem(4, 400, 2), key=0).rule, WiderOrMoreData)
+    solution = hx.train(problem(4, 400, 2), family, key=0, budget=60.0)
+    points = [level.points for level in solution.levels]
+    assert len(points) >= 2
+    assert points == sorted(points)
+    assert points[0] < 120 < points[-1]
+    assert solution.accuracy.validation_error < 0.05
+    assert solution.evaluate(jnp.full((3, 4), 0.5), "u").shape == (3, 2)
+    assert "gets more data" in solution.plan
+
+
+def test_a_given_number_of_levels_ends_with_all_data():
+    plan = choose(problem(4, 2000), key=0, hierarchy=Perceptron(), levels=2)
+    assert [level.points is None for level in plan.hierarchy.levels] == [False, True]
+    assert plan.rule is None
+    assert choose(problem(4, 2000), key=0, levels=1).hierarchy.levels[0].points is None
+    # levels pay only where a part of the data is enough to begin with
+    assert choose(problem(4, 200), key=0).hierarchy.levels[0].points is None
+    assert choose(problem(4, 4000, 6), key=0).hierarchy.levels[0].points is not None
+
+
+def test_levels_with_points_of_their_own_see_so_much_of_the_data():
+    hierarchy = refine(hx.MLP([4, 3, 1], key=0), by=MoreData(3.0), levels=2, points=30)
+    solution = hx.train(problem(4, 200), hierarchy, key=0, budget=20.0)
+    assert [level.points for level in solution.levels] == [30, 90]
+
+
+def test_fresh_units_keep_the_function_and_give_new_features():
+    field = hx.MLP([3, 4, 5, 2], key=0, domain=([0.0] * 3, [1.0, 2.0, 3.0]))
+    level, points = Level(field, points=100), np.random.default_rng(0).random((6, 3))
+    fine, transfer = FreshUnits(2.0).refine(level, key=jax.random.key(1))
+    assert fine.field.widths == (3, 8, 10, 2)
+    assert transfer.tags == {FUNCTION_PRESERVING, INJECTIVE}
+    coarse, wide = partition(field)[0], partition(fine.field)[0]
+    for ours, theirs in ((transfer.prolong(coarse), wide), (transfer.inject(wide), coarse)):
+        assert all(map(np.array_equal, *map(jax.tree.leaves, (ours, theirs))))
+    np.testing.assert_allclose(jax.vmap(fine.field)(points), jax.vmap(field)(points), atol=1e-14)
+    # <restrict g, s> = <g, tangent s>, and inject's transpose is lift
+    rng = np.random.default_rng(3)
+    slope, step = (jax.tree.map(lambda a: rng.normal(size=a.shape), tree) for tree in (wide, coarse))
+    product = lambda a, b: sum(np.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))  # noqa: E731
+    tangent = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), transfer.prolong(step), transfer.shift)
+    assert product(transfer.restrict(slope), step) == pytest.approx(product(slope, tangent), rel=1e-12)
+    assert product(transfer.lift(step), slope) == pytest.approx(product(step, transfer.inject(slope)), rel=1e-12)
+    # transitions of new units of the first layer lie in the box
+    first = fine.field.layers[0]
+    reach = np.abs(first.weight).sum(axis=1)
+    assert np.all(np.abs(first.bias[4:]) <= reach[4:])
+    assert np.ptp(np.asarray(first.bias[4:])) > 0.0
+
+
+def test_fresh_units_refuse_what_has_none():
+    with pytest.raises(ValueError, match="above 1"):
+        FreshUnits(1.0)
+    with pytest.raises(ValueError, match="no hidden layer"):
+        FreshUnits().refine(Level(hx.MLP([2, 1], key=0)))
+    with pytest.raises(ValueError, match="no perceptron"):
+        FreshUnits().refine(Level(hx.SplineGrid.uniform([0.0], [1.0], 2, 1)))
