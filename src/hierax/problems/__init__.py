@@ -42,6 +42,8 @@ from hierax.problems.sampling import Batch as Batch
 from hierax.problems.sampling import Gauss as Gauss
 from hierax.problems.sampling import Grid as Grid
 from hierax.problems.sampling import Sobol as Sobol
+from hierax.problems.scattered import constitutive as constitutive
+from hierax.problems.scattered import curved_fronts as curved_fronts
 from hierax.problems.shocks import burgers_merging as burgers_merging
 from hierax.problems.terms import Data as Data
 from hierax.problems.terms import Energy as Energy
