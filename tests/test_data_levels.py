@@ -16,6 +16,7 @@ from hierax.hierarchy import (
     FreshUnits,
     Level,
     MoreData,
+    ShiftedTransfer,
     WiderOrMoreData,
     WidthGrowth,
     refine,
@@ -107,7 +108,7 @@ def test_the_default_grows_units_and_data_for_vector_values():
     assert len(points) >= 2
     assert points == sorted(points)
     assert points[0] < 120 < points[-1]
-    assert solution.accuracy.validation_error < 0.05
+    assert (solution.accuracy.validation_error or 1.0) < 0.05
     assert solution.evaluate(jnp.full((3, 4), 0.5), "u").shape == (3, 2)
     assert "gets more data" in solution.plan
 
@@ -130,9 +131,10 @@ def test_levels_with_points_of_their_own_see_so_much_of_the_data():
 
 def test_fresh_units_keep_the_function_and_give_new_features():
     field = hx.MLP([3, 4, 5, 2], key=0, domain=([0.0] * 3, [1.0, 2.0, 3.0]))
-    level, points = Level(field, points=100), np.random.default_rng(0).random((6, 3))
+    level, points = Level(field, points=100), jnp.asarray(np.random.default_rng(0).random((6, 3)))
     fine, transfer = FreshUnits(2.0).refine(level, key=jax.random.key(1))
     assert fine.field.widths == (3, 8, 10, 2)
+    assert isinstance(transfer, ShiftedTransfer)
     assert transfer.tags == {FUNCTION_PRESERVING, INJECTIVE}
     coarse, wide = partition(field)[0], partition(fine.field)[0]
     for ours, theirs in ((transfer.prolong(coarse), wide), (transfer.inject(wide), coarse)):

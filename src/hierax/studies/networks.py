@@ -9,8 +9,9 @@ included?
 - Coarse data are local means in two dimensions, and the first of the rows in six; see `hierax.objective.data_rows`.
 - Every arm keeps the same 15 % of the data back, and stops where the error there is smallest.
 - The default strategy is a row: in two dimensions a spline grid, linear in its parameters, in six the perceptron with
-  levels that choose their own sizes. A classical control has no training: linear interpolation on a triangulation in
-  two dimensions, a radial basis (thin plates on the nearest neighbours) in six.
+  levels in the data that follow the misfit at the values kept back.
+- A classical control has no training: cubic interpolation on a triangulation in two dimensions, a radial basis (thin
+  plates on the nearest neighbours) in six.
 - `gain` is the error of the single level by Gauss-Newton, or of the better single level, over that of the arm with
   levels in both, by medians over seeds.
 """
@@ -106,7 +107,8 @@ class Case:
         narrow = self._narrow(problem, seed)
         made = refine(narrow, by=WidthGrowth(2.0), levels=self.levels, points=self.points, key=seed)
         points = made.levels[-1].points
-        return _everything(made.grow(MoreData(4.0))) if points is not None and points < _rows(problem) / 2 else made
+        further = points is not None and points < _rows(problem) / 2
+        return _everything(made.grow(MoreData(4.0)) if further else made)
 
     def _narrow(self, problem: Problem, seed: int) -> Any:
         return self.network(problem, seed, self.width >> (self.levels - 1))
