@@ -90,10 +90,23 @@ def test_noise_is_what_kept_data_and_levels_agree_on():
     # an error far below the estimate shows that the estimate counts how the function bends
     assert diagnose(replace(noisy, validation_error=0.01)).limit is Limit.capacity
     assert diagnose(replace(noisy, validation_error=0.3)).limit is Limit.capacity
+    # a finer level that follows the data better and misses those kept back shows that there are too few
+    raised = replace(noisy, validation_error=0.01, level_errors=[0.01, 0.03])
+    assert diagnose(raised).limit is Limit.noise
+    assert "their number" in str(diagnose(raised))
+    assert diagnose(replace(raised, level_losses=[0.2, 0.5])).limit is Limit.capacity
     # refinement still halves it
     assert diagnose(replace(noisy, level_errors=[0.3, 0.11])).limit is Limit.capacity
+
+
+def test_a_linear_level_is_solved_in_one_step():
+    solved = replace(SEEN, step_levels=[0, 1], step_losses=[1.0, 0.2], step_decreases=[0.5, 0.5])
+    assert diagnose(solved).limit is Limit.optimisation
+    assert diagnose(replace(solved, linear=True)).limit is Limit.capacity
 
 
 def test_too_little_is_no_diagnosis():
     assert diagnose(Evidence([], [], [], [], [])) is None
     assert diagnose(replace(SEEN, level_losses=[0.5, float("nan")])) is None
+    # terms that ask for nothing
+    assert diagnose(replace(SEEN, step_losses=[0.0] * 4, level_losses=[0.0, 0.0])) is None

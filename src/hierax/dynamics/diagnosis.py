@@ -2,7 +2,8 @@
 
 The four call for different remedies, and the loss alone does not tell them apart. What does, in this order:
 
-- *noise*: the error at data that were kept back is that of the data themselves, and finer levels do not lower it;
+- *noise*: the error at data that were kept back is that of the data themselves, or finer levels, though trained, raise
+  it: the data, by their noise or their number, determine no more;
 - *precision*: the residual is down to the rounding of its largest parts, or refinement no longer changes anything;
 - *optimisation*: the last level was left while its loss could still be lowered;
 - *capacity*: the last level is trained, and what is left is what its functions cannot do.
@@ -22,6 +23,10 @@ NOISE_BAND = (0.5, 1.5)
 (it counts how the function bends between data), above, there is more to learn."""
 ROUNDINGS = 1e3
 """Residuals below this many roundings of the first ones are rounding."""
+OVERFITTED = 1.2
+"""Factor by which a finer level raises the error at kept data before the data are blamed."""
+ROUNDING_ERROR = 1e-9
+"""Errors below this are rounding's matter, not the data's."""
 STATIONARY = 1e-4
 """A level is trained when its last steps promise, or bring, less than this share of the loss."""
 STATIONARY_FIRST_ORDER = 1e-6
@@ -33,7 +38,7 @@ class Limit(enum.Enum):
     """What limits a training; the value is what to do about it."""
 
     noise = "More data, or their noise stated; neither a finer level nor longer training will help."
-    precision = "Nothing in these numbers: the answer is as good as the precision allows; stop a level earlier."
+    precision = "The terms are met as well as the precision allows: a level earlier would have done."
     optimisation = "A second-order solver, coarser levels to start from, or a larger budget; not a larger field."
     capacity = "A finer level, a higher degree or a wider network; not longer training."
 
@@ -90,8 +95,14 @@ class Diagnosis:
 
 
 def diagnose(seen: Evidence) -> Diagnosis | None:
-    """What limits a run; `None` where it shows too little (no step was taken, or losses are not finite)."""
+    """What limits a run; `None` where it shows too little.
+
+    That is without any step, with losses that are not finite, and when the first loss is zero already: then the terms
+    ask for nothing, and that they are met is no merit of the answer.
+    """
     if not seen.step_losses or not seen.level_losses or not np.all(np.isfinite(seen.level_losses)):
+        return None
+    if seen.step_losses[0] <= 0.0:
         return None
     for limit, judge in (
         (Limit.noise, _noise),
@@ -108,6 +119,25 @@ def diagnose(seen: Evidence) -> Diagnosis | None:
 def _noise(seen: Evidence) -> list[str]:
     if seen.noise is None or seen.validation_error is None or seen.noise < 100 * seen.epsilon:
         return []
+    return _at_noise(seen) or _overfitted(seen)
+
+
+def _overfitted(seen: Evidence) -> list[str]:
+    errors, losses = np.array(seen.level_errors), seen.level_losses
+    if len(errors) < 2 or errors.min() < ROUNDING_ERROR or errors[-1] < OVERFITTED * errors.min():
+        return []
+    best = int(np.argmin(errors))
+    if not seen.linear and losses[-1] > losses[best]:
+        return []  # the finer level is not trained, whatever the data say
+    return [
+        f"Finer levels raised the error at data kept back from {errors[best]:.2g} to {errors[-1]:.2g}: by their noise "
+        "or their number the data determine no more."
+    ]
+
+
+def _at_noise(seen: Evidence) -> list[str]:
+    assert seen.noise is not None
+    assert seen.validation_error is not None
     ratio = seen.validation_error / seen.noise
     if not NOISE_BAND[0] <= ratio <= NOISE_BAND[1]:
         return []
@@ -156,6 +186,8 @@ def _capacity(seen: Evidence) -> list[str]:
 
 def _promised(seen: Evidence) -> float | None:
     """Relative decrease a step at the end of the last level; `None` where it is not known."""
+    if seen.linear and sum(level == seen.step_levels[-1] for level in seen.step_levels) == 1:
+        return 0.0  # linear systems are solved in one step
     own = [d for d, level in zip(seen.step_decreases, seen.step_levels, strict=True) if level == seen.step_levels[-1]]
     last = np.array(own[-1:] if seen.second_order else own[-5:], dtype=float)
     last = last[np.isfinite(last)]
