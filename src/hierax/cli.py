@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import math
 import os
 import sys
@@ -42,7 +41,7 @@ from hierax.records.live import BLOCKS, PLAIN, AbstractDisplay, CurrentStep, Lev
 from hierax.records.measures import write_measures
 from hierax.records.progress import Progress
 from hierax.records.run import RUNS, Run, load_run
-from hierax.records.settings import describe_settings
+from hierax.records.settings import describe_settings, first_line
 from hierax.records.sources import AbstractSource, DataSource, continued_source, source_of
 from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.tensorboard import TensorBoard
@@ -283,10 +282,10 @@ class List:
         del console
         print("Problems (hierax train NAME --set KEY=VALUE ...)")
         for name, make in sorted(catalogue().items()):
-            print(f"\n  {name}\n    {_first_line(make)}\n    settings: {describe_settings(make)}")
+            print(f"\n  {name}\n    {first_line(make)}\n    settings: {describe_settings(make)}")
         print("\nStudies (hierax study NAME)")
         for name, run in studies().items():
-            print(f"\n  {name}\n    {_first_line(run)}")
+            print(f"\n  {name}\n    {first_line(run)}")
         return 0
 
 
@@ -393,11 +392,6 @@ def _display(options: Options, console: Console) -> AbstractDisplay:
     if not options.live:
         return CurrentStep()
     return LevelBoard(BLOCKS if "utf" in console.encoding.lower() else PLAIN)
-
-
-def _first_line(function: Callable[..., Any]) -> str:
-    text = inspect.getdoc(function) or ""
-    return text.partition("\n\n")[0].replace("\n", " ")
 
 
 if __name__ == "__main__":

@@ -94,3 +94,9 @@ def _like(name: str, value: Any, default: Any) -> Any:
             f"Write {kind}, for example {name}={default!r}; expressions are not computed.",
         )
     return float(value) if isinstance(default, float) else value
+
+
+def first_line(function: Callable[..., Any]) -> str:
+    """First sentence or paragraph of a function's documentation, on one line."""
+    text = inspect.getdoc(function) or ""
+    return text.partition("\n\n")[0].replace("\n", " ")
