@@ -21,6 +21,7 @@ from hierax.fields.fourier import FourierFeatures, FourierNetwork
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.inputs import place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
+from hierax.fields.learned_partition import LearnedPartition
 from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
 from hierax.fields.mlp import MLP, siren
 from hierax.fields.partition_of_unity import PartitionOfUnity
@@ -50,6 +51,7 @@ __all__ = [
     "Extended",
     "FourierFeatures",
     "FourierNetwork",
+    "LearnedPartition",
     "NotNested",
     "PartitionOfUnity",
     "Perceptrons",
