@@ -1,5 +1,7 @@
 """Partitions of unity: covers, windows, local pieces against the whole, assembly, files."""
 
+import typing
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
+from hierax.cli import FIELDS, Options
 from hierax.families import Subdomains
 from hierax.fields import (
     Copies,
@@ -223,3 +226,8 @@ def test_what_does_not_fit_is_refused():
         PartitionOfUnity.uniform([0.0], [1.0], 2, local=Copies(hx.MLP([1, 2, 2], key=0)))
     with pytest.raises(ValueError, match="no subdomain is left"):
         Cover.uniform([0.0], [1.0], 4).keep(lambda low, high: np.zeros(len(low), bool))
+
+
+def test_the_command_line_offers_every_field_it_knows():
+    assert set(typing.get_args(typing.get_type_hints(Options)["field"])) == set(FIELDS)
+    assert isinstance(FIELDS["pou"](), Subdomains)

@@ -88,8 +88,9 @@ CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
 class Options:
     """How to train; what is not given is chosen by what the problem shows."""
 
-    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh"] = "auto"
-    """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer."""
+    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou"] = "auto"
+    """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer,
+    polynomials on overlapping subdomains."""
     levels: int | None = None
     """Number of levels."""
     cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg", "additive"] = "auto"
