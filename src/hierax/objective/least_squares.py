@@ -34,7 +34,7 @@ def dense_rows(objective: RowObjective, theta: np.ndarray) -> tuple[np.ndarray, 
     InputError
         Where the Jacobian would not fit into memory.
     """
-    residual = np.concatenate([_weighted(objective, k, r) for k, r in enumerate(objective.residuals(theta))])
+    residual = weighted_residual(objective, theta)
     if residual.size * len(theta) > KERNEL_ENTRIES:
         raise InputError(
             what=f"a Jacobian of {residual.size} rows and {len(theta)} columns is to be kept",
@@ -44,9 +44,10 @@ def dense_rows(objective: RowObjective, theta: np.ndarray) -> tuple[np.ndarray, 
     return residual, np.concatenate(objective.weighted_rows(theta))
 
 
-def _weighted(objective: AbstractObjective, term: int, residual: np.ndarray) -> np.ndarray:
-    s = objective.samples[term]
-    return np.ravel(residual * np.sqrt(s.scale * s.weights)[:, None])
+def weighted_residual(objective: AbstractObjective, theta: np.ndarray) -> np.ndarray:
+    """Residuals `(R,)` of all terms, times the roots of weights and scales."""
+    pairs = zip(objective.samples, objective.residuals(theta), strict=True)
+    return np.concatenate([np.ravel(r * np.sqrt(s.scale * s.weights)[:, None]) for s, r in pairs])
 
 
 def linear_mask(field: Any) -> np.ndarray:

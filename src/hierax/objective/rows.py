@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.linalg.blas import dsyrk  # pyright: ignore
+from scipy.sparse import csr_array
 
 from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
@@ -288,6 +289,10 @@ class RowObjective(AbstractObjective):
         return [
             np.concatenate([b.weighted(s.scale, self.size) for b in self.row_blocks(s, theta)]) for s in self.samples
         ]
+
+    def sparse_rows(self, theta: np.ndarray) -> csr_array:
+        """As `weighted_rows`, all terms together and without the zeros."""
+        return stacked([b.sparse(s.scale, self.size) for s in self.samples for b in self.row_blocks(s, theta)])
 
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
         """Diagonal of each term's unscaled curvature, `(terms, N)`; see `LocalObjective.diagonals`."""

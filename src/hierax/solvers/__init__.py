@@ -12,6 +12,11 @@ from hierax.solvers.optax import adagrad as adagrad
 from hierax.solvers.optax import adam as adam
 from hierax.solvers.optax import lbfgs as lbfgs
 from hierax.solvers.relaxation import Relaxation as Relaxation
+from hierax.solvers.schwarz import Additive as Additive
+from hierax.solvers.schwarz import Multiplicative as Multiplicative
 from hierax.solvers.smoothing import Smoothing as Smoothing
 from hierax.solvers.starts import SeveralStarts as SeveralStarts
+from hierax.solvers.subdomains import Nicolaides as Nicolaides
+from hierax.solvers.subdomains import NoCoarseSpace as NoCoarseSpace
+from hierax.solvers.subdomains import Schwarz as Schwarz
 from hierax.solvers.variable_projection import VariableProjection as VariableProjection
