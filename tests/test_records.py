@@ -339,13 +339,15 @@ def test_a_board_takes_the_place_of_level_lines_on_terminals_only(terminal):
 def test_scalars_for_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+    tensor_util = importlib.import_module("tensorboard.util.tensor_util")
     with TensorBoard(tmp_path / "logs") as board:
         for event in EVENTS:
             board(event)
     read = accumulator.EventAccumulator(str(tmp_path / "logs")).Reload()
-    assert {"step/loss", "step/level", "level/error", "level/parameters", "guard/boundary"} <= set(read.scalars.Keys())
-    (loss,) = read.Scalars("step/loss")
-    assert (loss.step, loss.value) == (1, 0.5)
+    tags = set(read.tensors.Keys())
+    assert {"step/loss", "step/level", "level/error", "level/parameters", "guard/boundary"} <= tags
+    (loss,) = read.Tensors("step/loss")
+    assert (loss.step, *tensor_util.make_ndarray(loss.tensor_proto).ravel()) == (1, 0.5)
 
 
 def test_without_its_extra_tensorboard_says_what_to_install(tmp_path, monkeypatch):
