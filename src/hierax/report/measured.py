@@ -13,7 +13,7 @@ from hierax.figures import ACCENT, INK, WARM, add_bar, literal, plain_powers
 from hierax.report.account import Account
 from hierax.report.pictures import Picture
 
-DECADES = 12
+DECADES = 8
 Measures = Mapping[str, np.ndarray]
 
 
@@ -103,7 +103,7 @@ def _alignment(arrays: Measures, axes: Axes) -> None:
     for row, colour in _first_and_last(len(shares)):
         axes.plot(np.arange(1, shares.shape[1] + 1), np.nancumsum(shares[row]), ".-", color=colour, lw=0.9, ms=4,
                   label=f"after {seconds[row]:.3g} s")  # fmt: skip
-    axes.set(title="share of the residual in the leading modes", xlabel="number of modes", ylim=(0.0, 1.05))
+    axes.set(title="share of the residual in the leading modes", xlabel="number of modes", ylim=(0.0, None))
     axes.legend(loc="best")
 
 
