@@ -130,12 +130,32 @@ def test_a_level_that_follows_the_noise_is_named():
     fields = dict.fromkeys(("field", "untrained", "coarsest"), field)
     for own, result in ((0.31, RESULTS.successful), (0.6, RESULTS.guard_validation)):
         evidence = Evidence(
-            **fields, samples=[], changes=[0.1], losses=[1.0, 0.1], validation=([0.4, 0.3, own], own), size=1.0
+            **fields,
+            samples=[],
+            changes=[0.1],
+            losses=[1.0, 0.1],
+            start=1.0,
+            validation=([0.4, 0.3, own], own),
+            size=1.0,
         )
         guards = check(SampledProblem(problem), lambda *_: np.zeros((1, 1)), evidence, 0, Limits())
         assert set(guards) == {"validation"}
         assert guards["validation"].value == pytest.approx(own / 0.3)
         assert verdict(guards) is result
+
+
+def test_a_minimum_that_is_no_solution_is_named():
+    """Growth from a small start: least squares fall to the unstable rest at zero, the same on all levels."""
+
+    def growth(u, x):
+        return hx.derivative(u, "t")(x) - 4.0 * u(x) * (1.0 - u(x) / 3.0)
+
+    start = hx.Residual("start", lambda u, x, normal: u(x) - 0.2, on=hx.Face("t", "lower"))
+    problem = hx.Problem(hx.Box([0.0], [10.0], names=("t",)), (hx.Residual("growth", growth), start))
+    solution = hx.train(problem, budget=BUDGET)
+    assert abs(solution.evaluate(np.array([[9.0]]))[0]) < 0.1  # the solution is 3 there
+    assert solution.result is RESULTS.guard_levels
+    assert "no longer changes" in solution.guards["equation"].sentence
 
 
 def test_a_good_answer_passes_every_guard():

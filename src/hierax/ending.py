@@ -86,7 +86,14 @@ def guarded(
         visited[level].samples or bench.samples(trained),
         [changes[k] for k in sorted(changes) if k <= shown],
         [visited[k].loss for k in sorted(visited) if k <= level],
+        _start(bench),
         (errors, own) if errors and own is not None else None,
         float(np.sqrt(np.mean(bench.probe(trained) ** 2, axis=0)).max()),
     )
     return check(bench.sampled, bench.residuals, evidence, seed_of(key, 4), Limits())
+
+
+def _start(bench: Bench) -> float:
+    """The loss of the field before training."""
+    untrained = bench.prepare(bench.plan.hierarchy.levels[0].field)
+    return float(untrained.objective.value(untrained.theta))

@@ -19,6 +19,8 @@ from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data, Residual
 
 FRESH = 4096
+SETTLED = 1e-3
+"""Root of the loss over that of the untrained field, above which a solution that no longer changes is doubted."""
 
 
 Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
@@ -68,6 +70,8 @@ class Evidence:
         Relative changes of the solution from level to level.
     losses:
         Losses of the levels.
+    start:
+        Loss of the untrained field, which tells what size a loss can have.
     validation:
         Validation errors of all levels and of the returned one, for data.
     size:
@@ -80,6 +84,7 @@ class Evidence:
     samples: Sequence[Samples]
     changes: Sequence[float]
     losses: Sequence[float]
+    start: float
     validation: tuple[Sequence[float], float] | None
     size: float
 
@@ -227,19 +232,23 @@ def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:
 
 
 def _equation(evidence: Evidence, limit: float) -> dict[str, Guard]:
-    """A consistent equation is satisfied ever better on finer levels; one without a smooth solution is not."""
-    if not evidence.changes or evidence.changes[-1] < 1e-6:
+    """A consistent equation is satisfied ever better on finer levels; one without a smooth solution is not.
+
+    Where refinement no longer changes the solution the residual may be as small as it gets, and then it is tiny beside
+    that of the untrained field. If it is not, training has settled at a minimum that is no solution.
+    """
+    if not evidence.changes:
         return {}
-    ratio = float(np.sqrt(max(evidence.losses[-1], 0.0) / max(evidence.losses[0], 1e-300)))
-    return {
-        "equation": Guard(
-            ratio,
-            limit,
-            bool(ratio <= limit),
-            f"The residual of the last level is {ratio:.3g} times that of the first (limit {limit:g}), "
-            "while refinement still changes the solution.",
-        )
-    }
+    last = max(evidence.losses[-1], 0.0)
+    ratio = float(np.sqrt(last / max(evidence.losses[0], 1e-300)))
+    how = "while refinement still changes the solution"
+    if evidence.changes[-1] < 1e-6:
+        share = float(np.sqrt(last / max(evidence.start, 1e-300)))
+        if share < SETTLED:
+            return {}
+        how = f"{share:.2g} times that of the untrained field, and refinement no longer changes the solution"
+    sentence = f"The residual of the last level is {ratio:.3g} times that of the first (limit {limit:g}), {how}."
+    return {"equation": Guard(ratio, limit, bool(ratio <= limit), sentence)}
 
 
 def _validation(errors: Sequence[float], returned: float, limit: float) -> Guard:

@@ -120,7 +120,7 @@ def _filled(cells: np.ndarray, boxes: np.ndarray, points: np.ndarray, centres: n
     table = np.full((len(points), members), -1, dtype=np.int64)
     table[cells, np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)] = boxes
     few = np.flatnonzero(counts < members)
-    near = KDTree(centres).query(points[few], k=[*range(1, members + 1)])[1]
+    near = np.asarray(KDTree(centres).query(points[few], k=members)[1]).reshape(len(few), members)
     own = (near[:, :, None] == table[few][:, None, :]).any(axis=2)
     # fewer than `members` boxes meet the cell, so one of the `members` nearest does not
     spare = near[np.arange(len(few)), np.argmin(own, axis=1)]

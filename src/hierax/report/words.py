@@ -12,7 +12,7 @@ MEANINGS = {
     "levels": "Does refinement settle? Change by the last refinement over the change by the one before.",
     "resolution": "Is the last level fine enough? Change by the last refinement over the size of the solution.",
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
-    "first, while refinement still changes the solution.",
+    "first, while refinement still changes the solution or the loss is no small part of the untrained field's.",
     "validation": "Does the field follow the noise? Error of the returned level at data kept back, over that of the "
     "best level.",
     "prediction": "Do the cheaper fidelities and the other rows predict a row of the dearest one? Error when it is "
