@@ -21,6 +21,9 @@ LARGEST = 5.0
 """Decades by which a penalty may outweigh the data. Where values do not depend on a coordinate, cross-validation would
 raise its factor for ever, and the rounding errors of the penalty would exceed the misfit."""
 
+ROUNDING = 1e-24
+"""Objective over that of the field zero, below which rounding is all that is left of the residual."""
+
 
 class SmoothingState(NamedTuple):
     """Logarithms (base 10) of the penalty factors, whether they are settled, and steps taken."""
@@ -92,7 +95,10 @@ class Smoothing(AbstractSolver):
         trial = model.solve(scales)(-lin.gradient)
         value, length = self._search(objective, theta, trial, lin, scales)
         if value is None:
-            return Step(theta, state, lin.value, np.inf, True, RESULTS.no_decrease)
+            # rounding decides the sign of every change of a residual that is rounding itself
+            rounded = lin.value < ROUNDING * float(scales @ objective.values(np.zeros_like(theta)))
+            new = SmoothingState(logs, True, state.steps + 1, lin.value)
+            return Step(theta, new, lin.value, 0.0, True, None if rounded else RESULTS.no_decrease)
         relative = lin.model_decrease(trial) / max(abs(lin.value), 1e-300)
         steps = state.steps + 1
         settled = steps >= self.choices
