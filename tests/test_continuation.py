@@ -40,6 +40,7 @@ def family(value):
 PATH = [(0.5, 1.0), (0.2, 0.5), (0.08, 0.0)]
 
 
+@pytest.mark.slow
 def test_a_branch_is_followed_that_training_from_zero_does_not_find():
     points = np.linspace(0.1, 0.9, 17)[:, None]
     finished = []

@@ -77,6 +77,7 @@ def test_figures_of_covers(tmp_path):
         draw_cover(Cover.uniform([0.0], [1.0], 2), tmp_path / "cover.words")
 
 
+@pytest.mark.slow
 def test_layouts_of_the_study_give_the_same_gradient():
     work = prepare(60, 3)
     locals_ = PartitionOfUnity.on(work.cover, Perceptrons((2,)), key=0).locals

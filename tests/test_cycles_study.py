@@ -80,6 +80,7 @@ def test_the_full_form_has_enough_rows_of_every_kind():
         assert any(word in name for name in laps.CASES), word
 
 
+@pytest.mark.slow
 def test_the_short_form_leaves_table_figure_and_reasons(tmp_path, monkeypatch):
     name = "Poisson in 1-D, grid, relaxation"
     monkeypatch.setattr(cycles, "SHORT", {name: replace(laps.SHORT[name], levels=2)})

@@ -122,6 +122,7 @@ def test_the_strategy_makes_levels_for_a_cycle():
     assert not own.guards["resolution"].passed
 
 
+@pytest.mark.slow
 def test_full_multigrid_solves_each_level_on_the_way():
     hierarchy = hx.refine(hx.SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], 4, 3), levels=3)
 
@@ -143,6 +144,7 @@ def test_full_multigrid_solves_each_level_on_the_way():
     assert [level.level for level in full.levels] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_the_strategy_goes_on_with_cycles_only_where_a_solver_comes_to_a_halt():
     residual = hx.Residual("fit", lambda u, x: u(x) - jnp.sin(9.0 * x[0]))
     problem = hx.Problem(hx.Box([0.0], [1.0], names=("x",)), (residual,))

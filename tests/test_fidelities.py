@@ -42,6 +42,7 @@ def sampled(functions, counts, box, noise=0.0, seed=0):
     return hx.Fidelities(box, fidelities)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3])
 def test_four_fidelities_gain_over_fine_and_over_pooled_data(seed):
     problem = hx.problems.four_fidelities(coarse=650, medium=150, fine=80, finest=40, seed=seed)

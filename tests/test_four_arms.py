@@ -132,6 +132,7 @@ def test_shares_end_coarse_visits_and_leave_the_finest_alone():
         assert solver.step(objective, np.zeros(size), state).done is ends
 
 
+@pytest.mark.slow
 def test_all_arms_run_on_a_small_network():
     case = replace(
         bouts.CASES["rotated-regression"],

@@ -2,12 +2,14 @@
 
 import jax
 import numpy as np
+import pytest
 
 import hierax as hx
 from hierax.families import AbstractFamily
 from hierax.studies import level_gain
 
 
+@pytest.mark.slow
 def test_the_short_form_foretells_what_levels_bring(tmp_path):
     found = level_gain.run(tmp_path, True)
     main = found["summary"]

@@ -138,6 +138,7 @@ def test_multigrid_and_factorisation_give_the_same_step():
     assert 0 < solve.iterations < 40
 
 
+@pytest.mark.slow
 def test_training_with_multigrid_reaches_the_error_of_the_factorisation():
     problem = named_problem("poisson-2d")(scales=2)
     direct = hx.train(problem, levels=4)

@@ -58,6 +58,7 @@ def run(solver: hx.Optax, blocks: int) -> list[float]:
     return values
 
 
+@pytest.mark.slow
 def test_steps_on_batches_come_near_the_minimum_and_repeat_bit_for_bit():
     solver = hx.adagrad(0.3, batch=32)
     values = run(solver, 12)
@@ -105,6 +106,7 @@ def test_radii_fall_like_the_root_of_the_count_and_wrong_directions_are_refused(
     assert taken([1.0], floor=1.0) == pytest.approx([math.sqrt(0.5)])
 
 
+@pytest.mark.slow
 def test_a_cycle_without_function_values_trains_and_does_all_its_cycles():
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 1, (300, 1))

@@ -1,8 +1,11 @@
 """The study `schwarz-scaling` in its quick form: iterations with a coarse space do not grow; files and summary."""
 
+import pytest
+
 from hierax.studies import named_study
 
 
+@pytest.mark.slow
 def test_two_levels_do_not_grow_and_one_does(tmp_path):
     found = named_study("schwarz-scaling")(tmp_path, True)
     (iterations,), (error,) = found["summary"]["iteration_ratio"].values(), found["summary"]["error_ratio"].values()

@@ -41,12 +41,14 @@ def short(tmp_path_factory):
     return json.loads((folder / "spectral-bias.json").read_text())
 
 
+@pytest.mark.slow
 def test_low_frequencies_come_first_for_adam(short):
     published = next(row for row in short["rows"] if row["way"] == spectral_bias.PUBLISHED)
     assert published["order"] > 0.3
     assert short["summary"]["seconds_all_modes"][spectral_bias.PUBLISHED] is None
 
 
+@pytest.mark.slow
 def test_gauss_newton_on_levels_learns_all_modes_to_1e_6(short):
     summary = short["summary"]
     assert summary["seconds_all_modes_1e6"][spectral_bias.MULTILEVEL] < 20.0

@@ -89,6 +89,7 @@ def test_maps_that_do_not_fit_are_refused(make, says):
         make()
 
 
+@pytest.mark.slow
 def test_a_boundary_layer_needs_few_knots():
     """`-nu u'' + u' = 0` with a layer of width `nu` at the right end, on 64 intervals."""
     nu = 1e-3
