@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
+from hierax.events import AbstractWatcher
 from hierax.families import Perceptron
 from hierax.fields import partition
 from hierax.hierarchy import (
@@ -161,3 +162,35 @@ def test_fresh_units_refuse_what_has_none():
         FreshUnits().refine(Level(hx.MLP([2, 1], key=0)))
     with pytest.raises(ValueError, match="no perceptron"):
         FreshUnits().refine(Level(hx.SplineGrid.uniform([0.0], [1.0], 2, 1)))
+
+
+class Objectives(AbstractWatcher):
+    """The first objective that each level was trained on."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def __call__(self, event):
+        del event
+
+    def look(self, event, view):
+        self.seen.setdefault(event.level, view.objective)
+
+
+def test_cycles_see_the_data_of_each_level_and_correct_what_these_leave_out():
+    x = np.random.default_rng(0).uniform(size=(200, 2))
+    problem = hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], names=("x", "y")), (Data("data", x, np.sin(7 * x.prod(1))),))
+    made = refine(hx.MLP([2, 5, 1], key=0), by=MoreData(4.0), levels=2, points=40)
+    cycle = hx.VCycle(cycles=2, share=0.0, coarsest=hx.Until(steps=2))
+    watcher = Objectives()
+    solution = hx.train(problem, made, solver=hx.GaussNewton(), cycle=cycle, key=0, budget=60, subscribers=[watcher])
+    assert [level.points for level in solution.levels] == [64, 170]  # means of 40 cells and more, then all
+    fine = [step.loss for step in solution.history if step.level == 1]
+    assert len(fine) == 4
+    assert np.all(np.diff(fine) <= 0)
+    # the same network on both levels: where the correction was made the objectives have one value and one gradient
+    coarse, finest = watcher.seen[0], watcher.seen[1]
+    own, whole = (o.value_and_gradient(coarse.origin) for o in (coarse, finest))
+    assert own[0] == pytest.approx(whole[0], rel=1e-12)
+    np.testing.assert_allclose(own[1], whole[1], rtol=0, atol=1e-12 * np.abs(whole[1]).max())
+    assert coarse.base.value(coarse.origin) != pytest.approx(whole[0], rel=1e-3)

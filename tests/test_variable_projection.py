@@ -101,3 +101,12 @@ def test_a_jacobian_too_large_for_memory_is_refused(monkeypatch):
     objective = objective_of(hx.AdaptiveBasis.boxed(12, ([0.0], [1.0]), key=1, slope=2.0), POINTS[:, 0])
     with pytest.raises(InputError, match="Jacobian of 120 rows and 37 columns"):
         SOLVER.step(objective, flat_parameters(objective.field)[0], SOLVER.init(objective, np.zeros(37)))
+
+
+def test_cycles_that_correct_are_refused_with_a_remedy():
+    points = np.random.default_rng(0).uniform(size=(50, 1))
+    problem = hx.Problem(hx.Box([0.0], [1.0], names=("x",)), (hx.Data("data", points, np.sin(points[:, 0])),))
+    made = hx.refine(hx.AdaptiveBasis.boxed(4, problem.domain.bounds(), key=0, out=1), by=hx.WidthGrowth(2.0))
+    for cycle in (hx.VCycle(), hx.FullMultigrid()):
+        with pytest.raises(InputError, match=r"(?s)sums of squares.*NestedIteration\(\)"):
+            hx.train(problem, made, solver=VariableProjection(), cycle=cycle)

@@ -91,6 +91,7 @@ class Rung:
 class Ladder:
     """The levels of a run whose cycle corrects; lists and records are those of the run.
 
+    `points` tells how much of the data a level sees: corrections take up what its coarser objective does not.
     Objectives are built once: visits differ by their corrections only, so nothing is compiled or gathered again.
     """
 
@@ -99,6 +100,7 @@ class Ladder:
     transfers: Sequence[Any]
     visited: dict[int, Visited]
     carried: Callable[[int], Any]
+    points: Callable[[int], int | None] = lambda level: None
     rungs: dict[int, Rung] = field(default_factory=dict)
     best: tuple[int, float, np.ndarray] | None = None
     taken: list[float] = field(default_factory=list)
@@ -237,7 +239,7 @@ class Ladder:
 
     def _rung(self, level: int) -> Rung:
         if level not in self.rungs:
-            made = self.bench.prepare(self.carried(level))
+            made = self.bench.prepare(self.carried(level), points=self.points(level))
             judged = self.cycle.acceptance.init()
             self.rungs[level] = Rung(made.objective, made.objective, made.theta, made.build, judged)
         return self.rungs[level]

@@ -35,7 +35,7 @@ from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.sight import Sight
-from hierax.solvers import AbstractSolver, GaussNewton, Optax, Smoothing, Tolerances
+from hierax.solvers import AbstractSolver, GaussNewton, Optax, Schwarz, Smoothing, Tolerances, VariableProjection
 
 VALUES_PER_PARAMETER = 4.0
 """Measured values that a network's first level sees for each parameter: with fewer it follows its sample."""
@@ -340,7 +340,21 @@ def smoothness(
 
 
 def _with_cycle(plan: Plan, cycle: AbstractCycle, levels: int | None) -> Plan:
-    """A given cycle; one that goes down needs its levels beforehand, and a solver that trains any objective."""
+    """A given cycle; one that goes down needs its levels beforehand, and a solver that trains any objective.
+
+    Raises
+    ------
+    InputError
+        For a cycle that corrects coarse objectives with a solver that trains least squares only.
+    """
+    if cycle.corrects and isinstance(plan.solver, VariableProjection | Schwarz):
+        # a corrected objective is no sum of squares; a stand-in follows nearly dependent readouts to infinity
+        raise InputError(
+            what=f"{named(plan.solver)} trains sums of squares, and {named(cycle)} corrects coarse objectives, which "
+            "then are none",
+            where="train(..., solver=..., cycle=...)",
+            remedy="keep the solver and take NestedIteration(), or keep the cycle and take GaussNewton()",
+        )
     if cycle.corrects and isinstance(plan.solver, Smoothing):
         plan = replace(plan, solver=GaussNewton(tolerances=plan.solver.tolerances), penalties=())
     if isinstance(cycle, AbstractMultigrid) and plan.rule is not None and len(plan.hierarchy) == 1:

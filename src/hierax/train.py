@@ -141,7 +141,8 @@ class _Run:
             list(plan.hierarchy.levels), list(plan.hierarchy.transfers),
         )  # fmt: skip
         if plan.cycle.corrects:
-            run.ladder = Ladder(run.bench, plan.cycle, run.transfers, run.visited, run._carried)  # pyright: ignore
+            told = run._carried, lambda level: run.levels[level].points
+            run.ladder = Ladder(run.bench, plan.cycle, run.transfers, run.visited, *told)  # pyright: ignore
         run.emit(RunStarted(problem.name, plan.text, budget))
         return run
 

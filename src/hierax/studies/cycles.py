@@ -24,6 +24,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from hierax.studies.registry import study
 NAME = "cycles"
 CYCLES = ("V", "F", "full multigrid")
 MARGIN, SLACK = 1.1, 1.25
+SEEDS = 5
 DENSE = 1500
 """Most parameters for which a dense Gauss-Newton step is computed."""
 NOISY = "on batches"
@@ -55,12 +57,24 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
 
     The short form has two rows in one dimension, one seed, and a second for each training.
     """
-    rows: list[Row] = []
+    return compare(out, _short() if quick else CASES, 1 if quick else SEEDS, quick)
+
+
+def compare(out: Path, cases: Mapping[str, Case], seeds: int, quick: bool = False) -> dict[str, Any]:
+    """Run some rows with so many seeds; what is in `out` is written after every row, so that none is lost."""
     found: list[Row] = []
-    for name, case in (_short() if quick else CASES).items():
-        more = row(name, case, 1 if quick or case.fixed else 5, (NESTED, *CYCLES, *_alone(name, quick)))
+    rows: list[Row] = []
+    told: dict[str, Any] = {}
+    for name, case in cases.items():
+        more = row(name, case, 1 if case.fixed else seeds, (NESTED, *CYCLES, *_alone(name, quick)))
         found.append(more.pop("summary"))
         rows += more["trainings"]
+        told = leave(out, found, rows, quick)
+    return told
+
+
+def leave(out: Path, found: list[Row], rows: list[Row], quick: bool) -> dict[str, Any]:
+    """Table, figure and trainings of the rows that were run, and the JSON."""
     main = summary(found)
     text = "\n\n".join([table(found), reasons(found), answer(main)])
     title = "Nested iteration against cycles, at equal seconds" + (" (short form)" if quick else "")
