@@ -142,7 +142,7 @@ class Bench:
         mesh, linear = mesh_of(field), self.plan.solver.linear
         if mesh is None or linear is not None:
             return mesh if isinstance(linear, Multigrid | ConjugateGradients) else None
-        return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(self._width(field)) ** 2 else None
+        return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(self.width(field)) ** 2 else None
 
     def samples(self, field: Any, everything: bool = False, points: int | None = None) -> list[Samples]:
         """Samples of every term for a level; of the data as many rows as `points`, where that is given."""
@@ -281,10 +281,10 @@ class Bench:
             mesh = self.stencil(field)
             if mesh is not None:
                 return mesh.couplings <= COUPLINGS
-            return size * self._width(field) <= BAND_ENTRIES / (3 if self.plan.penalties else 1)
+            return size * self.width(field) <= BAND_ENTRIES / (3 if self.plan.penalties else 1)
         return size <= DENSE_LIMIT
 
-    def _width(self, field: Any) -> int:
+    def width(self, field: Any) -> int:
         """Width of the band with its dense rows, from the cells of a few points."""
         indices, _ = gather(field, self.points(PROBES, 2)[:: PROBES // 256])
         order = narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic)
@@ -316,7 +316,7 @@ class Bench:
             return float(size) ** 2 * (1 if level.points is None else min(level.points, self.rows.total))
         k = gather(field, self.points(PROBES, 2)[:1])[0].shape[1]
         points, mesh = sum(s.count for s in self.samples(field)), self.stencil(field)
-        solving = STENCIL_WORK * mesh.couplings if mesh else size * float(self._width(field)) ** 2
+        solving = STENCIL_WORK * mesh.couplings if mesh else size * float(self.width(field)) ** 2
         return ROW_WORK * points * k**2 + solving
 
     def first_bad_term(self, objective: AbstractObjective, theta: np.ndarray) -> str:

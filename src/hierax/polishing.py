@@ -1,7 +1,9 @@
 """A last step: from least squares of the residual to stabilised Galerkin equations, where that lowers the error.
 
-Whether it does is tried where the answer is known well enough: on the level below the last, whose error the last level
-shows. Both are kept as they are unless the polished coarser level is clearly nearer to the last one.
+It is thought of where least squares may be far from the best: in nonlinear evolutions, and where convection outweighs
+diffusion, steady or not. Whether it lowers the error is tried where that is known well enough: on the level below the
+last, whose error the last level shows. Both are kept as they are unless the polished coarser level is clearly nearer to
+the last one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from hierax.problems.terms import Residual
 
 MOST = 30_000
 """Most parameters: the equations are not symmetric, and are solved by a sparse factorisation."""
+CONVECTION = 5.0
+"""Least Peclet number of an equation, across the whole domain, that is no nonlinear evolution."""
+SPEED = 3e9
+"""Multiplications a second of a sparse factorisation, in units of that of the band."""
 WORTH = 1e-7
 """Levels that differ by less are good as they are."""
 NEARER = 0.5
@@ -42,8 +48,7 @@ def polished(
     change = changes.get(level, 0.0)
     if change < WORTH or level - 1 not in visited or not _suits(bench, visited[level]):
         return None
-    compiling = 2.0 * max(v.seconds_compile for v in visited.values())
-    if left < SECONDS * (visited[level].seconds - visited[level].seconds_compile) + compiling:
+    if left < _seconds(bench, visited, level):
         return None
     fine, coarse = visited[level].field, _solved(bench, visited[level - 1].field)
     if coarse is None or not bench.change(fine, coarse) < NEARER * change:
@@ -58,15 +63,23 @@ def polished(
     )
 
 
+def _seconds(bench: Bench, visited: Mapping[int, Visited], level: int) -> float:
+    """Expected seconds of the last step and its trial."""
+    compiling = 2.0 * max(v.seconds_compile for v in visited.values())
+    own = visited[level]
+    factoring = parameter_count(own.field) * float(bench.width(own.field)) ** 2 / SPEED
+    return SECONDS * (own.seconds - own.seconds_compile + factoring) + compiling
+
+
 def _suits(bench: Bench, visited: Visited) -> bool:
-    """Whether there is one nonlinear evolution of one scalar unknown, with conditions and nothing else, on a grid.
+    """Whether there is one suitable equation of one scalar unknown, with conditions and nothing else, on a grid.
 
     In elliptic equations least squares are near the best already, and the trial would only cost its compilation.
     """
-    problem, field = bench.problem, visited.field
+    problem, field, plan = bench.problem, visited.field, bench.plan
     functions = list(problem.functions.values())
     return (
-        bench.plan.evolution is not None
+        (plan.evolution is not None or plan.convection > CONVECTION)
         and visited.samples is None
         and bench.local(field)
         and linear_in_parameters(field)
@@ -83,4 +96,4 @@ def _solved(bench: Bench, field: Any) -> Any | None:
     samples = bench.samples(field)
     inside = int(bench.equations.argmax())
     conditions = [s for k, s in enumerate(samples) if k != inside]
-    return galerkin(field, samples[inside], conditions, bench.value_term)
+    return galerkin(field, samples[inside], conditions, bench.value_term, bench.plan.linear)

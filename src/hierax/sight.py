@@ -28,6 +28,8 @@ class Sight:
         Number of unknown constants.
     local, linear:
         Whether every term looks only at its own point; whether every residual is affine in the unknowns.
+    convection:
+        The largest Peclet number of an equation; see `hierax.objective.order.Reach`.
     """
 
     dim: int
@@ -41,6 +43,7 @@ class Sight:
     constants: int
     local: bool
     linear: bool
+    convection: float = 0.0
 
     @classmethod
     def of(cls, problem: Problem) -> Sight:
@@ -57,6 +60,7 @@ class Sight:
             problem.domain.dim, max(r.order for r in found), len(equations), energies, conditions, len(data), values,
             hidden, len(problem.constants), all(r.local for r in found),
             all(r.linear for r in found),
+            max((r.convection for r, t in zip(found, problem.terms, strict=True) if t in equations), default=0.0),
         )  # fmt: skip
 
     @property

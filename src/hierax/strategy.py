@@ -68,6 +68,8 @@ class Plan:
     local, linear:
         Whether all terms look only at their own point, so that curvature can be assembled cell by cell; whether all
         residuals are affine in the unknowns, so that one step of a linear field is the solution.
+    convection:
+        How much first derivatives outweigh second ones in the equations; see `hierax.objective.order.Reach`.
     evolution:
         The problem as an evolution in time where slabs may follow it; see `hierax.marching`.
     condition_factor, equation_factor:
@@ -95,6 +97,7 @@ class Plan:
     indifference: float = 1.01
     local: bool = True
     linear: bool = False
+    convection: float = 0.0
     evolution: Evolution | None = None
     label: str = ""
     reasons: tuple[str, ...] = field(default_factory=tuple)
@@ -156,6 +159,7 @@ def choose(
         plan,
         local=seen.local,
         linear=seen.linear,
+        convection=seen.convection,
         reasons=(*plan.reasons, f"Solver {named(plan.solver)}, cycle {named(plan.cycle)}."),
     )
 

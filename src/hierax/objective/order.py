@@ -19,14 +19,25 @@ HIGHEST = 6
 
 @dataclass(frozen=True)
 class Reach:
-    """`order` of the highest derivative of any unknown; `local` when nothing is evaluated away from the point.
+    """What was found.
 
-    `linear` when the residual is an affine function of the unknowns.
+    Attributes
+    ----------
+    order:
+        Of the highest derivative of any unknown.
+    local:
+        Whether nothing is evaluated away from the point.
+    linear:
+        Whether the residual is an affine function of the unknowns.
+    convection:
+        How much first derivatives outweigh second ones across the whole domain, along one oblique direction (a Peclet
+        number; first derivatives in time count as others do); 0 unless of second order.
     """
 
     order: int
     local: bool
     linear: bool = False
+    convection: float = 0.0
 
 
 def reach(problem: Problem, term: Term) -> Reach:
@@ -50,10 +61,13 @@ def reach(problem: Problem, term: Term) -> Reach:
         slopes, defect = jax.jit(lambda p: jax.vmap(lambda q: _slopes(problem, point, q))(p))(places)
     except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
         return Reach(2, True)
-    felt = np.any(np.abs(np.nan_to_num(np.asarray(slopes))) > 0, axis=(0, 1))
-    orders = np.flatnonzero(felt[1:]) + 1
+    size = np.max(np.abs(np.nan_to_num(np.asarray(slopes))), axis=(0, 1))
+    orders = np.flatnonzero(size[1:]) + 1
+    order = int(orders.max(initial=0))
+    # the second derivative of t^2 is 2
+    convection = float(2.0 * size[1] / size[2]) if order == 2 else 0.0
     linear = isinstance(point, SquaredResidual) and bool(np.all(np.asarray(defect) < 1e-12))
-    return Reach(int(orders.max(initial=0)), not bool(felt[0]), linear)
+    return Reach(order, not bool(size[0] > 0), linear, convection)
 
 
 def _slopes(problem: Problem, point: AbstractPointTerm, place: Place) -> tuple[jax.Array, jax.Array]:

@@ -153,7 +153,7 @@ class Climber:
     name: str
     solver: Callable[[Sizes], AbstractSolver]
     nested: bool
-    cap: float = 60.0
+    cap: float = 25.0
 
 
 def second_order(linear: AbstractLinearSolver | None) -> Callable[[Sizes], AbstractSolver]:
@@ -162,11 +162,11 @@ def second_order(linear: AbstractLinearSolver | None) -> Callable[[Sizes], Abstr
     return lambda sizes: GaussNewton(linear, 0.0 if sizes.linear else 1e-3, tolerances)
 
 
-LARGE = 180.0
+LARGE = 150.0
 """Cap of the arms that come to a million parameters."""
 FIRST_ORDER = (
-    Climber("single level, Adam", lambda sizes: adam(sizes.rate, ENDLESS), False, 20.0),
-    Climber("single level, L-BFGS", lambda sizes: lbfgs(ENDLESS), False, 20.0),
+    Climber("single level, Adam", lambda sizes: adam(sizes.rate, ENDLESS), False, 8.0),
+    Climber("single level, L-BFGS", lambda sizes: lbfgs(ENDLESS), False, 8.0),
 )
 PLAIN = (
     Climber("single level, Gauss-Newton, CG", second_order(ConjugateGradients(1e-4, 10_000)), False),

@@ -40,6 +40,8 @@ from hierax.clock import peak_memory_mib
 from hierax.dynamics import PowerLaw, fit_power_law
 from hierax.dynamics.cost_scaling import FEWEST
 from hierax.figures import ACCENT, INK, MUTED, STYLE, WARM
+from hierax.records.files import write_json
+from hierax.solution import plain
 from hierax.studies.classical import poisson_differences
 from hierax.studies.climbs import (
     CASES,
@@ -64,7 +66,12 @@ ASYMPTOTIC = 1000
 SHORT = 1.0
 """Climbs below these seconds are repeated."""
 SPARSE = "control, sparse factorisation"
-CELLS = {1: (1000, 4000, 16_000, 64_000), 2: (32, 64, 128, 256, 512), 3: (8, 12, 18, 27)}
+CONTROLS = {
+    "poisson-1d": (1, 16, (1000, 4000, 16_000, 64_000)),
+    "poisson-2d": (2, 16, (32, 64, 128, 256, 512)),
+    "poisson-3d": (3, 4, (8, 12, 18, 27)),
+}
+"""Dimension, waves and cells an axis of the sparse solver."""
 MAIN = "poisson-2d"
 FULL, BEST_NETWORK = "full multigrid", "cascade, Gauss-Newton, factorised"
 BEST = (FULL, BEST_NETWORK)
@@ -174,9 +181,10 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     for name, sizes in cases.items():
         more = rows_of(name, sizes, climbers if sizes.linear else NETWORK_CLIMBERS, quick)
         rows, gaps = rows + more[0], gaps + more[1]
-    for dim, waves in ((1, 16), (2, 16), (3, 4)):
-        if f"poisson-{dim}d" in cases:
-            rows += control_rows(dim, waves, CELLS[dim][:3] if quick else CELLS[dim])
+        if name in CONTROLS:
+            dim, waves, cells = CONTROLS[name]
+            rows += control_rows(dim, waves, cells[:3] if quick else cells)
+        keep(out, rows, gaps)
     measure, which = (alone, "poisson-1d") if quick else (in_process, MAIN)
     (few, _), (many, peak) = measure(which, 4), measure(which, 8)
     if not quick:
@@ -186,6 +194,14 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     title = "Seconds to a level's own error against its parameters" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, partial(draw, title=title, rows=rows))
     return record(NAME, quick, main, paths, text, __doc__, gaps=gaps, rows=rows)
+
+
+def keep(out: Path, rows: list[Row], gaps: list[Row]) -> None:
+    """Leave what was measured so far, so that a study that is cut off keeps it."""
+    title = "Seconds to a level's own error against its parameters, so far"
+    text = "\n\n".join([table(rows), gap_table(gaps), exponent_table(rows)])
+    write_files(out, NAME, title, text, rows, partial(draw, title=title, rows=rows))
+    write_json(out / f"{NAME}-rows.json", plain({"rows": rows, "gaps": gaps}))
 
 
 def _short_cases() -> dict[str, Sizes]:
