@@ -103,7 +103,7 @@ def test_control_c_gives_130(here, asked, capsys):
 def test_words_become_objects(here, asked):
     options = "--field kan --levels 3 --cycle single --solver lbfgs --seed 7 --budget-seconds 5 --run here"
     assert cli.main(["train", "burgers", "--set", "viscosity=0.1", *options.split()]) == 0
-    assert isinstance(asked["hierarchy"], cli.SplineNetwork)
+    assert isinstance(asked["hierarchy"], cli.families.SplineNetwork)
     assert isinstance(asked["cycle"], hx.SingleLevel)
     assert isinstance(asked["solver"], hx.Optax)
     assert (asked["levels"], asked["key"], asked["budget"]) == (3, 7, 5.0)

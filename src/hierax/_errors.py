@@ -1,4 +1,4 @@
-"""The one exception for input that is refused before any work is done."""
+"""The exceptions: for input that is refused before any work is done, and for results on request."""
 
 
 class InputError(ValueError):
@@ -36,3 +36,7 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.what}\n  where:  {self.where}\n  remedy: {self.remedy}"
+
+
+class TrainingError(RuntimeError):
+    """Raised by `train(..., throw=True)` in place of a result other than `successful`."""

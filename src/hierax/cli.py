@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from hierax import IMPORT_BEGAN
+from hierax import IMPORT_BEGAN, families
 from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cycles import (
@@ -32,7 +32,6 @@ from hierax.cycles import (
     WCycle,
 )
 from hierax.evaluation import check_points, columns, quantities
-from hierax.families import AbstractFamily, DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork, Subdomains
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
@@ -55,14 +54,15 @@ from hierax.train import train
 SECONDS_IMPORT = time.perf_counter() - IMPORT_BEGAN
 BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 130
 
-FIELDS: dict[str, Callable[[], AbstractFamily | None]] = {
+FIELDS: dict[str, Callable[[], families.AbstractFamily | None]] = {
     "auto": lambda: None,
-    "grid": Grid,
-    "decoded": DecodedFeatures,
-    "kan": SplineNetwork,
-    "mlp": Perceptron,
-    "tanh": HiddenLayer,
-    "pou": Subdomains,
+    "grid": families.Grid,
+    "decoded": families.DecodedFeatures,
+    "kan": families.SplineNetwork,
+    "mlp": families.Perceptron,
+    "tanh": families.HiddenLayer,
+    "pou": families.Subdomains,
+    "stages": families.Stages,
 }
 SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
     "auto": lambda: None,
@@ -88,9 +88,9 @@ CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
 class Options:
     """How to train; what is not given is chosen by what the problem shows."""
 
-    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou"] = "auto"
+    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou", "stages"] = "auto"
     """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer,
-    polynomials on overlapping subdomains."""
+    polynomials on overlapping subdomains, networks in stages."""
     levels: int | None = None
     """Number of levels."""
     cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg", "additive"] = "auto"

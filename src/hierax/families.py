@@ -25,6 +25,7 @@ from hierax.fields import (
 )
 from hierax.hierarchy import (
     AbstractRefinement,
+    AddStage,
     Hierarchy,
     IntervalDoubling,
     MarkedKnots,
@@ -215,6 +216,28 @@ class HiddenLayer(AbstractFamily):
 
 
 @dataclass(frozen=True)
+class Stages(AbstractFamily):
+    """A perceptron, then further networks on top of it, each for what the ones before have left.
+
+    Attributes
+    ----------
+    hidden:
+        Widths of the hidden layers of every stage.
+    """
+
+    label: str = "networks in stages (numbers of parameters are those of the last one)"
+    hidden: tuple[int, ...] = (20, 20)
+
+    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> MLP:
+        del order, values
+        bounds = problem.domain.bounds()
+        return MLP([problem.domain.dim, *self.hidden, components or 1], key=key, domain=bounds)
+
+    def rule(self) -> AbstractRefinement:
+        return AddStage(self.hidden)
+
+
+@dataclass(frozen=True)
 class Subdomains(AbstractFamily):
     """Polynomials on overlapping subdomains with B-splines as windows, halved from level to level.
 
@@ -261,7 +284,7 @@ def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hiera
     first = hierarchy.levels[0].field
     once = (
         isinstance(problem, Continuation)
-        or isinstance(rule, MovingKnots | WiderOrMoreData)
+        or isinstance(rule, AddStage | MovingKnots | WiderOrMoreData)
         or linear_in_parameters(first)
     )
     once = once or any(level.points is not None for level in hierarchy.levels)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from hierax._errors import TrainingError
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
@@ -32,10 +33,6 @@ from hierax.solution import Accuracy, Solution
 from hierax.solvers import AbstractSolver
 from hierax.stages import EASIER, Stages
 from hierax.strategy import Plan, choose, named
-
-
-class TrainingError(RuntimeError):
-    """Raised by `train(..., throw=True)` in place of a result other than `successful`."""
 
 
 def train(
@@ -229,9 +226,14 @@ class _Run:
         return march.reason
 
     def _note_slab(self, count: int, loss: float) -> None:
-        taken = StepTaken(max(self.visited) + 1, count, loss, np.inf, self.elapsed)
+        self._note(StepTaken(max(self.visited) + 1, count, loss, np.inf, self.elapsed))
+
+    def _note(self, taken: StepTaken, view: Prepared | None = None, sentence: str = "") -> None:
+        """Keep a step and tell of it, and of what was decided with it."""
         self.history.append(taken)
-        self.emit(taken)
+        self.emit(taken, view)
+        if sentence:
+            self.emit(Decision(f"Level {taken.level}, step {taken.step}: {sentence}"))
 
     def _visit(self, visit: Visit) -> Outcome:
         """Train a level, before that with the easier problems that are its part of a continuation."""
@@ -286,9 +288,9 @@ class _Run:
                 return Stepped(theta, state, step.value, steps)
             stalled = visit.until.reached(steps, step.decrease, value, step.value)
             brought, value = (value - step.value) / max(abs(step.value), 1e-300), step.value
+            sentence = step.note or (visit.until.sentence(steps, brought) if stalled and not step.done else "")
             taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, step.iterations)
-            self.history.append(taken)
-            self.emit(taken, replace(trained, theta=theta))
+            self._note(taken, replace(trained, theta=theta), sentence)
             if not corrected and bench.watched(objective):
                 best = best.see(bench.validation_error(trained.build(theta)), theta)
             if step.done or stalled or best.exhausted or self.elapsed > self.budget:
@@ -346,8 +348,7 @@ class _Run:
     def finish(self, reason: str, seed: int) -> Solution:
         """Choose the level to return, check it, measure it."""
         if self.ladder is not None:
-            below = None if self.failure else self.ladder.untold(self.changes)
-            if below is not None:
+            if (below := None if self.failure else self.ladder.untold(self.changes)) is not None:
                 self._visit(Visit(below))
                 self._note_change(below + 1)
             self.emit(Decision(self.ladder.close()))

@@ -33,6 +33,14 @@ class Until:
             return False
         return min(decrease, (before - after) / max(abs(after), 1e-300)) < self.stall
 
+    def sentence(self, steps: int, brought: float) -> str:
+        """A visit that ended after `steps` steps by stalling, in words; empty where their number alone ended it."""
+        if self.stall is None or (self.steps is not None and steps >= self.steps):
+            return ""
+        return (
+            f"stalled: the last step lowered the loss by {max(brought, 0.0):.2g} of itself, {self.stall:.2g} is asked."
+        )
+
 
 @dataclass(frozen=True)
 class Visit:

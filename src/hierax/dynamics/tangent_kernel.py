@@ -31,6 +31,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from hierax.objective import AbstractObjective
 from hierax.objective.objective import Linearisation
 from hierax.objective.rows import RowObjective
+from hierax.objective.weighting import term_traces as term_traces
+from hierax.objective.weighting import trace_weights as trace_weights
 
 DENSE = 600
 """Most parameters for which all eigenvectors are computed; above, Lanczos iterations find the leading ones."""
@@ -152,23 +154,6 @@ def weighted_residuals(objective: AbstractObjective, theta: Float[np.ndarray, " 
     """Residuals of every term times the roots of weights and scale: half their sum of squares is the objective."""
     pairs = zip(objective.samples, objective.residuals(theta), strict=True)
     return [(np.sqrt(s.weights * s.scale)[:, None] * r).ravel() for s, r in pairs]
-
-
-def trace_weights(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> Float[np.ndarray, " terms"]:
-    r"""Factors of the terms' scales after which all diagonal blocks have the same trace.
-
-    They are :math:`\sum_k tr \Theta_{kk} / (n \, tr \Theta_{tt})` for `n` terms, the rule of Wang, Yu and Perdikaris:
-    all terms are learned at the same average rate. One for a term without trace, which no parameter moves.
-    """
-    traces = term_traces(objective, theta)
-    mean = traces[traces > 0].mean() if np.any(traces > 0) else 1.0
-    return np.where(traces > 0, mean / np.where(traces > 0, traces, 1.0), 1.0)
-
-
-def term_traces(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> Float[np.ndarray, " terms"]:
-    """Traces of the kernel's diagonal blocks, without forming them."""
-    scales = np.array([s.scale for s in objective.samples])
-    return scales * objective.diagonals(theta).sum(axis=1)  # pyright: ignore
 
 
 class Decay(NamedTuple):

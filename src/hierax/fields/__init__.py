@@ -29,6 +29,7 @@ from hierax.fields.recursive import Coupled
 from hierax.fields.residual import ResidualNetwork
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.stages import Staged
 from hierax.fields.stretched import Stretch, StretchedGrid
 from hierax.fields.sums import Sum, multilevel
 from hierax.fields.unknowns import Scalar, Unknowns
@@ -65,6 +66,7 @@ __all__ = [
     "Slabs",
     "SplineAxis",
     "SplineGrid",
+    "Staged",
     "Stretch",
     "StretchedGrid",
     "Sum",

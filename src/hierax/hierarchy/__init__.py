@@ -26,6 +26,7 @@ from hierax.hierarchy.refinement import (
     spline_axes,
 )
 from hierax.hierarchy.relocation import MovingKnots, equidistributed
+from hierax.hierarchy.stages import AddStage, Launch, Remainder
 from hierax.hierarchy.subdomains import AddFunctions, AddSubdomainLevel, SubdomainHalving
 from hierax.hierarchy.transfer import (
     FUNCTION_PRESERVING,
@@ -51,6 +52,7 @@ __all__ = [
     "AbstractRefinement",
     "AbstractTransfer",
     "AddFunctions",
+    "AddStage",
     "AddSubdomainLevel",
     "AxisMap",
     "AxisTransfer",
@@ -68,12 +70,14 @@ __all__ = [
     "IntervalDoubling",
     "Kind",
     "KnotInsertion",
+    "Launch",
     "LeafTransfer",
     "Level",
     "MarkedKnots",
     "ModeGrowth",
     "MoreData",
     "MovingKnots",
+    "Remainder",
     "ShiftedTransfer",
     "Stacked",
     "SubdomainHalving",

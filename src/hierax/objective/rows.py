@@ -123,12 +123,12 @@ class Program:
 
     def value_and_gradient(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> tuple[Array, Array]:
         """Value and gradient."""
-        return self.summed(jax.value_and_grad, theta, data, (jnp.zeros((), theta.dtype), jnp.zeros_like(theta)))
+        return self.summed(jax.value_and_grad, theta, data, (jnp.zeros(()), jnp.zeros_like(theta)))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _total(program: Program, theta: Array, data: Any) -> Array:
-    return program.summed(lambda density: density, theta, data, jnp.zeros((), theta.dtype))
+    return program.summed(lambda density: density, theta, data, jnp.zeros(()))
 
 
 def _total_forward(program: Program, theta: Array, data: Any) -> tuple[Array, Array]:
@@ -137,7 +137,7 @@ def _total_forward(program: Program, theta: Array, data: Any) -> tuple[Array, Ar
 
 def _total_backward(program: Program, gradient: Array, factor: Array) -> tuple[Array, None]:
     del program
-    return factor * gradient, None
+    return (factor * gradient).astype(gradient.dtype), None
 
 
 _total.defvjp(_total_forward, _total_backward)

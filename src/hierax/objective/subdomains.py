@@ -29,7 +29,7 @@ def _(field: PartitionOfUnity) -> bool:
 
 @has_fixed_cells.register
 def _(field: Sum) -> bool:
-    return all(not supports_local(part) or has_fixed_cells(part) for part in field.parts)
+    return supports_local(field) and all(not supports_local(part) or has_fixed_cells(part) for part in field.parts)
 
 
 @gather.register

@@ -19,4 +19,6 @@ from hierax.solvers.starts import SeveralStarts as SeveralStarts
 from hierax.solvers.subdomains import Nicolaides as Nicolaides
 from hierax.solvers.subdomains import NoCoarseSpace as NoCoarseSpace
 from hierax.solvers.subdomains import Schwarz as Schwarz
+from hierax.solvers.switching import Switching as Switching
 from hierax.solvers.variable_projection import VariableProjection as VariableProjection
+from hierax.solvers.weighted import Weighted as Weighted

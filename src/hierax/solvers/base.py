@@ -30,6 +30,8 @@ class Step(NamedTuple):
         ones.
     iterations:
         Inner iterations of an iterative linear solver.
+    note:
+        A sentence for those who watch, where the solver decided something.
     """
 
     theta: np.ndarray
@@ -39,6 +41,7 @@ class Step(NamedTuple):
     done: bool
     failure: RESULTS | None = None
     iterations: int = 0
+    note: str = ""
 
 
 class AbstractSolver(abc.ABC):
