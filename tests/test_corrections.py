@@ -19,7 +19,7 @@ class Ladder:
     """Objectives of three levels of one hierarchy."""
 
     def __init__(self, problem: hx.Problem, field, solver: AbstractSolver | None = None) -> None:
-        hierarchy = hx.refine(field, levels=3)
+        hierarchy = field if isinstance(field, hx.Hierarchy) else hx.refine(field, levels=3)
         plan = choose(problem, key=0, hierarchy=hierarchy, solver=solver or GaussNewton())
         bench = Bench(problem, plan, 0)
         fields = [level.field for level in plan.hierarchy.levels]
@@ -54,6 +54,7 @@ MADE = {
     ),
     "network": lambda: Ladder(fit(200), hx.KAN([2, 2, 1], intervals=3, degree=2, key=0)),
     "kernel": lambda: Ladder(fit(60), hx.KAN([2, 2, 1], intervals=3, degree=2, key=1)),
+    "units": lambda: Ladder(fit(60), hx.coarsened(fit(60), hx.MLP([2, 8, 1], key=0), levels=3)),
 }
 LADDERS: dict[str, Ladder] = {}
 

@@ -23,6 +23,8 @@ ROOMS = frozenset(
     {"problems", "fields", "hierarchy", "objective", "solvers", "cycles", "dynamics", "_results", "guards"}
     | {
         "clock",
+        "coarsened",
+        "distilling",
         "events",
         "evaluation",
         "families",
@@ -45,8 +47,8 @@ ROOMS = frozenset(
     | {"records", "studies", "testing", "cli"}
 )
 
-OUTSIDE = ("train", "records", "studies", "testing", "cli")
-"""What looks on from outside, and the loop that joins the rooms."""
+OUTSIDE = ("coarsened", "distilling", "train", "records", "studies", "testing", "cli")
+"""What looks on from outside, what makes levels and starts before training, and the loop that joins the rooms."""
 
 ARROWS: dict[str, frozenset[str]] = {
     "_errors": frozenset(),
@@ -82,7 +84,9 @@ ARROWS: dict[str, frozenset[str]] = {
     "outlook": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "polishing", "stages", *OUTSIDE},
     "stages": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", *OUTSIDE},
     "fidelities": ROOMS - {"cycling", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
-    "train": ROOMS - {"records", "studies", "testing", "cli"},
+    "coarsened": frozenset({"problems", "hierarchy", "objective", "solvers", "strategy", "levels"}),
+    "distilling": frozenset({"problems", "fields", "objective", "solvers", "sight", "solution"}),
+    "train": ROOMS - {"coarsened", "distilling", "records", "studies", "testing", "cli"},
     "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures", "report"})
     | {"dynamics", "objective"},
     "studies": ROOMS - {"cli"} | {FRONT},

@@ -16,6 +16,7 @@ if "numpy" not in sys.modules:
 from hierax import problems as problems
 from hierax._errors import InputError as InputError
 from hierax._results import RESULTS as RESULTS
+from hierax.coarsened import coarsened as coarsened
 from hierax.cycles import AdaGradRadius as AdaGradRadius
 from hierax.cycles import AdditiveCycle as AdditiveCycle
 from hierax.cycles import Automatic as Automatic
@@ -29,6 +30,7 @@ from hierax.cycles import TrustRegion as TrustRegion
 from hierax.cycles import Until as Until
 from hierax.cycles import VCycle as VCycle
 from hierax.cycles import WCycle as WCycle
+from hierax.distilling import distil as distil
 from hierax.fields import KAN as KAN
 from hierax.fields import MLP as MLP
 from hierax.fields import AdaptiveBasis as AdaptiveBasis
@@ -53,6 +55,7 @@ from hierax.hierarchy import IntervalDoubling as IntervalDoubling
 from hierax.hierarchy import KnotInsertion as KnotInsertion
 from hierax.hierarchy import Level as Level
 from hierax.hierarchy import ModeGrowth as ModeGrowth
+from hierax.hierarchy import NodeCoarsening as NodeCoarsening
 from hierax.hierarchy import WidthGrowth as WidthGrowth
 from hierax.hierarchy import refine as refine
 from hierax.objective.corrected import FirstOrder as FirstOrder

@@ -1,5 +1,6 @@
 """How a coarse field becomes a finer one: transfers, refinement rules, levels and hierarchies."""
 
+from hierax.hierarchy.algebraic import NodeCoarsening
 from hierax.hierarchy.axis_transfer import AxisMap, AxisTransfer, Grid, LeafTransfer, axis_map
 from hierax.hierarchy.composite import (
     AbstractEvidence,
@@ -78,6 +79,7 @@ __all__ = [
     "MoreData",
     "MovingKnots",
     "Remainder",
+    "NodeCoarsening",
     "ShiftedTransfer",
     "Stacked",
     "SubdomainHalving",

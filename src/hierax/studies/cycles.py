@@ -9,6 +9,8 @@
   and the finest for the rest. Cycles take one step (of an Optax solver a block) before and after each correction;
   corrections agree to first order and are accepted by line search. Full multigrid goes on with V-cycles on the finest
   level. V- and F-cycles start on the finest level, with the initial values of the coarsest.
+- Perceptrons that are made coarser algebraically have no nested iteration, because coarser ones are no approximations:
+  there one level, trained for the whole time, stands in its place.
 - The error that is to be reached is 1.25 times the one at which nested iteration ends, by the median over seeds. A row
   is won if the best of the three cycles needs less than 1 / 1.1 of the seconds of nested iteration, by medians over
   seeds (one that never gets there counts as infinite), and lost if it needs more than 1.1 times as many.

@@ -19,7 +19,7 @@ included?
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ from hierax.studies.gap import held_out
 from hierax.studies.registry import study
 
 NAME = "networks"
-ENDLESS = 10**9
+ENDLESS, SEEDS = 10**9, 5
 BOTH, UNITS, DATA = "levels of units and data, Gauss-Newton", "levels of units", "levels of data"
 SECOND, FIRST = "one level, Gauss-Newton", "one level, Adam"
 DEFAULT = "default strategy"
@@ -156,16 +156,34 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
 
     The short form has one seed, a smaller network of each problem, fewer samples and a few seconds for each training.
     """
+    return compare(out, _short_cases() if quick else CASES, 1 if quick else SEEDS, quick)
+
+
+def compare(
+    out: Path, cases: Sequence[Case], seeds: int, quick: bool = False, names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Run some problems with so many seeds, side arms with two at most; what is in `out` is written after every arm.
+
+    `names` are the arms that are run, all by default.
+    """
     rows: list[Row] = []
-    colors: dict[str, str] = {}
-    for case in _short_cases() if quick else CASES:
-        problem, own = case.make(), [arm for arm in arms(case) if not (quick and arm.side)]
-        colors |= colors_of(own)
-        for arm in own:
-            seeds = 1 if quick else 2 if arm.side or arm.name == DEFAULT else 5
-            rows += [measured(case.problem, problem, arm, seed, case.budget) for seed in range(seeds)]
+    told: dict[str, Any] = {}
+    for case in cases:
+        problem = case.make()
+        for arm in arms(case):
+            if (quick and arm.side) or (names is not None and arm.name not in names):
+                continue
+            own = min(seeds, 2) if arm.side or arm.name == DEFAULT else seeds
+            rows += [measured(case.problem, problem, arm, seed, case.budget) for seed in range(own)]
+            told = leave(out, rows, quick)
         rows.append(control(case, problem))
-    medians = statistics(rows)
+        told = leave(out, rows, quick)
+    return told
+
+
+def leave(out: Path, rows: list[Row], quick: bool) -> dict[str, Any]:
+    """Table, figure and rows of what was trained, and the JSON."""
+    medians, colors = statistics(rows), colors_of(arms(CASES[0]))
     text = table(medians)
     title = "Networks on scattered data, one level or several" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, rows, colors))
@@ -186,7 +204,8 @@ def summary(medians: list[Row]) -> dict[str, Any]:
     found = {name: {row["arm"]: row["relative_l2"] for row in medians if row["problem"] == name} for name in names}
 
     def gain(over: Callable[[dict[str, float]], float]) -> dict[str, float]:
-        return {name: over(errors) / errors[BOTH] for name, errors in found.items() if BOTH in errors}
+        wanted = {BOTH, SECOND, FIRST}
+        return {name: over(errors) / errors[BOTH] for name, errors in found.items() if wanted <= set(errors)}
 
     return {
         "relative_l2": found,
