@@ -402,6 +402,12 @@ def test_measures_become_pictures(monkeypatch):
         "kernel_alignment": np.array([[0.5, 0.2, np.nan], [0.1, 0.1, 0.1]]),
         "kernel_terms": np.array(["interior", "$wall"]),
         "kernel_traces": np.array([[1.0, 2.0], [1.0, 3.0]]),
+        "kernel_level": np.array([0, 1]),
+        "kernel_decay": np.array([[np.nan, np.nan, np.nan], [0.2, 0.1, 0.05]]),
+        "curvature_level": np.array([0, 1]),
+        "curvature_nodes": np.array([[-1e-20, 1.0, np.nan], [1e-3, 1.0, 2.0]]),
+        "curvature_weights": np.array([[0.5, 0.5, np.nan], [0.2, 0.3, 0.5]]),
+        "curvature_condition": np.array([[1e4, 1e2], [1e6, 1e2]]),
         "watching_seconds": np.array(0.1),
     }
     account = dataclasses.replace(account_of(solution_of()), measures=arrays, trained=None)
@@ -412,14 +418,24 @@ def test_measures_become_pictures(monkeypatch):
         "Factor",
         "Eigenvalues",
         "Share",
+        "Observed",
         "Traces",
+        "Density",
+        "Condition",
     ]
     assert any("rahaman2019" in text for text in seen.words)
-    for picture, title in zip(measured(account), ("error by", "contraction", "eigen", "share", "trace"), strict=True):
+    titles = ("error by", "contraction", "eigen", "share", "decay", "trace", "share of the curv", "condition")
+    for picture, title in zip(measured(account), titles, strict=True):
         axes = Figure().add_subplot()
         picture.draw(axes)
         assert axes.get_title(loc="left").startswith(title) or axes.get_title().startswith(title)
-    assert account.measured == ["contraction", "kernel", "spectrum"]
+        if title == "decay":
+            np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.2, 0.1])
+            # gradient descent: half of the eigenvalue, half of the decay
+            np.testing.assert_allclose(axes.lines[1].get_ydata(), [0.1, 0.2])
+        if title.startswith("share of"):
+            np.testing.assert_allclose(axes.patches[0].get_data().values.sum(), 1.0)
+    assert account.measured == ["contraction", "curvature", "kernel", "spectrum"]
     empty = {name: np.zeros((0,) * np.ndim(array)) for name, array in arrays.items()}
     assert dataclasses.replace(account, measures=empty).measured == []
 

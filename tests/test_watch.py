@@ -2,10 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import hierax as hx
 from hierax.records.watch import Watch, spread
+from hierax.solvers import Optax
 
 
 def test_any_number_of_snapshots_is_spread_over_the_run():
@@ -39,6 +41,10 @@ def test_the_error_of_levels_that_see_a_wave_late():
     assert found.kernel_terms == ("value",)
     assert found.kernel_eigenvalues.shape == found.kernel_alignment.shape
     assert np.nanmax(found.kernel_alignment.sum(axis=1)) < 1.0 + 1e-6
+    # a least-squares fit by splines of every level is well conditioned once its unknowns are scaled
+    assert found.curvature_condition.shape == (len(found.curvature_level), 2)
+    assert np.all(found.curvature_condition[:, 1] < 1e3)
+    np.testing.assert_allclose(np.nansum(found.curvature_weights, axis=1), 1.0)
     assert found.watching_seconds > 0.0
     assert found.training_seconds == pytest.approx(solution.seconds_total, rel=0.2)
 
@@ -54,3 +60,16 @@ def test_data_without_a_reference_and_a_network():
     assert found.spectrum_energy[-1].sum() < 0.1
     assert 3 <= len(found.spectrum_seconds) <= 65
     assert 0.0 < found.contraction_factor[0] < 1.0
+
+
+def test_modes_decay_under_gradient_descent_as_their_eigenvalues_say():
+    points = np.linspace(0.0, 1.0, 40)[:, None]
+    problem = hx.Problem(
+        hx.PointCloud(points), (hx.Residual("fit", lambda u, x: u(x) - jnp.sin(6 * x[0]) - 0.3 * jnp.cos(15 * x[0])),)
+    )
+    rate, watch = 1e-6, Watch(problem, share=1.0, modes=4)
+    solver = Optax(optax.sgd(rate), 40, block=1)
+    hx.train(problem, hx.MLP([1, 8, 1], key=0), solver=solver, subscribers=[watch], budget=60)
+    found = watch.measures()
+    expected = -np.log1p(-rate * found.kernel_eigenvalues[0])
+    np.testing.assert_allclose(found.kernel_decay[0][:2], expected[:2], rtol=0.06)

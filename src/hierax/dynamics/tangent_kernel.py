@@ -48,10 +48,20 @@ class Modes(NamedTuple):
     shares:
         Part of the residuals' sum of squares along each mode, `(k,)`; what is missing to one lies along other modes or
         is not seen by the parameters at all.
+    vectors:
+        Unit eigenvectors of the Gauss-Newton matrix, in the columns, `(N, k)`.
     """
 
     eigenvalues: Float[np.ndarray, " k"]
     shares: Float[np.ndarray, " k"]
+    vectors: Float[np.ndarray, "N k"] | None = None
+
+    def parts(self, gradient: Float[np.ndarray, " N"]) -> Float[np.ndarray, " k"]:
+        """Part of the residuals along each mode, from a gradient here or nearby; zero for modes that are not seen."""
+        assert self.vectors is not None
+        visible = self.eigenvalues > 1e-14 * self.eigenvalues.max(initial=0.0)
+        along = self.vectors.T @ gradient
+        return np.where(visible, along / np.sqrt(np.where(visible, self.eigenvalues, 1.0)), 0.0)
 
     def steps_to(self, factor: float, rate: float) -> Float[np.ndarray, " k"]:
         """Steps of gradient descent after which each mode has fallen to `factor` of itself; infinite without decay."""
@@ -82,10 +92,8 @@ def leading_modes(at: Linearisation, count: int = 20) -> Modes:
         found, vectors = eigsh(product, k=count, which="LM", v0=start, ncv=min(size, 2 * count + 20))
     order = np.argsort(-found)[:count]
     values, vectors = np.maximum(found[order], 0.0), vectors[:, order]
-    along = vectors.T @ at.gradient
-    visible = values > 1e-14 * values.max(initial=0.0)
-    energy = np.where(visible, along**2 / np.where(visible, values, 1.0), 0.0)
-    return Modes(values, energy / max(2.0 * at.value, 1e-300))
+    energy = Modes(values, values, vectors).parts(at.gradient) ** 2
+    return Modes(values, energy / max(2.0 * at.value, 1e-300), vectors)
 
 
 @final

@@ -16,6 +16,10 @@ The arrays, by the names that they have in the file; every group may be empty (l
 | `kernel_alignment` | `(k, m)` | share of the residual's mean square along each of the eigenvectors |
 | `kernel_terms` | `(t,)` text | names of the terms |
 | `kernel_traces` | `(k, t)` | trace of the kernel's diagonal block of each term |
+| `kernel_decay` | `(k, m)` | observed decay of the residual along each of them, a step; NaN where not seen again |
+| `curvature_seconds`, `curvature_level` | `(c,)` | when the curvature was measured |
+| `curvature_nodes`, `curvature_weights` | `(c, n)` | quadrature of the density of its eigenvalues, padded by NaN |
+| `curvature_condition` | `(c, 2)` | condition numbers without and with scaling by the diagonal |
 | `watching_seconds`, `training_seconds` | numbers | seconds that watching took, and those of the run with it |
 """
 
@@ -62,6 +66,12 @@ class Measures:
     kernel_alignment: Float[np.ndarray, "k m"] = _none(0, 0)
     kernel_terms: tuple[str, ...] = ()
     kernel_traces: Float[np.ndarray, "k t"] = _none(0, 0)
+    kernel_decay: Float[np.ndarray, "k m"] = _none(0, 0)
+    curvature_seconds: Float[np.ndarray, " c"] = _none(0)
+    curvature_level: Int[np.ndarray, " c"] = _none(0)
+    curvature_nodes: Float[np.ndarray, "c n"] = _none(0, 0)
+    curvature_weights: Float[np.ndarray, "c n"] = _none(0, 0)
+    curvature_condition: Float[np.ndarray, "c 2"] = _none(0, 2)
     watching_seconds: float = 0.0
     training_seconds: float = 0.0
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hierax.dynamics.convergence import contractions
 from hierax.dynamics.spectrum import band_edges, grid_bands, scattered_bands
-from hierax.dynamics.tangent_kernel import DENSE, leading_modes, term_traces
+from hierax.dynamics.tangent_kernel import DENSE
 from hierax.events import AbstractWatcher, Event, LevelFinished, RunFinished, StepTaken, View
 from hierax.objective import LocalObjective, component, flat_parameters
 from hierax.objective.assembly import local_residuals
@@ -32,6 +32,7 @@ from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data, Residual
+from hierax.records.look import Look
 from hierax.records.measures import Measures
 
 GRID = {1: 512, 2: 64, 3: 20}
@@ -81,7 +82,7 @@ class Watch(AbstractWatcher):
         self._snapshots: list[Snapshot] = []
         self._stride, self._stepped = 1, 0.0
         self._looked: set[int] = set()
-        self._kernels: list[tuple[float, int, Any, np.ndarray]] = []
+        self._kernels: list[Look] = []
         self._terms: tuple[str, ...] = ()
         self._spectra: list[tuple[Snapshot, np.ndarray]] = []
         self._target: _Target | None = None
@@ -116,19 +117,23 @@ class Watch(AbstractWatcher):
             self._stride *= 2
 
     def _kernel(self, step: StepTaken, view: View) -> None:
-        """Once a level, where a linearisation (about as dear as the step itself) fits into the permitted share."""
-        objective = view.objective
+        """Once a level, and some steps later, where a linearisation (about as dear as a step) fits into the share."""
+        objective, last = view.objective, self._kernels[-1] if self._kernels else None
+        again = last is not None and last.wants(step)
+        known = any(kernel.level == step.level for kernel in self._kernels)
         suitable = isinstance(objective, RowObjective | LocalObjective) and len(view.theta) <= 4 * DENSE
-        if not suitable or any(level == step.level for _, level, _, _ in self._kernels):
+        if not suitable or (known and not again):
             return
-        expected = 2.0 * (step.seconds - self._stepped)
-        if self._kernels and self.seconds + expected > self.share * step.seconds:
+        left = self.share * step.seconds - self.seconds
+        if last is not None and 2.0 * (step.seconds - self._stepped) > left:
             return
         if not all(isinstance(s.term, SquaredResidual) for s in objective.samples):
             return
-        modes = leading_modes(objective.linearise(view.theta), self.modes)
+        if again and last is not None:
+            last.again(step, objective.linearise(view.theta))
+            return
         self._terms = tuple(s.term.name for s in objective.samples)
-        self._kernels.append((step.seconds, step.level, modes, term_traces(objective, view.theta)))
+        self._kernels.append(Look.at(objective, step, np.asarray(view.theta), self.modes, left))
 
     def _evaluate(self) -> None:
         """Spectra of the snapshots, in an order in which any number of them is spread over the run."""
@@ -155,8 +160,6 @@ class Watch(AbstractWatcher):
         energy = np.array([bands for _, bands in self._spectra]).reshape(len(whens), -1)
         if self._target is not None and whens:
             energy = energy / (self._target.size or max(float(energy[0].sum()), 1e-300))
-        count = max((len(modes.eigenvalues) for _, _, modes, _ in self._kernels), default=0)
-        pad = lambda values: np.pad(values, (0, count - len(values)), constant_values=np.nan)  # noqa: E731
         return Measures(
             spectrum_of="" if self._target is None else self._target.of,
             spectrum_seconds=np.array([s.seconds for s in whens]),
@@ -169,17 +172,36 @@ class Watch(AbstractWatcher):
             contraction_steps=np.array([v.steps for v in visits], dtype=int),
             contraction_factor=np.array([v.factor for v in visits]),
             contraction_loss=np.array([(v.first, v.last) for v in visits]).reshape(-1, 2),
-            kernel_seconds=np.array([when for when, _, _, _ in self._kernels]),
-            kernel_level=np.array([level for _, level, _, _ in self._kernels], dtype=int),
-            kernel_eigenvalues=np.array([pad(modes.eigenvalues) for _, _, modes, _ in self._kernels]).reshape(
-                -1, count
-            ),
-            kernel_alignment=np.array([pad(modes.shares) for _, _, modes, _ in self._kernels]).reshape(-1, count),
-            kernel_terms=self._terms,
-            kernel_traces=np.array([traces for _, _, _, traces in self._kernels]).reshape(-1, len(self._terms)),
+            **_looks(self._kernels, self._terms),
             watching_seconds=self.seconds,
             training_seconds=self.total,
         )
+
+
+def _looks(looks: list[Look], terms: tuple[str, ...]) -> dict[str, Any]:
+    """What was seen of kernels and curvatures, as arrays by their names."""
+    dense = [(look, look.spectrum, look.ratios) for look in looks if look.spectrum and look.ratios]
+    return {
+        "kernel_seconds": np.array([look.seconds for look in looks]),
+        "kernel_level": np.array([look.level for look in looks], dtype=int),
+        "kernel_eigenvalues": _padded([look.modes.eigenvalues for look in looks]),
+        "kernel_alignment": _padded([look.modes.shares for look in looks]),
+        "kernel_decay": _padded([look.decay for look in looks]),
+        "kernel_terms": terms,
+        "kernel_traces": np.array([look.traces for look in looks]).reshape(-1, len(terms)),
+        "curvature_seconds": np.array([look.seconds for look, _, _ in dense]),
+        "curvature_level": np.array([look.level for look, _, _ in dense], dtype=int),
+        "curvature_nodes": _padded([spectrum.nodes for _, spectrum, _ in dense]),
+        "curvature_weights": _padded([spectrum.weights for _, spectrum, _ in dense]),
+        "curvature_condition": np.array([tuple(ratios) for _, _, ratios in dense]).reshape(-1, 2),
+    }
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows of different lengths in one array, the short ones filled up by NaN."""
+    count = max(map(len, rows), default=0)
+    filled = [np.pad(row, (0, count - len(row)), constant_values=np.nan) for row in rows]
+    return np.array(filled).reshape(-1, count)
 
 
 def spread(count: int) -> list[int]:

@@ -36,8 +36,16 @@ def measured(account: Account) -> list[Picture]:
         pictures.append(
             Picture("Share of the residual along the kernel's modes", functools.partial(_alignment, arrays))
         )
+        if np.isfinite(np.asarray(arrays.get("kernel_decay", np.nan))).any():
+            text = "Observed decay of the residual along the kernel's modes, and that of gradient descent"
+            pictures.append(Picture(text, functools.partial(_decay, arrays)))
         if np.shape(arrays["kernel_traces"])[1:] > (1,):
             pictures.append(Picture("Traces of the kernel's blocks, term by term", functools.partial(_traces, arrays)))
+    if "curvature" in kinds:
+        text = "Density of the eigenvalues of the curvature, first and last"
+        pictures.append(Picture(text, functools.partial(_density, arrays)))
+        text = "Condition numbers of the curvature, level by level, without and with scaling by the diagonal"
+        pictures.append(Picture(text, functools.partial(_conditions, arrays)))
     return pictures
 
 
@@ -113,6 +121,48 @@ def _traces(arrays: Measures, axes: Axes) -> None:
         axes.semilogy(seconds, _positive(traces[:, k]), ".-", lw=1.0, ms=4, label=literal(str(name)))
     plain_powers(axes.yaxis)
     axes.set(title="trace of the kernel, term by term", xlabel="seconds")
+    axes.legend(loc="best")
+
+
+def _decay(arrays: Measures, axes: Axes) -> None:
+    decay, values = np.asarray(arrays["kernel_decay"]), np.asarray(arrays["kernel_eigenvalues"])
+    levels = np.asarray(arrays["kernel_level"])
+    seen = np.flatnonzero(np.isfinite(decay).any(axis=1))
+    for row, colour in zip((seen[0], seen[-1]), (ACCENT, WARM), strict=True):
+        own = np.isfinite(decay[row]) & (values[row] > 0)
+        axes.semilogx(values[row][own], decay[row][own], "o", ms=4, color=colour, label=f"level {int(levels[row])}")
+        # the line of gradient descent goes through the observed decay of the leading mode
+        lead = np.sort(values[row][own])
+        if lead.size and decay[row][0] > 0:
+            axes.semilogx(lead, decay[row][0] * lead / lead[-1], "-", lw=0.8, color=colour)
+        if seen[0] == seen[-1]:
+            break
+    axes.axhline(0.0, color=INK, lw=0.5, ls=(0, (4, 3)))
+    axes.set(title="decay of each mode, a step (line: gradient descent)", xlabel="eigenvalue of the tangent kernel")
+    axes.legend(loc="best")
+
+
+def _density(arrays: Measures, axes: Axes) -> None:
+    nodes, weights = np.asarray(arrays["curvature_nodes"]), np.asarray(arrays["curvature_weights"])
+    levels, most = np.asarray(arrays["curvature_level"]), np.nanmax(nodes)
+    edges = np.geomspace(1e-14 * most, 1.01 * most, 30)
+    for row, colour in _first_and_last(len(nodes)):
+        own = np.isfinite(nodes[row])
+        # what rounding makes negative or smaller than the last edge is a null space: in the first bin
+        shares = np.histogram(np.maximum(nodes[row][own], edges[0]), edges, weights=weights[row][own])[0]
+        axes.stairs(shares, edges, color=colour, lw=1.2, label=f"level {int(levels[row])}")
+    axes.set(xscale="log", title="share of the curvature's eigenvalues", xlabel="eigenvalue")
+    plain_powers(axes.xaxis)
+    axes.legend(loc="best")
+
+
+def _conditions(arrays: Measures, axes: Axes) -> None:
+    ratios, levels = np.asarray(arrays["curvature_condition"]), np.asarray(arrays["curvature_level"])
+    for values, name, colour in zip(ratios.T, ("curvature", "scaled by its diagonal"), (WARM, ACCENT), strict=True):
+        axes.semilogy(levels, values, "o-", ms=4, lw=0.9, color=colour, label=name)
+    plain_powers(axes.yaxis)
+    axes.set_xticks(np.unique(levels))
+    axes.set(title="condition number (lower bound)", xlabel="level")
     axes.legend(loc="best")
 
 

@@ -119,10 +119,12 @@ def trials(seconds: float = 12.0) -> list[Trial]:
     )
     # each level ends where its steps bring little; the last one goes on
     levels = NestedIteration((Until(stall=0.02), Until(stall=0.02), Until()), most=3)
+    # a stage begins with slow steps, in which its waves find their places: it gets a number of them
+    counted = NestedIteration((Until(steps=150), Until(steps=150), Until()), most=3)
     grown = (
         Arm(ONE, partial(network, 28), NEWTON, SingleLevel(), color=BASELINE),
         Arm("a network that becomes wider", wider, NEWTON, levels),
-        Arm(STAGES, lambda problem, seed: Stages(hidden=(16, 16)), NEWTON, levels, color=BEST),
+        Arm(STAGES, lambda problem, seed: Stages(hidden=(16, 16)), NEWTON, counted, color=BEST),
     )
     fits = {"two waves in 1-D": two_waves(), "oscillation in 2-D": oscillation(), "poisson-2d": poisson_2d(scales=1)}
     return [
