@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hierax.cycles import Done, NestedIteration, Outcome, Visit
 from hierax.fields import KAN, SplineGrid, Unknowns, parameter_count
 from hierax.problems import Box, Function, Problem, Reference, Residual, catalogue
 from hierax.solvers import Step
 from hierax.studies import bouts, four_arms
+from hierax.studies.bouts import ToTheEnd
 from hierax.studies.classical import collocation, jump_differences, minus_laplacian, poisson_differences, scattered
 from hierax.studies.common import Network, Shares
 from hierax.studies.gap import best_error, fitted_grid, gap, held_out, reference_values, relative_error
@@ -67,6 +69,17 @@ def test_the_gap_of_a_network_comes_from_fits_of_several_starts():
     assert found["parameters"] == parameter_count(fields[0])
     assert found["error"] > 0.3
     assert found["best_error"] < 0.03
+
+
+def test_the_last_level_goes_on_until_two_visits_bring_nothing():
+    cycle, actions, outcome = ToTheEnd(NestedIteration()), [], None
+    state = cycle.init(2)
+    for level, value in [(0, 5.0), (1, 3.0), (1, 2.0), (1, 1.9999), (1, 1.0), (1, 0.9999), (1, 1.1)]:
+        state, action = cycle.next(state, outcome)
+        actions.append(action)
+        outcome = Outcome(level, 2, value=value, obstacle="levels")
+    assert actions == [Visit(0), *[Visit(1)] * 6]
+    assert cycle.next(state, outcome)[1] == Done("converged")
 
 
 def error(problem, control):

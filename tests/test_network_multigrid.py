@@ -7,7 +7,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.sparse import csr_array
 
 import hierax as hx
-from hierax.fields import partition
+from hierax.fields import DecodedGrid, partition
 from hierax.hierarchy.variables import spline_leaves
 from hierax.objective import flat_parameters, rows
 from hierax.objective.build import SampledProblem, Sampling, balance
@@ -18,6 +18,7 @@ from hierax.solvers import Cholesky, GaussNewton, Multigrid
 from hierax.solvers.linear import AbstractStop, NotPositive, conjugate_gradients, factorise
 from hierax.solvers.multigrid import linear_solver_for
 from hierax.solvers.smoothers import smoothing
+from hierax.studies.composed import COARSEST, iterations
 
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
 
@@ -154,6 +155,23 @@ def test_knots_below_save_ten_of_eleven_iterations(sparse):
     _, plain = conjugate_gradients(gram.mv, b, lambda r: inverse * r, stop, 4000)
     _, few = conjugate_gradients(gram.mv, b, Multigrid(coarsest=150, sweeps=1).cycle(gram), stop, 4000)
     assert plain > 11 * few
+
+
+def test_strips_of_all_channels_and_the_decoder_solve_a_decoded_grid():
+    """The spaces below are those of the transfer, and few iterations are left where the diagonal takes many."""
+    box = SQUARE.bounds()
+    hierarchy = hx.refine(DecodedGrid.uniform(*box, 4, 3, key=0, channels=2, hidden=(6,)), levels=2)
+    coarse, fine = (level.field for level in hierarchy.levels)
+    leaves, matrix = spline_leaves(fine).below
+    params = partition(coarse)[0]
+    np.testing.assert_allclose(
+        matrix @ ravel_pytree(params)[0], ravel_pytree(hierarchy.transfers[0].prolong(params))[0], atol=1e-13
+    )
+    assert leaves.shapes == spline_leaves(coarse).shapes
+    assert set(np.concatenate(spline_leaves(fine).groups)) == set(range(matrix.shape[0]))
+    found = iterations(objective(fine), flat_parameters(fine)[0], 1e-5)
+    assert found["parameters"] == matrix.shape[0] > COARSEST
+    assert found["ratio"] > 50
 
 
 def test_gauss_newton_trains_a_network_whose_matrix_is_not_stored(sparse):

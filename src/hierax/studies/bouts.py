@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from hierax.cycles import NestedIteration, SingleLevel
+from hierax.cycles import AbstractCycle, Action, Done, NestedIteration, Outcome, SingleLevel, Visit
 from hierax.families import Grid
 from hierax.fields import SplineGrid, Unknowns, parameter_count
 from hierax.fields.axis import SplineAxis
@@ -117,6 +117,48 @@ ones, two of them in time and one in three dimensions."""
 def gauss_newton() -> GaussNewton:
     """Gauss-Newton of the networks: a level ends when a step promises less than one per mille."""
     return GaussNewton(tolerances=Tolerances(1e-3, 200))
+
+
+FALL = 1e-3
+"""A visit that lowers the objective by less than this share brought nothing."""
+
+
+class Standing(NamedTuple):
+    """State of the cycle within, the lowest objective of the finest level, and visits since that brought nothing."""
+
+    inner: Any
+    value: float
+    idle: int
+
+
+@dataclass(frozen=True)
+class ToTheEnd(AbstractCycle):
+    """Goes on with the finest level where another cycle ends, until two visits bring nothing or the seconds are over.
+
+    A solver ends a level where its own tolerance says so, which is right on levels that finer ones follow. On the last
+    one it would decide the comparison.
+
+    Parameters
+    ----------
+    cycle:
+        What comes before.
+    """
+
+    cycle: AbstractCycle
+
+    def init(self, levels: int) -> Standing:
+        return Standing(self.cycle.init(levels), np.inf, 0)
+
+    def next(self, state: Standing, outcome: Outcome | None) -> tuple[Standing, Action]:
+        if outcome is None or not np.isfinite(state.value):
+            inner, action = self.cycle.next(state.inner, outcome)
+            if outcome is None or outcome.value is None or not isinstance(action, Done):
+                return state._replace(inner=inner), action
+            return Standing(inner, outcome.value, 0), Visit(outcome.level)
+        assert outcome.value is not None
+        idle = 0 if outcome.value < (1.0 - FALL) * state.value else state.idle + 1
+        state = Standing(state.inner, min(state.value, outcome.value), idle)
+        return state, Done("converged") if idle == 2 else Visit(outcome.level)
 
 
 @dataclass
@@ -228,12 +270,12 @@ def run_grids(bout: Bout) -> None:
     finest = hierarchy.levels[-1]
     rate = bout.adam_rate(lambda problem, seed: hierarchy)
     shared = functools.partial(Shares, seconds=bout.seconds / len(hierarchy.levels), finest=finest.parameters)
-    bout.run(Arm(ONE_SECOND, lambda problem, seed: hierarchy, cycle=SingleLevel()))
+    bout.run(Arm(ONE_SECOND, lambda problem, seed: hierarchy, cycle=ToTheEnd(SingleLevel())))
     bout.run(Arm(MANY_FIRST, lambda problem, seed: hierarchy, shared(adam(rate, ENDLESS)), NestedIteration()))
-    bout.run(Arm(MANY_SECOND, lambda problem, seed: hierarchy, cycle=NestedIteration()), others=none)
+    bout.run(Arm(MANY_SECOND, lambda problem, seed: hierarchy, cycle=ToTheEnd(NestedIteration())), others=none)
     if not isinstance(adapted, Slabs):  # slabs are solved one after another, there is no single level of them
         given = zeros_like(adapted)
-        bout.run(Arm(GIVEN_KNOTS, lambda problem, seed: refine(given, levels=1), cycle=SingleLevel()))
+        bout.run(Arm(GIVEN_KNOTS, lambda problem, seed: refine(given, levels=1), cycle=ToTheEnd(SingleLevel())))
 
 
 def run_networks(bout: Bout, case: Case, seeds: int) -> None:
@@ -255,9 +297,9 @@ def run_networks(bout: Bout, case: Case, seeds: int) -> None:
     for seed in range(seeds):
         if seed:
             bout.run(Arm(ONE_FIRST, levels, adam(rate, ENDLESS), SingleLevel()), seed)
-        bout.run(Arm(ONE_SECOND, levels, gauss_newton(), SingleLevel()), seed)
+        bout.run(Arm(ONE_SECOND, levels, gauss_newton(), ToTheEnd(SingleLevel())), seed)
         bout.run(Arm(MANY_FIRST, levels, shared(adam(rate, ENDLESS)), NestedIteration()), seed)
-        arm = Arm(MANY_SECOND, levels, shared(gauss_newton()), NestedIteration())
+        arm = Arm(MANY_SECOND, levels, shared(gauss_newton()), ToTheEnd(NestedIteration()))
         bout.run(arm, seed, None if seed else other_start)
 
 

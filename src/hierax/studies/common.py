@@ -148,15 +148,15 @@ def trained(problem: Problem, arm: Arm, seed: int, budget: float) -> tuple[Solut
 
     What is special to the problem is compiled by every training for itself, because it makes its own kernels.
     """
-    fields: list[Any] = []
+    fields: dict[int, Any] = {}
 
     def keep(event: Event) -> None:
         if isinstance(event, LevelFinished):
-            fields.append(event.field)
+            fields[event.record.level] = event.field
 
     start = arm.field(problem, seed)
     solution = train(problem, start, solver=arm.solver, cycle=arm.cycle, key=seed, budget=budget, subscribers=[keep])
-    return solution, fields
+    return solution, list(fields.values())
 
 
 def measured(name: str, problem: Problem, arm: Arm, seed: int, budget: float) -> Row:

@@ -16,6 +16,8 @@ intervals.
   it. Exponents need three sizes; sizes below 1000 parameters, where fixed costs rule, count only where fewer than three
   larger ones were reached. Short climbs are run twice and the faster one counts.
 - Work is counted in steps and iterations of the finest level. Errors are measured with the watch stopped.
+- Composed networks (a spline network, a decoded grid): also iterations with the hierarchy and with the diagonal alone,
+  see `hierax.studies.composed`.
 - The gap is the error of a level over the best of its class (see `hierax.studies.gap`).
 - Memory and compilation are measured in processes of their own (in the short form within this one).
 """
@@ -56,6 +58,7 @@ from hierax.studies.climbs import (
     own_errors,
 )
 from hierax.studies.common import Row, aligned, record, save, write_files
+from hierax.studies.composed import DECODED, SPLINES, composed_rows, composed_table
 from hierax.studies.gap import gap
 from hierax.studies.registry import study
 
@@ -185,15 +188,19 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
             dim, waves, cells = CONTROLS[name]
             rows += control_rows(dim, waves, cells[:3] if quick else cells)
         keep(out, rows, gaps)
+    composed = composed_rows(elliptic(2, 2), DECODED, 2 if quick else None)
+    composed = composed if quick else composed_rows(elliptic(2, 2), SPLINES) + composed
     measure, which = (alone, "poisson-1d") if quick else (in_process, MAIN)
     (few, _), (many, peak) = measure(which, 4), measure(which, 8)
     if not quick:
         peak = in_process(MAIN, max(cases[MAIN].depths))[1]
     main = summary(rows, gaps) | {"compile_ratio": many / few, "peak_memory_mib": peak}
-    text = "\n\n".join([table(rows), gap_table(gaps), exponent_table(rows), answer(rows, main)])
+    main["composed_iterations"] = {r["field"]: [r["plain"], r["hierarchy"]] for r in composed}
+    parts = [table(rows), gap_table(gaps), composed_table(composed), exponent_table(rows), answer(rows, main)]
+    text = "\n\n".join(parts)
     title = "Seconds to a level's own error against its parameters" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, partial(draw, title=title, rows=rows))
-    return record(NAME, quick, main, paths, text, __doc__, gaps=gaps, rows=rows)
+    return record(NAME, quick, main, paths, text, __doc__, gaps=gaps, composed=composed, rows=rows)
 
 
 def keep(out: Path, rows: list[Row], gaps: list[Row]) -> None:

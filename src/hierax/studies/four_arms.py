@@ -7,6 +7,8 @@ splines) and for one that is not (a spline network), with a classical solver bes
 - All arms of a row have the same problem, the same seconds with compilation (each compiles its own kernels; what the
   library compiles once in a process is compiled before the row), and train a field of the same size: single-level arms
   from the start, the others at the end.
+- Arms with Gauss-Newton go on with their last level until two visits bring nothing or the seconds are over; the
+  tolerance of a solver decides for coarser levels only. Levels that choose their own knots end as by default.
 - Grids. The levels choose their own knots, and their number, where the budget lets them. The single level gets a
   uniform grid of about as many parameters: adapted knots are a product of levels. Two more arms separate size and
   place of the knots: levels that end at the uniform grid, and a single level that is given the adapted knots. For a
