@@ -21,7 +21,9 @@ def text(name):
 
 
 def test_every_page_is_in_the_contents_and_choosing_comes_before_the_reference():
-    listed = re.findall(r"^(?:guide|api)/\w+$|^how_to_choose$|^command_line$", text("index.md"), flags=re.MULTILINE)
+    listed = re.findall(
+        r"^(?:guide|api)/\w+$|^how_to_choose$|^gallery$|^command_line$", text("index.md"), flags=re.MULTILINE
+    )
     assert sorted(f"{name}.md" for name in listed) == sorted(
         page.relative_to(DOCS).as_posix() for page in PAGES if page.name != "index.md"
     )

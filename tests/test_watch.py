@@ -62,6 +62,16 @@ def test_data_without_a_reference_and_a_network():
     assert 0.0 < found.contraction_factor[0] < 1.0
 
 
+def test_a_run_whose_terms_have_no_kernel_is_watched_without_one():
+    energy = hx.Energy("energy", lambda u, x: 0.5 * (hx.derivative(u, 0)(x) ** 2 + u(x) ** 2) - u(x))
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (energy,))
+    watch = Watch(problem, share=1.0)
+    hx.train(problem, hx.SplineGrid.uniform([0.0], [1.0], 4, 3), subscribers=[watch], budget=30)
+    found = watch.measures()
+    assert found.kernel_eigenvalues.shape == (0, 0)
+    assert found.curvature_condition.shape == (0, 2)
+
+
 def test_modes_decay_under_gradient_descent_as_their_eigenvalues_say():
     points = np.linspace(0.0, 1.0, 40)[:, None]
     problem = hx.Problem(

@@ -188,7 +188,7 @@ def _looks(looks: list[Look], terms: tuple[str, ...]) -> dict[str, Any]:
         "kernel_alignment": _padded([look.modes.shares for look in looks]),
         "kernel_decay": _padded([look.decay for look in looks]),
         "kernel_terms": terms,
-        "kernel_traces": np.array([look.traces for look in looks]).reshape(-1, len(terms)),
+        "kernel_traces": np.array([look.traces for look in looks]).reshape(len(looks), len(terms)),
         "curvature_seconds": np.array([look.seconds for look, _, _ in dense]),
         "curvature_level": np.array([look.level for look, _, _ in dense], dtype=int),
         "curvature_nodes": _padded([spectrum.nodes for _, spectrum, _ in dense]),
@@ -201,7 +201,7 @@ def _padded(rows: list[np.ndarray]) -> np.ndarray:
     """Rows of different lengths in one array, the short ones filled up by NaN."""
     count = max(map(len, rows), default=0)
     filled = [np.pad(row, (0, count - len(row)), constant_values=np.nan) for row in rows]
-    return np.array(filled).reshape(-1, count)
+    return np.array(filled).reshape(len(rows), count)
 
 
 def spread(count: int) -> list[int]:

@@ -38,14 +38,15 @@ class Switching(AbstractSolver):
     then:
         Goes on.
     stall:
-        Share of the objective that `window` steps of the first solver have to bring.
+        Share of the objective that `window` steps of the first solver have to bring. A second-order step often halves
+        the loss; a solver that needs longer for that than `window` blocks is not worth its time.
     window:
         Reported steps of the first solver that are judged together; one alone says little where values fluctuate.
     """
 
     first: AbstractSolver
     then: AbstractSolver
-    stall: float = 0.1
+    stall: float = 0.5
     window: int = 5
 
     @property
