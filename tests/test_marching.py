@@ -10,9 +10,12 @@ from hierax import RESULTS
 from hierax.events import Decision
 from hierax.fields import Slabs, SplineGrid, Unknowns, parameter_count
 from hierax.hierarchy.regrid import coarsened, collocation, held, motion, refined, regrid
+from hierax.levels import Bench
+from hierax.marching import March
 from hierax.objective.evolution import evolution
 from hierax.objective.gather import cell_keys, gather, positions
 from hierax.records.fields_io import load_field, save_field
+from hierax.strategy import choose
 
 RNG = np.random.default_rng(3)
 
@@ -143,6 +146,45 @@ def test_what_is_no_evolution():
     ends = hx.Residual("ends", lambda u, x, n: u(x), on=(hx.Face("t", "lower"), hx.Face("t", "upper")))
     inside = hx.Residual("r", lambda u, x: hx.derivative(u, "t")(x) - u(x) ** 2)
     assert evolution(hx.Problem(box, (inside, ends))) is None
+
+
+# evolutions in time alone
+
+
+def growth(rate, start=0.2, most=3.0):
+    """`u' = rate u (1 - u / most)`: over a long time least squares fall to the unstable rest at zero."""
+
+    def exact(x):
+        return most / (1.0 + (most / start - 1.0) * jnp.exp(-rate * x[0]))
+
+    def equation(u, x):
+        return hx.derivative(u, "t")(x) - rate * u(x) * (1.0 - u(x) / most)
+
+    first = hx.Residual("start", lambda u, x, normal: u(x) - start, on=hx.Face("t", "lower"))
+    box = hx.Box([0.0], [10.0], names=("t",))
+    return hx.Problem(box, (hx.Residual("growth", equation), first), reference=exact)
+
+
+def test_slabs_leave_a_false_minimum():
+    solution = hx.train(growth(4.0), levels=7, budget=600.0)
+    assert isinstance(solution.field, Slabs)
+    assert solution.result is RESULTS.successful, solution
+    assert solution.accuracy.relative_l2 < 1e-5
+
+
+def test_a_first_sweep_that_cannot_be_finished_is_begun_again_with_less_tolerance(monkeypatch):
+    problem = growth(4.0)
+    plan = choose(problem, key=0)
+    march = March(Bench(problem, plan, 0), plan, lambda: 600.0, lambda *_: None)
+    asked = []
+
+    def stuck(self, tolerance, before):
+        asked.append(tolerance)
+        self.reason = "stalled"
+
+    monkeypatch.setattr(March, "sweep", stuck)
+    assert list(march.sweeps()) == []
+    np.testing.assert_allclose(asked, [0.3, 0.015, 0.00075])
 
 
 # fronts

@@ -345,6 +345,8 @@ PAIR = {"u": hx.Function(), "k": hx.Function(), "nu": hx.Constant(0.5)}
         (lambda u, x: hx.derivative(u, "t")(x) + u(x) * hx.derivative(u, "x")(x), None, (1, True, False)),
         (lambda u, x: hx.derivative(hx.laplacian(u), "xx")(x), None, (4, True, True)),
         (lambda u, x: hx.derivative(u, "xxx")(x) * x[0], None, (3, True, True)),
+        # of a function of one direction the determinant of the second derivatives vanishes
+        (lambda u, x: jnp.linalg.det(jax.hessian(u)(x)) - 1.0, None, (2, True, False)),
         (lambda u, x: u(x) - u(x + jnp.array([0.1, 0.0])), None, (0, False, True)),
         (lambda u, x: hx.derivative(u, "t")(x) - u(jnp.array([0.0, x[1]])), None, (1, False, True)),
         (lambda u, x: u(x) - jnp.mean(jax.vmap(u)(jnp.linspace(0.0, 1.0, 6).reshape(3, 2))), None, (0, False, True)),

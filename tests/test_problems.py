@@ -280,7 +280,20 @@ def test_the_checker_finds_a_wrong_reference():
 def test_the_checker_finds_wrong_shapes():
     assert "returns shape (1, 2)" in checked(simple(hp.Residual("m", lambda u, x: u(x) * x[None])))
     assert "expected ()" in checked(simple(hp.Energy("e", lambda u, x: u(x) * x)))
-    assert "has shape (8, 2)" in checked(simple(reference=lambda x: x))
+    assert "has shape (8, 1)" in checked(simple(reference=lambda x: x[:1]))
+
+
+def test_a_reference_of_the_wrong_shape_is_refused_before_training():
+    with pytest.raises(InputError, match=r"the reference of 'u' has shape \(2,\) at a point"):
+        simple(reference=lambda x: x)
+
+
+def test_a_reference_may_name_coordinates():
+    with pytest.raises(InputError, match="cannot be read as coordinates"):
+        simple(reference=lambda x: hp.derivative(lambda z: z[0] ** 2, "q")(x))
+    problem = simple(reference=lambda x: hp.derivative(lambda z: z[0] ** 2 * z[1], "x")(x))
+    points = np.array([[0.5, 0.25]])
+    assert problem.reference.evaluate(points, "u") == pytest.approx(0.25)
 
 
 def test_the_checker_finds_terms_without_the_unknown():

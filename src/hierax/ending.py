@@ -11,6 +11,7 @@ from hierax.cycling import Ladder
 from hierax.events import Decision, Event, Guard
 from hierax.guards import Evidence, Limits, check
 from hierax.levels import Bench, Visited
+from hierax.objective.build import mesh
 from hierax.polishing import polished
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing
@@ -70,9 +71,18 @@ def chosen(
 
 
 def guarded(
-    bench: Bench, visited: Mapping[int, Visited], changes: Mapping[int, float], level: int, trained: Any, key: Key
+    bench: Bench,
+    visited: Mapping[int, Visited],
+    changes: Mapping[int, float],
+    level: int,
+    trained: Any,
+    key: Key,
+    over: bool,
 ) -> dict[str, Guard]:
-    """The guards of a returned field, which belongs to `level`; none where that was not trained."""
+    """The guards of a returned field, which belongs to `level`; none where that was not trained.
+
+    `over` says that the budget ended the training.
+    """
     if level not in visited:
         return {}
     errors = [v.validation for v in visited.values() if v.validation is not None]
@@ -86,14 +96,30 @@ def guarded(
         visited[level].samples or bench.samples(trained),
         [changes[k] for k in sorted(changes) if k <= shown],
         [visited[k].loss for k in sorted(visited) if k <= level],
-        _start(bench),
+        _widths(bench, visited, level),
+        over and len(visited) == 1 and bench.plan.rule is not None,
+        bench.untrained_loss,
         (errors, own) if errors and own is not None else None,
+        _misfit(bench, trained),
         float(np.sqrt(np.mean(bench.probe(trained) ** 2, axis=0)).max()),
     )
     return check(bench.sampled, bench.residuals, evidence, seed_of(key, 4), Limits())
 
 
-def _start(bench: Bench) -> float:
-    """The loss of the field before training."""
-    untrained = bench.prepare(bench.plan.hierarchy.levels[0].field)
-    return float(untrained.objective.value(untrained.theta))
+def _misfit(bench: Bench, trained: Any) -> tuple[float, float] | None:
+    rows = bench.rows
+    if not rows.terms:
+        return None
+    return rows.misfit(trained, rows.held or rows.seen(None), bench.values_at), max(rows.noise, rows.stated)
+
+
+def _widths(bench: Bench, visited: Mapping[int, Visited], level: int) -> list[np.ndarray]:
+    """Shortest interval along each axis of the levels; none unless equations of first order are nonlinear.
+
+    Those admit kinks. In equations of higher order a kink has an infinite residual, and in time it has to be followed.
+    """
+    plan, own = bench.plan, [visited[k] for k in sorted(visited) if k <= level]
+    meshes = [mesh(v.field) for v in own]
+    if plan.linear or plan.order != 1 or plan.evolution is not None or any(m is None for m in meshes):
+        return []
+    return [np.array([np.diff(axis).min() for axis in m]) for m in meshes if m is not None]

@@ -23,6 +23,11 @@ SETTLED = 1e-3
 """Root of the loss over that of the untrained field, above which a solution that no longer changes is doubted."""
 
 
+EXPLAINED = 0.02
+"""A misfit below this part of the spread of the data is not held against three times less noise."""
+RESULT_OF = {"resolution": "levels", "equation": "levels", "regularity": "levels", "data": "validation"}
+"""Guards whose failure is told as that of another one."""
+
 Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -44,6 +49,10 @@ class Limits:
         Residual of the last level over that of the first, as long as refinement still changes the solution.
     validation:
         Validation error of the returned level over that of the best.
+    data:
+        Misfit at measured values over their noise, where equations hold as well.
+    regularity:
+        Power of the mesh width with which the residual has to fall.
     """
 
     fresh_residual: float = 10.0
@@ -52,6 +61,8 @@ class Limits:
     resolution: float = 5e-2
     equation: float = 0.3
     validation: float = 1.1
+    data: float = 3.0
+    regularity: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -68,12 +79,16 @@ class Evidence:
         The field after training on the first level, whose residual tells the size of the equation's parts.
     changes:
         Relative changes of the solution from level to level.
-    losses:
-        Losses of the levels.
+    losses, widths:
+        Losses of the levels; shortest intervals along each axis, where the equations admit kinks.
+    only:
+        Whether the budget ended after the first of several levels.
     start:
         Loss of the untrained field, which tells what size a loss can have.
     validation:
         Validation errors of all levels and of the returned one, for data.
+    misfit:
+        Misfit at data, those kept back where there are any, and the noise of the data, both in units of their spread.
     size:
         Root mean square of the largest component of the solution.
     """
@@ -84,8 +99,11 @@ class Evidence:
     samples: Sequence[Samples]
     changes: Sequence[float]
     losses: Sequence[float]
+    widths: Sequence[np.ndarray]
+    only: bool
     start: float
     validation: tuple[Sequence[float], float] | None
+    misfit: tuple[float, float] | None
     size: float
 
 
@@ -95,7 +113,7 @@ def check(
     """All guards that apply, by name; `residuals(term, field, points, normals)` evaluates a term anywhere."""
     guards: dict[str, Guard] = {}
     equations = [k for k, t in enumerate(sampled.terms) if isinstance(t, Residual) and is_equation(t, sampled.problem)]
-    if equations and isinstance(sampled.problem.domain, Box):
+    if equations and (sampled.cloud is None or len(sampled.cloud.held)):
         guards["fresh_residual"] = _fresh(sampled, residuals, evidence, equations, key, limits.fresh_residual)
     conditions = [
         k
@@ -107,9 +125,11 @@ def check(
     if equations or any(is_equation(t, sampled.problem) for t in sampled.problem.terms):
         guards |= _levels(evidence, limits)
     if equations and not any(isinstance(t, Data) for t in sampled.problem.terms):
-        guards |= _equation(evidence, limits.equation)
+        guards |= _equation(evidence, limits.equation) | _regularity(evidence, limits.regularity)
     if evidence.validation is not None:
         guards["validation"] = _validation(*evidence.validation, limits.validation)
+    if equations and evidence.misfit is not None:
+        guards["data"] = _data(*evidence.misfit, limits.data)
     return guards
 
 
@@ -117,7 +137,7 @@ def verdict(guards: dict[str, Guard]) -> RESULTS:
     """`successful`, or the result that belongs to the first guard that failed."""
     for name, guard in guards.items():
         if not guard.passed:
-            return RESULTS["guard_levels" if name in ("resolution", "equation") else f"guard_{name}"]
+            return RESULTS[f"guard_{RESULT_OF.get(name, name)}"]
     return RESULTS.successful
 
 
@@ -144,9 +164,11 @@ def _rms(values: np.ndarray) -> float:
 def _fresh(
     sampled: SampledProblem, residuals: Residuals, evidence: Evidence, equations: Sequence[int], key: Key, limit: float
 ) -> Guard:
-    box = sampled.problem.domain
-    assert isinstance(box, Box)
-    points = fresh_points(box, mesh(evidence.field), key)
+    box, where = sampled.problem.domain, "fresh points, a quarter of them at the boundaries,"
+    if isinstance(box, Box):
+        points = fresh_points(box, mesh(evidence.field), key)
+    else:
+        points, where = sampled.cloud.held, "points of the cloud that were kept back"  # pyright: ignore
     worst, name = 0.0, ""
     for k in equations:
         own = evidence.samples[k]
@@ -166,8 +188,7 @@ def _fresh(
         worst,
         limit,
         bool(worst <= limit),
-        f"The residual of {name!r} at fresh points, a quarter of them at the boundaries, is {worst:.3g} times that "
-        f"at the training points (limit {limit:g}).",
+        f"The residual of {name!r} at {where} is {worst:.3g} times that at the training points (limit {limit:g}).",
     )
 
 
@@ -208,6 +229,11 @@ def _fresh_boundary(samples: Samples, problem: Problem, key: Key) -> tuple[np.nd
 
 def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:
     changes, guards = list(evidence.changes), {}
+    if evidence.only:
+        sentence = (
+            "Only the first level was trained within the budget: nothing shows how well it resolves the solution."
+        )
+        return {"resolution": Guard(None, limits.resolution, False, sentence)}
     if len(changes) >= 2 and changes[-1] > 1e-6:
         ratio = changes[-1] / max(changes[-2], 1e-300)
         guards["levels"] = Guard(
@@ -251,6 +277,26 @@ def _equation(evidence: Evidence, limit: float) -> dict[str, Guard]:
     return {"equation": Guard(ratio, limit, bool(ratio <= limit), sentence)}
 
 
+def _regularity(evidence: Evidence, limit: float) -> dict[str, Guard]:
+    """The residual of a smooth solution falls with a power of the mesh width that grows with the degree.
+
+    At a kink it stays what it is, on cells that become smaller: in the mean square it falls with the power 1/2.
+    Solutions with kinks are many where `|grad u| = 1` is to hold almost everywhere, and at most one is meant.
+    """
+    widths, losses = evidence.widths[-4:], np.maximum(evidence.losses[-4:], 1e-300)
+    if len(widths) < 3 or losses[-1] < 1e-6 * losses[0] or losses[-1] < 1e-12 * evidence.start:
+        return {}
+    finer = float(np.max(widths[0] / widths[-1]))
+    if finer < 2.0:
+        return {}
+    order = float(np.log(losses[0] / losses[-1]) / (2.0 * np.log(finer)))
+    sentence = (
+        f"The residual falls like the mesh width to the power {order:.2g} (limit {limit:g}); where the solution has a "
+        "kink it does not vanish, and such solutions are many."
+    )
+    return {"regularity": Guard(order, limit, bool(order >= limit), sentence)}
+
+
 def _validation(errors: Sequence[float], returned: float, limit: float) -> Guard:
     ratio = returned / max(min(errors), 1e-300)
     return Guard(
@@ -259,3 +305,10 @@ def _validation(errors: Sequence[float], returned: float, limit: float) -> Guard
         bool(ratio <= limit),
         f"The validation error of the returned level is {ratio:.3g} times the best level's (limit {limit:g}).",
     )
+
+
+def _data(misfit: float, noise: float, limit: float) -> Guard:
+    """Equations that do not fit the data, or coefficients at an untrue minimum, leave a misfit far above the noise."""
+    ratio = misfit / max(noise, EXPLAINED)
+    sentence = f"The misfit at the data is {misfit:.3g} of their spread, {ratio:.3g} times their noise"
+    return Guard(ratio, limit, bool(ratio <= limit), f"{sentence} (limit {limit:g}).")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -45,6 +47,8 @@ PROBES = 2048
 MEASURED = 8192
 BAND_ENTRIES = 2.0e8
 """Most numbers in a band matrix: 1.6 GB, and as much again for its factor."""
+DETERMINED = 0.5
+"""Most parameters of a level for each row that the points of a cloud give."""
 COUPLINGS = 1.5e8
 """Most numbers in a stencil: 1.2 GB, and about three times as much for its pattern and smoothers."""
 
@@ -120,6 +124,12 @@ class Bench:
         self._equation_scale: float | None = None
         self._points: dict[int, np.ndarray] = {}
 
+    def weighing(self, factor: float) -> Bench:
+        """The same problem with another factor of the equations against the data; it shares all kernels."""
+        other = copy.copy(self)
+        other.plan, other._equation_scale = replace(self.plan, equation_factor=factor), None
+        return other
+
     def _all_values(self, field: Any, place: Place) -> jax.Array:
         parts = [jnp.ravel(component(self.problem, field, n)(place.x)) for n in self.problem.functions]
         return jnp.concatenate(parts)
@@ -190,6 +200,12 @@ class Bench:
             scales[self.equations] *= self._equation_scale
             scales[conditions] *= self._equation_scale
         return scales
+
+    @functools.cached_property
+    def untrained_loss(self) -> float:
+        """The loss of the field before training, which tells what size a loss can have."""
+        untrained = self.prepare(self.plan.hierarchy.levels[0].field)
+        return float(untrained.objective.value(untrained.theta))
 
     def prolonged(self, transfer: Any, coarse: Any, fine: Any) -> Any:
         """The fine field with the prolonged parameters of the coarse one."""
@@ -291,6 +307,16 @@ class Bench:
         indices, _ = gather(field, self.points(PROBES, 2)[:: PROBES // 256])
         order = narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic)
         return order.band + order.dense
+
+    def determined(self, field: Any) -> bool:
+        """Whether the points of a cloud, which are what they are, are enough for the parameters that they see."""
+        cloud = self.sampled.cloud
+        if cloud is None or not (self.equations.any() and self.local(field)):
+            return True
+        seen = len(np.unique(gather(field, cloud.points)[0]))
+        one, flat = cloud.points[:1], np.zeros((1, self.problem.domain.dim))
+        rows = sum(self.residuals(int(k), field, one, flat).size for k in np.flatnonzero(self.equations))
+        return seen <= DETERMINED * rows * len(cloud.points)
 
     def evidence(self, level: Level, rule: AbstractRefinement) -> Any:
         """What a rule is told about a level: where that has seen a part of the data, how it meets those and others."""

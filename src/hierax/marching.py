@@ -23,12 +23,11 @@ from hierax.hierarchy.regrid import (
     grids_of,
     held,
     jumps,
-    motion,
     refined,
     regrid,
     with_grids,
 )
-from hierax.levels import Bench, Visited
+from hierax.levels import Bench
 from hierax.objective import Samples, flat_parameters, make_samples
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import balance
@@ -40,8 +39,8 @@ INTERVALS = 6
 """Intervals of a slab along time."""
 FIRST_LENGTH = 1 / 16
 """Length of the first slab in units of the whole time; the others follow from how the one before went."""
-SHORTEST = 1e-6
-"""A slab shorter than this part of the whole time is given up."""
+SHORTEST, SHORT = 1e-6, 1e-3
+"""A slab shorter than this part of the whole time is given up; sooner while a smaller tolerance can still help."""
 REFINEMENTS = 12
 """Most refinements of one slab in a sweep."""
 STEPS = 12
@@ -54,24 +53,10 @@ FIRST_TOLERANCE = 0.3
 """Rate of error, over the whole time and in units of the solution, of the first sweep."""
 NEXT = 0.2
 """Tolerance of a sweep over that of the one before."""
-UNSETTLED, LEAST_LEVELS, MOVING, SLOW = 1e-2, 3, 1.5, 0.2
-"""Slabs are tried when from this level on refinement still changes the solution by more than `UNSETTLED`, and what has
-to be fine at any time is `MOVING` times longer than what has to be fine at one time; twice that where the last
-refinement lowered the loss to less than `SLOW` times what it was."""
-LABEL = "spline grids on time slabs (linear in their parameters)"
-REASON = (
-    "Time slabs: refinement does not settle and what is steep moves, so the time is divided into slabs, each starting "
-    "from the end of the one before, with knots where they are needed at its own time; each further level is one sweep "
-    "over the slabs with a smaller tolerance."
-)
-
-
-def is_moving(plan: Plan, level: int, changes: dict[int, float], visited: dict[int, Visited]) -> bool:
-    """Whether to go on with time slabs: refinement changes the solution much, and what is steep moves."""
-    if plan.evolution is None or level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
-        return False
-    slow = visited[level].loss > SLOW * visited[level - 1].loss
-    return motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING)
+RETRY, LOOSE = 0.05, 1e-3
+"""A first sweep that cannot be finished is begun again with so much of its tolerance, down to where that is below
+`LOOSE`: where solutions depart from one another fast, one from a start that is a little wrong may not exist for long.
+"""
 
 
 class OutOfTime(Exception):
@@ -148,16 +133,20 @@ class March:
         self.solvers = [GaussNewton(damping=d, tolerances=Tolerances(1e-2, STEPS)) for d in (1e-3, 0.0)]
         self.solver = self.solvers[0]
         self.reason, self.ended = "budget", ""
-        self._done = 0
+        self._done, self._shortest = 0, SHORTEST
 
     def sweeps(self) -> Iterator[Sweep]:
         """Sweeps with falling tolerance while there is time; `reason` and `ended` then say why there are no more."""
         tolerance, before = FIRST_TOLERANCE, None
         while True:
             began, compiled, self._done = time.perf_counter(), compile_seconds(), 0
-            before = self.sweep(tolerance, before)
-            if before is None:
+            swept = self.sweep(tolerance, before)
+            if swept is None and before is None and self.reason == "stalled" and tolerance > LOOSE:
+                tolerance *= RETRY
+                continue
+            if swept is None:
                 return
+            before = swept
             pace = (time.perf_counter() - began - (compile_seconds() - compiled)) / self._done
             yield before
             # three steps a slab, and unknowns like the root of the tolerance: rates of error fall with the fourth power
@@ -174,6 +163,7 @@ class March:
 
     def sweep(self, tolerance: float, before: Sweep | None) -> Sweep | None:
         """One sweep; `None` when the time is over or a slab cannot be trained."""
+        self._shortest = SHORT if before is None and tolerance > LOOSE else SHORTEST
         self.solver = self.solvers[before is not None]
         try:
             slabs = self._first(tolerance) if before is None else self._again(tolerance, before)
@@ -247,7 +237,7 @@ class March:
             return [slab.field]
         finer = regrid(slab.field, self._marked(slab, tolerance, coarsen=True))
         errors = jumps(slab.field, axis, slab.shares)
-        if errors[axis] <= HALVING_GAIN * np.delete(errors, axis).max():
+        if errors[axis] <= HALVING_GAIN * np.delete(errors, axis).max(initial=0.0):
             return [finer]
         begin, end = _times(slab.field, axis)
         middle = 0.5 * (begin + end)
@@ -273,7 +263,7 @@ class March:
             if slab.rate <= tolerance**2:
                 return Slab(slab.field, slab.shares, slab.loss, slab.points, steps, slab.work), True
             errors = jumps(slab.field, axis, slab.shares)
-            if errors[axis] > np.delete(errors, axis).max():
+            if errors[axis] > np.delete(errors, axis).max(initial=0.0):
                 return slab, False
             guess = regrid(slab.field, self._marked(slab, tolerance))
             if parameter_count(guess) > self.bench.plan.largest:
@@ -326,7 +316,7 @@ class March:
         axis = self.evolution.axis
         assert slab.shares is not None
         errors = jumps(slab.field, axis, slab.shares)
-        worst = np.delete(errors, axis).max()
+        worst = np.delete(errors, axis).max(initial=0.0)
         out = []
         for k, (breaks, share) in enumerate(zip(breakpoints_of(slab.field), slab.shares, strict=True)):
             if k == axis or errors[k] < 0.1 * worst:
@@ -368,7 +358,7 @@ class March:
         return with_grids(slabs[0].field, [Slabs(parts, self.evolution.axis) for parts in each])
 
     def _check_length(self, length: float) -> None:
-        if length < SHORTEST * self.evolution.span:
+        if length < self._shortest * self.evolution.span:
             raise Stuck(f"A slab of length {length:.3g} could not be trained: stopped.")
 
     def _note(self, slabs: Sequence[Slab]) -> None:

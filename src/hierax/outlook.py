@@ -1,4 +1,4 @@
-"""Whether a finer level is made: what speaks against it, what it would bring, and what it would cost."""
+"""Whether a finer level is made: what speaks against it, what it would bring and cost, and when slabs serve better."""
 
 from __future__ import annotations
 
@@ -9,8 +9,25 @@ import numpy as np
 
 from hierax.cycles import Forecast
 from hierax.fields import parameter_count
+from hierax.guards import SETTLED
 from hierax.hierarchy import Level
+from hierax.hierarchy.regrid import motion
 from hierax.levels import Bench, Visited
+
+UNSETTLED, LEAST_LEVELS, MOVING, SLOW = 1e-2, 3, 1.5, 0.2
+"""Slabs are tried when from this level on refinement still changes the solution by more than `UNSETTLED`, and what has
+to be fine at any time is `MOVING` times longer than what has to be fine at one time; twice that where the last
+refinement lowered the loss to less than `SLOW` times what it was."""
+LABEL = "spline grids on time slabs (linear in their parameters)"
+SLABS = (
+    "Time slabs: {}, so the time is divided into slabs, each starting from the end of the one before, with knots where "
+    "they are needed at its own time; each further level is one sweep over the slabs with a smaller tolerance."
+)
+MOVES = SLABS.format("refinement does not settle and what is steep moves")
+STUCK = SLABS.format("refinement no longer lowers the residual, which is far from zero")
+FLAT = 0.5
+"""Slabs are also tried when two refinements lowered the loss to no less than this part. Over the whole time a residual
+has minima that are no solutions; on a short slab, from the right start, the nearest minimum is one."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,9 @@ def too_much(
     size = parameter_count(finer.field)
     if size > bench.plan.largest or not bench.fits(finer.field):
         return Obstacle("levels", f"A finer level would have {size} parameters, more than this strategy uses.")
+    if not bench.determined(finer.field):
+        sentence = f"A finer level would have {size} parameters, too many for the points of the cloud: stopped."
+        return Obstacle("levels", sentence)
     expected = bench.seconds(finer, coarse, done.seconds - done.seconds_compile, done.steps)
     if expected > left:
         gain = "" if promise is None else f" and {promise}"
@@ -61,3 +81,22 @@ def too_much(
 def forecast(bench: Bench, coarse: Level, finer: Level, changes: Mapping[int, float]) -> Forecast | None:
     """What a finer level would bring for its work."""
     return Forecast.of([changes[k] for k in sorted(changes)], (bench.work(coarse), bench.work(finer)))
+
+
+def wants_slabs(bench: Bench, level: int, changes: dict[int, float], visited: dict[int, Visited]) -> str | None:
+    """The sentence about time slabs, where they are to follow: at a false minimum, or where what is steep moves."""
+    plan = bench.plan
+    if plan.evolution is None or level < LEAST_LEVELS - 1:
+        return None
+    if _is_stuck(bench, level, visited):
+        return STUCK
+    if level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
+        return None
+    slow = visited[level].loss > SLOW * visited[level - 1].loss
+    return MOVES if motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING) else None
+
+
+def _is_stuck(bench: Bench, level: int, visited: dict[int, Visited]) -> bool:
+    """Whether two refinements left the loss where it was, no small part of that of the untrained field."""
+    losses = [visited[k].loss for k in range(level - 2, level + 1)]
+    return losses[2] > FLAT * losses[0] and losses[2] > SETTLED**2 * bench.untrained_loss

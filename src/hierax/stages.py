@@ -1,4 +1,8 @@
-"""Levels that carry their own problem: which member of a continuation a level is trained with."""
+"""Levels that carry their own problem: which member of a continuation a level is trained with.
+
+The easier members are other settings of the physics (`Continuation`), or the same equations that weigh less against
+data, as in the parameter cascades of Ramsay, Hooker, Campbell, Cao, JRSS B 69 (2007).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,8 @@ class Stages:
         """Benches of a problem and of those that lead to it, one a level as far as the levels suffice."""
         target = Bench(problem, plan, key)
         if not isinstance(problem, Continuation):
-            return cls([target], [""])
+            benches = [target.weighing(factor) for factor in plan.easier]
+            return cls([*benches, target], [*(f"equations times {factor:g}" for factor in plan.easier), ""])
         benches = []
         for easier in problem.easier:
             seen = Sight.of(easier)

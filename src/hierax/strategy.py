@@ -43,6 +43,10 @@ GROWTH = (
     "Levels: on a part of the data first; a level that misses the values kept back by much more than those it saw gets "
     "more data, any other more units, where their number suits more."
 )
+FROM_DATA = (1e-6, 1e-2, 1.0, 100.0)
+"""Factors of nonlinear equations against data before the last one. With the first the data alone say where to begin: a
+state at rest satisfies many equations whatever their coefficients are, and from there nothing leads to the data."""
+FIRST_DATA = "Start: the first level follows the data first, and the equations weigh more from step to step."
 CYCLE_LEVELS = 4
 """Levels of a V-, W- or F-cycle when no number is given."""
 
@@ -65,6 +69,8 @@ class Plan:
         Roughness of unknowns, further terms after the problem's own; the solver chooses their factors.
     indifference:
         Levels whose validation error is within this factor of the best count as equal.
+    order:
+        Highest order of derivatives.
     local, linear:
         Whether all terms look only at their own point, so that curvature can be assembled cell by cell; whether all
         residuals are affine in the unknowns, so that one step of a linear field is the solution.
@@ -74,6 +80,8 @@ class Plan:
         The problem as an evolution in time where slabs may follow it; see `hierax.marching`.
     condition_factor, equation_factor:
         Factor of boundary conditions against equations where both act; of equations against data.
+    easier:
+        Smaller factors of the equations against the data, with which the first level is trained before.
     validation_share:
         Share of the data kept back to choose the level.
     largest:
@@ -92,9 +100,11 @@ class Plan:
     penalties: tuple[Roughness, ...] = ()
     condition_factor: float = 100.0
     equation_factor: float = 1e4
+    easier: tuple[float, ...] = ()
     validation_share: float = 0.0
     largest: int = 2_000_000
     indifference: float = 1.01
+    order: int = 0
     local: bool = True
     linear: bool = False
     convection: float = 0.0
@@ -157,6 +167,7 @@ def choose(
         plan = replace(plan, evolution=evolution(problem))
     return replace(
         plan,
+        order=seen.order,
         local=seen.local,
         linear=seen.linear,
         convection=seen.convection,
@@ -320,6 +331,7 @@ def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | 
         NestedIteration(tolerance=1e-6),
         sampling=_gauss_points(seen),
         penalties=penalties,
+        easier=() if seen.linear else FROM_DATA,
         validation_share=share,
         indifference=1.05,
         largest=12_000,
@@ -330,6 +342,7 @@ def _inverse(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | 
             "cross-validation."
             if penalties
             else "Unknown constants need no penalty.",
+            *(() if seen.linear else (FIRST_DATA,)),
         ),
     )
 

@@ -22,10 +22,10 @@ from hierax.fields import linear_in_parameters, parameter_count
 from hierax.guards import verdict
 from hierax.hierarchy import Level
 from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
-from hierax.marching import LABEL, REASON, March, is_moving
+from hierax.marching import March
 from hierax.moving import moved
 from hierax.objective.corrected import CorrectedObjective
-from hierax.outlook import Obstacle, forecast, precision_reached, settled, too_much
+from hierax.outlook import LABEL, Obstacle, forecast, precision_reached, settled, too_much, wants_slabs
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -183,8 +183,10 @@ class _Run:
                 self.emit(Decision(f"The next level would {outcome.forecast}: stopped."))
             if isinstance(action, Grow) and outcome.obstacle is not None:
                 action = Done(outcome.obstacle)
-            if isinstance(action, Grow) and is_moving(self.plan, outcome.level, self.changes, self.visited):
-                return self._march()
+            if isinstance(action, Grow):
+                why = wants_slabs(self.bench, outcome.level, self.changes, self.visited)
+                if why is not None:
+                    return self._march(why)
         return action.reason
 
     def _act(self, action: Action) -> Outcome:
@@ -199,10 +201,10 @@ class _Run:
         self._note_change(level)
         return Outcome(level, len(self.levels), True, self.changes.get(level), self._obstacle(level), value)
 
-    def _march(self) -> str:
+    def _march(self, why: str) -> str:
         """Sweep over time slabs, each sweep a level; returns what stopped it."""
-        self.plan = replace(self.plan, label=LABEL, reasons=(*self.plan.reasons, REASON))
-        self.emit(Decision(REASON))
+        self.plan = replace(self.plan, label=LABEL, reasons=(*self.plan.reasons, why))
+        self.emit(Decision(why))
         march = March(self.bench, self.plan, lambda: self.budget - self.elapsed, self._note_slab)
         start, compiled = time.perf_counter(), compile_seconds()
         for sweep in march.sweeps():
@@ -355,10 +357,9 @@ class _Run:
             for level in sorted(self.visited):
                 self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
         level, trained = self._returned()
-        guards = guarded(self.bench, self.visited, self.changes, level, trained, self.key)
+        guards = guarded(self.bench, self.visited, self.changes, level, trained, self.key, reason == "budget")
         result = self.failure or verdict(guards)
-        if reason == "interrupted":
-            result, reason = RESULTS.interrupted, "budget"
+        result, reason = (RESULTS.interrupted, "budget") if reason == "interrupted" else (result, reason)
         seconds, compiled = self.elapsed, compile_seconds() - self.compiled
         self.emit(RunFinished(result, reason, guards, seconds))
         errors = {k: self.bench.accuracy(v.field) for k, v in self.visited.items()}

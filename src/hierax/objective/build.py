@@ -17,6 +17,7 @@ from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
 from hierax.fields.sums import Sum
 from hierax.fields.unknowns import Unknowns
+from hierax.objective.cloud import Cloud
 from hierax.objective.local_means import Measurements
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
@@ -120,6 +121,7 @@ class SampledProblem:
         self.problem = problem
         self.terms: tuple[Term, ...] = problem.terms
         self.point_terms: tuple[AbstractPointTerm, ...] = tuple(point_term(problem, t) for t in self.terms)
+        self.cloud = Cloud.of(problem.domain)
 
     def sample(
         self, field: Any, settings: Sampling, key: Key, data: Mapping[str, Measurements] | None = None
@@ -187,8 +189,8 @@ class SampledProblem:
             faces = max(1, len(domain.faces()))
             return on_face(domain, place, inner, key, max(64, count // (2 * faces)), cells)
         if place is None:
-            assert domain.weights is not None
-            return Batch(domain.points, domain.weights, np.arange(len(domain.points)))
+            assert self.cloud is not None
+            return Batch(self.cloud.points, self.cloud.weights, np.arange(len(self.cloud.points)))
         boundary = domain.boundaries[place]  # pyright: ignore
         assert boundary.weights is not None
         return Batch(boundary.points, boundary.weights, np.arange(len(boundary.points)), boundary.normals)

@@ -97,3 +97,9 @@ class DataRows:
     def noise(self) -> float:
         """Relative noise of the data, from the misfit of each value to a plane through its nearest neighbours."""
         return relative_noise(self.terms) or 0.0
+
+    @property
+    def stated(self) -> float:
+        """Relative noise of the data as their terms state it; 0 where none does."""
+        each = [np.mean(term.noise or 0.0) / max(np.std(term.values), 1e-300) for term in self.terms]
+        return float(np.sqrt(np.mean(np.square(each)))) if each else 0.0

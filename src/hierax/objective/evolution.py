@@ -73,13 +73,13 @@ class Evolution:
 def evolution(problem: Problem) -> Evolution | None:
     """The problem as an evolution in time, or `None` if it is none.
 
-    It is one when there is a box with a coordinate `t` and one or two others, conditions at the lower end of `t` and
+    It is one when there is a box with a coordinate `t` and at most two others, conditions at the lower end of `t` and
     none at its upper end, nothing but residuals, no unknown constants, and every unknown has a time derivative in
     some equation or is free of one. Time derivatives are found by trying: the residuals of smooth functions plus
     `c_m ((t - t_0) / T)^m / m!` are differentiated in the `c_m` at random points.
     """
     axis, box = problem.time_axis, problem.domain
-    if axis is None or not isinstance(box, Box) or not 2 <= box.dim <= 3 or "t" in box.periodic or problem.constants:
+    if axis is None or not isinstance(box, Box) or box.dim > 3 or "t" in box.periodic or problem.constants:
         return None
     if not all(isinstance(term, Residual) for term in problem.terms):
         return None

@@ -98,8 +98,10 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
     def u(z: jax.Array) -> jax.Array:
         t = direction @ (z - x)
         s = 0.3 * t + phase
+        # a wave along every axis as well: of a function of one direction all Hessian determinants vanish
+        bends = [jnp.sin(k + phase + (0.5 + 0.2 * k) * direction[k] * z[k]) for k in range(len(x))]
         powers = [c[m] * t**m for m in range(1, HIGHEST + 1)]
         here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x)) < 1e-12)
-        return size * (0.5 + 0.2 * jnp.exp(s)) + jnp.where(here, sum(powers), c[0])
+        return size * (0.5 + 0.2 * jnp.exp(s) + 0.1 * sum(bends)) + jnp.where(here, sum(powers), c[0])
 
     return u

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from hierax._errors import InputError
 from hierax.problems.domain import TIME, Box, Domain, Face
+from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
 from hierax.problems.terms import Data, Energy, Residual, Term
 from hierax.problems.unknowns import Constant, Function, Unknown
@@ -102,10 +106,22 @@ class Problem:
             return None
         if not isinstance(reference, Reference | TabulatedReference):
             reference = Reference(reference, 0.0)
-        if isinstance(reference.value, Mapping):
-            return reference
-        first = next(iter(self.unknowns))
-        return type(reference)({first: reference.value}, reference.error_bound)
+        values = dict(reference.value) if isinstance(reference.value, Mapping) else {SINGLE: reference.value}
+        if not isinstance(reference.value, Mapping) and self.named:
+            values = {next(iter(self.unknowns)): reference.value}
+        if isinstance(reference, Reference):
+            values = {name: self._with_names(value) if callable(value) else value for name, value in values.items()}
+        return type(reference)(values, reference.error_bound)
+
+    def _with_names(self, value: Callable[..., Any]) -> Callable[..., Any]:
+        """A reference may take derivatives by the names of the coordinates, as terms do."""
+
+        @functools.wraps(value)
+        def named(x: Any) -> Any:
+            with coordinates(self.domain.names or ()):
+                return value(x)
+
+        return named
 
     def _check(self) -> None:
         if not self.terms:
@@ -154,6 +170,22 @@ class Problem:
                 what=f"the reference gives {stray!r}, which is no unknown",
                 where="Problem(reference=...)",
                 remedy=f"the unknowns are {', '.join(self.unknowns)}",
+            )
+        if isinstance(self.reference, Reference):
+            for name, value in known.items():
+                self._check_reference(name, value)
+
+    def _check_reference(self, name: str, value: Any) -> None:
+        """Traced now, so that a mistake in it is not found after training only."""
+        components = getattr(self.unknowns[name], "components", None)
+        expected = () if components is None else (components,)
+        point = jax.ShapeDtypeStruct((self.domain.dim,), float)
+        shape = jax.eval_shape(value, point).shape if callable(value) else np.shape(value)
+        if math.prod(shape) != math.prod(expected):
+            raise InputError(
+                what=f"the reference of {name!r} has shape {shape} at a point",
+                where="Problem(reference=...)",
+                remedy=f"give a function from a point to an array of shape {expected}",
             )
 
     def _check_places(self, term: Term) -> None:

@@ -15,6 +15,9 @@ MEANINGS = {
     "first, while refinement still changes the solution or the loss is no small part of the untrained field's.",
     "validation": "Does the field follow the noise? Error of the returned level at data kept back, over that of the "
     "best level.",
+    "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "
+    "falls; kinks and jumps, of which an equation may admit several, leave 1/2.",
+    "data": "Do the equations fit the data? Misfit at measured values over their noise.",
     "prediction": "Do the cheaper fidelities and the other rows predict a row of the dearest one? Error when it is "
     "left out, over the spread of the values.",
 }

@@ -105,27 +105,35 @@ class GaussNewton(AbstractSolver):
         return objective.linearise(theta)
 
     def _solve(self, objective: AbstractObjective, theta: np.ndarray, lin: Linearisation) -> Step:
-        """A quadratic objective: one factorisation, and a second solve with it that removes what rounding left."""
+        """A quadratic objective: one factorisation, damped as little as that needs."""
         diagonal = lin.curvature.diagonal()
         shift = 1e-3 * SMALLEST * np.maximum(diagonal, 1e-10 * diagonal.max(initial=0.0))
-        for _ in range(12):
+        for _ in range(7):
             try:
-                solve = self.prepare(lin, shift)
-            except NotPositive:
-                shift = 10 * shift + 1e-300
-                continue
-            change = -solve(lin.gradient)
-            first = theta + change
-            if solve.iterations and np.all(np.isfinite(first)):
-                # rounding is far below the tolerance of the iteration: the model says the value, no further pass
-                value = lin.value - lin.model_decrease(change)
-                return Step(first, DampingState(self.damping, 1), value, 0.0, True, iterations=solve.iterations)
-            value, gradient = objective.value_and_gradient(first)
-            second = first - solve(gradient)
-            if np.isfinite(value) and np.all(np.isfinite(second)):
-                return Step(second, DampingState(self.damping, 1), value, 0.0, True)
-            shift = 10 * shift + 1e-300
+                step = self._twice(objective, theta, lin, shift)
+            except NotPositive:  # multigrid factors only while it solves, where its iteration does not converge
+                step = None
+            if step is not None:
+                return step
+            shift = 100 * shift + 1e-300
         return Step(theta, DampingState(self.damping), lin.value, np.inf, True, RESULTS.singular)
+
+    def _twice(
+        self, objective: AbstractObjective, theta: np.ndarray, lin: Linearisation, shift: np.ndarray
+    ) -> Step | None:
+        """A solve, and a second one with the same factor that removes what rounding left; `None` if not finite."""
+        solve = self.prepare(lin, shift)
+        change = -solve(lin.gradient)
+        first = theta + change
+        if solve.iterations and np.all(np.isfinite(first)):
+            # rounding is far below the tolerance of the iteration: the model says the value, no further pass
+            value = lin.value - lin.model_decrease(change)
+            return Step(first, DampingState(self.damping, 1), value, 0.0, True, iterations=solve.iterations)
+        value, gradient = objective.value_and_gradient(first)
+        second = first - solve(gradient)
+        if np.isfinite(value) and np.all(np.isfinite(second)):
+            return Step(second, DampingState(self.damping, 1), value, 0.0, True)
+        return None
 
     def _attempt(self, lin: Linearisation, damping: float) -> tuple[np.ndarray | None, int]:
         diagonal = lin.curvature.diagonal()
