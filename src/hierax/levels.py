@@ -43,12 +43,9 @@ from hierax.solution import Accuracy
 from hierax.solvers import ConjugateGradients, GaussNewton, Multigrid, Relaxation, Smoothing
 from hierax.strategy import Plan, named
 
-PROBES = 2048
-MEASURED = 8192
+PROBES, MEASURED = 2048, 8192
 BAND_ENTRIES = 2.0e8
 """Most numbers in a band matrix: 1.6 GB, and as much again for its factor."""
-DETERMINED = 0.5
-"""Most parameters of a level for each row that the points of a cloud give."""
 COUPLINGS = 1.5e8
 """Most numbers in a stencil: 1.2 GB, and about three times as much for its pattern and smoothers."""
 
@@ -307,16 +304,6 @@ class Bench:
         indices, _ = gather(field, self.points(PROBES, 2)[:: PROBES // 256])
         order = narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic)
         return order.band + order.dense
-
-    def determined(self, field: Any) -> bool:
-        """Whether the points of a cloud, which are what they are, are enough for the parameters that they see."""
-        cloud = self.sampled.cloud
-        if cloud is None or not (self.equations.any() and self.local(field)):
-            return True
-        seen = len(np.unique(gather(field, cloud.points)[0]))
-        one, flat = cloud.points[:1], np.zeros((1, self.problem.domain.dim))
-        rows = sum(self.residuals(int(k), field, one, flat).size for k in np.flatnonzero(self.equations))
-        return seen <= DETERMINED * rows * len(cloud.points)
 
     def evidence(self, level: Level, rule: AbstractRefinement) -> Any:
         """What a rule is told about a level: where that has seen a part of the data, how it meets those and others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from hierax.guards import SETTLED
 from hierax.hierarchy import Level
 from hierax.hierarchy.regrid import motion
 from hierax.levels import Bench, Visited
+from hierax.objective.gather import gather
 
 UNSETTLED, LEAST_LEVELS, MOVING, SLOW = 1e-2, 3, 1.5, 0.2
 """Slabs are tried when from this level on refinement still changes the solution by more than `UNSETTLED`, and what has
@@ -25,6 +27,8 @@ SLABS = (
 )
 MOVES = SLABS.format("refinement does not settle and what is steep moves")
 STUCK = SLABS.format("refinement no longer lowers the residual, which is far from zero")
+DETERMINED = 0.5
+"""Most parameters of a level for each row that the points of a cloud give."""
 FLAT = 0.5
 """Slabs are also tried when two refinements lowered the loss to no less than this part. Over the whole time a residual
 has minima that are no solutions; on a short slab, from the right start, the nearest minimum is one."""
@@ -67,7 +71,7 @@ def too_much(
     size = parameter_count(finer.field)
     if size > bench.plan.largest or not bench.fits(finer.field):
         return Obstacle("levels", f"A finer level would have {size} parameters, more than this strategy uses.")
-    if not bench.determined(finer.field):
+    if not _determined(bench, finer.field):
         sentence = f"A finer level would have {size} parameters, too many for the points of the cloud: stopped."
         return Obstacle("levels", sentence)
     expected = bench.seconds(finer, coarse, done.seconds - done.seconds_compile, done.steps)
@@ -76,6 +80,17 @@ def too_much(
         sentence = f"The next level would take about {expected:.0f} s{gain}; {max(left, 0.0):.0f} s are left: stopped."
         return Obstacle("budget", sentence)
     return None
+
+
+def _determined(bench: Bench, field: Any) -> bool:
+    """Whether the points of a cloud, which are what they are, are enough for the parameters that they see."""
+    cloud, equations = bench.sampled.cloud, np.flatnonzero(bench.equations)
+    if cloud is None or not (len(equations) and bench.local(field)):
+        return True
+    seen = len(np.unique(gather(field, cloud.points)[0]))
+    one, normal = cloud.points[:1], np.zeros((1, bench.problem.domain.dim))
+    rows = sum(bench.residuals(int(k), field, one, normal).size for k in equations)
+    return seen <= DETERMINED * rows * len(cloud.points)
 
 
 def forecast(bench: Bench, coarse: Level, finer: Level, changes: Mapping[int, float]) -> Forecast | None:

@@ -183,10 +183,8 @@ class _Run:
                 self.emit(Decision(f"The next level would {outcome.forecast}: stopped."))
             if isinstance(action, Grow) and outcome.obstacle is not None:
                 action = Done(outcome.obstacle)
-            if isinstance(action, Grow):
-                why = wants_slabs(self.bench, outcome.level, self.changes, self.visited)
-                if why is not None:
-                    return self._march(why)
+            if isinstance(action, Grow) and (why := wants_slabs(self.bench, outcome.level, self.changes, self.visited)):
+                return self._march(why)
         return action.reason
 
     def _act(self, action: Action) -> Outcome:
