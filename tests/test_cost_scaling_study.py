@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hierax.records.files import read_json
 from hierax.studies import cost_scaling
-from hierax.studies.climbs import CASES, CLIMBERS, Climb, Site, climb, own_errors
+from hierax.studies.climbs import CASES, CLIMBERS, Climb, Site, climb, elliptic, own_errors
 from hierax.studies.cost_scaling import FULL, SPARSE
+from hierax.studies.row_cost import row_cost
 
 ARMS = {climber.name: climber for climber in CLIMBERS}
 
@@ -67,13 +69,31 @@ def test_exponents_rest_on_large_sizes_that_were_reached():
     assert cost_scaling.exponents(rows, compiled=True)[FULL]["poisson-2d"].slope < 1.1
 
 
+def test_rows_cost_a_few_evaluations_of_the_residual():
+    found = row_cost(elliptic(2, 2), points=8192)
+    # asked: three; a busy machine may add to it
+    assert 0.5 < found["rows_over_residual"] < 6.0
+
+
+def test_what_was_measured_is_kept_after_every_case(tmp_path):
+    rows = [row(FULL, n, 1e-3 * n) for n in (1000, 2000, 4000)]
+    cost_scaling.keep(tmp_path, rows, [])
+    kept = read_json(tmp_path / "cost-scaling-rows.json", "")
+    assert [r["seconds"] for r in kept["rows"]] == [1.0, 2.0, 4.0]
+    assert (tmp_path / "cost-scaling.txt").exists()
+
+
 def test_summary_table_answer_and_figure(tmp_path):
     slow = ARMS["single level, Gauss-Newton, CG"].name
     rows = [row(FULL, n, 1e-3 * n) for n in (1000, 2000, 4000)]
     rows += [row(slow, n, 1e-6 * n**2, reached=n < 4000) for n in (1000, 2000, 4000)]
     rows += cost_scaling.control_rows(1, 4, (50, 100, 200))
     gaps = [{"problem": "poisson-2d", "level": 3, "parameters": 1000, "error": 2e-3, "best_error": 1e-3, "gap": 2.0}]
-    main = cost_scaling.summary(rows, gaps) | {"compile_ratio": 1.2, "peak_memory_mib": 500.0}
+    main = cost_scaling.summary(rows, gaps) | {
+        "compile_ratio": 1.2,
+        "peak_memory_mib": 500.0,
+        "rows_over_residual": 2.0,
+    }
     assert main["exponents"][FULL]["poisson-2d"][0] == pytest.approx(1.0)
     assert main["cg_iterations"][FULL]["poisson-2d"] == [6.0]
     assert main["gap"] == {"poisson-2d": 2.0}

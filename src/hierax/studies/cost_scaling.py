@@ -37,6 +37,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from hierax.clock import peak_memory_mib
 from hierax.dynamics import PowerLaw, fit_power_law
@@ -61,6 +62,7 @@ from hierax.studies.common import Row, aligned, record, save, write_files
 from hierax.studies.composed import DECODED, SPLINES, composed_rows, composed_table
 from hierax.studies.gap import gap
 from hierax.studies.registry import study
+from hierax.studies.row_cost import row_cost
 
 NAME = "cost-scaling"
 FACTOR = 2.0
@@ -195,6 +197,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     if not quick:
         peak = in_process(MAIN, max(cases[MAIN].depths))[1]
     main = summary(rows, gaps) | {"compile_ratio": many / few, "peak_memory_mib": peak}
+    main |= row_cost(elliptic(2, 16), 10_000 if quick else 100_000)
     main["composed_iterations"] = {r["field"]: [r["plain"], r["hierarchy"]] for r in composed}
     parts = [table(rows), gap_table(gaps), composed_table(composed), exponent_table(rows), answer(rows, main)]
     text = "\n\n".join(parts)
@@ -309,6 +312,8 @@ def answer(rows: list[Row], main: dict[str, Any]) -> str:
             lines.append(f"  {problem}: {'; '.join(said)}")
     lines.append(f"Compile seconds with 8 levels over those with 4: {main['compile_ratio']:.2f}.")
     lines.append(f"Peak memory at the largest size: {main['peak_memory_mib']:.0f} MiB.")
+    ratio = main["rows_over_residual"]
+    lines.append(f"Rows of 36 local coefficients over one evaluation of the residual at the same points: {ratio:.2f}.")
     return "\n".join(lines)
 
 
@@ -360,4 +365,6 @@ def _panel(axes: Axes, problem: str, rows: list[Row]) -> None:
             filling = color if r["reached"] else "white"
             axes.plot([r["parameters"]], [r["seconds"]], "o", ms=4, color=color, mfc=filling)
     axes.set(xscale="log", yscale="log", title=problem, xlabel="parameters", ylabel="seconds")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     axes.grid(lw=0.4, alpha=0.5)
