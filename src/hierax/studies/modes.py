@@ -115,13 +115,20 @@ class ModeWatch(AbstractWatcher):
             self._began, self._compiled = time.process_time(), compile_seconds()
 
     def look(self, step: StepTaken, view: View) -> None:
-        began, compiled = time.process_time(), compile_seconds()
         self.steps += self.block
+        self._record(step.level, view.build(view.theta))
+
+    def returned(self, function: Any) -> None:
+        """The field that training returned: with data it need not be that of the last step, but a refit of a level."""
+        self._record(self.levels[-1], function)
+
+    def _record(self, level: int, function: Any) -> None:
+        began, compiled = time.process_time(), compile_seconds()
         self.iterations.append(self.steps)
         self.seconds.append(began - self._began)
         self.compile.append(compiled - self._compiled)
-        self.levels.append(step.level)
-        self.amplitudes.append(self.measure(view.build(view.theta)))
+        self.levels.append(level)
+        self.amplitudes.append(self.measure(function))
         self._began += time.process_time() - began
         self._compiled += compile_seconds() - compiled
 

@@ -168,8 +168,8 @@ def ways(iterations: int = ITERATIONS, width: int = 256) -> list[Way]:
         Way("splines, one level, Gauss-Newton", lambda seed: splines(256, seed), newton, single),
         Way(MULTILEVEL, levels, newton, nested(Until(stall=0.3))),
         Way("splines, V-cycles, Gauss-Newton", levels, newton, VCycle(cycles=3)),
-        Way(DEFAULT, None),
-        Way(f"{DEFAULT}, 1000 points", None, points=1000),
+        Way(DEFAULT, None, budget=60.0),
+        Way(f"{DEFAULT}, 1000 points", None, points=1000, budget=60.0),
     ]
 
 
@@ -222,6 +222,7 @@ def watched(way: Way, amplitudes: str, seed: int) -> tuple[Row, ModeWatch]:
     solution = train(
         problem, start, solver=way.solver, cycle=way.cycle, key=seed, budget=way.budget, subscribers=[watch]
     )
+    watch.returned(solution.field)
     coarse, fine = (settled(watch.seconds, watch.errors, tolerance) for tolerance in (1e-2, 1e-6))
     steps = settled(watch.iterations, watch.errors, 1e-2)
     row = {
