@@ -13,6 +13,8 @@ release = importlib.metadata.version("hierax")
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 html_theme = "furo"
 html_title = "hierax"
+html_static_path = ["_static"]
+html_css_files = ["wrap.css"]
 exclude_patterns = ["build"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
