@@ -26,6 +26,7 @@ from hierax.objective import AbstractObjective, LocalObjective, component, flat_
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
 from hierax.objective.data_rows import DataRows
+from hierax.objective.flat_transfer import FlatLaws
 from hierax.objective.gather import gather, has_fixed_cells, positions
 from hierax.objective.objective import ROW_WORK, STENCIL_WORK
 from hierax.objective.order import reach
@@ -210,14 +211,17 @@ class Bench:
         _, rest = partition(fine)
         return eqx.combine(transfer.prolong(params), rest)
 
-    def initial_state(self, fresh: Any, level: int, visited: dict[int, Visited], transfers: Sequence[Any]) -> Any:
+    def initial_state(
+        self, fresh: Any, made: Prepared, level: int, visited: dict[int, Visited], transfers: Sequence[Any]
+    ) -> Any:
         """Solver state of a visit: warm on a revisit, else from that of the coarser level, each part by its kind."""
         solver, own, below = self.plan.solver, visited.get(level), visited.get(level - 1)
         if own is not None and own.state is not None:
             return resumed(own.state, solver.kinds(own.state), fresh)
         if below is None or below.state is None or level - 1 >= len(transfers):
             return fresh
-        return transport(below.state, solver.kinds(below.state), transfers[level - 1], fresh)
+        laws = FlatLaws(transfers[level - 1], below.field, made.objective.field)
+        return transport(below.state, solver.kinds(below.state), laws, fresh)  # pyright: ignore
 
     def points(self, count: int, number: int) -> np.ndarray:
         """Fixed points of the domain for values and errors, not used in training."""

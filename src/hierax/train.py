@@ -274,9 +274,8 @@ class _Run:
     def _steps(self, visit: Visit, trained: Prepared, bench: Bench) -> Stepped:
         """Step until the solver, the cycle, the budget or the data kept back say that it is enough."""
         solver, objective, theta = self.plan.solver, trained.objective, trained.theta
-        state = bench.initial_state(solver.init(objective, theta), visit.level, self.known, self.transfers)
-        value, steps = np.inf, 0
-        best, corrected = Patience(), isinstance(objective, CorrectedObjective)
+        state = bench.initial_state(solver.init(objective, theta), trained, visit.level, self.known, self.transfers)
+        value, steps, best, corrected = np.inf, 0, Patience(), isinstance(objective, CorrectedObjective)
         while True:
             step = solver.step(objective, theta, state)
             if corrected and self.ladder is not None:

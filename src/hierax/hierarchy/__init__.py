@@ -38,7 +38,19 @@ from hierax.hierarchy.transfer import (
     pull_back,
     tangent_of,
 )
-from hierax.hierarchy.transport import DUAL, METRIC, PRIMAL, RESET, SCALAR, Kind, Stacked, resumed, transport
+from hierax.hierarchy.transport import (
+    DUAL,
+    METRIC,
+    NEWNESS,
+    PRIMAL,
+    RESET,
+    SCALAR,
+    SQUARE,
+    Kind,
+    Stacked,
+    resumed,
+    transport,
+)
 
 __all__ = [
     "DUAL",
@@ -46,9 +58,11 @@ __all__ = [
     "INJECTIVE",
     "LINEAR",
     "METRIC",
+    "NEWNESS",
     "PRIMAL",
     "RESET",
     "SCALAR",
+    "SQUARE",
     "AbstractEvidence",
     "AbstractRefinement",
     "AbstractTransfer",

@@ -5,7 +5,9 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import PyTree
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
 
 from hierax.hierarchy.transfer import AbstractTransfer
 
@@ -16,11 +18,13 @@ class Kind(enum.Enum):
     PRIMAL = "a vector of parameters, such as a step or a momentum of steps: prolonged"
     DUAL = "a cotangent, such as a gradient or a difference of gradients: lifted"
     METRIC = "a diagonal or second moment: no exact law, to be measured again on the new level"
+    SQUARE = "mean squares of cotangents, as if these were independent: by the squares of the lift"
+    NEWNESS = "which part of each parameter the coarse level does not have: a property of the transfer"
     SCALAR = "a number that means the same on both levels: kept"
     RESET = "anything else: started afresh"
 
 
-PRIMAL, DUAL, METRIC, SCALAR, RESET = Kind
+PRIMAL, DUAL, METRIC, SQUARE, NEWNESS, SCALAR, RESET = Kind
 
 
 class Stacked(eqx.Module):
@@ -54,7 +58,13 @@ def transport(state: PyTree, kinds: PyTree, transfer: AbstractTransfer, fresh: P
     -----
     Pairs of steps ``s`` and gradient changes ``y`` keep ``<s, y>`` if inject is a left inverse of prolong.
     """
-    laws = {PRIMAL: transfer.prolong, DUAL: transfer.lift, SCALAR: lambda part: part}
+    laws = {
+        PRIMAL: transfer.prolong,
+        DUAL: transfer.lift,
+        SQUARE: lambda part: lifted_squares(transfer, part),
+        NEWNESS: lambda part: newness(transfer, part),
+        SCALAR: lambda part: part,
+    }
 
     def carry(kind: Kind | Stacked, part: PyTree, new: PyTree) -> PyTree:
         if isinstance(kind, Stacked):
@@ -67,6 +77,35 @@ def transport(state: PyTree, kinds: PyTree, transfer: AbstractTransfer, fresh: P
     parts = structure.flatten_up_to(state)
     news = [None] * len(parts) if fresh is None else structure.flatten_up_to(fresh)
     return structure.unflatten([carry(*triple) for triple in zip(labels, parts, news, strict=True)])
+
+
+def lifted_squares(transfer: AbstractTransfer, squares: PyTree) -> PyTree:
+    r"""Mean squares :math:`E[(I' y)_i^2] = \sum_j I_{ji}^2 E[y_j^2]` of lifted cotangents with independent entries.
+
+    Fine parameters that the injection does not see get the mean of the coarse ones: zeros would let an optimiser that
+    divides by them take steps of any length.
+    """
+    lift = lambda part: ravel_pytree(transfer.lift(part))[0]  # noqa: E731
+    flat, build = ravel_pytree(squares)
+    columns = jax.vmap(lambda unit: lift(build(unit)))(jnp.eye(flat.size, dtype=flat.dtype))
+    fine = ravel_pytree(transfer.lift(squares))[1]
+    return fine(jnp.where(jnp.any(columns != 0.0, axis=0), flat @ columns**2, jnp.mean(flat)))
+
+
+def newness(transfer: AbstractTransfer, coarse: PyTree) -> PyTree:
+    """One less the diagonal of prolong after inject, within 0 and 1: one for new parameters, zero for old ones.
+
+    The coarse parameters only say what their structure is.
+    """
+    zero = jax.tree.map(jnp.zeros_like, coarse)
+    flat, build = ravel_pytree(transfer.lift(zero))
+    base = transfer.prolong(zero)
+
+    def kept(unit: Array) -> Array:
+        moved = jax.tree.map(jnp.subtract, transfer.prolong(transfer.inject(build(unit))), base)
+        return ravel_pytree(moved)[0] @ unit
+
+    return build(jnp.clip(1.0 - jax.vmap(kept)(jnp.eye(flat.size, dtype=flat.dtype)), 0.0, 1.0))
 
 
 def resumed(state: PyTree, kinds: PyTree, fresh: PyTree) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
+from jax.flatten_util import ravel_pytree
 
 from hierax.fields.base import partition
 from hierax.hierarchy.axis_transfer import AxisTransfer, LeafTransfer
@@ -94,3 +95,40 @@ def _leaf(leaf: LeafTransfer, shape: Sequence[int]) -> sp.csr_array:
         factors[part.axis] = sp.csr_array(np.asarray(part.matrix))
     product = functools.reduce(lambda a, b: sp.kron(a, b, format="csr"), factors, sp.eye_array(1, format="csr"))
     return sp.csr_array(product)
+
+
+class FlatLaws:
+    """The laws by which parts of a solver's state travel, for flat vectors; for `hierax.hierarchy.transport`.
+
+    Steps travel by the tangent of prolong, which differs from it where that is affine. Vectors may be traced.
+
+    Parameters
+    ----------
+    transfer, coarse, fine:
+        As for `FlatTransfer`.
+    """
+
+    def __init__(self, transfer: AbstractTransfer, coarse: Any, fine: Any) -> None:
+        self.transfer = transfer
+        self._coarse, self._fine = (_unflattened(field) for field in (coarse, fine))
+        self._base = Flattening.vector(transfer.prolong(self._coarse(jnp.zeros(_size(coarse)))))
+
+    def prolong(self, step: jax.Array) -> jax.Array:
+        """Steps from coarse to fine."""
+        return ravel_pytree(self.transfer.prolong(self._coarse(step)))[0] - self._base
+
+    def inject(self, step: jax.Array) -> jax.Array:
+        """Parameters from fine to coarse."""
+        return ravel_pytree(self.transfer.inject(self._fine(step)))[0]
+
+    def lift(self, cotangent: jax.Array) -> jax.Array:
+        """Cotangents from coarse to fine."""
+        return ravel_pytree(self.transfer.lift(self._coarse(cotangent)))[0]
+
+
+def _unflattened(field: Any) -> Callable[[jax.Array], Params]:
+    return ravel_pytree(partition(field)[0])[1]
+
+
+def _size(field: Any) -> int:
+    return int(ravel_pytree(partition(field)[0])[0].size)

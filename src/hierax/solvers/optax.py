@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 import optax
 
 from hierax._results import RESULTS
-from hierax.hierarchy.transport import METRIC, RESET, SCALAR
+from hierax.hierarchy.transport import DUAL, METRIC, NEWNESS, PRIMAL, RESET, SCALAR, SQUARE, Kind, Stacked
 from hierax.objective import AbstractObjective
 from hierax.objective.corrected import CorrectedObjective, CorrectedProgram
 from hierax.objective.rows import Program, RowObjective
@@ -20,12 +21,16 @@ from hierax.solvers.base import AbstractSolver, Step, Tolerances
 
 
 class OptaxState(NamedTuple):
-    """State of the optimiser, steps taken on the visit and on all, and the value a block of steps ago."""
+    """State of the optimiser, steps taken on the visit and on all, the value a block of steps ago, and what is new.
+
+    `newness` `(N,)`, where it is asked for, is one for parameters that the coarser level lacks, zero for old ones.
+    """
 
     inner: Any
     steps: int
     value: float
     drawn: int = 0
+    newness: Any = None
 
 
 @partial(jax.jit, static_argnames=("program", "optimiser", "count"))
@@ -35,6 +40,7 @@ def _run(
     theta: jax.Array,
     inner: Any,
     data: Any,
+    factors: jax.Array | None,
     count: int,
 ) -> tuple[jax.Array, Any, jax.Array]:
     """`count` steps in one compiled loop; returns parameters, state and the value before the last step."""
@@ -47,6 +53,7 @@ def _run(
         updates, inner = extended.update(
             gradient, inner, theta, value=value, grad=gradient, value_fn=lambda z: program(z, data)
         )
+        updates = updates if factors is None else factors * updates  # pyright: ignore
         return (optax.apply_updates(theta, updates), inner), value  # pyright: ignore
 
     (theta, inner), values = jax.lax.scan(one, (theta, inner), None, length=count)
@@ -60,6 +67,7 @@ def _run_batches(
     theta: jax.Array,
     inner: Any,
     data: Any,
+    factors: jax.Array | None,
     key: jax.Array,
     count: int,
     batch: int,
@@ -70,6 +78,7 @@ def _run_batches(
         theta, inner = carry
         gradient = jax.grad(program)(theta, program.drawn(data, key, batch))
         updates, inner = optimiser.update(gradient, inner, theta)
+        updates = updates if factors is None else factors * updates  # pyright: ignore
         return (optax.apply_updates(theta, updates), inner), None  # pyright: ignore
 
     return jax.lax.scan(one, (theta, inner), jax.random.split(key, count))[0]
@@ -94,6 +103,11 @@ class Optax(AbstractSolver):
         not given. The value that a block reports is that of all samples. Not for optimisers that search along a line.
     seed:
         Of the draws.
+    carried:
+        Whether moments of Adam and pairs of L-BFGS go along to the next level (`hierax.hierarchy.transport`); otherwise
+        they start anew there. Other optimisers start anew in any case.
+    boost:
+        Factor of the steps of parameters that are new on a level. Not for optimisers that search along a line.
     """
 
     optimiser: optax.GradientTransformation
@@ -102,6 +116,8 @@ class Optax(AbstractSolver):
     stall: float = 0.0
     batch: int | None = None
     seed: int = 0
+    carried: bool = False
+    boost: float = 1.0
     tolerances: Tolerances = Tolerances()
 
     @property
@@ -109,16 +125,21 @@ class Optax(AbstractSolver):
         return False
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> OptaxState:
-        del objective
         inner = optax.with_extra_args_support(self.optimiser).init(jnp.asarray(theta))
+        if self.carried and any(map(_pairs, jax.tree.leaves(inner, is_leaf=_pairs))):
+            # the first pair of a level is made of what is known there, not of the level before
+            slope = jnp.asarray(objective.value_and_gradient(theta)[1])
+            inner = _mapped(lambda node: node._replace(params=jnp.asarray(theta), updates=slope), inner, _pairs)
         # a dtype of their own for Python numbers in the state: without it the second step would be compiled anew
-        return OptaxState(jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), inner), 0, np.inf)
+        inner = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), inner)
+        return OptaxState(inner, 0, np.inf, 0, None if self.boost == 1.0 else np.zeros(len(theta)))
 
     def kinds(self, state: OptaxState) -> Any:
         # moments have no law between levels, but are worth keeping until a level is visited again
         # the draws go on where they were, on the same level and on the next one
-        kept = jax.tree.map(lambda leaf: METRIC, state.inner)
-        return OptaxState(kept, RESET, RESET, SCALAR)  # pyright: ignore
+        kept = _mapped(_laws, state.inner, _known) if self.carried else state.inner
+        kept = jax.tree.map(lambda leaf: leaf if isinstance(leaf, Kind | Stacked) else METRIC, kept, is_leaf=_is_law)
+        return OptaxState(kept, RESET, RESET, SCALAR, RESET if self.boost == 1.0 else NEWNESS)  # pyright: ignore
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: OptaxState) -> Step:
         assert isinstance(objective, RowObjective | CorrectedObjective), (
@@ -126,12 +147,14 @@ class Optax(AbstractSolver):
         )
         program, data = objective.program()
         count = min(self.block, max(1, self.steps - state.steps))
+        factors = None if self.boost == 1.0 else 1.0 + (self.boost - 1.0) * jnp.asarray(state.newness)
         if self.batch is None:
-            new, inner, value = _run(program, self.optimiser, jnp.asarray(theta), state.inner, data, count)
+            new, inner, value = _run(program, self.optimiser, jnp.asarray(theta), state.inner, data, factors, count)
             value, new = float(value), np.asarray(new)
         else:
             key = jax.random.fold_in(jax.random.key(self.seed), state.drawn)
-            found = _run_batches(program, self.optimiser, jnp.asarray(theta), state.inner, data, key, count, self.batch)
+            given = jnp.asarray(theta), state.inner, data, factors, key
+            found = _run_batches(program, self.optimiser, *given, count, self.batch)
             new, inner = np.asarray(found[0]), found[1]
             value = objective.value(new)
         if not (np.isfinite(value) and np.all(np.isfinite(new))):
@@ -139,8 +162,33 @@ class Optax(AbstractSolver):
         steps = state.steps + count
         decrease = (state.value - value) / max(abs(value), 1e-300) if np.isfinite(state.value) else np.inf
         stalled = self.stall > 0 and decrease < self.stall
-        after = OptaxState(inner, steps, value, state.drawn + count)
+        after = OptaxState(inner, steps, value, state.drawn + count, state.newness)
         return Step(new, after, value, decrease, steps >= self.steps or stalled)
+
+
+def _known(node: Any) -> bool:
+    """Whether it is a part of a state whose laws are known."""
+    return isinstance(node, optax.ScaleByAdamState | optax.ScaleByLBFGSState)
+
+
+def _pairs(node: Any) -> bool:
+    return isinstance(node, optax.ScaleByLBFGSState)
+
+
+def _laws(node: Any) -> Any:
+    """How the parts of a known state travel: gradients are lifted, steps prolonged, and pairs keep their product."""
+    if isinstance(node, optax.ScaleByAdamState):
+        return optax.ScaleByAdamState(SCALAR, DUAL, SQUARE)  # pyright: ignore
+    return optax.ScaleByLBFGSState(SCALAR, RESET, RESET, Stacked(PRIMAL), Stacked(DUAL), SCALAR)  # pyright: ignore
+
+
+def _mapped(function: Callable[[Any], Any], tree: Any, where: Callable[[Any], bool]) -> Any:
+    """The tree with the nodes that are meant exchanged."""
+    return jax.tree.map(lambda node: function(node) if where(node) else node, tree, is_leaf=where)
+
+
+def _is_law(node: Any) -> bool:
+    return isinstance(node, Kind | Stacked)
 
 
 def adam(rate: float = 1e-3, steps: int = 2000, batch: int | None = None) -> Optax:
@@ -148,14 +196,18 @@ def adam(rate: float = 1e-3, steps: int = 2000, batch: int | None = None) -> Opt
     return Optax(optax.adam(rate), steps, batch=batch)
 
 
-def adagrad(rate: float = 1e-2, steps: int = 2000, batch: int | None = None) -> Optax:
+def adagrad(rate: float = 1e-2, steps: int = 2000, batch: int | None = None, momentum: float = 0.0) -> Optax:
     """AdaGrad (Duchi, Hazan, Singer, 2011): steps `rate g_k / sqrt(sum_{j <= k} g_j^2)`, from gradients alone.
+
+    With `momentum` such steps are added up, each weighted by a power of it (Nesterov's form): one level then needs
+    fewer of them.
 
     Level by level within a cycle that accepts by `hierax.cycles.AdaGradRadius` it is the multilevel method without
     objective of Gratton, Kopanicakova, Toint, arXiv 2302.07049 (2023). The sums of squares of a level stay with it from
     visit to visit.
     """
-    return Optax(optax.adagrad(rate, initial_accumulator_value=0.0, eps=1e-30), steps, batch=batch)
+    scaled, heavy = optax.scale_by_rss(0.0, 1e-30), [optax.trace(momentum, nesterov=True)] if momentum else []
+    return Optax(optax.chain(scaled, *heavy, optax.scale_by_learning_rate(rate)), steps, batch=batch)
 
 
 def lbfgs(steps: int = 500, memory: int = 20) -> Optax:

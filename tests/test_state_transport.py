@@ -1,0 +1,114 @@
+"""What an optimiser has learned goes along to the next level: moments, pairs, and larger steps for what is new."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import hierax as hx
+from hierax.events import LevelFinished
+from hierax.hierarchy.transport import lifted_squares, newness, transport
+from hierax.objective import flat_parameters
+from hierax.objective.flat_transfer import FlatLaws, FlatTransfer
+from hierax.solvers import Optax
+
+POINTS = np.random.default_rng(0).uniform(size=(60, 1))
+PROBLEM = hx.Problem(hx.Box([0.0], [1.0], names=("x",)), (hx.Data("u", POINTS, np.sin(6 * POINTS[:, 0])),))
+WIDER = hx.refine(hx.MLP([1, 3, 1], key=0, domain=([0.0], [1.0])), by=hx.WidthGrowth(2.0), levels=2, key=0)
+FINER = hx.refine(hx.KAN([1, 2, 1], intervals=3, degree=2, key=0), levels=2)
+
+
+def laws(made: hx.Hierarchy) -> tuple[FlatLaws, FlatTransfer, int, int]:
+    pair = made.transfers[0], made.levels[0].field, made.levels[1].field
+    return FlatLaws(*pair), FlatTransfer(*pair), made.levels[0].parameters, made.levels[1].parameters
+
+
+@pytest.mark.parametrize("made", [WIDER, FINER], ids=["width", "knots"])
+def test_pairs_keep_their_product_and_squares_are_those_of_independent_cotangents(made):
+    flat, other, coarse, fine = laws(made)
+    rng = np.random.default_rng(1)
+    s, y = rng.normal(size=(2, coarse))
+    assert float(flat.prolong(s) @ flat.lift(y)) == pytest.approx(float(s @ y), rel=1e-12)
+    np.testing.assert_allclose(flat.prolong(s), other.prolong(s), atol=1e-14)
+    lift = np.stack([np.asarray(flat.lift(unit)) for unit in np.eye(coarse)], axis=1)
+    squares = np.asarray(lifted_squares(flat, jnp.asarray(s**2)))
+    seen = np.any(lift != 0.0, axis=1)
+    np.testing.assert_allclose(squares[seen], (lift**2 @ s**2)[seen], rtol=1e-12)
+    np.testing.assert_allclose(squares[~seen], np.mean(s**2))
+    # the trace of prolong after inject is the number of coarse parameters; that of pairs is cut at zero and one
+    new = np.asarray(newness(flat, jnp.zeros(coarse)))
+    assert new.shape == (fine,)
+    assert new.sum() == pytest.approx(fine - coarse, rel=1e-12 if made is FINER else 0.1)
+    assert new.min() >= 0.0
+
+
+def steps(made: hx.Hierarchy, solver: Optax) -> list[float]:
+    """Losses of the finest level after every step."""
+    found = hx.train(PROBLEM, made, solver=solver, cycle=hx.NestedIteration(most=2), key=0, budget=60)
+    return [step.loss for step in found.history if step.level == 1]
+
+
+def test_moments_of_adam_are_carried_as_gradients_and_their_squares():
+    solver = Optax(optax.adam(1e-2), carried=True)
+    flat, _, coarse, fine = laws(FINER)
+    moment, square = np.random.default_rng(0).normal(size=(2, coarse))
+    state = solver.init(Objective(), np.zeros(coarse))
+    known = state.inner[0]._replace(count=jnp.asarray(7), mu=jnp.asarray(moment), nu=jnp.asarray(square**2))
+    state = state._replace(inner=(known, *state.inner[1:]), steps=7)
+    moved = transport(state, solver.kinds(state), flat, solver.init(Objective(), np.zeros(fine)))
+    assert (int(moved.inner[0].count), moved.steps) == (7, 0)
+    np.testing.assert_allclose(moved.inner[0].mu, flat.lift(moment), atol=1e-14)
+    np.testing.assert_allclose(moved.inner[0].nu, lifted_squares(flat, jnp.asarray(square**2)), atol=1e-14)
+    other = Optax(optax.adam(1e-2))
+    assert np.all(transport(state, other.kinds(state), flat, other.init(Objective(), np.zeros(fine))).inner[0].mu == 0)
+
+
+def test_carried_pairs_are_pairs_of_the_new_level():
+    solver = Optax(optax.lbfgs(memory_size=5), 30, block=10, carried=True)
+    reset = steps(FINER, Optax(optax.lbfgs(memory_size=5), 30, block=10))
+    carried = steps(FINER, solver)
+    assert np.all(np.diff(carried) <= 0)
+    assert carried[-1] < 3.0 * reset[-1]
+    state = solver.init(Objective(), np.zeros(3))
+    kinds = solver.kinds(state)
+    assert jax.tree.structure(kinds, is_leaf=lambda node: not isinstance(node, tuple)).num_leaves > 3
+
+
+class Objective:
+    """Stands for one whose gradient is asked for once."""
+
+    @staticmethod
+    def value_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        return 0.0, np.ones_like(theta)
+
+
+def test_new_parameters_take_larger_steps():
+    def moved(boost: float) -> np.ndarray:
+        solver, fields = Optax(optax.sgd(1e-6), 1, block=1, boost=boost), {}
+
+        def keep(event):
+            if isinstance(event, LevelFinished):
+                fields[event.record.level] = event.field
+
+        cycle = hx.NestedIteration(most=2)
+        hx.train(PROBLEM, WIDER, solver=solver, cycle=cycle, key=0, budget=60, subscribers=[keep])
+        return flat_parameters(fields[1])[0]
+
+    one, two, three = (moved(boost) for boost in (1.0, 2.0, 3.0))
+    flat, _, coarse, _ = laws(WIDER)
+    new = np.asarray(newness(flat, jnp.zeros(coarse)))
+    np.testing.assert_allclose(three - one, 2.0 * (two - one), rtol=1e-6, atol=1e-15)
+    assert np.all((two == one)[new < 1e-12])
+    assert np.any(np.abs(two - one)[new > 0.5] > 0)
+
+
+def test_momentum_adds_up_the_steps_of_adagrad():
+    """With equal gradients steps are `rate / sqrt(k)`, and their sums weighted by powers of the momentum."""
+    optimiser = hx.adagrad(0.1, momentum=0.5).optimiser
+    state, theta = optimiser.init(jnp.zeros(1)), []
+    for _ in range(2):
+        update, state = optimiser.update(jnp.array([3.0]), state, jnp.zeros(1))
+        theta.append(float(update[0]))
+    first, second = 1.0, 1.0 / np.sqrt(2.0)
+    np.testing.assert_allclose(theta, [-0.1 * (first + 0.5 * first), -0.1 * (second + 0.5 * (second + 0.5 * first))])
