@@ -11,7 +11,7 @@ from hierax.problems.domain import Domain, PointCloud
 SHARE = 0.1
 """Share of the points that is kept back."""
 LEAST = 200
-"""With fewer points all are needed."""
+"""With no more points than these all are needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Cloud:
             return None
         count, weights = len(domain.points), np.asarray(domain.weights)
         order = np.random.default_rng(0).permutation(count)
-        kept = int(SHARE * count) if count >= LEAST else 0
+        kept = int(SHARE * count) if count > LEAST else 0
         train = np.sort(order[kept:])
         scale = weights.sum() / max(float(weights[train].sum()), 1e-300)
         return cls(domain.points[train], scale * weights[train], domain.points[np.sort(order[:kept])])
