@@ -10,6 +10,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.sparse import csc_array
+from scipy.sparse.linalg import splu
 
 from hierax.fields.axis import SplineAxis, insertion
 from hierax.fields.bspline import power_relu_matrix
@@ -61,8 +63,12 @@ class BSplineBasis(AbstractGeometry):
     def left_inverse(self, coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
         # least squares in the coefficients: condition numbers of a mass matrix would grow with the degree
         matrix = insertion(coarse, fine)
-        orthogonal, triangle = np.linalg.qr(matrix)
-        return np.linalg.solve(triangle, orthogonal.T)
+        sparse = csc_array(matrix)
+        normal = csc_array(sparse.T @ sparse)
+        solve = splu(normal, permc_spec="NATURAL", options={"SymmetricMode": True}).solve
+        inverse = solve(np.ascontiguousarray(matrix.T))
+        # once more, since the normal equations square the condition number
+        return inverse + solve(matrix.T - normal @ inverse)
 
 
 class PowerReLUBasis(AbstractGeometry):
