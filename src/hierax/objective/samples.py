@@ -99,15 +99,17 @@ class Elements:
         return Elements(self.order[pick], self.padded[pick], self.field)
 
 
-def group(keys: np.ndarray, limit: int = 16) -> tuple[np.ndarray, np.ndarray]:
+WIDTHS = (16, 4, 1)
+"""Widths of elements where cells are filled unevenly: few, since each is a kernel to compile."""
+
+
+def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sort samples with equal keys into elements of equal width.
 
     Parameters
     ----------
     keys:
-        `(n,)` number of the cell of each sample.
-    limit:
-        Widest element for unevenly filled cells; cells that all hold the same number of points keep that number.
+        `(n,)` number of the cell of each sample. Cells that all hold the same number of points keep that number.
 
     Returns
     -------
@@ -118,7 +120,10 @@ def group(keys: np.ndarray, limit: int = 16) -> tuple[np.ndarray, np.ndarray]:
     ordered = keys[sorting]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     counts = np.diff(np.r_[starts, len(ordered)])
-    width = int(counts[0]) if np.all(counts == counts[0]) and counts[0] <= 512 else int(min(limit, np.mean(counts) + 1))
+    if np.all(counts == counts[0]) and counts[0] <= 512:
+        width = int(counts[0])
+    else:
+        width = next(w for w in WIDTHS if np.mean(counts) >= w / 2)
     pieces = -(-counts // width)
     cell = np.repeat(np.arange(len(starts)), pieces)
     piece = np.arange(len(cell)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
