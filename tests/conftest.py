@@ -1,9 +1,15 @@
 """Settings shared by all tests: 64 bits, figures without a display, the same examples on every run."""
 
 import os
+from pathlib import Path
 
 # Before anything imports matplotlib.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Compilation is most of the time of these tests: what one test has compiled, others read from disk, also those of
+# another worker or process, and of the next run.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import matplotlib
