@@ -1,6 +1,5 @@
 """What an optimiser has learned goes along to the next level: moments, pairs, and larger steps for what is new."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -43,12 +42,6 @@ def test_pairs_keep_their_product_and_squares_are_those_of_independent_cotangent
     assert new.min() >= 0.0
 
 
-def steps(made: hx.Hierarchy, solver: Optax) -> list[float]:
-    """Losses of the finest level after every step."""
-    found = hx.train(PROBLEM, made, solver=solver, cycle=hx.NestedIteration(most=2), key=0, budget=60)
-    return [step.loss for step in found.history if step.level == 1]
-
-
 def test_moments_of_adam_are_carried_as_gradients_and_their_squares():
     solver = Optax(optax.adam(1e-2), carried=True)
     flat, _, coarse, fine = laws(FINER)
@@ -64,15 +57,27 @@ def test_moments_of_adam_are_carried_as_gradients_and_their_squares():
     assert np.all(transport(state, other.kinds(state), flat, other.init(Objective(), np.zeros(fine))).inner[0].mu == 0)
 
 
-def test_carried_pairs_are_pairs_of_the_new_level():
-    solver = Optax(optax.lbfgs(memory_size=5), 30, block=10, carried=True)
-    reset = steps(FINER, Optax(optax.lbfgs(memory_size=5), 30, block=10))
-    carried = steps(FINER, solver)
-    assert np.all(np.diff(carried) <= 0)
-    assert carried[-1] < 3.0 * reset[-1]
-    state = solver.init(Objective(), np.zeros(3))
-    kinds = solver.kinds(state)
-    assert jax.tree.structure(kinds, is_leaf=lambda node: not isinstance(node, tuple)).num_leaves > 3
+def test_pairs_of_lbfgs_are_carried_as_steps_and_gradients():
+    solver = Optax(optax.lbfgs(memory_size=2), carried=True)
+    flat, _, coarse, fine = laws(FINER)
+    state = solver.init(Objective(), np.zeros(coarse))
+    steps, changes = np.random.default_rng(0).normal(size=(2, 2, coarse))
+    known = state.inner[0]._replace(
+        count=jnp.asarray(2), diff_params_memory=jnp.asarray(steps), diff_updates_memory=jnp.asarray(changes)
+    )
+    at = np.linspace(0.0, 1.0, fine)
+    state = state._replace(inner=(known, *state.inner[1:]))
+    moved = transport(state, solver.kinds(state), flat, solver.init(Objective(), at)).inner[0]
+    assert int(moved.count) == 2
+    np.testing.assert_allclose(
+        np.sum(moved.diff_params_memory * moved.diff_updates_memory, axis=1),
+        np.sum(steps * changes, axis=1),
+        rtol=1e-12,
+    )
+    np.testing.assert_allclose(moved.diff_params_memory[1], flat.prolong(steps[1]), atol=1e-14)
+    # the next pair begins where the new level does, with its own gradient
+    np.testing.assert_array_equal(moved.params, at)
+    np.testing.assert_array_equal(moved.updates, np.ones(fine))
 
 
 class Objective:
