@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import hierax as hx
+from hierax.cli import Options
+from hierax.families import Grid, Subdomains
 from hierax.fields.local_fields import Polynomials, RandomFeatures
 from hierax.fields.partition_of_unity import PartitionOfUnity
 from hierax.fields.sums import multilevel
@@ -137,3 +140,19 @@ def test_nonlinear_terms_are_linearised_until_nothing_is_left():
     rows = objective.sparse_rows(theta)
     slope = np.abs(rows.T @ weighted_residual(objective, theta)).max()
     assert slope <= 1e-4 * np.sqrt(2 * values[-1]) * np.sqrt(rows.power(2).sum(axis=0).max())
+
+
+def test_it_serves_fields_with_subdomains_and_refuses_others():
+    problem = hx.problems.oscillator(frequency=12.0)
+    solution = hx.train(problem, Subdomains(), solver=Schwarz(), levels=2, budget=600)
+    assert [row.parameters for row in solution.levels] == [30, 50]
+    assert solution.accuracy.relative_l2 < 1e-5
+    with pytest.raises(hx.InputError, match="subdomains, and SplineGrid has none"):
+        hx.train(problem, Grid(), solver=Schwarz())
+
+
+@pytest.mark.parametrize(("field", "family"), [("auto", Subdomains), ("pou", Subdomains), ("grid", Grid)])
+def test_on_the_command_line_it_brings_its_subdomains(field, family):
+    chosen = Options(field=field, solver="schwarz").overrides()
+    assert isinstance(chosen["solver"], Schwarz)
+    assert isinstance(chosen["hierarchy"], family)

@@ -47,7 +47,7 @@ from hierax.records.tensorboard import TensorBoard
 from hierax.records.user_file import user_errors
 from hierax.records.watch import Watch
 from hierax.solution import Solution, plain
-from hierax.solvers import AbstractSolver, GaussNewton, VariableProjection, adam, lbfgs
+from hierax.solvers import AbstractSolver, GaussNewton, Schwarz, VariableProjection, adam, lbfgs
 from hierax.studies import named_study, studies
 from hierax.train import train
 
@@ -68,6 +68,7 @@ SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
     "auto": lambda: None,
     "gauss-newton": GaussNewton,
     "variable-projection": VariableProjection,
+    "schwarz": Schwarz,
     "lbfgs": lbfgs,
     "adam": adam,
 }
@@ -95,8 +96,8 @@ class Options:
     """Number of levels."""
     cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg", "additive"] = "auto"
     """Order of levels: once from coarse to fine, one alone, V-, W-, F- or additive cycles, full multigrid."""
-    solver: Literal["auto", "gauss-newton", "variable-projection", "lbfgs", "adam"] = "auto"
-    """How one level is trained."""
+    solver: Literal["auto", "gauss-newton", "variable-projection", "schwarz", "lbfgs", "adam"] = "auto"
+    """How one level is trained; schwarz works on overlapping subdomains (--field pou, which it then stands for)."""
     seed: int = 0
     """Seed of points and initial values."""
     budget_seconds: float = 60.0
@@ -126,7 +127,7 @@ class Options:
     def overrides(self) -> dict[str, Any]:
         """The words as objects, as arguments of `train`."""
         return {
-            "hierarchy": FIELDS[self.field](),
+            "hierarchy": FIELDS["pou" if (self.field, self.solver) == ("auto", "schwarz") else self.field](),
             "solver": SOLVERS[self.solver](),
             "cycle": CYCLES[self.cycle](),
             "levels": self.levels,

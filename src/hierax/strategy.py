@@ -154,6 +154,8 @@ def choose(
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
         note = "Note: there are equations but no conditions or data; they may not determine the solution."
         plan = replace(plan, reasons=(*plan.reasons, note))
+    if isinstance(solver, Schwarz):
+        solver.refuse_without_subdomains(plan.hierarchy.levels[0].field)
     if solver is not None:
         plan = replace(plan, solver=solver, penalties=(), validation_share=plan.validation_share)
     if cycle is not None:

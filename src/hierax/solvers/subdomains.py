@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from jax.flatten_util import ravel_pytree
 
+from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.fields.base import linear_in_parameters, parameter_count, partition
 from hierax.fields.partition_of_unity import PartitionOfUnity, subdomain_parameters
@@ -176,6 +177,24 @@ class Schwarz(AbstractSolver):
     @property
     def second_order(self) -> bool:
         return True
+
+    @staticmethod
+    def refuse_without_subdomains(field: Any) -> None:
+        """Say where it cannot serve, before any work.
+
+        Raises
+        ------
+        InputError
+            For a field without subdomains, or one that is not linear in its parameters.
+        """
+        if not any(part.field is not None for part in parts_of(field)):
+            what = f"Schwarz divides the work between overlapping subdomains, and {type(field).__name__} has none"
+        elif not linear_in_parameters(field):
+            what = f"Schwarz solves for all parameters at once, and {type(field).__name__} is not linear in its own"
+        else:
+            return
+        remedy = "take a partition of unity with linear local fields (--field pou), or another solver"
+        raise InputError(what=what, where="train(..., solver=Schwarz())", remedy=remedy)
 
     @property
     def _other(self) -> GaussNewton:
