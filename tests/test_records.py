@@ -35,7 +35,7 @@ EVENTS = [
     RunStarted("handmade", "do this\nthen that", 60.0),
     LevelStarted(0, 4, 20),
     StepTaken(0, 1, 0.5, float("inf"), 0.1),
-    LevelFinished(LevelRecord(0, 4, 20, 1, 0.5, 0.2, 0.1, error=0.25)),
+    LevelFinished(LevelRecord(0, 4, 20, 1, 0.5, 0.2, 0.1, error=0.25), exact_field()),
     Decision("The budget is spent."),
     RunFinished(hx.RESULTS.successful, "budget", solution_of().guards, 0.3),
 ]
@@ -123,6 +123,7 @@ def test_a_run_folder_holds_everything_that_prediction_needs(tmp_path):
     lines = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == [type(event).__name__ for event in EVENTS]
     assert lines[2]["decrease"] is None
+    assert not any("field" in line for line in lines)
     assert lines[-1]["result"] == "successful"
     assert lines[-1]["guards"]["boundary"]["passed"] is True
     assert (run.path / "plan.txt").read_text() == "do this\nthen that\n"

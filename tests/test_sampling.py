@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hierax.problems import Box, Face, Gauss, Grid, Sobol
-from hierax.problems.sampling import on_face, uniform_cells, without
+from hierax.problems.sampling import Batch, on_face, thinned, uniform_cells, without
 
 KEY = jax.random.key(3)
 BOX = Box([0.0, -1.0, 2.0], [1.0, 2.0, 2.5])
@@ -109,3 +109,21 @@ def test_divergence_theorem_holds_with_the_normals():
         x, y = batch.points.T
         flux += np.sum(batch.weights * np.sum(batch.normals * np.stack([x**2 * y, y**3], axis=1), axis=1))
     assert volume == pytest.approx(flux, rel=1e-13)
+
+
+@pytest.mark.parametrize("parts", [1, 3, 50])
+def test_thinned_clouds_keep_the_weight_of_every_cell(parts):
+    rng = np.random.default_rng(0)
+    points = np.concatenate([SQUARE.lower + rng.random((3000, 2)) * [1.0, 3.0], [[0.9, 1.9]] * 40])
+    cloud = Batch(points, rng.random(len(points)), np.arange(len(points)))
+    cells = uniform_cells(SQUARE, [4, 5])
+    few = thinned(cloud, cells, parts, parts**2)
+
+    def weights(batch):
+        return np.histogram2d(*batch.points.T, bins=cells, weights=batch.weights)[0]
+
+    np.testing.assert_allclose(weights(few), weights(cloud), rtol=1e-12)
+    np.testing.assert_array_equal(points[few.index], few.points)
+    counts = np.histogram2d(*few.points.T, bins=cells)[0]
+    assert counts.max() <= max(parts**2, 1)
+    assert (len(few.points) == len(points)) == (parts == 50)

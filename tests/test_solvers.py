@@ -16,7 +16,7 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
 from hierax.solvers import Cholesky, ConjugateGradients, GaussNewton, Optax, Smoothing, Step, Tolerances, adam
-from hierax.solvers.linear import ModelDecrease, conjugate_gradients, factorise
+from hierax.solvers.linear import ErrorEstimate, ModelDecrease, conjugate_gradients, factorise, iterated
 from hierax.solvers.optax import _run
 from hierax.testing import check_solver
 from hierax.testing.solvers import CUBIC, LINEAR
@@ -224,6 +224,15 @@ def test_conjugate_gradients_refuse_directions_without_curvature():
     step, count = conjugate_gradients(lambda v: -v, np.ones(3), lambda r: r, ModelDecrease(1e-3), 10)
     assert count == 0
     assert not step.any()
+
+
+def test_conjugate_gradients_say_that_a_preconditioner_is_not_positive():
+    matrix, b = np.diag([1.0, 2.0, 4.0]), np.ones(3)
+    bad = iterated(lambda v: matrix @ v, b, lambda r: np.array([1.0, 1.0, -3.0]) * r, ErrorEstimate(1e-8), 10)
+    good = iterated(lambda v: matrix @ v, b, lambda r: r, ErrorEstimate(1e-20), 10)
+    assert bad.broken
+    assert not good.broken
+    np.testing.assert_allclose(good.solution, [1.0, 0.5, 0.25], rtol=1e-9)
 
 
 def test_lbfgs_reaches_the_minimum_with_one_compilation():

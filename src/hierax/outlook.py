@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from hierax.cycles import Forecast
 from hierax.fields import parameter_count
 from hierax.guards import SETTLED
-from hierax.hierarchy import Level
+from hierax.hierarchy import AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling
 from hierax.hierarchy.regrid import motion
 from hierax.levels import Bench, Visited
 from hierax.objective.gather import gather
@@ -115,3 +116,20 @@ def _is_stuck(bench: Bench, level: int, visited: dict[int, Visited]) -> bool:
     """Whether two refinements left the loss where it was, no small part of that of the untrained field."""
     losses = [visited[k].loss for k in range(level - 2, level + 1)]
     return losses[2] > FLAT * losses[0] and losses[2] > SETTLED**2 * bench.untrained_loss
+
+
+def refined(
+    bench: Bench, level: Level, done: Visited, changes: Mapping[int, float], key: jax.Array
+) -> tuple[Level, AbstractTransfer]:
+    """A finer level by the plan's rule and the transfer to it.
+
+    Of equations on knots the rule is told how much the last refinement changed the solution, and of other rules and
+    data see `Bench.evidence`.
+    """
+    rule, cloud = bench.plan.rule, bench.sampled.cloud
+    assert rule is not None
+    if not isinstance(rule, MarkedKnots | MovingKnots) or not bench.equations.any() or bench.rows.values:
+        return rule.refine(level, key=key, evidence=bench.evidence(level, rule))
+    change = changes[max(changes)] if changes else np.inf
+    settling = Settling(change, done.steps, None if cloud is None else cloud.points)
+    return rule.refine(level, key=key, evidence=settling)

@@ -25,7 +25,7 @@ from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
 from hierax.marching import March
 from hierax.moving import moved
 from hierax.objective.corrected import CorrectedObjective
-from hierax.outlook import LABEL, Obstacle, forecast, precision_reached, settled, too_much, wants_slabs
+from hierax.outlook import LABEL, Obstacle, forecast, precision_reached, refined, settled, too_much, wants_slabs
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -327,11 +327,10 @@ class _Run:
 
     def _grow(self) -> Outcome:
         """Make a finer level where size and time allow; otherwise the outcome says why not."""
-        rule, last = self.plan.rule, len(self.levels) - 1
-        assert rule is not None
+        last = len(self.levels) - 1
         done, own = self.known[last], jax.random.key(seed_of(self.key, 100 + last))
         coarse = Level(done.field, self.levels[last].points)
-        finer, transfer = rule.refine(coarse, key=own, evidence=self.bench.evidence(coarse, rule))
+        finer, transfer = refined(self.bench, coarse, done, self.changes, own)
         promise = forecast(self.bench, coarse, finer, self.changes)
         obstacle = self._said(too_much(self.bench, done, coarse, finer, self.budget - self.elapsed, promise))
         if obstacle is not None:

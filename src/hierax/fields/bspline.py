@@ -322,6 +322,8 @@ def _coarse_pieces(coarse: np.ndarray, coarse_degree: int, fine: np.ndarray, deg
     solid = np.flatnonzero(np.diff(points) > tolerance)
     middles = np.arange(fine.size - degree - 1) - 0.5 * degree
     # any nonempty interval of the support gives the same number; the middle one extrapolates least
-    nearest = solid[np.abs(solid[None, :] - middles[:, None]).argmin(axis=1)]
+    after = np.clip(np.searchsorted(solid, middles), 1, max(1, solid.size - 1))
+    lower, upper = solid[after - 1], solid[np.minimum(after, solid.size - 1)]
+    nearest = np.where(np.abs(middles - lower) <= np.abs(upper - middles), lower, upper)
     centres = 0.5 * (points[nearest] + points[nearest + 1])
     return np.clip(np.searchsorted(coarse_points, centres, side="right") - 1, 0, coarse_points.size - 2)

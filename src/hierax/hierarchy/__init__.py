@@ -16,7 +16,7 @@ from hierax.hierarchy.fresh_units import FreshUnits, ShiftedTransfer
 from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
 from hierax.hierarchy.hierarchy import Hierarchy, refine
 from hierax.hierarchy.level import Level, cells_of
-from hierax.hierarchy.marking import MarkedKnots
+from hierax.hierarchy.marking import MarkedKnots, Settling
 from hierax.hierarchy.modes import ModeGrowth
 from hierax.hierarchy.refinement import (
     AbstractRefinement,
@@ -94,6 +94,7 @@ __all__ = [
     "MovingKnots",
     "NodeCoarsening",
     "Remainder",
+    "Settling",
     "ShiftedTransfer",
     "Stacked",
     "SubdomainHalving",

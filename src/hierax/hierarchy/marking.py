@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
 
 from hierax.fields.axis import SplineAxis
 from hierax.fields.decoded_grid import DecodedGrid, felt_channels
@@ -25,6 +27,28 @@ from hierax.hierarchy.level import Level
 from hierax.hierarchy.refinement import AbstractRefinement, on_new_breakpoints, spline_axes
 from hierax.hierarchy.transfer import AbstractTransfer
 
+SMALLEST = 1e-12
+"""Share of the largest error below which an error is rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Settling:
+    """How far the levels have settled.
+
+    Attributes
+    ----------
+    change:
+        Relative change of the solution at the last refinement.
+    steps:
+        How many steps the level has taken.
+    points:
+        Points `(n, dim)` of a domain that is not the whole box: where there are none, coefficients mean nothing.
+    """
+
+    change: float
+    steps: int = 1
+    points: Float[np.ndarray, "n dim"] | None = None
+
 
 class MarkedKnots(AbstractRefinement):
     """Halve the intervals of a spline grid that carry its error, along the axes that carry it.
@@ -32,24 +56,61 @@ class MarkedKnots(AbstractRefinement):
     Several unknowns share one mesh, the union of what each of them needs. Channels of a decoded grid count as much as
     its values feel them.
 
+    Where it is told how the levels settle (`Settling`) and the solution is not resolved yet, errors are known where the
+    coarse solution is and not where the solution will be. Then the number of cells grows by at least a fixed factor, so
+    that all levels together cost a multiple of the last one: intervals with ever smaller errors are halved until it
+    does. While levels are cheap, all intervals of the marked axes are.
+
     Parameters
     ----------
     share:
         Intervals with at least this share of the largest error of their axis are halved.
     axis_share:
         Axes with at least this share of the largest error of all axes are refined.
+    growth:
+        Least factor of the number of cells as long as the solution is not resolved.
+    unresolved:
+        Change of the solution from which on it is not resolved.
+    small:
+        Cells times steps up to which an unresolved level is refined everywhere.
     """
 
     share: float = 0.05
     axis_share: float = 0.1
+    growth: float = 1.5
+    unresolved: float = 0.05
+    small: int = 2500
 
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
-        del key, evidence
-        grids = _grids(level.field)
-        wanted = [marked_breakpoints(grid, self.share, self.axis_share) for grid in grids]
-        union = [functools.reduce(np.union1d, axis) for axis in zip(*wanted, strict=True)]
-        axes = spline_axes(level.field)
-        return on_new_breakpoints(level, [union[k % len(union)] for k in range(len(axes))])
+        """See `AbstractRefinement.refine`; `evidence` is `Settling` or nothing."""
+        del key
+        grids, axes = _grids(level.field), spline_axes(level.field)
+        points = evidence.points if isinstance(evidence, Settling) and not _stretched(level.field) else None
+        errors = [interval_errors(grid, points) for grid in grids]
+        before = _union([grid.breakpoints() for grid in grids])
+        unresolved = isinstance(evidence, Settling) and evidence.change > self.unresolved
+        share, axis_share = self.share, self.axis_share
+        if unresolved and _cells(before) * evidence.steps <= self.small:
+            share = 0.0
+        least = self.growth * _cells(before) if unresolved else 0.0
+        while True:
+            pairs = zip(grids, errors, strict=True)
+            union = _union([marked_breakpoints(*pair, share, axis_share) for pair in pairs])
+            if _cells(union) >= least or share < SMALLEST:
+                return on_new_breakpoints(level, [union[k % len(union)] for k in range(len(axes))])
+            share, axis_share = 0.5 * share, 0.5 * axis_share
+
+
+def _union(wanted: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    return [functools.reduce(np.union1d, axis) for axis in zip(*wanted, strict=True)]
+
+
+def _stretched(field: Any) -> bool:
+    return isinstance(field, StretchedGrid) or any(map(_stretched, getattr(field, "parts", {}).values()))
+
+
+def _cells(breakpoints: Sequence[np.ndarray]) -> int:
+    return math.prod(len(points) - 1 for points in breakpoints)
 
 
 @functools.singledispatch
@@ -80,8 +141,10 @@ def _(field: DecodedGrid) -> list[SplineGrid]:
     return [felt_channels(field)]
 
 
-def interval_errors(field: SplineGrid) -> list[np.ndarray]:
+def interval_errors(field: SplineGrid, points: Float[np.ndarray, "n dim"] | None = None) -> list[np.ndarray]:
     """Estimated error of every interval of every axis, in the units of the field (largest over the other axes).
+
+    With points, only where cells with points meet: elsewhere nothing determines the coefficients.
 
     Returns
     -------
@@ -90,11 +153,44 @@ def interval_errors(field: SplineGrid) -> list[np.ndarray]:
     dim = len(field.axes)
     coefficients = np.asarray(field.coefficients)
     coefficients = coefficients.reshape(*coefficients.shape[:dim], -1)
-    return [axis_errors(axis, np.moveaxis(coefficients, k, 0)) for k, axis in enumerate(field.axes)]
+    counted = [None] * dim if points is None else _counted(field, points, coefficients.shape[-1])
+    return [axis_errors(a, np.moveaxis(coefficients, k, 0), counted[k]) for k, a in enumerate(field.axes)]
 
 
-def axis_errors(axis: SplineAxis, values: np.ndarray) -> np.ndarray:
-    """Jumps of the highest derivative across the knots, as errors, shared by the intervals on both sides."""
+def _counted(field: SplineGrid, points: Float[np.ndarray, "n dim"], channels: int) -> list[Bool[np.ndarray, "..."]]:
+    """For each axis, the lines of coefficients along it whose jump at a knot lies between cells with points."""
+    breaks = field.breakpoints()
+    shape = tuple(len(b) - 1 for b in breaks)
+
+    def cell(axis: int, x: np.ndarray) -> np.ndarray:
+        return np.clip(np.searchsorted(breaks[axis], x, "right") - 1, 0, shape[axis] - 1)
+
+    filled = np.zeros(shape, bool)
+    filled[tuple(cell(k, x) for k, x in enumerate(points.T))] = True
+    places = [cell(k, np.asarray(axis.positions())) for k, axis in enumerate(field.axes)]
+    out = []
+    for axis in range(len(shape)):
+        own = np.moveaxis(filled, axis, 0)
+        both = np.concatenate([own[:1], own[:-1] & own[1:], own[-1:]])
+        both = both[np.ix_(np.arange(len(both)), *(p for k, p in enumerate(places) if k != axis))]
+        out.append(np.repeat(both.reshape(len(both), -1), channels, axis=1))
+    return out
+
+
+def axis_errors(
+    axis: SplineAxis, values: np.ndarray, counted: Bool[np.ndarray, "knots lines"] | None = None
+) -> np.ndarray:
+    """Jumps of the highest derivative across the knots, as errors, shared by the intervals on both sides.
+
+    Parameters
+    ----------
+    axis:
+        Along which the first axis of the values runs.
+    values:
+        Coefficients.
+    counted:
+        Which jumps count; all by default.
+    """
     degree, n = axis.degree, axis.intervals
     knots = np.asarray(axis.knots)
     values = values.reshape(len(values), -1)
@@ -112,17 +208,23 @@ def axis_errors(axis: SplineAxis, values: np.ndarray) -> np.ndarray:
         jumps = np.concatenate([highest[:1] - highest[-1:], jumps, highest[:1] - highest[-1:]])
     else:
         jumps = np.concatenate([jumps[:1] * 0, jumps, jumps[:1] * 0]) if n > 1 else np.zeros((2, values.shape[1]))
+    if counted is not None:
+        jumps = np.where(counted, jumps, 0.0)
     size = np.sqrt(np.mean(jumps**2, axis=1)) * 0.5 + 0.5 * np.max(np.abs(jumps), axis=1)
     length = np.diff(np.asarray(axis.breakpoints()))
     both = np.maximum(size[:-1], size[1:])
     return both * length**degree / (math.factorial(degree) * 4.0**degree)
 
 
-def marked_breakpoints(field: SplineGrid, share: float, axis_share: float) -> list[np.ndarray]:
+def marked_breakpoints(
+    field: SplineGrid, errors: Sequence[np.ndarray], share: float, axis_share: float
+) -> list[np.ndarray]:
     """Break points after halving the intervals that carry the error.
 
     Parameters
     ----------
+    errors:
+        Those of the intervals of each axis.
     share:
         Within an axis, intervals with at least this share of the axis' largest error are halved.
     axis_share:
@@ -133,7 +235,6 @@ def marked_breakpoints(field: SplineGrid, share: float, axis_share: float) -> li
     list of arrays, one an axis; an axis that is not refined keeps its break points. Neighbouring intervals differ in
     length by at most a factor of four after the halving.
     """
-    errors = interval_errors(field)
     largest = [float(e.max()) for e in errors]
     out = []
     for axis, e, top in zip(field.axes, errors, largest, strict=True):

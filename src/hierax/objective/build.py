@@ -25,8 +25,11 @@ from hierax.objective.subdomains import cells_of_cover, cells_of_sum
 from hierax.problems.domain import Box, Face
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
-from hierax.problems.sampling import AbstractSampler, Batch, Gauss, Sobol, on_face, without
+from hierax.problems.sampling import AbstractSampler, Batch, Gauss, Sobol, on_face, thinned, without
 from hierax.problems.terms import Data, Energy, Residual, Term
+
+CROWD = 2
+"""Points of a cloud that a cell uses along an axis for each Gauss point that it would have: they lie less well."""
 
 
 @functools.singledispatch
@@ -188,12 +191,14 @@ class SampledProblem:
                 inner = Sobol(without(domain, domain.axis(place.name)))
             faces = max(1, len(domain.faces()))
             return on_face(domain, place, inner, key, max(64, count // (2 * faces)), cells)
-        if place is None:
-            assert self.cloud is not None
-            return Batch(self.cloud.points, self.cloud.weights, np.arange(len(self.cloud.points)))
-        boundary = domain.boundaries[place]  # pyright: ignore
-        assert boundary.weights is not None
-        return Batch(boundary.points, boundary.weights, np.arange(len(boundary.points)), boundary.normals)
+        part = self.cloud if place is None else domain.boundaries[place]  # pyright: ignore
+        assert part is not None
+        assert part.weights is not None
+        normals = None if place is None else part.normals  # pyright: ignore
+        batch = Batch(part.points, part.weights, np.arange(len(part.points)), normals)
+        parts = CROWD * order
+        most = parts ** (domain.dim if place is None else domain.dim - 1)
+        return batch if cells is None else thinned(batch, cells, parts, most)
 
 
 def is_equation(term: Term, problem: Problem) -> bool:

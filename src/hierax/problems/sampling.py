@@ -7,6 +7,7 @@ to the measure of what is sampled, so sums over different sets approximate the s
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -158,3 +159,42 @@ def without(box: Box, axis: int) -> Box:
 def uniform_cells(box: Box, intervals: Sequence[int]) -> list[np.ndarray]:
     """Break points of a uniform mesh."""
     return [np.linspace(a, b, n + 1) for a, b, n in zip(box.lower, box.upper, intervals, strict=True)]
+
+
+def thinned(batch: Batch, cells: Cells, parts: int, most: int) -> Batch:
+    """Few of many given points in every cell, one in each of its parts, with the weight of all of the cell.
+
+    A mesh that is much coarser than the points needs few of them, so that a coarse level costs proportionally less.
+
+    Parameters
+    ----------
+    batch:
+        Points of a cloud or of its boundary.
+    cells:
+        Break points of the mesh; points outside of it belong to the nearest cell.
+    parts:
+        Equal parts of a cell along each axis; of the points in one the nearest to its centre is kept.
+    most:
+        Cells with at most so many points keep them all.
+    """
+    inside, part, off = [], [], np.zeros(len(batch.points))
+    for breaks, x in zip(cells, batch.points.T, strict=True):
+        number = np.clip(np.searchsorted(breaks, x, "right") - 1, 0, len(breaks) - 2)
+        place = parts * (x - breaks[number]) / np.diff(breaks)[number]
+        within = np.clip(place.astype(int), 0, parts - 1)
+        off = np.maximum(off, np.abs(place - within - 0.5))
+        inside.append(number)
+        part.append(within)
+    shape = [len(breaks) - 1 for breaks in cells]
+    cell = np.asarray(np.ravel_multi_index(inside, shape))
+    counts = np.bincount(cell, minlength=math.prod(shape))
+    if counts.max() <= most:
+        return batch
+    key = cell * parts ** len(shape) + np.ravel_multi_index(part, [parts] * len(shape))
+    order = np.lexsort((off, key))
+    first = np.r_[True, np.diff(key[order]) != 0]
+    kept = np.sort(order[first | (counts[cell[order]] <= most)])
+    total, mine = np.bincount(cell, batch.weights), np.bincount(cell[kept], batch.weights[kept])
+    weights = batch.weights[kept] * (total / np.where(mine > 0, mine, 1.0))[cell[kept]]
+    normals = None if batch.normals is None else batch.normals[kept]
+    return Batch(batch.points[kept], weights, batch.index[kept], normals)

@@ -114,8 +114,8 @@ class Run:
 
 
 def event_record(event: Event) -> dict[str, Any]:
-    """An event as JSON knows it, its kind under `event`."""
-    members = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
+    """An event as JSON knows it, its kind under `event`; without fields, of which the run folder keeps the last."""
+    members = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name != "field"}
     shown = {name: _record(value) for name, value in members.items()}
     return plain({"event": type(event).__name__} | shown)
 

@@ -6,6 +6,7 @@ import abc
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
@@ -280,23 +281,36 @@ class ErrorEstimate(AbstractStop):
     tolerance: float
 
     def __call__(self, count: int, gain: float, model: float, error: float) -> bool:
-        return error < self.tolerance * model
+        return 0.0 <= error < self.tolerance * model
+
+
+class Iterated(NamedTuple):
+    """Solution, iterations, and whether they ended because matrix or preconditioner turned out not positive."""
+
+    solution: np.ndarray
+    iterations: int
+    broken: bool
 
 
 def conjugate_gradients(
     product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractStop, limit: int
 ) -> tuple[np.ndarray, int]:
-    """Solve `A s = b`; returns the solution and the number of iterations."""
+    """Solve `A s = b`; returns the solution, the last good one where they break down, and the number of iterations."""
+    return iterated(product, b, precondition, stop, limit)[:2]
+
+
+def iterated(product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractStop, limit: int) -> Iterated:
+    """Conjugate gradients for `A s = b`, with how they ended."""
     s, r = np.zeros_like(b), b.copy()
     z = precondition(r)
     p, rz, model = z.copy(), float(r @ z), 0.0
     for count in range(1, limit + 1):
         if rz <= 0.0:
-            return s, count - 1
+            return Iterated(s, count - 1, bool(np.any(r)))
         q = product(p)
         curvature = float(p @ q)
         if not np.isfinite(curvature) or curvature <= 0.0:
-            return s, count - 1
+            return Iterated(s, count - 1, True)
         alpha = rz / curvature
         s += alpha * p
         r -= alpha * q
@@ -305,6 +319,6 @@ def conjugate_gradients(
         z = precondition(r)
         rz, previous = float(r @ z), rz
         if stop(count, gain, model, 0.5 * rz):
-            return s, count
+            return Iterated(s, count, False)
         p = z + (rz / previous) * p
-    return s, limit
+    return Iterated(s, limit, False)

@@ -17,9 +17,10 @@ from hierax.solvers.linear import (
     Cholesky,
     ConjugateGradients,
     ErrorEstimate,
+    NotPositive,
     Solve,
-    conjugate_gradients,
     factorise,
+    iterated,
 )
 from hierax.solvers.smoothers import Smooth, smoothing
 
@@ -80,9 +81,11 @@ class Multigrid(AbstractLinearSolver):
         stop = ErrorEstimate(self.tolerance)
 
         def apply(b: np.ndarray) -> tuple[np.ndarray, int]:
-            solution, count = conjugate_gradients(fine.mv, b, cycle, stop, self.limit)
-            if count == self.limit and _factor_fits(fine):
+            solution, count, broken = iterated(fine.mv, b, cycle, stop, self.limit)
+            if (broken or count == self.limit) and _factor_fits(fine):
                 return factorise(fine, np.zeros(fine.size))(b), count
+            if broken:
+                raise NotPositive("the cycle is not positive in floating point")
             return solution, count
 
         return Solve(apply)
