@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from hierax._results import RESULTS
 from hierax.cycling import Ladder
 from hierax.events import Decision, Event, Guard
 from hierax.guards import Evidence, Limits, check
 from hierax.levels import Bench, Visited
+from hierax.objective import AbstractObjective, Samples, flat_parameters
 from hierax.objective.build import mesh
 from hierax.polishing import polished
 from hierax.problems.keys import Key, seed_of
@@ -123,3 +125,24 @@ def _widths(bench: Bench, visited: Mapping[int, Visited], level: int) -> list[np
     if plan.linear or plan.order != 1 or plan.evolution is not None or any(m is None for m in meshes):
         return []
     return [np.array([np.diff(axis).min() for axis in m]) for m in meshes if m is not None]
+
+
+def place_of(
+    bench: Bench, failure: RESULTS, level: int, step: int, objective: AbstractObjective, theta: np.ndarray
+) -> str:
+    """Where a step failed, in words."""
+    where = f"{failure.name} at level {level}, step {step}"
+    return where + (f", term {_first_bad_term(bench, objective, theta)}" if failure is RESULTS.nonfinite else "")
+
+
+def _first_bad_term(bench: Bench, objective: AbstractObjective, theta: np.ndarray) -> str:
+    """Name of the first term whose value is not finite, and the first of its points where it is not."""
+    values = objective.values(theta)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return "unknown (its gradient)"
+    samples: Samples = objective.samples[int(bad[0])]  # pyright: ignore
+    rows = bench.evaluate(flat_parameters(objective.field)[1](theta), samples)  # pyright: ignore
+    where = np.flatnonzero(~np.all(np.isfinite(rows), axis=1))
+    point = f", point {[float(f'{c:.4g}') for c in samples.points[where[0]]]}" if where.size else ""
+    return repr(bench.sampled.terms[int(bad[0])].name) + point

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax._errors import InputError
-from hierax._results import RESULTS
 from hierax.cycles import Pace
 from hierax.dynamics import NewtonEvidence
 from hierax.dynamics.remainder import grid_points, remainder
@@ -22,7 +21,7 @@ from hierax.events import LevelRecord
 from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
 from hierax.hierarchy import AbstractRefinement, AddStage, Fit, Level, Remainder, resumed, transport
-from hierax.objective import AbstractObjective, LocalObjective, component, flat_parameters
+from hierax.objective import LocalObjective, component, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
 from hierax.objective.data_rows import DataRows
@@ -235,9 +234,10 @@ class Bench:
 
     def values_at(self, field: Any, points: np.ndarray) -> np.ndarray:
         """Values of all unknown functions `(n, components)` by kernels that all levels share."""
-        return self._evaluate(field, make_samples(self.value_term, points, np.ones(len(points))))
+        return self.evaluate(field, make_samples(self.value_term, points, np.ones(len(points))))
 
-    def _evaluate(self, field: Any, samples: Samples) -> np.ndarray:
+    def evaluate(self, field: Any, samples: Samples) -> np.ndarray:
+        """Residuals `(n, r)` of the term of some samples."""
         if has_fixed_cells(field) and self.plan.local:
             return local_residuals(field, samples)
         return RowObjective(field, [samples]).residuals(flat_parameters(field)[0])[0]
@@ -245,7 +245,7 @@ class Bench:
     def residuals(self, term: int, field: Any, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Residuals `(n, r)` of a term of the problem at any points."""
         samples = make_samples(self.sampled.point_terms[term], points, np.ones(len(points)), normals)
-        return self._evaluate(field, samples)
+        return self.evaluate(field, samples)
 
     def probe(self, field: Any) -> np.ndarray:
         """Values at the points where levels are compared."""
@@ -353,23 +353,6 @@ class Bench:
         points, mesh = sum(s.count for s in self.samples(field)), self.stencil(field)
         solving = STENCIL_WORK * mesh.couplings if mesh else size * float(self.width(field)) ** 2
         return ROW_WORK * points * k**2 + solving
-
-    def first_bad_term(self, objective: AbstractObjective, theta: np.ndarray) -> str:
-        """Name of the first term whose value is not finite, and the first of its points where it is not."""
-        values = objective.values(theta)
-        bad = np.flatnonzero(~np.isfinite(values))
-        if not bad.size:
-            return "unknown (its gradient)"
-        samples: Samples = objective.samples[int(bad[0])]  # pyright: ignore
-        rows = self._evaluate(flat_parameters(objective.field)[1](theta), samples)  # pyright: ignore
-        where = np.flatnonzero(~np.all(np.isfinite(rows), axis=1))
-        point = f", point {[float(f'{c:.4g}') for c in samples.points[where[0]]]}" if where.size else ""
-        return repr(self.sampled.terms[int(bad[0])].name) + point
-
-    def place_of(self, failure: RESULTS, level: int, step: int, objective: AbstractObjective, theta: np.ndarray) -> str:
-        """Where a step failed, in words."""
-        where = f"{failure.name} at level {level}, step {step}"
-        return where + (f", term {self.first_bad_term(objective, theta)}" if failure is RESULTS.nonfinite else "")
 
     def accuracy(self, field: Any) -> Accuracy:
         """Errors against the reference, the largest over the unknowns; never below its floor."""

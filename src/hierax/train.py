@@ -15,7 +15,7 @@ from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
 from hierax.cycling import Ladder, Stepped
-from hierax.ending import chosen, guarded, last_level
+from hierax.ending import chosen, guarded, last_level, place_of
 from hierax.events import Decision, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber, Teller
 from hierax.fidelities import climb
 from hierax.fields import linear_in_parameters, parameter_count
@@ -341,7 +341,7 @@ class _Run:
 
     def _fail(self, failure: RESULTS, level: int, step: int, objective: Any, theta: np.ndarray) -> None:
         self.failure = failure
-        self.emit(Decision(f"{self.bench.place_of(failure, level, step, objective, theta)}: {failure.value}"))
+        self.emit(Decision(f"{place_of(self.bench, failure, level, step, objective, theta)}: {failure.value}"))
 
     def finish(self, reason: str, seed: int) -> Solution:
         """Choose the level to return, check it, measure it."""
