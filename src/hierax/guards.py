@@ -125,6 +125,7 @@ def check(
     if equations or any(is_equation(t, sampled.problem) for t in sampled.problem.terms):
         guards |= _levels(evidence, limits)
     if equations and not any(isinstance(t, Data) for t in sampled.problem.terms):
+        guards |= _single(sampled, residuals, evidence, equations, limits.equation)
         guards |= _equation(evidence, limits.equation) | _regularity(evidence, limits.regularity)
     if evidence.validation is not None:
         guards["validation"] = _validation(*evidence.validation, limits.validation)
@@ -274,6 +275,26 @@ def _equation(evidence: Evidence, limit: float) -> dict[str, Guard]:
             return {}
         how = f"{share:.2g} times that of the untrained field, and refinement no longer changes the solution"
     sentence = f"The residual of the last level is {ratio:.3g} times that of the first (limit {limit:g}), {how}."
+    return {"equation": Guard(ratio, limit, bool(ratio <= limit), sentence)}
+
+
+def _single(
+    sampled: SampledProblem, residuals: Residuals, evidence: Evidence, equations: Sequence[int], limit: float
+) -> dict[str, Guard]:
+    """One level has no coarser one to be compared with: its equations have to hold better than before any training.
+
+    A network that met the conditions at the cost of the equations, or fell to a state that leaves them as they were,
+    has a small loss beside that of the untrained one, whose conditions weigh most.
+    """
+    if evidence.changes or evidence.only:
+        return {}
+    ratio = 0.0
+    for k in equations:
+        points, normals = evidence.samples[k].points, evidence.samples[k].normals
+        before = _rms(residuals(k, evidence.untrained, points, normals))
+        # nothing is said by a field that solves a homogeneous equation before any training
+        ratio = max(ratio, _rms(residuals(k, evidence.field, points, normals)) / before if before > 0 else 0.0)
+    sentence = f"The residual of the only level is {ratio:.3g} times that of the untrained field (limit {limit:g})."
     return {"equation": Guard(ratio, limit, bool(ratio <= limit), sentence)}
 
 
