@@ -114,8 +114,10 @@ def wants_slabs(bench: Bench, level: int, changes: dict[int, float], visited: di
 
 def _is_stuck(bench: Bench, level: int, visited: dict[int, Visited]) -> bool:
     """Whether two refinements left the loss where it was, no small part of that of the untrained field."""
-    losses = [visited[k].loss for k in range(level - 2, level + 1)]
-    return losses[2] > FLAT * losses[0] and losses[2] > SETTLED**2 * bench.untrained_loss
+    if level - 2 not in visited:  # trained with an easier problem only
+        return False
+    last = visited[level].loss
+    return last > FLAT * visited[level - 2].loss and last > SETTLED**2 * bench.untrained_loss
 
 
 def refined(
