@@ -10,12 +10,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types format docs clean distclean
+.PHONY: help install demo test test-fast lint types format docs clean distclean
 
 help:
 	@echo "make demo    install, run the short multilevel study, say where its table and figure are"
 	@echo "make test    install, then lint, format check, type check and tests"
-	@echo "make test-all    the same with the tests marked slow"
+	@echo "make test-fast    the same without the tests marked slow"
 	@echo "make docs    install, run the pages of the guide, build the documentation in docs/build/html"
 	@echo "make lint | types | format | install | clean | distclean"
 
@@ -35,10 +35,10 @@ demo: $(STAMP)
 		-o -name '*.svg' -o -name '*.pdf' \) | sort | sed 's/^/  /'
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
-
-test-all: $(STAMP) lint types
 	$(BIN)/python -m pytest -q -n 2
+
+test-fast: $(STAMP) lint types
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests examples
