@@ -23,6 +23,8 @@ SETTLED = 1e-3
 """Root of the loss over that of the untrained field, above which a solution that no longer changes is doubted."""
 
 
+SMALL_CHANGE = 1e-3
+"""A change of the solution by less is compared with the larger of the two before."""
 EXPLAINED = 0.02
 """A misfit below this part of the spread of the data is not held against three times less noise."""
 RESULT_OF = {"resolution": "levels", "equation": "levels", "regularity": "levels", "data": "validation"}
@@ -236,7 +238,9 @@ def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:
         )
         return {"resolution": Guard(None, limits.resolution, False, sentence)}
     if len(changes) >= 2 and changes[-1] > 1e-6:
-        ratio = changes[-1] / max(changes[-2], 1e-300)
+        # a level that is finer along one axis alone may change less than the next one, along another
+        before = changes[-2] if changes[-1] > SMALL_CHANGE else max(changes[-3:-1])
+        ratio = changes[-1] / max(before, 1e-300)
         guards["levels"] = Guard(
             ratio,
             limits.levels,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from hierax.cycles import Forecast
 from hierax.fields import parameter_count
 from hierax.guards import SETTLED
-from hierax.hierarchy import AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling
+from hierax.hierarchy import AbstractRefinement, AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling
 from hierax.hierarchy.regrid import motion
 from hierax.levels import Bench, Visited
 from hierax.objective.gather import gather
@@ -120,16 +120,40 @@ def _is_stuck(bench: Bench, level: int, visited: dict[int, Visited]) -> bool:
     return last > FLAT * visited[level - 2].loss and last > SETTLED**2 * bench.untrained_loss
 
 
-def refined(
-    bench: Bench, level: Level, done: Visited, changes: Mapping[int, float], key: jax.Array
-) -> tuple[Level, AbstractTransfer]:
-    """A finer level by the plan's rule and the transfer to it.
+class Growth(NamedTuple):
+    """A finer level, the transfer to it, what it would bring, and what speaks against it."""
 
-    Of equations on knots the rule is told how much the last refinement changed the solution, and of other rules and
-    data see `Bench.evidence`.
+    finer: Level
+    transfer: AbstractTransfer
+    promise: Forecast | None
+    obstacle: Obstacle | None
+
+
+def growth(
+    bench: Bench, coarse: Level, done: Visited, changes: Mapping[int, float], key: jax.Array, left: float
+) -> Growth:
+    """A finer level by the plan's rule; where the seconds left are too few for it, along the worst axis alone.
+
+    In three dimensions a level that is finer along all axes has eight times the cells: with that as the only choice,
+    most of the time is often left over.
     """
-    rule, cloud = bench.plan.rule, bench.sampled.cloud
+    rule = bench.plan.rule
     assert rule is not None
+    smaller = [replace(rule, axis_share=1.0, growth=1.0, small=0)] if isinstance(rule, MarkedKnots) else []
+    for one in (rule, *smaller):
+        finer, transfer = _refined(bench, one, coarse, done, changes, key)
+        promise = forecast(bench, coarse, finer, changes)
+        found = Growth(finer, transfer, promise, too_much(bench, done, coarse, finer, left, promise))
+        if found.obstacle is None or found.obstacle.reason != "budget":
+            break
+    return found  # pyright: ignore
+
+
+def _refined(
+    bench: Bench, rule: AbstractRefinement, level: Level, done: Visited, changes: Mapping[int, float], key: jax.Array
+) -> tuple[Level, AbstractTransfer]:
+    """Of equations on knots the rule is told how much the last refinement changed the solution; else see `evidence`."""
+    cloud = bench.sampled.cloud
     if not isinstance(rule, MarkedKnots | MovingKnots) or not bench.equations.any() or bench.rows.values:
         return rule.refine(level, key=key, evidence=bench.evidence(level, rule))
     change = changes[max(changes)] if changes else np.inf

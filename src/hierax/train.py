@@ -25,7 +25,7 @@ from hierax.levels import Bench, Patience, Prepared, Visited, refuse_32_bit
 from hierax.marching import March
 from hierax.moving import moved
 from hierax.objective.corrected import CorrectedObjective
-from hierax.outlook import LABEL, Obstacle, forecast, precision_reached, refined, settled, too_much, wants_slabs
+from hierax.outlook import LABEL, Obstacle, growth, precision_reached, settled, wants_slabs
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -330,14 +330,13 @@ class _Run:
         last = len(self.levels) - 1
         done, own = self.known[last], jax.random.key(seed_of(self.key, 100 + last))
         coarse = Level(done.field, self.levels[last].points)
-        finer, transfer = refined(self.bench, coarse, done, self.changes, own)
-        promise = forecast(self.bench, coarse, finer, self.changes)
-        obstacle = self._said(too_much(self.bench, done, coarse, finer, self.budget - self.elapsed, promise))
+        found = growth(self.bench, coarse, done, self.changes, own, self.budget - self.elapsed)
+        obstacle = self._said(found.obstacle)
         if obstacle is not None:
             return Outcome(last, len(self.levels), False, obstacle=obstacle)
-        self.levels.append(finer)
-        self.transfers.append(transfer)
-        return Outcome(last + 1, len(self.levels), False, forecast=promise)
+        self.levels.append(found.finer)
+        self.transfers.append(found.transfer)
+        return Outcome(last + 1, len(self.levels), False, forecast=found.promise)
 
     def _fail(self, failure: RESULTS, level: int, step: int, objective: Any, theta: np.ndarray) -> None:
         self.failure = failure

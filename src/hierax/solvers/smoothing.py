@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg as sl
 from scipy.optimize import minimize
 
 from hierax._results import RESULTS
@@ -139,9 +140,9 @@ class _Model:
         data = np.zeros(len(each))
         data[list(settings.data)] = fixed[list(settings.data)]
         self.data = self.whole(data)
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, self.data.curvature.size))
-        self.probes = signs.T
-        self.images = np.stack([self.data.curvature.mv(z) for z in signs], axis=1)
+        # `tr A^-1 G = E (R z)' A^-1 (R z)` with `G = R R'`: the product itself is not symmetric, and where equations
+        # weigh much more than data its estimates by random signs scatter by more than the trace, also below zero
+        self.probes = rooted(combine(self.grams, list(data)), PROBES)
         traces = [np.sum(g.diagonal()) for g in self.grams]
         base = np.sum(self.data.curvature.diagonal())
         self.reference = np.array([base / max(traces[k], 1e-300) for k in settings.penalties])
@@ -177,7 +178,7 @@ class _Model:
             return np.inf
         step = solve(-self.whole(scales).gradient)
         misfit = 2 * (self.data.value + self.data.gradient @ step + 0.5 * self.data.curvature.quadratic(step))
-        freedom = float(np.sum(self.probes * solve(self.images))) / PROBES
+        freedom = float(np.sum(self.probes * solve(self.probes))) / PROBES
         left = 1 - self.settings.inflation * freedom / self.settings.count
         if left < 0.1:
             # near interpolation misfit and denominator both vanish and the ratio says nothing: finite, large, falling
@@ -203,3 +204,27 @@ class _Model:
             options={"initial_simplex": simplex, "maxfev": 25 * len(best), "xatol": 0.05, "fatol": 1e-4},
         )
         return np.minimum(found.x, self.ceiling) if found.fun <= min(scores) else best
+
+
+def rooted(curvature: BandGram, count: int) -> np.ndarray:
+    """Random vectors `R z`, `(N, count)`, with signs `z` and a root `R` of the matrix: their covariance is the matrix.
+
+    Data see none of the dense rows, and a semidefinite band has a Cholesky factor once its diagonal is a little larger.
+    """
+    ordering, band = curvature.ordering, curvature.lower.copy()
+    diagonal, seen = band[0].copy(), band[0] > 0.0
+    for shift in 10.0 ** np.arange(-13, 0):
+        band[0] = np.where(seen, (1.0 + shift) * diagonal, 1.0)
+        try:
+            root = sl.cholesky_banded(band, lower=True, check_finite=False)
+            break
+        except sl.LinAlgError:
+            continue
+    else:
+        raise NotPositive("the curvature of the data is not semidefinite")
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(ordering.size, count))
+    out = np.zeros((curvature.size, count))
+    for row in range(min(len(root), ordering.size)):
+        out[row : ordering.size] += root[row, : ordering.size - row, None] * signs[: ordering.size - row]
+    out[: ordering.size][~seen] = 0.0
+    return out[ordering.place]
