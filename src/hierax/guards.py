@@ -239,14 +239,15 @@ def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:
         return {"resolution": Guard(None, limits.resolution, False, sentence)}
     if len(changes) >= 2 and changes[-1] > 1e-6:
         # a level that is finer along one axis alone may change less than the next one, along another
-        before = changes[-2] if changes[-1] > SMALL_CHANGE else max(changes[-3:-1])
+        large = changes[-1] > SMALL_CHANGE
+        before = changes[-2] if large else max(changes[-3:-1])
         ratio = changes[-1] / max(before, 1e-300)
         guards["levels"] = Guard(
             ratio,
             limits.levels,
             bool(ratio <= limits.levels),
-            f"The last refinement changed the solution {ratio:.3g} times as much as the one before "
-            f"(limit {limits.levels:g}).",
+            f"The last refinement changed the solution {ratio:.3g} times as much as "
+            f"{'the one before' if large else 'the larger of the two before'} (limit {limits.levels:g}).",
         )
     elif changes:
         guards["levels"] = Guard(

@@ -9,7 +9,8 @@ MEANINGS = {
     "fresh_residual": "Do the equations hold where they were not imposed? Residual at fresh points, a quarter of them "
     "in the first cells at the boundaries and the start, over that at the training points.",
     "boundary": "Are the boundary and start conditions met? Their misfit over the size of the solution.",
-    "levels": "Does refinement settle? Change by the last refinement over the change by the one before.",
+    "levels": "Does refinement settle? Change by the last refinement over the change by the one "
+    "before, or over the larger of the two before where it is small.",
     "resolution": "Is the last level fine enough? Change by the last refinement over the size of the solution.",
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
     "first, while refinement still changes the solution or the loss is no small part of the untrained field's.",
