@@ -16,8 +16,10 @@ from hierax.objective.curvature import BandGram, Ordering
 from hierax.objective.gather import gather
 from hierax.objective.order import reach
 from hierax.objective.ordering import narrow_order
+from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
+from hierax.objective.samples import make_samples
 from hierax.solvers.linear import NotPositive, factorise
 
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
@@ -404,6 +406,17 @@ def test_kernels_are_compiled_once_for_all_levels():
     for level in (1, 2, 3, 2, 1, 0):
         visit(level)
     assert element_sums._cache_size() == count
+
+
+def test_the_gradient_of_a_network_is_joined_and_not_added_up():
+    field = hx.MLP([1, 4, 4, 1], key=0)
+    term = SquaredResidual("value", lambda u, place: jnp.atleast_1d(u(place.x)))
+    objective = RowObjective(field, [make_samples(term, np.linspace(0, 1, 8)[:, None], np.ones(8))])
+    program, data = objective.program()
+    text = str(jax.make_jaxpr(program.value_and_gradient)(flat_parameters(field)[0], data))
+    # slices would be padded to the size of all parameters and added, layer by layer
+    assert "concatenate" in text
+    assert " pad[" not in text
 
 
 def test_flat_parameters_come_back_in_place():

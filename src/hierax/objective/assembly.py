@@ -37,11 +37,10 @@ class Layout:
 
     def build(self, c: Float[Array, " k"], rest: Any) -> Any:
         """The local field with coefficients `c`."""
-        leaves, start = [], 0
-        for shape in self.shapes:
-            size = int(np.prod(shape, dtype=int))
-            leaves.append(c[start : start + size].reshape(shape))
-            start += size
+        sizes = [int(np.prod(shape, dtype=int)) for shape in self.shapes]
+        # a derivative of slices is a sum of padded pieces, which may take ten times as long as a network's own work
+        parts = jax.lax.split(jnp.asarray(c), sizes) if sizes else []
+        leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return eqx.combine(jax.tree.unflatten(self.structure, leaves), rest)
 
 
