@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
+from hierax.dynamics.curvature import conditioning
 from hierax.fields import SplineGrid
 from hierax.hierarchy import IntervalDoubling, Level
 from hierax.levels import Bench
@@ -151,6 +152,20 @@ def test_training_with_multigrid_reaches_the_error_of_the_factorisation():
 def test_solvers_follow_the_storage():
     assert isinstance(linear_solver_for(StencilGram(None, None)), Multigrid)  # pyright: ignore
     assert not isinstance(linear_solver_for(DenseGram(np.eye(2))), Multigrid)
+
+
+@pytest.mark.parametrize("doublings", [1, 2, 3])
+def test_the_condition_that_iterations_meet_is_that_of_the_preconditioned_matrix(doublings):
+    _, theta, lin = linearised(named_problem("poisson-2d")(), doublings)
+    solver = Multigrid(tolerance=1e-12, coarsest=60)
+    solve = solver.prepare(lin.curvature, np.zeros(len(theta)))
+    solve(lin.gradient)
+    found = conditioning(lin.curvature.mv, solver.cycle(lin.curvature), len(theta), 60)
+    scaled = conditioning(lin.curvature.mv, lambda r: r / lin.curvature.diagonal(), len(theta), 60)
+    # without the cycle iterations see the mesh width, with it hardly anything
+    assert 1.0 < solve.condition <= found.preconditioned * (1.0 + 1e-6) < 3.0
+    assert solve.condition == pytest.approx(found.preconditioned, rel=0.3)
+    assert scaled.preconditioned > 50.0
 
 
 def test_indefinite_stencils_are_refused():

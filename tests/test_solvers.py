@@ -201,6 +201,20 @@ def test_conjugate_gradients_agree_with_the_factorisation():
     assert exact == pytest.approx(np.linalg.solve(matrix, b), rel=1e-8)
 
 
+def test_iterations_tell_the_condition_of_what_they_solve():
+    matrix, b = spread(condition=100.0)
+    diagonal = np.diag(matrix)
+    never = ErrorEstimate(0.0)
+    found = iterated(lambda v: matrix @ v, b, lambda r: r / diagonal, never, 120)
+    scaled = matrix / np.sqrt(np.outer(diagonal, diagonal))
+    assert found.condition == pytest.approx(np.linalg.cond(scaled), rel=1e-4)
+    few = iterated(lambda v: matrix @ v, b, lambda r: r / diagonal, never, 5)
+    assert 1.0 < few.condition < found.condition
+    exact = iterated(lambda v: matrix @ v, b, lambda r: np.linalg.solve(matrix, r), never, 1)
+    assert exact.condition == pytest.approx(1.0)
+    assert np.isnan(iterated(lambda v: matrix @ v, 0.0 * b, lambda r: r, never, 5).condition)
+
+
 def test_conjugate_gradients_stop_on_the_decrease_of_the_model():
     matrix, b = spread(200, 1e4)
     inverse = 1 / np.diag(matrix)

@@ -6,6 +6,7 @@ import optax
 import pytest
 
 import hierax as hx
+from hierax.objective.assembly import point_residuals
 from hierax.records.watch import Watch, spread
 from hierax.solvers import Optax
 
@@ -60,6 +61,35 @@ def test_data_without_a_reference_and_a_network():
     assert found.spectrum_energy[-1].sum() < 0.1
     assert 3 <= len(found.spectrum_seconds) <= 65
     assert 0.0 < found.contraction_factor[0] < 1.0
+
+
+def test_watching_a_known_solution_compiles_no_kernel_of_its_own():
+    problem = hx.Problem(
+        hx.Box([0.0], [1.0]), (hx.Residual("value", lambda u, x: u(x) - exact(x)),), reference=hx.Reference(exact)
+    )
+    field = hx.SplineGrid.uniform([0.0], [1.0], 8, 3)
+    hx.train(problem, field, budget=30)
+    before, watch = point_residuals._cache_size(), Watch(problem, share=1.0)
+    hx.train(problem, field, subscribers=[watch], budget=30)
+    assert point_residuals._cache_size() == before
+    assert watch.measures().spectrum_of == "error"
+
+
+def test_the_condition_that_a_solver_met_is_kept_beside_that_of_the_curvature():
+    problem = hx.Problem(
+        hx.Box([0.0], [1.0]), (hx.Residual("value", lambda u, x: u(x) - exact(x)),), reference=hx.Reference(exact)
+    )
+    watch = Watch(problem, share=1.0)
+    hierarchy = hx.refine(hx.SplineGrid.uniform([0.0], [1.0], 8, 3), by=hx.IntervalDoubling(), levels=3)
+    solver = hx.GaussNewton(linear=hx.solvers.ConjugateGradients(1e-12, 200))
+    hx.train(problem, hierarchy, solver=solver, cycle=hx.NestedIteration(), subscribers=[watch], budget=60)
+    found = watch.measures()
+    assert list(found.solver_level) == [0, 1, 2]
+    scaled = dict(zip(found.curvature_level, found.curvature_condition[:, 1], strict=True))
+    # the solver scales by the diagonal as well, and damps
+    for level, met in zip(found.solver_level, found.solver_condition, strict=True):
+        assert 1.0 < met < 1.01 * scaled[level]
+        assert met > 0.3 * scaled[level]
 
 
 def test_a_run_whose_terms_have_no_kernel_is_watched_without_one():

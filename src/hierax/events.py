@@ -34,7 +34,8 @@ class LevelStarted:
 class StepTaken:
     """A solver step: its number on this visit, the loss after it, the predicted decrease, seconds since the start.
 
-    `iterations` counts those of an iterative linear solver.
+    `iterations` counts those of an iterative linear solver, `condition` is the condition number of the preconditioned
+    matrix as they saw it (NaN without them).
     """
 
     level: int
@@ -43,6 +44,7 @@ class StepTaken:
     decrease: float
     seconds: float
     iterations: int = 0
+    condition: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,12 @@ from hierax.fields.recursive import Coupled, InputScale, KernelCentres, KernelSu
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
+from hierax.problems.reference import MEASURED
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.solution import Accuracy, Solution
 from hierax.solvers.coupling import MOST, Choice, choose_coupling
 
-MEASURED = 8192
 UNPREDICTED = 0.5
 """Leave-one-out error, in units of the spread of the values, above which a fit predicts nothing."""
 

@@ -21,7 +21,7 @@ from hierax.events import LevelRecord
 from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
 from hierax.hierarchy import AbstractRefinement, AddStage, Fit, Level, Remainder, resumed, transport
-from hierax.objective import LocalObjective, component, flat_parameters
+from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
 from hierax.objective.data_rows import DataRows
@@ -30,20 +30,21 @@ from hierax.objective.gather import gather, has_fixed_cells, positions
 from hierax.objective.objective import ROW_WORK, STENCIL_WORK
 from hierax.objective.order import reach
 from hierax.objective.ordering import narrow_order
-from hierax.objective.pointwise import Place, SquaredResidual
+from hierax.objective.pointwise import value_term
 from hierax.objective.rows import DENSE_LIMIT, RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.objective.stencil import Mesh, mesh_of
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
+from hierax.problems.reference import MEASURED
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.solution import Accuracy
 from hierax.solvers import ConjugateGradients, GaussNewton, Multigrid, Relaxation, Smoothing
 from hierax.strategy import Plan, named
 
-PROBES, MEASURED = 2048, 8192
+PROBES = 2048
 BAND_ENTRIES = 2.0e8
 """Most numbers in a band matrix: 1.6 GB, and as much again for its factor."""
 COUPLINGS = 1.5e8
@@ -117,7 +118,7 @@ class Bench:
         self.periodic = periodic_axes(problem)
         self.equations = np.array([is_equation(t, problem) for t in self.sampled.terms])
         self.rows = DataRows(problem, plan.validation_share, key)
-        self.value_term = SquaredResidual("values", self._all_values)
+        self.value_term = value_term(problem)
         self._equation_scale: float | None = None
         self._points: dict[int, np.ndarray] = {}
 
@@ -126,10 +127,6 @@ class Bench:
         other = copy.copy(self)
         other.plan, other._equation_scale = replace(self.plan, equation_factor=factor), None
         return other
-
-    def _all_values(self, field: Any, place: Place) -> jax.Array:
-        parts = [jnp.ravel(component(self.problem, field, n)(place.x)) for n in self.problem.functions]
-        return jnp.concatenate(parts)
 
     def local(self, field: Any) -> bool:
         """Whether curvature is assembled cell by cell."""

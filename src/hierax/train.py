@@ -288,7 +288,8 @@ class _Run:
             stalled = visit.until.reached(steps, step.decrease, value, step.value)
             brought, value = (value - step.value) / max(abs(step.value), 1e-300), step.value
             sentence = step.note or (visit.until.sentence(steps, brought) if stalled and not step.done else "")
-            taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, step.iterations)
+            inner = step.iterations, step.condition
+            taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, *inner)
             self._note(taken, replace(trained, theta=theta), sentence)
             if not corrected and bench.watched(objective):
                 best = best.see(bench.validation_error(trained.build(theta)), theta)

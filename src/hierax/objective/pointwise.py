@@ -13,6 +13,7 @@ part of the second derivative of `e` (generalised Gauss-Newton; Schraudolph, Neu
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from hierax.objective.view import physical
+from hierax.objective.view import component, physical
 from hierax.problems.operators import coordinates
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Energy, Residual, Term
@@ -158,8 +159,9 @@ class JetEnergy(AbstractPointTerm):
         return SimpleNamespace(**parts) if self.named else parts[self.names[0]]
 
 
+@functools.lru_cache(maxsize=64)
 def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
-    """The pointwise form of one term of a problem."""
+    """The pointwise form of one term of a problem; the same one whenever it is asked for, and so its kernels."""
     if isinstance(term, Data):
         return SquaredResidual(term.name, _misfit(problem, term))
     names = tuple(problem.domain.names or ())
@@ -179,6 +181,16 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
         order=1,
     )
     return energy if not _needs_second(energy, problem) else _with_order(energy, 2)
+
+
+@functools.lru_cache(maxsize=64)
+def value_term(problem: Problem) -> SquaredResidual:
+    """The values of all unknown functions, one after the other; the same term for everybody who evaluates a problem."""
+
+    def values(field: Any, place: Place) -> Array:
+        return jnp.concatenate([jnp.ravel(component(problem, field, n)(place.x)) for n in problem.functions])
+
+    return SquaredResidual("values", values)
 
 
 def _caller(function: Callable[..., Any], names: tuple[str, ...], on_boundary: bool) -> Callable[[Any, Place], Any]:

@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+MEASURED = 8192
+"""Points at which errors are measured."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reference:

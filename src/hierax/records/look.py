@@ -10,13 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from hierax.dynamics.curvature import Conditioning, Density, conditioning, density
-from hierax.dynamics.tangent_kernel import Modes, leading_modes, term_traces
+from hierax.dynamics.tangent_kernel import DENSE, Modes, leading_modes, term_traces
 from hierax.events import StepTaken
 from hierax.objective.objective import Linearisation
 
 STEPS, PROBES, RATIO_STEPS = 40, 2, 40
 PRODUCTS = STEPS * PROBES + 2 * RATIO_STEPS
 """Products with the curvature that its density and condition numbers take."""
+SMALL = 4 * DENSE
+"""Most parameters of a level whose modes are looked at."""
+NOTHING = Modes(np.zeros(0), np.zeros(0), np.zeros((0, 0)))
 LATER = 5
 """Most further looks at the modes of one level, after 1, 2, 4, ... steps."""
 
@@ -25,6 +28,8 @@ LATER = 5
 @dataclass(eq=False)
 class Look:
     """The tangent kernel and the curvature of a level when it was first looked at.
+
+    Of a level with more than `SMALL` parameters only the curvature is looked at.
 
     Attributes
     ----------
@@ -42,8 +47,8 @@ class Look:
     seconds: float
     level: int
     step: int
-    modes: Modes
-    traces: Float[np.ndarray, " terms"]
+    modes: Modes = NOTHING
+    traces: Float[np.ndarray, " terms"] = field(default_factory=lambda: np.zeros(0))
     spectrum: Density | None = None
     ratios: Conditioning | None = None
     later: list[tuple[int, np.ndarray]] = field(default_factory=list)
@@ -51,11 +56,14 @@ class Look:
     @classmethod
     def at(cls, objective: Any, taken: StepTaken, theta: np.ndarray, count: int, left: float) -> Look:
         """Look where a step has led; at the curvature only if that takes no more than the seconds that are `left`."""
-        linearised = objective.linearise(theta)
-        modes = leading_modes(linearised, count)
-        look = cls(taken.seconds, taken.level, taken.step, modes, term_traces(objective, theta))
-        look.later.append((0, modes.parts(linearised.gradient)))
-        curvature, size = linearised.curvature, len(theta)
+        linearised, size = objective.linearise(theta), len(theta)
+        if size <= SMALL:
+            modes = leading_modes(linearised, count)
+            look = cls(taken.seconds, taken.level, taken.step, modes, term_traces(objective, theta))
+            look.later.append((0, modes.parts(linearised.gradient)))
+        else:
+            look = cls(taken.seconds, taken.level, taken.step)
+        curvature = linearised.curvature
         began = time.perf_counter()
         curvature.mv(theta)
         if PRODUCTS * (time.perf_counter() - began) <= left:
@@ -69,7 +77,7 @@ class Look:
         """Whether to look at the modes again after this step."""
         return (
             taken.level == self.level
-            and len(self.later) <= LATER
+            and 0 < len(self.later) <= LATER
             and taken.step - self.step >= 2 ** (len(self.later) - 1)
         )
 

@@ -20,6 +20,7 @@ The arrays, by the names that they have in the file; every group may be empty (l
 | `curvature_seconds`, `curvature_level` | `(c,)` | when the curvature was measured |
 | `curvature_nodes`, `curvature_weights` | `(c, n)` | quadrature of the density of its eigenvalues, padded by NaN |
 | `curvature_condition` | `(c, 2)` | condition numbers without and with scaling by the diagonal |
+| `solver_level`, `solver_condition` | `(l,)` | of damped and preconditioned systems: what their iterations met |
 | `watching_seconds`, `training_seconds` | numbers | seconds that watching took, and those of the run with it |
 """
 
@@ -72,6 +73,8 @@ class Measures:
     curvature_nodes: Float[np.ndarray, "c n"] = _none(0, 0)
     curvature_weights: Float[np.ndarray, "c n"] = _none(0, 0)
     curvature_condition: Float[np.ndarray, "c 2"] = _none(0, 2)
+    solver_level: Int[np.ndarray, " l"] = _none(0)
+    solver_condition: Float[np.ndarray, " l"] = _none(0)
     watching_seconds: float = 0.0
     training_seconds: float = 0.0
 

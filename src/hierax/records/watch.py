@@ -12,33 +12,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hierax.dynamics.convergence import contractions
 from hierax.dynamics.spectrum import band_edges, grid_bands, scattered_bands
-from hierax.dynamics.tangent_kernel import DENSE
 from hierax.events import AbstractWatcher, Event, LevelFinished, RunFinished, StepTaken, View
-from hierax.objective import LocalObjective, component, flat_parameters
+from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.gather import has_fixed_cells
-from hierax.objective.pointwise import Place, SquaredResidual
+from hierax.objective.pointwise import SquaredResidual, value_term
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
+from hierax.problems.reference import MEASURED, AnyReference, TabulatedReference
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data, Residual
-from hierax.records.look import Look
+from hierax.records.look import SMALL, Look
 from hierax.records.measures import Measures
 
 GRID = {1: 512, 2: 64, 3: 20}
 """Points an axis by dimension; above three coordinates, and in clouds of points, scattered points are used."""
 SCATTERED = 1500
 HIGHEST = {1: 256.0, 2: 32.0, 3: 10.0}
+LARGE = 50_000
+"""Most parameters of a level whose curvature is looked at where products with it are cheap."""
 SNAPSHOTS, NUMBERS = 64, 5_000_000
 """Most sets of parameters that are kept, and most numbers in them."""
 
@@ -121,7 +121,8 @@ class Watch(AbstractWatcher):
         objective, last = view.objective, self._kernels[-1] if self._kernels else None
         again = last is not None and last.wants(step)
         known = any(kernel.level == step.level for kernel in self._kernels)
-        suitable = isinstance(objective, RowObjective | LocalObjective) and len(view.theta) <= 4 * DENSE
+        most = LARGE if isinstance(objective, LocalObjective) else SMALL
+        suitable = isinstance(objective, RowObjective | LocalObjective) and len(view.theta) <= most
         if not suitable or (known and not again):
             return
         left = self.share * step.seconds - self.seconds
@@ -173,6 +174,7 @@ class Watch(AbstractWatcher):
             contraction_factor=np.array([v.factor for v in visits]),
             contraction_loss=np.array([(v.first, v.last) for v in visits]).reshape(-1, 2),
             **_looks(self._kernels, self._terms),
+            **_solved(taken),
             watching_seconds=self.seconds,
             training_seconds=self.total,
         )
@@ -181,6 +183,7 @@ class Watch(AbstractWatcher):
 def _looks(looks: list[Look], terms: tuple[str, ...]) -> dict[str, Any]:
     """What was seen of kernels and curvatures, as arrays by their names."""
     dense = [(look, look.spectrum, look.ratios) for look in looks if look.spectrum and look.ratios]
+    looks = [look for look in looks if look.later]
     return {
         "kernel_seconds": np.array([look.seconds for look in looks]),
         "kernel_level": np.array([look.level for look in looks], dtype=int),
@@ -194,6 +197,18 @@ def _looks(looks: list[Look], terms: tuple[str, ...]) -> dict[str, Any]:
         "curvature_nodes": _padded([spectrum.nodes for _, spectrum, _ in dense]),
         "curvature_weights": _padded([spectrum.weights for _, spectrum, _ in dense]),
         "curvature_condition": np.array([tuple(ratios) for _, _, ratios in dense]).reshape(-1, 2),
+    }
+
+
+def _solved(steps: list[StepTaken]) -> dict[str, Any]:
+    """The largest condition number that iterations of the linear solver met on every level: they are lower bounds."""
+    found: dict[int, float] = {}
+    for step in steps:
+        if np.isfinite(step.condition):
+            found[step.level] = max(step.condition, found.get(step.level, 1.0))
+    return {
+        "solver_level": np.array(sorted(found), dtype=int),
+        "solver_condition": np.array([found[level] for level in sorted(found)]),
     }
 
 
@@ -264,16 +279,21 @@ def _target(problem: Problem) -> _Target:
     return _Target(of, samples, edges, size, exact, shape, unit, periodic)
 
 
+def _known(reference: AnyReference, points: np.ndarray, name: str) -> np.ndarray | None:
+    """Values of a reference, at as many points as training measures errors at: by kernels that are there already."""
+    if isinstance(reference, TabulatedReference):
+        return reference.evaluate(points, name)
+    rows = np.minimum(np.arange(-(-len(points) // MEASURED) * MEASURED), len(points) - 1).reshape(-1, MEASURED)
+    blocks = [reference.evaluate(points[row], name) for row in rows]
+    return None if blocks[0] is None else np.concatenate(blocks)[: len(points)]  # pyright: ignore
+
+
 def _what(problem: Problem, points: np.ndarray) -> tuple[str, Any, tuple[np.ndarray, np.ndarray] | None, Any]:
     """Name, pointwise term, points and targets of data, exact values: of the best of error, residual and misfit."""
     name = next(iter(problem.functions))
-    exact = None if problem.reference is None else problem.reference.evaluate(points, name)
+    exact = None if problem.reference is None else _known(problem.reference, points, name)
     if exact is not None:
-
-        def value(field: Any, place: Place) -> jax.Array:
-            return jnp.ravel(component(problem, field, name)(place.x))[:1]
-
-        return "error", SquaredResidual("error", value), None, np.asarray(exact).reshape(len(points), -1)[:, 0]
+        return "error", value_term(problem), None, exact.reshape(len(points), -1)[:, 0]
     sampled = SampledProblem(problem)
     pairs = list(zip(sampled.terms, sampled.point_terms, strict=True))
     equations = [point for term, point in pairs if isinstance(term, Residual) and is_equation(term, problem)]

@@ -44,7 +44,8 @@ def measured(account: Account) -> list[Picture]:
     if "curvature" in kinds:
         text = "Density of the eigenvalues of the curvature, first and last"
         pictures.append(Picture(text, functools.partial(_density, arrays)))
-        text = "Condition numbers of the curvature, level by level, without and with scaling by the diagonal"
+    if "curvature" in kinds or "solver" in kinds:
+        text = "Condition numbers, level by level: of the curvature, scaled by its diagonal, and as the solver met it"
         pictures.append(Picture(text, functools.partial(_conditions, arrays)))
     return pictures
 
@@ -160,8 +161,11 @@ def _conditions(arrays: Measures, axes: Axes) -> None:
     ratios, levels = np.asarray(arrays["curvature_condition"]), np.asarray(arrays["curvature_level"])
     for values, name, colour in zip(ratios.T, ("curvature", "scaled by its diagonal"), (WARM, ACCENT), strict=True):
         axes.semilogy(levels, values, "o-", ms=4, lw=0.9, color=colour, label=name)
+    solved, met = np.asarray(arrays.get("solver_level", ())), np.asarray(arrays.get("solver_condition", ()))
+    if solved.size:
+        axes.semilogy(solved, met, "s-", ms=4, lw=0.9, color=INK, label="as the solver met it, damped, preconditioned")
     plain_powers(axes.yaxis)
-    axes.set_xticks(np.unique(levels))
+    axes.set_xticks(np.unique(np.concatenate([levels, solved])))
     axes.set(title="condition number (lower bound)", xlabel="level")
     axes.legend(loc="best")
 

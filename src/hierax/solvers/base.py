@@ -30,6 +30,8 @@ class Step(NamedTuple):
         ones.
     iterations:
         Inner iterations of an iterative linear solver.
+    condition:
+        Condition number of the preconditioned matrix as these iterations saw it, a lower bound; NaN without them.
     note:
         A sentence for those who watch, where the solver decided something.
     """
@@ -41,6 +43,7 @@ class Step(NamedTuple):
     done: bool
     failure: RESULTS | None = None
     iterations: int = 0
+    condition: float = np.nan
     note: str = ""
 
 

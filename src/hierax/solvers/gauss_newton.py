@@ -78,8 +78,8 @@ class GaussNewton(AbstractSolver):
             return self._solve(objective, theta, lin)
         damping, failure, iterations = state.damping, RESULTS.singular, 0
         for _ in range(40):
-            trial, count = self._attempt(lin, damping)
-            iterations += count
+            trial, solve = self._attempt(lin, damping)
+            iterations += 0 if solve is None else solve.iterations
             if trial is None:
                 damping = max(10 * damping, SMALLEST)
                 continue
@@ -89,7 +89,7 @@ class GaussNewton(AbstractSolver):
             ratio = (lin.value - after.value) / predicted if predicted > 0 else -1.0
             if finite(after) and ratio > 1e-3:
                 step = self._accept(theta + trial, state, damping, after, relative, ratio)
-                return step._replace(iterations=iterations)
+                return step._replace(iterations=iterations, condition=np.nan if solve is None else solve.condition)
             if finite(after) and relative < max(self.tolerances.relative, 1e-10):
                 # rounding decides the sign of such a small decrease: the point is as good as it gets
                 return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
@@ -128,14 +128,15 @@ class GaussNewton(AbstractSolver):
         if solve.iterations and np.all(np.isfinite(first)):
             # rounding is far below the tolerance of the iteration: the model says the value, no further pass
             value = lin.value - lin.model_decrease(change)
-            return Step(first, DampingState(self.damping, 1), value, 0.0, True, iterations=solve.iterations)
+            inner = {"iterations": solve.iterations, "condition": solve.condition}
+            return Step(first, DampingState(self.damping, 1), value, 0.0, True, **inner)
         value, gradient = objective.value_and_gradient(first)
         second = first - solve(gradient)
         if np.isfinite(value) and np.all(np.isfinite(second)):
             return Step(second, DampingState(self.damping, 1), value, 0.0, True)
         return None
 
-    def _attempt(self, lin: Linearisation, damping: float) -> tuple[np.ndarray | None, int]:
+    def _attempt(self, lin: Linearisation, damping: float) -> tuple[np.ndarray | None, Solve | None]:
         diagonal = lin.curvature.diagonal()
         floor = 1e-10 * max(float(diagonal.max(initial=0.0)), 1e-300)
         shift = damping * np.maximum(diagonal, floor) + 1e-3 * SMALLEST * np.maximum(diagonal, floor)
@@ -143,8 +144,8 @@ class GaussNewton(AbstractSolver):
             solve = self.prepare(lin, shift)
             trial = solve(-lin.gradient)
         except NotPositive:
-            return None, 0
-        return trial if np.all(np.isfinite(trial)) else None, solve.iterations
+            return None, None
+        return trial if np.all(np.isfinite(trial)) else None, solve
 
     def prepare(self, lin: Linearisation, shift: np.ndarray) -> Solve:
         """Solver of the damped system."""

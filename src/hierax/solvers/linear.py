@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,28 +20,50 @@ Apply = Callable[[np.ndarray], np.ndarray]
 """A linear map of vectors."""
 
 
+class Iterated(NamedTuple):
+    """How an iteration ended.
+
+    Attributes
+    ----------
+    solution, iterations:
+        Where it came to, and after how many iterations.
+    broken:
+        Whether it ended because matrix or preconditioner turned out not positive.
+    condition:
+        Largest over smallest eigenvalue of the preconditioned matrix as the iteration saw it, a lower bound; NaN where
+        nothing was iterated.
+    """
+
+    solution: np.ndarray
+    iterations: int = 0
+    broken: bool = False
+    condition: float = np.nan
+
+
 class Solve:
-    """Solves with one matrix; counts the inner iterations of iterative methods.
+    """Solves with one matrix; counts the inner iterations of iterative methods and keeps the condition they met.
 
     Parameters
     ----------
     apply:
-        From a right-hand side to the solution and the number of iterations.
+        From a right-hand side to the solution and how it was found.
     """
 
-    def __init__(self, apply: Callable[[np.ndarray], tuple[np.ndarray, int]]) -> None:
+    def __init__(self, apply: Callable[[np.ndarray], Iterated]) -> None:
         self._apply = apply
         self.iterations = 0
+        self.condition = np.nan
 
     @classmethod
     def direct(cls, apply: Apply) -> Solve:
         """Without iterations."""
-        return cls(lambda b: (apply(b), 0))
+        return cls(lambda b: Iterated(apply(b)))
 
     def __call__(self, b: np.ndarray) -> np.ndarray:
-        solution, count = self._apply(b)
-        self.iterations += count
-        return solution
+        found = self._apply(b)
+        self.iterations += found.iterations
+        self.condition = float(np.fmax(self.condition, found.condition))
+        return found.solution
 
 
 REFINEMENTS = 2
@@ -239,9 +261,7 @@ class ConjugateGradients(AbstractLinearSolver):
         inverse = 1.0 / np.maximum(diagonal, 1e-12 * max(diagonal.max(), 1e-300))
         stop = ModelDecrease(self.tolerance)
         return Solve(
-            lambda b: conjugate_gradients(
-                lambda v: curvature.mv(v) + shift * v, b, lambda r: inverse * r, stop, self.limit
-            )
+            lambda b: iterated(lambda v: curvature.mv(v) + shift * v, b, lambda r: inverse * r, stop, self.limit)
         )
 
     def work(self, curvature: AbstractCurvature) -> float:
@@ -284,14 +304,6 @@ class ErrorEstimate(AbstractStop):
         return 0.0 <= error < self.tolerance * model
 
 
-class Iterated(NamedTuple):
-    """Solution, iterations, and whether they ended because matrix or preconditioner turned out not positive."""
-
-    solution: np.ndarray
-    iterations: int
-    broken: bool
-
-
 def conjugate_gradients(
     product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractStop, limit: int
 ) -> tuple[np.ndarray, int]:
@@ -304,13 +316,19 @@ def iterated(product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractS
     s, r = np.zeros_like(b), b.copy()
     z = precondition(r)
     p, rz, model = z.copy(), float(r @ z), 0.0
-    for count in range(1, limit + 1):
+    lengths: list[float] = []
+    ratios: list[float] = []
+    broken, count = False, 0
+    while count < limit:
         if rz <= 0.0:
-            return Iterated(s, count - 1, bool(np.any(r)))
+            broken = bool(np.any(r))
+            break
         q = product(p)
         curvature = float(p @ q)
         if not np.isfinite(curvature) or curvature <= 0.0:
-            return Iterated(s, count - 1, True)
+            broken = True
+            break
+        count += 1
         alpha = rz / curvature
         s += alpha * p
         r -= alpha * q
@@ -318,7 +336,34 @@ def iterated(product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractS
         model += gain
         z = precondition(r)
         rz, previous = float(r @ z), rz
+        lengths.append(alpha)
         if stop(count, gain, model, 0.5 * rz):
-            return Iterated(s, count, False)
-        p = z + (rz / previous) * p
-    return Iterated(s, limit, False)
+            break
+        ratios.append(rz / previous)
+        p = z + ratios[-1] * p
+    return Iterated(s, count, broken, ritz_condition(lengths, ratios))
+
+
+def ritz_condition(lengths: Sequence[float], ratios: Sequence[float]) -> float:
+    r"""Largest over smallest Ritz value of the preconditioned matrix, from the coefficients of conjugate gradients.
+
+    These are those of Lanczos iterations: the tridiagonal matrix has
+    :math:`1 / \alpha_k + \beta_{k-1} / \alpha_{k-1}` on its diagonal and :math:`\sqrt{\beta_k} / \alpha_k` beside it.
+
+    Parameters
+    ----------
+    lengths, ratios:
+        :math:`\alpha_k`, the length of every step, and :math:`\beta_k`, the share of the direction before in the next.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems (2003), section 6.7.
+    """
+    if not lengths:
+        return np.nan
+    alpha = np.array(lengths)
+    beta = np.maximum(np.array(ratios[: len(alpha) - 1]), 0.0)
+    diagonal = 1.0 / alpha
+    diagonal[1:] += beta / alpha[:-1]
+    found = sl.eigh_tridiagonal(diagonal, np.sqrt(beta) / alpha[:-1], eigvals_only=True)
+    return float(found[-1] / found[0]) if found[0] > 0.0 else np.nan

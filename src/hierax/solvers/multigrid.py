@@ -17,6 +17,7 @@ from hierax.solvers.linear import (
     Cholesky,
     ConjugateGradients,
     ErrorEstimate,
+    Iterated,
     NotPositive,
     Solve,
     factorise,
@@ -80,13 +81,13 @@ class Multigrid(AbstractLinearSolver):
         cycle = self.cycle(fine)
         stop = ErrorEstimate(self.tolerance)
 
-        def apply(b: np.ndarray) -> tuple[np.ndarray, int]:
-            solution, count, broken = iterated(fine.mv, b, cycle, stop, self.limit)
-            if (broken or count == self.limit) and _factor_fits(fine):
-                return factorise(fine, np.zeros(fine.size))(b), count
-            if broken:
+        def apply(b: np.ndarray) -> Iterated:
+            found = iterated(fine.mv, b, cycle, stop, self.limit)
+            if (found.broken or found.iterations == self.limit) and _factor_fits(fine):
+                return found._replace(solution=factorise(fine, np.zeros(fine.size))(b))
+            if found.broken:
                 raise NotPositive("the cycle is not positive in floating point")
-            return solution, count
+            return found
 
         return Solve(apply)
 
