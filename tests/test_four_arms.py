@@ -93,7 +93,7 @@ def test_collocation_is_spectrally_accurate():
     assert few < 1e-2
     assert many < 1e-10
     known = catalogue()["semilinear-3d"]()
-    assert error(known, collocation(known, 9, minus_laplacian, cubic=True)) < 1e-3
+    assert error(known, collocation(known, 9, minus_laplacian, power=3)) < 1e-3
 
 
 def test_differences_are_of_second_order():

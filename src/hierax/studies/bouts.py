@@ -101,7 +101,7 @@ CASES: dict[str, Case] = {
     "allen-cahn": Case(allen_cahn_walls, allen_cahn_lines),
     "semilinear-3d": Case(
         known("semilinear-3d"),
-        lambda p: collocation(p, 12, minus_laplacian, cubic=True),
+        lambda p: collocation(p, 12, minus_laplacian, power=3),
         Network(10, 4, 5, True),
     ),
     "anisotropic-diffusion": Case(

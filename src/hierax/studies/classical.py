@@ -111,8 +111,8 @@ def turning_diffusion(slopes: Sequence[np.ndarray], points: np.ndarray, contrast
     return -(dx @ first + dy @ second)
 
 
-def collocation(problem: Problem, count: int, operator: Operator, cubic: bool = False) -> Control:
-    """Chebyshev collocation of `A u = f`, or `A u + u^3 = f` by Newton's method, values given on the whole boundary."""
+def collocation(problem: Problem, count: int, operator: Operator, power: int = 0) -> Control:
+    """Chebyshev collocation of `A u = f`, or `A u + u^power = f` by Newton's method, values given on the boundary."""
     lower, upper = problem.domain.bounds()
     pairs = [chebyshev(count, a, b) for a, b in zip(lower, upper, strict=True)]
     nodes = [pair[0] for pair in pairs]
@@ -123,9 +123,10 @@ def collocation(problem: Problem, count: int, operator: Operator, cubic: bool = 
     wall = np.any(np.isclose(points, lower) | np.isclose(points, upper), axis=1)
     u = np.where(wall, reference_values(problem, points)[:, 0], 0.0)
     inside = np.flatnonzero(~wall)
-    for _ in range(20 if cubic else 1):
-        residual = (matrix @ u + cubic * u**3 - right)[inside]
-        slope = matrix[np.ix_(inside, inside)] + cubic * np.diag(3.0 * u[inside] ** 2)
+    for _ in range(20 if power else 1):
+        reaction, rate = (u**power, power * u ** (power - 1)) if power else (0.0 * u, 0.0 * u)
+        residual = (matrix @ u + reaction - right)[inside]
+        slope = matrix[np.ix_(inside, inside)] + np.diag(rate[inside])
         step = np.linalg.solve(slope, residual)
         u[inside] -= step
         if np.abs(step).max() < 1e-12:
@@ -139,6 +140,60 @@ def _along(axis: int, matrix: np.ndarray, dim: int) -> np.ndarray:
     parts = [np.eye(len(matrix))] * dim
     parts[axis] = matrix
     return functools.reduce(np.kron, parts)
+
+
+def wave_lines(problem: Problem, count: int = 48) -> Control:
+    """`u_tt = u_xx + u_yy`, zero at the walls, starting at rest: Chebyshev in space, Runge-Kutta of order eight."""
+    lower, upper = problem.domain.bounds()
+    (x, dx), (y, dy) = (chebyshev(count, a, b) for a, b in zip(lower[1:], upper[1:], strict=True))
+    across, along = ((d @ d)[1:-1, 1:-1] for d in (dx, dy))
+    points = np.stack([part.ravel() for part in np.meshgrid([lower[0]], x[1:-1], y[1:-1], indexing="ij")], axis=1)
+    start = reference_values(problem, points)[:, 0]
+    began = time.perf_counter()
+
+    def rate(_: float, state: np.ndarray) -> np.ndarray:
+        u, speed = state.reshape(2, count - 2, count - 2)
+        return np.concatenate([speed.ravel(), (across @ u + u @ along.T).ravel()])
+
+    times, _ = chebyshev(24, lower[0], upper[0])
+    path = solve_ivp(
+        rate, (lower[0], upper[0]), np.r_[start, 0.0 * start], "DOP853", t_eval=times, rtol=1e-10, atol=1e-10
+    )
+    table = np.pad(path.y[: len(start)].T.reshape(-1, count - 2, count - 2), ((0, 0), (1, 1), (1, 1)))
+    seconds = time.perf_counter() - began
+    values = functools.partial(_in_blocks, functools.partial(tensor_values, (times, x, y), table))
+    return Control(f"Chebyshev and Runge-Kutta, {count} points an axis", 2 * len(start), seconds, values)
+
+
+def _in_blocks(values: Values, points: np.ndarray) -> np.ndarray:
+    return np.concatenate([values(block) for block in np.array_split(points, 1 + len(points) // 500)])
+
+
+def l_shape_differences(problem: Problem, cells: int = 512) -> Control:
+    r"""`Laplacian u + u = f` on an L-shape: compact differences of order four on nine points, sparse factorisation.
+
+    The nine-point Laplacian is `L + h^2 L^2 / 12 + O(h^4)`, so `u` solves
+    `(L_9 + 1 + h^2 L_5 / 12) u = (1 + h^2 L_5 / 12) f` to that order (Mehrstellenverfahren, Collatz 1960).
+    """
+    ticks = np.linspace(0.0, 1.0, cells + 1)
+    x, y = (part.ravel() for part in np.meshgrid(ticks, ticks, indexing="ij"))
+    points = np.stack([x, y], axis=1)
+    # the stencil of a node inside of the L never reaches beyond its edge
+    free = (x > 0) & (y > 0) & (((x < 0.5) & (y < 1)) | ((y < 0.5) & (x < 1)))
+    right = source(problem, points)
+    known = reference_values(problem, points)[:, 0]
+    began = time.perf_counter()
+    second = _tridiagonal(np.ones(cells), np.full(cells + 1, -2.0))
+    five = sp.csr_array(_kronecker_sum(second, second)) * cells**2
+    compact = sp.eye_array(len(x), format="csr") + five / (12.0 * cells**2)
+    matrix = sp.csr_array(five + sp.kron(second, second) * (cells**2 / 6.0) + compact)
+    u = np.where(free, 0.0, known)
+    balance = compact @ right - matrix @ u
+    inner = sp.csc_array(matrix[free][:, free])
+    u[free] = spsolve(inner, balance[free])
+    seconds = time.perf_counter() - began
+    values = RegularGridInterpolator((ticks, ticks), u.reshape(cells + 1, cells + 1), method="cubic")
+    return Control(f"compact differences, {cells} cells an axis", int(free.sum()), seconds, values)
 
 
 def burgers_lines(problem: Problem, viscosity: float, count: int = 256) -> Control:

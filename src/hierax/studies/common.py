@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -274,6 +275,22 @@ def write_files(
         writer.writerows(rows)
     figure(paths[2])
     return [str(path) for path in paths]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that `write_files` has left in a CSV; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [{key: _value(text) for key, text in row.items() if text} for row in csv.DictReader(stream)]
+
+
+def _value(text: str) -> Any:
+    """A number, list or truth value from its text; any other text as it is."""
+    try:
+        return float(text) if text.lstrip("-") in ("inf", "nan") else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def record(name: str, quick: bool, summary: Row, files: list[str], table: str, notes: str | None, **more: Any) -> Row:

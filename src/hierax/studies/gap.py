@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
+from scipy.spatial import KDTree
 
 from hierax.evaluation import evaluate
 from hierax.fields import SplineGrid, parameter_count
@@ -34,7 +35,7 @@ from hierax.objective import flat_parameters
 from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import make_samples
-from hierax.problems.domain import Box
+from hierax.problems.domain import Box, PointCloud
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.solvers import GaussNewton, Tolerances
@@ -48,10 +49,20 @@ BLOCK = 1 << 17
 
 @functools.lru_cache(maxsize=16)
 def held_out(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Uniformly random points `(n, dim)`, the same for all fields, and the first unknown there, `(n, m)`."""
-    assert isinstance(problem.domain, Box)
-    lower, upper = problem.domain.bounds()
-    points = np.random.default_rng(20_26).uniform(lower, upper, (HELD_OUT, problem.domain.dim))
+    """Uniformly random points `(n, dim)`, the same for all fields, and the first unknown there, `(n, m)`.
+
+    In a cloud they lie between one of its points, chosen at random, and one of the four that are nearest.
+    """
+    generator = np.random.default_rng(20_26)
+    if isinstance(problem.domain, PointCloud):
+        cloud = problem.domain.points
+        one = generator.integers(len(cloud), size=HELD_OUT)
+        near = np.asarray(KDTree(cloud).query(cloud[one], k=5)[1])
+        other = near[np.arange(HELD_OUT), generator.integers(1, 5, size=HELD_OUT)]
+        points = cloud[one] + generator.uniform(size=(HELD_OUT, 1)) * (cloud[other] - cloud[one])
+    else:
+        lower, upper = problem.domain.bounds()
+        points = generator.uniform(lower, upper, (HELD_OUT, problem.domain.dim))
     return points, reference_values(problem, points)
 
 
