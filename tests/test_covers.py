@@ -1,5 +1,7 @@
 """Covers of regions that are not boxes, learned partitions, figures of both."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ import hierax as hx
 from hierax.fields import Cover, LearnedPartition, PartitionOfUnity, Perceptrons, Polynomials, partition, regions
 from hierax.figures import draw_cover
 from hierax.objective import flat_parameters
-from hierax.studies.subdomain_layout import gathered_pairs, prepare, sorted_in_blocks
+from hierax.studies.subdomain_layout import gathered_pairs, library, prepare, sorted_in_blocks
 
 POINTS = np.random.default_rng(0).uniform(-1.0, 1.0, (400, 2))
 SQUARE = regions.box([-1.0, -1.0], [1.0, 1.0])
@@ -82,8 +84,9 @@ def test_layouts_of_the_study_give_the_same_gradient():
     work = prepare(60, 3)
     locals_ = PartitionOfUnity.on(work.cover, Perceptrons((2,)), key=0).locals
     found = []
-    for make in (gathered_pairs, sorted_in_blocks):
+    for make in (gathered_pairs, sorted_in_blocks, partial(library, hidden=2)):
         loss, data = make(work)
         found.append(eqx.filter_jit(jax.value_and_grad(loss))(locals_, data))
-    for a, b in zip(*map(jax.tree.leaves, found), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * float(jnp.abs(a).max()))
+    for a, b, c in zip(*map(jax.tree.leaves, found), strict=True):
+        for other in (b, c):
+            np.testing.assert_allclose(a, other, rtol=1e-9, atol=1e-11 * float(jnp.abs(a).max()))

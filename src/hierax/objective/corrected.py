@@ -29,7 +29,8 @@ from hierax.objective.curvature import AbstractCurvature, BandGram, DenseGram, S
 from hierax.objective.flat_transfer import FlatTransfer
 from hierax.objective.kernel import KernelGram
 from hierax.objective.objective import AbstractObjective, Linearisation
-from hierax.objective.rows import Program, RowObjective
+from hierax.objective.program import Program, SortedProgram
+from hierax.objective.rows import RowObjective
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import StencilGram
 
@@ -42,7 +43,7 @@ class CorrectedProgram:
     `None`.
     """
 
-    base: Program
+    base: Program | SortedProgram
 
     def __call__(self, theta: jax.Array, data: tuple[Any, jax.Array, jax.Array, jax.Array, jax.Array | None]) -> Any:
         """Value."""

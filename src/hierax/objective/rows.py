@@ -8,7 +8,6 @@ parameters they are kept (kernel); otherwise they are added into a dense Gram ma
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -28,6 +27,7 @@ from hierax.objective.kernel import KernelGram
 from hierax.objective.network_pieces import network_pieces as network_pieces  # registers itself with `gather`
 from hierax.objective.objective import AbstractObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
+from hierax.objective.program import Program, SortedProgram, padded, pointwise, programmed
 from hierax.objective.row_block import RowBlock
 from hierax.objective.samples import BLOCK_POINTS, Samples
 from hierax.objective.sparse_rows import SparseRowGram, stacked
@@ -73,74 +73,6 @@ def _local_rows(
         return e.value, e.gradient, e.rows
 
     return jax.vmap(point)(c, rest, places)
-
-
-@dataclass(frozen=True)
-class Program:
-    """The objective as a pure function of `(theta, data)`, for optimisers that run inside one compiled loop.
-
-    `data` are the untrained part and, for each term, blocks of places and weights. Its gradient is formed block by
-    block beside the value: memory stays that of one block, and nothing is computed twice.
-    """
-
-    terms: tuple[AbstractPointTerm, ...]
-    layout: Layout
-
-    def __call__(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> Float[Array, ""]:
-        """Value."""
-        return _total(self, theta, data)
-
-    def summed(self, function: Any, theta: Float[Array, " N"], data: tuple[Any, Any], start: Any) -> Any:
-        """Sum over all blocks of `function(density)(theta)`, with `density` the weighted sum over one block."""
-        rest, blocks = data
-        total = start
-        for term, inputs in zip(self.terms, blocks, strict=True):
-
-            def block(sum_: Any, inputs: Any, term: AbstractPointTerm = term) -> tuple[Any, None]:
-                def density(z: Array) -> Array:
-                    build = lambda y: self.layout.build(y, rest)  # noqa: E731
-                    return inputs[1] @ jax.vmap(lambda place: term.value(build, z, place))(inputs[0])
-
-                return jax.tree.map(jnp.add, sum_, function(density)(theta)), None
-
-            total, _ = jax.lax.scan(block, total, inputs)
-        return total
-
-    def drawn(self, data: tuple[Any, Any], key: Array, count: int) -> tuple[Any, Any]:
-        """Data of about `count` samples, drawn with repetition: the expectation of the value is that of all samples.
-
-        Each term gets its share of the samples, at least one.
-        """
-        rest, blocks = data
-        sizes = [weights.size for _, weights in blocks]
-        out = []
-        for block, size, own in zip(blocks, sizes, jax.random.split(key, len(sizes)), strict=True):
-            share = max(1, round(count * size / sum(sizes)))
-            pick = jnp.unravel_index(jax.random.randint(own, (1, share), 0, size), block[1].shape)
-            places, weights = jax.tree.map(lambda a, pick=pick: jnp.asarray(a)[pick], block)
-            out.append((places, weights * (size / share)))
-        return rest, tuple(out)
-
-    def value_and_gradient(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> tuple[Array, Array]:
-        """Value and gradient."""
-        return self.summed(jax.value_and_grad, theta, data, (jnp.zeros(()), jnp.zeros_like(theta)))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _total(program: Program, theta: Array, data: Any) -> Array:
-    return program.summed(lambda density: density, theta, data, jnp.zeros(()))
-
-
-def _total_forward(program: Program, theta: Array, data: Any) -> tuple[Array, Array]:
-    return program.value_and_gradient(theta, data)
-
-
-def _total_backward(program: Program, gradient: Array, factor: Array) -> tuple[Array, None]:
-    del program
-    return (factor * gradient).astype(gradient.dtype), None
-
-
-_total.defvjp(_total_forward, _total_backward)
 
 
 @partial(jax.jit, static_argnames="program")
@@ -204,7 +136,6 @@ class RowObjective(AbstractObjective):
         self.samples = tuple(samples)
         self.layout, self.rest = whole_layout(field)
         self.local = local and supports_local(field)
-        self._program = Program(tuple(s.term for s in self.samples), self.layout)
 
     @property
     def size(self) -> int:
@@ -219,15 +150,19 @@ class RowObjective(AbstractObjective):
         """The same objective on other points."""
         return RowObjective(self.field, samples, self.local)
 
-    def program(self) -> tuple[Program, Any]:
-        """The objective as a pure function with its data, see `Program`."""
-        return self._program, (self.rest, tuple(_stacked(s) for s in self.samples))
+    def program(self) -> tuple[Program | SortedProgram, Any]:
+        """The objective as a pure function with its data, see `programmed`."""
+        return self._programmed
+
+    @cached_property
+    def _programmed(self) -> tuple[Program | SortedProgram, Any]:
+        return programmed(self.field, self.samples, self.layout, self.rest)
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         out = []
         for s in self.samples:
-            program = Program((s.term,), self.layout)
-            out.append(float(_value(program, theta, (self.rest, (_stacked(s.scaled(1.0)),)))))
+            program, data = pointwise(self.field, [s.scaled(1.0)], self.layout, self.rest)
+            out.append(float(_value(program, theta, data)))
         return np.array(out)
 
     def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -308,7 +243,7 @@ class RowObjective(AbstractObjective):
         out = []
         for s in self.samples:
             parts = []
-            for places, _, real in _padded(s, BLOCK_POINTS):
+            for places, _, real in padded(s, BLOCK_POINTS):
                 if field is None:
                     part = _residuals(s.term, self.layout, theta, self.rest, places)
                 else:
@@ -353,7 +288,7 @@ class RowObjective(AbstractObjective):
         width = max(64, min(BLOCK_POINTS, ROW_ENTRIES // max(self.size, 1)))
         width = 1 << (width.bit_length() - 1)
         field = self._whole(theta)
-        for places, weights, real in _padded(s, width):
+        for places, weights, real in padded(s, width):
             index = None
             if field is None:
                 found = _rows(s.term, self.layout, theta, self.rest, places)
@@ -365,7 +300,7 @@ class RowObjective(AbstractObjective):
             yield RowBlock(rows, values, slopes, weights[:real], index)
 
     def _matrix_free(self, theta: np.ndarray) -> AbstractCurvature:
-        blocks = [(s, p, w) for s in self.samples for p, w, _ in _padded(s, BLOCK_POINTS)]
+        blocks = [(s, p, w) for s in self.samples for p, w, _ in padded(s, BLOCK_POINTS)]
 
         def product(v: np.ndarray) -> np.ndarray:
             total = np.zeros(self.size)
@@ -381,20 +316,3 @@ class RowObjective(AbstractObjective):
 @partial(jax.jit, static_argnames="program")
 def _value(program: Program, theta: Array, data: Any) -> Array:
     return program(theta, data)
-
-
-def _padded(s: Samples, width: int):
-    """Blocks of fixed width: places, weights (zero where padded) and the number of real points."""
-    width = min(width, 1 << max(s.count - 1, 1).bit_length())
-    for start in range(0, s.count, width):
-        pick = np.minimum(np.arange(start, start + width), s.count - 1)
-        real = min(width, s.count - start)
-        weights = np.where(np.arange(width) < real, s.weights[pick], 0.0)
-        yield Place(s.points[pick], s.normals[pick], s.targets[pick]), weights, real
-
-
-def _stacked(s: Samples) -> tuple[Place, np.ndarray]:
-    """All blocks of a term along a leading axis, weights times the term's scale."""
-    blocks = list(_padded(s, BLOCK_POINTS))
-    places = jax.tree.map(lambda *parts: np.stack(parts), *[b[0] for b in blocks])
-    return places, s.scale * np.stack([b[1] for b in blocks])

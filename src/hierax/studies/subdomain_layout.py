@@ -2,7 +2,9 @@
 
 Every layout computes the same sum of squared residuals of Poisson's equation with small networks on overlapping
 subdomains, and the same gradient. The first is that of published codes: one entry for each pair of point and
-subdomain, parameters gathered for every pair, derivatives forward over forward through all of it.
+subdomain, parameters gathered for every pair, derivatives forward over forward through all of it. The last is that of
+the library, for local fields of any kind and terms of second order; those before are written by hand for this equation
+and, where they are sorted, for one hidden layer of `tanh`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from matplotlib.figure import Figure
 from hierax.fields import Cover, PartitionOfUnity, Perceptrons
 from hierax.fields.partition_of_unity import taken
 from hierax.figures import ACCENT, STYLE
+from hierax.objective.pointwise import SquaredResidual
+from hierax.objective.rows import RowObjective
+from hierax.objective.samples import make_samples
 from hierax.problems.operators import laplacian
 from hierax.studies.common import Row, aligned, record, save, write_files
 from hierax.studies.registry import study
@@ -225,6 +230,20 @@ def _sum_of_squares(work: Work, parts: jax.Array) -> jax.Array:
     return jnp.sum((total + source(work.points)) ** 2)
 
 
+def library(work: Work, hidden: int = 16) -> tuple[Callable, Any]:
+    """What the optimisers of the library evaluate: the program of an objective, see `hierax.objective.program`."""
+    field = PartitionOfUnity.on(work.cover, Perceptrons((hidden,)), key=0)
+    term = SquaredResidual("interior", lambda u, place: laplacian(u)(place.x) + source(place.x[None])[0])
+    points = np.asarray(work.points)
+    samples = make_samples(term, points, np.full(len(points), 2.0))  # the sum of squares, and not half of it
+    program, data = RowObjective(field, [samples]).program()
+
+    def loss(locals_: Any, data: Any) -> jax.Array:
+        return program(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(locals_)]), data)
+
+    return loss, data
+
+
 LAYOUTS: dict[str, Callable[[Work], tuple[Callable, Any]]] = {
     "pairs, parameters gathered": gathered_pairs,
     "local pieces": local_pieces,
@@ -232,6 +251,7 @@ LAYOUTS: dict[str, Callable[[Work], tuple[Callable, Any]]] = {
     "pairs, windows known": jets_of_pairs,
     "sorted by subdomain, windows known": sorted_by_subdomain,
     "the same, in blocks": sorted_in_blocks,
+    "the library": library,
 }
 
 
