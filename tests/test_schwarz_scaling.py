@@ -14,4 +14,4 @@ def test_two_levels_do_not_grow_and_one_does(tmp_path):
     one = [row for row in found["rows"] if row["solver"] == "one level"]
     assert one[1]["iterations"] >= 2 * one[0]["iterations"]
     assert {path.suffix for path in tmp_path.iterdir()} == {".txt", ".csv", ".png"}
-    assert "two levels, degree 2" in found["table"]
+    assert "two levels, adaptive" in found["table"]

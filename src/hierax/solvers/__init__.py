@@ -1,8 +1,11 @@
 """How one level is trained."""
 
+from hierax.solvers.adaptive_coarse import AdaptiveCoarseSpace as AdaptiveCoarseSpace
 from hierax.solvers.base import AbstractSolver as AbstractSolver
 from hierax.solvers.base import Step as Step
 from hierax.solvers.base import Tolerances as Tolerances
+from hierax.solvers.coarse_spaces import Nicolaides as Nicolaides
+from hierax.solvers.coarse_spaces import NoCoarseSpace as NoCoarseSpace
 from hierax.solvers.gauss_newton import GaussNewton as GaussNewton
 from hierax.solvers.linear import Cholesky as Cholesky
 from hierax.solvers.linear import ConjugateGradients as ConjugateGradients
@@ -16,8 +19,6 @@ from hierax.solvers.schwarz import Additive as Additive
 from hierax.solvers.schwarz import Multiplicative as Multiplicative
 from hierax.solvers.smoothing import Smoothing as Smoothing
 from hierax.solvers.starts import SeveralStarts as SeveralStarts
-from hierax.solvers.subdomains import Nicolaides as Nicolaides
-from hierax.solvers.subdomains import NoCoarseSpace as NoCoarseSpace
 from hierax.solvers.subdomains import Schwarz as Schwarz
 from hierax.solvers.switching import Switching as Switching
 from hierax.solvers.variable_projection import VariableProjection as VariableProjection

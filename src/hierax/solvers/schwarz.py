@@ -99,7 +99,7 @@ class AbstractSweep(abc.ABC):
 
     @abc.abstractmethod
     def apply(self, system: System, found: list[Patches], r: np.ndarray) -> np.ndarray:
-        """The sum of corrections for a right-hand side `(n,)`."""
+        """The sum of corrections for a right-hand side `(n,)`, or several `(n, m)`."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,13 @@ class Additive(AbstractSweep):
     """All patches at once."""
 
     def apply(self, system: System, found: list[Patches], r: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(r)
+        columns = r.reshape(len(r), -1)
+        out = np.zeros_like(columns)
         for p in found:
-            values = (p.inverse @ r[p.unknowns][:, :, None]).ravel()
-            out += np.bincount(p.unknowns.ravel(), values, minlength=len(r))
-        return out
+            values = (p.inverse @ columns[p.unknowns]).reshape(p.unknowns.size, -1)
+            for column, own in zip(out.T, values.T, strict=True):
+                column += np.bincount(p.unknowns.ravel(), own, minlength=len(r))
+        return out.reshape(r.shape)
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,10 @@ class TwoLevel:
     ----------
     system:
         The problem.
+    found:
+        Its patches; of single subdomains the sweep does nothing.
     coarse:
         `Z`, `(J K, coarse unknowns)`; nothing for one level.
-    layers:
-        Layers of neighbours that belong to a patch; with none a patch is a subdomain, and the sweep does nothing.
     sweep:
         How patches are put together.
 
@@ -150,13 +152,9 @@ class TwoLevel:
     """
 
     system: System
+    found: list[Patches]
     coarse: sp.csc_array | None
-    layers: int = 1
     sweep: AbstractSweep = Additive()
-
-    @cached_property
-    def _patches(self) -> list[Patches]:
-        return patches(self.system, self.layers)
 
     @cached_property
     def _projected(self) -> tuple[sp.csr_array, spl.SuperLU]:
@@ -170,10 +168,10 @@ class TwoLevel:
 
     def __call__(self, r: np.ndarray) -> np.ndarray:
         if self.coarse is None:
-            return self.sweep.apply(self.system, self._patches, r)
+            return self.sweep.apply(self.system, self.found, r)
         image, factor = self._projected
         first = factor.solve(self.coarse.T @ r)
-        smooth = self.sweep.apply(self.system, self._patches, r - image @ first)
+        smooth = self.sweep.apply(self.system, self.found, r - image @ first)
         return smooth + self.coarse @ (first - factor.solve(image.T @ smooth))
 
 

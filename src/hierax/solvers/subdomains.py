@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import abc
 import functools
 import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
-from jax.flatten_util import ravel_pytree
 
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.fields.base import linear_in_parameters, parameter_count, partition
+from hierax.fields.base import linear_in_parameters, parameter_count
 from hierax.fields.partition_of_unity import PartitionOfUnity, subdomain_parameters
 from hierax.fields.sums import Sum
 from hierax.hierarchy.transport import RESET
 from hierax.objective import AbstractObjective
 from hierax.objective.least_squares import is_least_squares, weighted_residual
 from hierax.objective.rows import RowObjective
+from hierax.solvers.adaptive_coarse import AdaptiveCoarseSpace
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.coarse_spaces import AbstractCoarseSpace, Part
 from hierax.solvers.gauss_newton import GaussNewton
 from hierax.solvers.orthogonal import OrthogonalBlocks, orthogonalised
-from hierax.solvers.schwarz import AbstractSweep, Additive, Solved, System, TwoLevel, least_squares
-
-
-class Part(NamedTuple):
-    """Parameters `(J, own)` of the subdomains of a field, and the field, nothing for one that is seen as a whole."""
-
-    numbers: np.ndarray
-    field: PartitionOfUnity | None
+from hierax.solvers.schwarz import AbstractSweep, Additive, Solved, System, TwoLevel, least_squares, patches
 
 
 @functools.singledispatch
@@ -54,82 +44,6 @@ def _(field: Sum) -> list[Part]:
     offsets = itertools.accumulate([0, *counts[:-1]])
     found = [(offset, part) for offset, whole in zip(offsets, field.parts, strict=True) for part in parts_of(whole)]
     return [Part(part.numbers + offset, part.field) for offset, part in found]
-
-
-class AbstractCoarseSpace(abc.ABC):
-    """Functions that reach across subdomains, as coefficients of the orthonormal blocks."""
-
-    @abc.abstractmethod
-    def vectors(self, parts: list[Part], basis: OrthogonalBlocks) -> sp.csc_array | None:
-        """Columns of `Z` besides the coarser levels of the field, `(J K, coarse)`."""
-
-
-@dataclass(frozen=True)
-class NoCoarseSpace(AbstractCoarseSpace):
-    """Nothing but the coarser levels of the field, where it has such."""
-
-    def vectors(self, parts: list[Part], basis: OrthogonalBlocks) -> None:
-        return None
-
-
-@dataclass(frozen=True)
-class Nicolaides(AbstractCoarseSpace):
-    r"""On every subdomain its window times the polynomials of total degree up to `degree`.
-
-    Patches cannot see what reaches across many subdomains with little residual. On a line polynomials below the order
-    of the equation are enough. In the plane harmonic functions have no residual either, and quadratic ones are needed:
-    with an overlap of 1.3 iterations for 16, 64, 256 and 1024 subdomains were 17, 26, 47, 90 with degree 1 and 16, 21,
-    22, 22 with degree 2 (the study `schwarz-scaling`). With wider overlaps they grew with both. The polynomials are
-    expressed in the local fields by least squares at a grid of points.
-
-    References
-    ----------
-    Nicolaides, SIAM J. Numer. Anal. 24 (1987), for constants and equations of second order in weak form.
-    """
-
-    degree: int = 2
-
-    def vectors(self, parts: list[Part], basis: OrthogonalBlocks) -> sp.csc_array | None:
-        last = parts[-1]
-        if last.field is None:
-            return None
-        coefficients = _polynomials(last.field, self.degree)  # (J, own, modes)
-        count, _, modes = coefficients.shape
-        rows = np.broadcast_to(last.numbers[:, :, None], coefficients.shape)
-        columns = np.broadcast_to(np.arange(count * modes).reshape(count, 1, modes), coefficients.shape)
-        shape = (basis.forth.shape[1], count * modes)  # pyright: ignore
-        return sp.csc_array(basis.forth @ sp.csc_array((coefficients.ravel(), (rows.ravel(), columns.ravel())), shape))
-
-
-def _polynomials(field: PartitionOfUnity, degree: int) -> np.ndarray:
-    """Coefficients of every local field that come nearest to each polynomial, for each output."""
-    dim = field.cover.dim
-    nodes = np.cos(np.pi * (np.arange(2 * degree + 4) + 0.5) / (2 * degree + 4))
-    points = np.stack([axis.ravel() for axis in np.meshgrid(*[nodes] * dim, indexing="ij")], axis=1)
-    powers = [p for p in itertools.product(range(degree + 1), repeat=dim) if sum(p) <= degree]
-    values = np.stack([np.prod(points ** np.array(p), axis=1) for p in powers], axis=1)
-    matrix = np.asarray(_local_values(field.locals, jnp.asarray(points)))  # (J, points, outputs, own)
-    outputs = matrix.shape[2]
-    targets = np.einsum("pm,oq->poqm", values, np.eye(outputs)).reshape(len(points) * outputs, -1)
-    flat = matrix.reshape(len(matrix), -1, matrix.shape[3])
-    return np.linalg.pinv(flat, rcond=1e-8) @ targets
-
-
-@eqx.filter_jit
-def _local_values(locals_: Any, points: jax.Array) -> jax.Array:
-    """Values of the functions of every local field at the same local points, `(J, points, outputs, own)`."""
-
-    def one(field: Any) -> jax.Array:
-        params, rest = partition(field)
-        flat, build = ravel_pytree(params)
-
-        def values(c: jax.Array) -> jax.Array:
-            local = eqx.combine(build(c), rest)
-            return jax.vmap(lambda z: jnp.ravel(local(z)))(points)
-
-        return jax.jacfwd(values)(jnp.zeros_like(flat))
-
-    return eqx.filter_vmap(one)(locals_)
 
 
 class SchwarzState(NamedTuple):
@@ -166,7 +80,7 @@ class Schwarz(AbstractSolver):
         When a level is trained.
     """
 
-    coarse: AbstractCoarseSpace = Nicolaides()
+    coarse: AbstractCoarseSpace = AdaptiveCoarseSpace()
     layers: int = 1
     sweep: AbstractSweep = Additive()
     rank: float = 1e-8
@@ -248,7 +162,8 @@ class Schwarz(AbstractSolver):
             shape = (basis.matrix.shape[1], len(levels))  # pyright: ignore
             columns.append(sp.csc_array((np.ones(len(levels)), (levels, np.arange(len(levels)))), shape))
         coarse = sp.csc_array(sp.hstack(columns, format="csc")) if columns else None
-        return basis, TwoLevel(System(basis, local), coarse, self.layers, self.sweep)
+        system = System(basis, local)
+        return basis, self.coarse.improved(TwoLevel(system, patches(system, self.layers), coarse, self.sweep))
 
 
 def _is_linear(objective: AbstractObjective) -> bool:
