@@ -21,6 +21,9 @@ from hierax.solvers.orthogonal import OrthogonalBlocks
 ENTRIES = 4_000_000
 """Most numbers of patches that are gathered at once."""
 
+ROUNDING = 1e-13
+"""A gradient below this share of the residual's norm is rounding: columns have norm one."""
+
 
 @dataclass(frozen=True, eq=False)
 class System:
@@ -187,7 +190,7 @@ def least_squares(matrix: sp.csc_array, b: np.ndarray, precondition, tolerance: 
     r"""Minimise `|M x - b|` by preconditioned conjugate gradients on the normal equations, in the form of CGLS.
 
     Products are with `M` and `M^T`: with the Gram matrix the attainable error would be that of its square condition.
-    Stops where the gradient, measured by the preconditioner, has fallen by `tolerance`.
+    Stops where the gradient, measured by the preconditioner, has fallen by `tolerance` or is rounding of the residual.
 
     References
     ----------
@@ -210,6 +213,6 @@ def least_squares(matrix: sp.csc_array, b: np.ndarray, precondition, tolerance: 
         after = float(slope @ z)
         norms.append(float(np.sqrt(max(after, 0.0) / first)))
         direction, size = z + after / size * direction, after
-        if not after > 0.0:
+        if not after > (ROUNDING * float(np.linalg.norm(r))) ** 2:
             break
     return Solved(x, len(norms) - 1, np.array(norms))
