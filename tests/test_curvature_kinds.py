@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import hierax as hx
 from hierax.objective import LocalObjective, flat_parameters, rows
 from hierax.objective.build import SampledProblem, Sampling
-from hierax.objective.curvature import BandGram, DenseGram, MatrixFreeGram
+from hierax.objective.curvature import (
+    BandCombination,
+    BandGram,
+    DenseGram,
+    MatrixFreeGram,
+    Ordering,
+    SparseGram,
+)
 from hierax.objective.kernel import KernelGram
 from hierax.objective.rows import RowObjective
 from hierax.solvers import Cholesky, ConjugateGradients, Multigrid
@@ -107,3 +115,32 @@ def test_rows_are_kept_only_where_there_are_fewer_than_parameters():
     many = RowObjective(hx.SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], 1, 2), samples)
     assert not many.by_rows
     assert isinstance(many.linearise(np.zeros(many.size)).curvature, DenseGram)
+
+
+def test_sums_of_bands_and_sparse_matrices_are_those_of_their_products():
+    rng, n, band = np.random.default_rng(0), 12, 3
+    ordering = Ordering(rng.permutation(n), n, 0, band)
+    near = np.abs(np.subtract.outer(ordering.place, ordering.place))
+
+    def symmetric(reach):
+        matrix = rng.normal(size=(n, n))
+        return np.where(near <= reach, matrix + matrix.T, 0.0)
+
+    def banded(matrix):
+        lower = np.zeros((band + 1, n), order="F")
+        i, j = np.nonzero((near <= band) & (ordering.place[:, None] >= ordering.place))
+        lower[ordering.place[i] - ordering.place[j], ordering.place[j]] = matrix[i, j]
+        return BandGram(ordering, lower, np.zeros((n, 0)), np.zeros((0, 0)))
+
+    parts = [symmetric(band) for _ in range(2)], [symmetric(reach) for reach in (1, 3, 2)]
+    sparse = [SparseGram(sp.csr_array(m)) for m in parts[1]]
+    # zeros that are stored, outside the band too, must not overwrite what stands there
+    rows, columns = np.nonzero(np.ones((n, n)))
+    sparse[0] = SparseGram(sp.csr_array((parts[1][0][rows, columns], (rows, columns)), shape=(n, n)))
+    grams = [banded(parts[0][0]), sparse[0], sparse[1], banded(parts[0][1]), sparse[2]]
+    each = [parts[0][0], parts[1][0], parts[1][1], parts[0][1], parts[1][2]]
+    combined = BandCombination(grams)
+    x = rng.normal(size=n)
+    for scales in (np.array([1.0, 2.0, 0.0, -3.0, 0.5]), np.zeros(5), np.array([0.0, 1.0, 1.0, 0.0, 0.0])):
+        expected = sum(c * m for c, m in zip(scales, each, strict=True)) @ x
+        np.testing.assert_allclose(combined(scales).mv(x), expected, atol=1e-12)

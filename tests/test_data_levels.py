@@ -83,6 +83,24 @@ def test_rows_of_coarse_levels_are_the_first_of_those_of_finer_ones():
     assert len(DataRows(problem(3), 0.2, 0).seen(20)["u"].points) == 32, "in few dimensions these are means"
 
 
+def test_many_data_tell_levels_apart_that_few_do_not():
+    def truth(x):
+        return np.sin(3.0 * x[:, :1])
+
+    def told(count, excess):
+        points = np.random.default_rng(1).random((count, 1))
+        noisy = truth(points) + 0.3 * np.random.default_rng(2).normal(size=(count, 1))
+        box = hx.Box([0.0], [1.0])
+        rows = DataRows(hx.Problem(box, (Data("u", points, noisy[:, 0]),)), 0.5, jax.random.key(0))
+        # the fields are numbers here: how much their values are wrong
+        return rows.tells_apart(excess, 0.0, lambda wrong, x: truth(x) + wrong * np.cos(20.0 * x))
+
+    assert told(20_000, 0.05)
+    assert not told(40, 0.05)
+    assert told(40, 1.0)
+    assert not told(20_000, 0.0)
+
+
 def test_whichever_limits_the_error_is_refined():
     level = Level(hx.MLP([4, 4, 4, 1], key=0), points=50)
     rule = WiderOrMoreData(WidthGrowth(2.0), largest=500)

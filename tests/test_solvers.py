@@ -11,7 +11,7 @@ import pytest
 import hierax as hx
 from hierax import RESULTS
 from hierax.objective import AbstractObjective, Linearisation, LocalObjective, make_samples
-from hierax.objective.curvature import DenseGram, combine
+from hierax.objective.curvature import BandCombination, DenseGram
 from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
@@ -360,7 +360,7 @@ def scanned(objective, error, logs):
     grids = np.meshgrid(*[logs] * (len(each) - 1), indexing="ij")
     best = np.inf
     for combination in np.stack([g.ravel() for g in grids], axis=1):
-        curvature = combine([e.curvature for e in each], [1.0, *10.0**combination])
+        curvature = BandCombination([e.curvature for e in each])(np.r_[1.0, 10.0**combination])
         best = min(best, error(factorise(curvature, 1e-13 * curvature.diagonal())(-each[0].gradient)))
     return best
 

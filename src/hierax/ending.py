@@ -18,6 +18,9 @@ from hierax.polishing import polished
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing
 
+MISSED = 1.5
+"""Loss of a level over that of the best validated one, above which it is too coarse for the equations."""
+
 
 def last_level(visited: Mapping[int, Visited], current: int, over: bool, ladder: Ladder | None) -> int:
     """The level that was trained last; the one before when the time was over and the last was cut off while worse.
@@ -36,11 +39,25 @@ def best_validated(bench: Bench, visited: Mapping[int, Visited]) -> tuple[int, A
     if not errors:
         return None
     # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
-    best = min(errors.values())
-    level = min(k for k, error in errors.items() if error <= bench.plan.indifference * best)
+    best = min(errors, key=errors.__getitem__)
+    level = min(k for k in errors if k == best or _as_good(bench, visited, k, best))
     if isinstance(bench.plan.solver, Smoothing):
         return level, bench.refitted(visited[level].field, bench.plan.solver, visited[level].state)
     return level, visited[level].field
+
+
+def _as_good(bench: Bench, visited: Mapping[int, Visited], level: int, best: int) -> bool:
+    """Whether the error of a level at data kept back is about that of the best, as far as these data can tell.
+
+    Data say little of what is inferred; where a level is too coarse for that, its equations are missed.
+    """
+    own, least = visited[level].validation, visited[best].validation
+    assert own is not None and least is not None
+    if own > bench.plan.indifference * least:
+        return False
+    if bench.equations.any() and visited[level].loss > MISSED * visited[best].loss:
+        return False
+    return not bench.rows.tells_apart(visited[level].field, visited[best].field, bench.values_at)
 
 
 def chosen(

@@ -95,7 +95,9 @@ def _determined(bench: Bench, field: Any) -> bool:
 
 
 def forecast(bench: Bench, coarse: Level, finer: Level, changes: Mapping[int, float]) -> Forecast | None:
-    """What a finer level would bring for its work."""
+    """What a finer level would bring for its work; unknown where data are kept back, whose noise ends the decrease."""
+    if bench.rows.held:
+        return None
     return Forecast.of([changes[k] for k in sorted(changes)], (bench.work(coarse), bench.work(finer)))
 
 

@@ -168,10 +168,15 @@ class SparseGram(AbstractCurvature):
 
     def add_to(self, band: BandGram, scale: float) -> None:
         """Add `scale` times the matrix to a band, in place."""
+        rows, columns, values = self.entries(band.ordering)
+        band.lower[rows, columns] += scale * values
+
+    def entries(self, ordering: Ordering) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows and columns in a band's storage, and values, of what is not zero in the lower triangle."""
         entries = self.matrix.tocoo()
-        i, j = band.ordering.place[entries.row], band.ordering.place[entries.col]
-        keep = i >= j
-        band.lower[i[keep] - j[keep], j[keep]] += scale * entries.data[keep]
+        i, j = ordering.place[entries.row], ordering.place[entries.col]
+        keep = (i >= j) & (entries.data != 0.0)
+        return i[keep] - j[keep], j[keep], entries.data[keep]
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,15 +206,40 @@ class MatrixFreeGram(AbstractCurvature):
         return out
 
 
-def combine(grams: Sequence[AbstractCurvature], scales: Sequence[float]) -> BandGram:
-    """Weighted sum of band matrices with the same ordering, and of sparse ones that fit into that band."""
-    pairs = list(zip(grams, scales, strict=True))
-    bands = [(g, c) for g, c in pairs if isinstance(g, BandGram)]
-    lower = sum(c * g.lower for g, c in bands)
-    border = sum(c * g.border for g, c in bands)
-    corner = sum(c * g.corner for g, c in bands)
-    total = BandGram(bands[0][0].ordering, np.asfortranarray(lower), border, corner)  # pyright: ignore
-    for gram, scale in pairs:
-        if isinstance(gram, SparseGram):
-            gram.add_to(total, scale)
-    return total
+class BandCombination:
+    """Weighted sums of the same band matrices, with one ordering, and of sparse ones that fit into that band.
+
+    Where the entries of the sparse ones stand is found once: a search for weights forms hundreds of sums.
+    """
+
+    def __init__(self, grams: Sequence[AbstractCurvature]) -> None:
+        self.bands = [(k, g) for k, g in enumerate(grams) if isinstance(g, BandGram)]
+        sparse = [(k, g) for k, g in enumerate(grams) if isinstance(g, SparseGram)]
+        self.sparse = [k for k, _ in sparse]
+        ordering, shape = self.bands[0][1].ordering, self.bands[0][1].lower.shape
+        entries = [g.entries(ordering) for _, g in sparse]
+        # places in memory of a band that is stored by columns, as LAPACK wants it
+        places = [rows + shape[0] * columns for rows, columns, _ in entries]
+        self.places, where = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *places]), return_inverse=True)
+        self.values = np.zeros((len(sparse), len(self.places)))
+        start = 0
+        for own, (_, _, values) in zip(self.values, entries, strict=True):
+            own[where[start : start + len(values)]] = values
+            start += len(values)
+
+    def __call__(self, scales: Sequence[float] | np.ndarray) -> BandGram:
+        lower, border, corner = 0.0, 0.0, 0.0
+        for k, g in self.bands:
+            if scales[k] != 0.0:
+                lower, border, corner = (
+                    lower + scales[k] * g.lower,
+                    border + scales[k] * g.border,
+                    corner + scales[k] * g.corner,
+                )
+        first = self.bands[0][1]
+        if np.isscalar(lower):
+            lower, border, corner = np.zeros_like(first.lower), np.zeros_like(first.border), np.zeros_like(first.corner)
+        lower = np.asfortranarray(lower)
+        if self.sparse:
+            lower.reshape(-1, order="F")[self.places] += np.asarray(scales)[self.sparse] @ self.values
+        return BandGram(first.ordering, lower, border, corner)  # pyright: ignore

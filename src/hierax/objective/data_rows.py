@@ -76,16 +76,36 @@ class DataRows:
 
     def misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
         """Root mean square misfit at some samples over the spread of the values, root mean square over the terms."""
-        errors = []
+        squares = self._squares(field, samples, values_at).values()
+        return float(np.sqrt(np.mean([weights @ errors for weights, errors in squares])))
+
+    def tells_apart(self, field: Any, better: Any, values_at: Values) -> bool:
+        """Whether the data kept back show that one field is worse than a `better` one by more than a standard error.
+
+        Both are compared at the same values, whose noise is in both misfits.
+        """
+        pairs = [self._squares(f, self.held, values_at) for f in (field, better)]
+        mean, variance = 0.0, 0.0
+        for (weights, worse), (_, best) in zip(*(p.values() for p in pairs), strict=True):
+            excess = worse - best
+            mean += weights @ excess
+            variance += np.sum((weights * (excess - weights @ excess)) ** 2)
+        return bool(mean > np.sqrt(variance))
+
+    def _squares(
+        self, field: Any, samples: Mapping[str, Measurements], values_at: Values
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Weights of the samples and squared misfits over the variance of the values, for every term seen there."""
+        out = {}
         for term in self.terms:
             if term.name in samples:
                 points, values, weights = samples[term.name]
                 own = values_at(field, points)[:, self.columns(self.problem.data_unknown(term))]
                 # equal values have no spread to compare with: what is rounding of their size then counts as nothing
                 size = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
-                squares = np.mean((own - values.reshape(len(points), -1)) ** 2, axis=1)
-                errors.append(np.sqrt(weights @ squares) / size)
-        return float(np.sqrt(np.mean(np.square(errors))))
+                squares = np.mean(((own - values.reshape(len(points), -1)) / size) ** 2, axis=1)
+                out[term.name] = (weights, squares)
+        return out
 
     def columns(self, name: str) -> slice:
         """Where the values of an unknown function stand among those of all."""

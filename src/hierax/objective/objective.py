@@ -12,6 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+import scipy.sparse as sp
 from jax.core import Tracer
 
 from hierax.fields.base import partition
@@ -150,8 +151,11 @@ class LocalObjective(AbstractObjective):
     def ordering(self) -> Ordering:
         """Order of the parameters in the band."""
         where = positions(self.field, len(self.periodic))
-        met = [np.stack(q.matrix.tocoo().coords, axis=1) for q in self.quadratics]
-        return narrow_order(where, [*(np.concatenate(list(t.indices())) for t in self.terms), *met], self.periodic)
+        met = [np.concatenate(list(t.indices())) for t in self.terms]
+        if self.quadratics:
+            pattern = sp.triu(sum(abs(q.matrix) for q in self.quadratics), k=1, format="coo")
+            met.append(np.stack(pattern.coords, axis=1))
+        return narrow_order(where, met, self.periodic)
 
     @property
     def scales(self) -> np.ndarray:
@@ -195,7 +199,7 @@ class LocalObjective(AbstractObjective):
         return BandSum(self.ordering) if self.mesh is None else StencilSum(self.mesh)
 
     def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
-        """Linearisation of each unscaled term; all curvatures fit one ordering, so `combine` can add them."""
+        """Linearisation of each unscaled term; all curvatures fit one ordering, so `BandCombination` can add them."""
         out = []
         for term in self.terms:
             gradient, gram = np.zeros(len(theta)), BandSum(self.ordering)

@@ -31,8 +31,12 @@ def narrow_order(positions: np.ndarray, elements: Sequence[np.ndarray], periodic
         place = np.empty(len(positions), dtype=np.int64)
         place[np.flatnonzero(~everywhere)[order]] = np.arange(len(order))
         place[everywhere] = len(order) + np.arange(everywhere.sum())
-        band = max((_width(place, index, len(order)) for index in elements), default=0)
-        if best is None or band < best.band:
+        band = 0
+        for index in elements:
+            band = max(band, _width(place, index, len(order)))
+            if best is not None and band >= best.band:
+                break
+        else:
             best = Ordering(place, len(order), int(everywhere.sum()), band)
     assert best is not None
     return best

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, LocalObjective
-from hierax.objective.curvature import BandGram, combine
+from hierax.objective.curvature import BandGram, BandCombination
 from hierax.objective.objective import Linearisation
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.linear import Apply, NotPositive, factorise
@@ -136,14 +136,14 @@ class _Model:
 
     def __init__(self, settings: Smoothing, each: list[Linearisation], fixed: np.ndarray) -> None:
         self.settings, self.each, self.fixed = settings, each, fixed
-        self.grams: list[BandGram] = [e.curvature for e in each]  # pyright: ignore
+        self.curvature = BandCombination([e.curvature for e in each])
         data = np.zeros(len(each))
         data[list(settings.data)] = fixed[list(settings.data)]
         self.data = self.whole(data)
         # `tr A^-1 G = E (R z)' A^-1 (R z)` with `G = R R'`: the product itself is not symmetric, and where equations
         # weigh much more than data its estimates by random signs scatter by more than the trace, also below zero
-        self.probes = rooted(combine(self.grams, list(data)), PROBES)
-        traces = [np.sum(g.diagonal()) for g in self.grams]
+        self.probes = rooted(self.data.curvature, PROBES)
+        traces = [np.sum(e.curvature.diagonal()) for e in each]
         base = np.sum(self.data.curvature.diagonal())
         self.reference = np.array([base / max(traces[k], 1e-300) for k in settings.penalties])
         self.ceiling = np.log10(self.reference) + LARGEST
@@ -155,11 +155,13 @@ class _Model:
 
     def whole(self, scales: np.ndarray) -> Linearisation:
         value = sum(c * e.value for c, e in zip(scales, self.each, strict=True))
-        gradient = np.sum([c * e.gradient for c, e in zip(scales, self.each, strict=True)], axis=0)
-        return Linearisation(float(value), gradient, combine(self.grams, list(scales)))
+        return Linearisation(float(value), self.gradient(scales), self.curvature(scales))
+
+    def gradient(self, scales: np.ndarray) -> np.ndarray:
+        return np.sum([c * e.gradient for c, e in zip(scales, self.each, strict=True)], axis=0)
 
     def solve(self, scales: np.ndarray) -> Apply:
-        curvature = combine(self.grams, list(scales))
+        curvature = self.curvature(scales)
         diagonal = curvature.diagonal()
         shift = 1e-13 * np.maximum(diagonal, 1e-6 * diagonal.max())
         for _ in range(8):
@@ -176,7 +178,7 @@ class _Model:
             solve = self.solve(scales)
         except NotPositive:
             return np.inf
-        step = solve(-self.whole(scales).gradient)
+        step = solve(-self.gradient(scales))
         misfit = 2 * (self.data.value + self.data.gradient @ step + 0.5 * self.data.curvature.quadratic(step))
         freedom = float(np.sum(self.probes * solve(self.probes))) / PROBES
         left = 1 - self.settings.inflation * freedom / self.settings.count
