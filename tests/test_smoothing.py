@@ -40,7 +40,8 @@ def model():
     bench = Bench(problem, plan, 1)
     fine = refine(plan.hierarchy.levels[0].field, by=IntervalDoubling(), levels=2).levels[-1].field
     prepared = bench.prepare(fine)
-    return _Model(plan.solver, prepared.objective.linearise_each(prepared.theta), prepared.objective.scales)
+    objective, theta = prepared.objective, prepared.theta
+    return _Model(plan.solver, objective.linearise_each(theta), objective.scales, theta)
 
 
 def dense(gram):

@@ -54,8 +54,9 @@ class RESULTS(enum.Enum):
         "Add levels, give the run a larger budget, or check that the problem has one solution."
     )
     guard_validation = (
-        "The validation error of the returned level is larger than that of a coarser one: the field follows the noise. "
-        "Likely causes: more parameters than the data support, or duplicated rows that hide the noise. "
+        "Values that training did not use are missed by more than a coarser level missed them, or by far more than "
+        "their noise. Likely causes: more parameters than the data support, duplicated rows that hide the noise, "
+        "features that are too fine for the levels or for the number of data, or equations that do not fit the data. "
         "Return the level with the smallest validation error, state the noise of the data, or collect more data."
     )
     interrupted = (

@@ -52,7 +52,8 @@ def _as_good(bench: Bench, visited: Mapping[int, Visited], level: int, best: int
     Data say little of what is inferred; where a level is too coarse for that, its equations are missed.
     """
     own, least = visited[level].validation, visited[best].validation
-    assert own is not None and least is not None
+    assert own is not None
+    assert least is not None
     if own > bench.plan.indifference * least:
         return False
     if bench.equations.any() and visited[level].loss > MISSED * visited[best].loss:
@@ -129,7 +130,9 @@ def _misfit(bench: Bench, trained: Any) -> tuple[float, float] | None:
     rows = bench.rows
     if not rows.terms:
         return None
-    return rows.misfit(trained, rows.held or rows.seen(None), bench.values_at), max(rows.noise, rows.stated)
+    # noise that neighbouring data show is typical noise too; with equations a few misses may be their fault
+    measured = rows.misfit if bench.equations.any() else rows.typical_misfit
+    return measured(trained, rows.held or rows.seen(None), bench.values_at), max(rows.noise, rows.stated)
 
 
 def _widths(bench: Bench, visited: Mapping[int, Visited], level: int) -> list[np.ndarray]:

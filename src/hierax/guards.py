@@ -52,7 +52,7 @@ class Limits:
     validation:
         Validation error of the returned level over that of the best.
     data:
-        Misfit at measured values over their noise, where equations hold as well.
+        Misfit at measured values over their noise; without equations the typical one, where neighbours show a noise.
     regularity:
         Power of the mesh width with which the residual has to fall.
     """
@@ -131,7 +131,7 @@ def check(
         guards |= _equation(evidence, limits.equation) | _regularity(evidence, limits.regularity)
     if evidence.validation is not None:
         guards["validation"] = _validation(*evidence.validation, limits.validation)
-    if equations and evidence.misfit is not None:
+    if evidence.misfit is not None and (equations or evidence.misfit[1] > 0.0):
         guards["data"] = _data(*evidence.misfit, limits.data)
     return guards
 
@@ -334,7 +334,7 @@ def _validation(errors: Sequence[float], returned: float, limit: float) -> Guard
 
 
 def _data(misfit: float, noise: float, limit: float) -> Guard:
-    """Equations that do not fit the data, or coefficients at an untrue minimum, leave a misfit far above the noise."""
+    """What does not fit the data leaves a misfit far above the noise: equations, an untrue minimum, a coarse field."""
     ratio = misfit / max(noise, EXPLAINED)
     sentence = f"The misfit at the data is {misfit:.3g} of their spread, {ratio:.3g} times their noise"
     return Guard(ratio, limit, bool(ratio <= limit), f"{sentence} (limit {limit:g}).")

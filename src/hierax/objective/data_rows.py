@@ -20,6 +20,8 @@ Values = Callable[[Any, np.ndarray], np.ndarray]
 
 MEANS = 3
 """Most coordinates in which coarse levels see local means. Above, cells of few samples are as wide as the domain."""
+MEDIAN = 0.4549
+"""Median of the square of a standard normal number."""
 
 
 class DataRows:
@@ -78,6 +80,11 @@ class DataRows:
         """Root mean square misfit at some samples over the spread of the values, root mean square over the terms."""
         squares = self._squares(field, samples, values_at).values()
         return float(np.sqrt(np.mean([weights @ errors for weights, errors in squares])))
+
+    def typical_misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
+        """What `misfit` would be without outliers: from the medians of the squares, as for normal noise."""
+        squares = self._squares(field, samples, values_at).values()
+        return float(np.sqrt(np.mean([np.median(errors) / MEDIAN for _, errors in squares])))
 
     def tells_apart(self, field: Any, better: Any, values_at: Values) -> bool:
         """Whether the data kept back show that one field is worse than a `better` one by more than a standard error.

@@ -14,9 +14,8 @@ def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) ->
     """Standard deviation of the noise in scattered values, from local linear fits that leave out their own value.
 
     For each of at most `most` points a plane is fitted to the `2 (dim + 1)` nearest others; the misfit at the point
-    has the
-    noise's variance times one plus the leverage. Curvature of the function adds to the result, so it is an upper
-    estimate.
+    has the noise's variance times one plus the leverage. Curvature of the function adds to the result, so it is an
+    upper estimate.
     """
     dim = points.shape[1]
     count = min(2 * (dim + 1), len(points) - 1)
@@ -39,5 +38,7 @@ def relative_noise(terms: Sequence[Data]) -> float | None:
     found = []
     for term in terms:
         values = term.values.reshape(len(term.values), -1)
-        found.append(neighbour_noise(term.points, values) / max(np.std(term.values), 1e-300))
+        # equal values have no spread to compare with: rounding of their size counts as nothing
+        spread = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
+        found.append(neighbour_noise(term.points, values) / spread)
     return float(np.sqrt(np.mean(np.square(found)))) if found else None

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, LocalObjective
-from hierax.objective.curvature import BandGram, BandCombination
+from hierax.objective.curvature import BandCombination, BandGram
 from hierax.objective.objective import Linearisation
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.linear import Apply, NotPositive, factorise
@@ -21,6 +21,11 @@ PROBES = 32
 LARGEST = 5.0
 """Decades by which a penalty may outweigh the data. Where values do not depend on a coordinate, cross-validation would
 raise its factor for ever, and the rounding errors of the penalty would exceed the misfit."""
+
+TIE = 0.1
+"""Rise of the score, times the number of data, that says nothing: noise makes it fluctuate by about one."""
+NOISY = 0.01
+"""Noise over the spread of the data, below which less of a rise is ignored: of exact data nothing is to be smoothed."""
 
 ROUNDING = 1e-24
 """Objective over that of the field zero, below which rounding is all that is left of the residual."""
@@ -87,7 +92,7 @@ class Smoothing(AbstractSolver):
         each = objective.linearise_each(theta)
         if not all(np.isfinite(e.value) and np.all(np.isfinite(e.gradient)) for e in each):
             return Step(theta, state, np.nan, np.inf, True, RESULTS.nonfinite)
-        model = _Model(self, each, objective.scales)
+        model = _Model(self, each, objective.scales, theta)
         logs = state.log_factors
         if logs is None or state.steps < self.choices:
             logs = model.choose(logs, thorough=self._thorough(objective, logs, state.steps))
@@ -134,7 +139,7 @@ class Smoothing(AbstractSolver):
 class _Model:
     """The quadratic model with free penalty factors."""
 
-    def __init__(self, settings: Smoothing, each: list[Linearisation], fixed: np.ndarray) -> None:
+    def __init__(self, settings: Smoothing, each: list[Linearisation], fixed: np.ndarray, theta: np.ndarray) -> None:
         self.settings, self.each, self.fixed = settings, each, fixed
         self.curvature = BandCombination([e.curvature for e in each])
         data = np.zeros(len(each))
@@ -142,11 +147,12 @@ class _Model:
         self.data = self.whole(data)
         # `tr A^-1 G = E (R z)' A^-1 (R z)` with `G = R R'`: the product itself is not symmetric, and where equations
         # weigh much more than data its estimates by random signs scatter by more than the trace, also below zero
-        self.probes = rooted(self.data.curvature, PROBES)
+        self.probes = rooted(self.curvature(data), PROBES)
         traces = [np.sum(e.curvature.diagonal()) for e in each]
         base = np.sum(self.data.curvature.diagonal())
         self.reference = np.array([base / max(traces[k], 1e-300) for k in settings.penalties])
         self.ceiling = np.log10(self.reference) + LARGEST
+        self.spread = self._misfit(self._constant(theta))
 
     def scales(self, logs: np.ndarray) -> np.ndarray:
         scales = self.fixed.copy()
@@ -171,16 +177,31 @@ class _Model:
                 shift = shift * 100
         return factorise(curvature, shift)
 
-    def score(self, logs: np.ndarray) -> float:
-        """Logarithm of the generalised cross-validation score."""
+    def _constant(self, theta: np.ndarray) -> np.ndarray:
+        """The step from `theta` to the constant that fits the data best; splines add up to one."""
+        one = np.ones_like(theta)
+        slope = one @ self.data.gradient - theta @ self.data.curvature.mv(one)
+        return -theta - slope / max(self.data.curvature.quadratic(one), 1e-300)
+
+    def _misfit(self, step: np.ndarray) -> float:
+        return float(2 * (self.data.value + self.data.gradient @ step + 0.5 * self.data.curvature.quadratic(step)))
+
+    def fitted(self, logs: np.ndarray) -> tuple[float, float] | None:
+        """Misfit and effective number of parameters; `None` where the matrix is not positive."""
         scales = self.scales(np.minimum(logs, self.ceiling))
         try:
             solve = self.solve(scales)
         except NotPositive:
-            return np.inf
-        step = solve(-self.gradient(scales))
-        misfit = 2 * (self.data.value + self.data.gradient @ step + 0.5 * self.data.curvature.quadratic(step))
+            return None
         freedom = float(np.sum(self.probes * solve(self.probes))) / PROBES
+        return self._misfit(solve(-self.gradient(scales))), freedom
+
+    def score(self, logs: np.ndarray) -> float:
+        """Logarithm of the generalised cross-validation score."""
+        fitted = self.fitted(logs)
+        if fitted is None:
+            return np.inf
+        misfit, freedom = fitted
         left = 1 - self.settings.inflation * freedom / self.settings.count
         if left < 0.1:
             # near interpolation misfit and denominator both vanish and the ratio says nothing: finite, large, falling
@@ -188,7 +209,7 @@ class _Model:
         return float(np.log(max(misfit, 1e-300)) - 2 * np.log(left))
 
     def choose(self, start: np.ndarray | None, thorough: bool) -> np.ndarray:
-        """Factors of the smallest score: a scan of their common size, then each of them."""
+        """Factors of the smallest score: a scan of their common size, then each of them, then the smoothest as good."""
         base = np.log10(self.reference) if start is None else start
         shifts = np.arange(-14.0, 3.0, 1.5) if start is None else np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
         if start is not None and self.settings.choices == 1:
@@ -205,7 +226,30 @@ class _Model:
             method="Nelder-Mead",
             options={"initial_simplex": simplex, "maxfev": 25 * len(best), "xatol": 0.05, "fatol": 1e-4},
         )
-        return np.minimum(found.x, self.ceiling) if found.fun <= min(scores) else best
+        best, least = (found.x, found.fun) if found.fun <= min(scores) else (best, min(scores))
+        return self.smoothest(np.minimum(best, self.ceiling), least)
+
+    def smoothest(self, logs: np.ndarray, least: float) -> np.ndarray:
+        """Larger factors, one after the other, as long as the score says nothing against them.
+
+        Below some size a factor changes neither misfit nor trace, and where there are no data, as in the corners of a
+        box around a cloud of points, nothing else holds the values.
+        """
+        fitted = self.fitted(logs)
+        if fitted is None:
+            return logs
+        noise = fitted[0] / self.spread / max(1.0 - fitted[1] / self.settings.count, 0.1)
+        limit = least + TIE * min(1.0, noise / NOISY**2) / self.settings.count
+        for k in range(len(logs)):
+            step = 4.0
+            while step >= 0.5:
+                larger = logs.copy()
+                larger[k] = min(larger[k] + step, self.ceiling[k])
+                if larger[k] > logs[k] and self.score(larger) <= limit:
+                    logs = larger
+                else:
+                    step /= 2.0
+        return logs
 
 
 def rooted(curvature: BandGram, count: int) -> np.ndarray:
