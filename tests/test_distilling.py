@@ -36,6 +36,13 @@ def test_the_network_has_values_and_derivatives_of_the_grid():
     assert found.history[0].loss < 1e-2
 
 
+def test_a_family_gives_its_first_field():
+    few = GaussNewton(tolerances=Tolerances(1e-3, 2))
+    found = hx.distil(SOURCE, hx.families.Perceptron(), solver=few, derivatives=0)
+    assert isinstance(found, hx.MLP)
+    assert found.widths == (1, 24, 24, 1)
+
+
 def test_without_derivatives_only_the_values_are_matched():
     few = {"solver": GaussNewton(tolerances=Tolerances(1e-3, 6))}
     with_, without = (hx.distil(SOURCE, hx.MLP([1, 8, 1], key=0), derivatives=k, **few) for k in (2, 0))
@@ -75,10 +82,36 @@ def test_constants_are_taken_over_and_several_unknowns_are_fitted_by_name():
         hx.distil(SOURCE, start)
 
 
+def test_a_guide_leads_to_the_solution_and_leaves():
+    # a layer off the middle: the residual hardly knows its place
+    size = 0.1
+
+    def inside(u, x):
+        return size**2 * hx.derivative(u, "xx")(x) - u(x) ** 3 + u(x)
+
+    def ends(u, x, normal):
+        return u(x) - jnp.tanh((x[0] - 0.3) / (jnp.sqrt(2.0) * size))
+
+    exact = lambda x: jnp.tanh((x[0] - 0.3) / (jnp.sqrt(2.0) * size))  # noqa: E731
+    problem = hx.Problem(
+        BOX, (hx.Residual("inside", inside), hx.Residual("ends", ends, on="boundary")), reference=exact
+    )
+    grid = hx.SplineGrid.uniform([0.0], [1.0], 64, 4)
+    data = hx.Problem(BOX, (hx.Residual("known", lambda u, x: u(x) - exact(x)),))
+    source, network = hx.train(data, grid, budget=20), hx.MLP([1, 6, 1], key=0, domain=BOX.bounds())
+    solver = hx.guided(source, network)
+    found = hx.train(problem, network, solver=solver, cycle=hx.SingleLevel(), budget=20)
+    assert found.accuracy.relative_l2 < 1e-3
+    assert any(step.decrease < np.inf for step in found.history)  # the guide had left before the end
+    # with the weight gone the value is that of the equation alone, to which the guide brings nothing
+    assert found.history[-1].loss < 1e-8
+
+
 def test_the_study_compares_equal_solvers():
     errors = {"grid": 1e-6, "distilled": 0.3, "direct, Adam": 0.4, "distilled, Adam": 0.2}
     errors |= {"direct, Gauss-Newton": 0.1, "distilled, Gauss-Newton": 0.05}
+    errors |= {"guided, Gauss-Newton": 0.025}
     main = distillation.summary([{"problem": "p", "arm": arm, "relative_l2": value} for arm, value in errors.items()])
-    assert main["gain"]["p"] == pytest.approx({"Adam": 2.0, "Gauss-Newton": 2.0})
-    assert main["gain_of_the_best"]["p"] == pytest.approx(2.0)
+    assert main["gain"]["p"] == pytest.approx({"Adam": 2.0, "Gauss-Newton": 2.0, "guided": 4.0})
+    assert main["gain_of_the_best"]["p"] == pytest.approx(4.0)
     assert studies()["distillation"] is distillation.run

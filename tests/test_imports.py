@@ -85,7 +85,9 @@ ARROWS: dict[str, frozenset[str]] = {
     "stages": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", *OUTSIDE},
     "fidelities": ROOMS - {"cycling", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
     "coarsened": frozenset({"problems", "hierarchy", "objective", "solvers", "strategy", "levels"}),
-    "distilling": frozenset({"problems", "fields", "objective", "solvers", "sight", "solution"}),
+    "distilling": frozenset(
+        {"problems", "fields", "families", "objective", "solvers", "sight", "solution", "strategy"}
+    ),
     "train": ROOMS - {"coarsened", "distilling", "records", "studies", "testing", "cli"},
     "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures", "report"})
     | {"dynamics", "objective"},

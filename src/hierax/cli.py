@@ -18,25 +18,16 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from hierax import IMPORT_BEGAN, families
+from hierax import IMPORT_BEGAN, cycles, families
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.cycles import (
-    AbstractCycle,
-    AdditiveCycle,
-    FCycle,
-    FullMultigrid,
-    NestedIteration,
-    SingleLevel,
-    VCycle,
-    WCycle,
-)
+from hierax.distilling import Learned, distil
 from hierax.evaluation import check_points, columns, quantities
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
 from hierax.records.health import examine
-from hierax.records.live import BLOCKS, PLAIN, AbstractDisplay, CurrentStep, LevelBoard
+from hierax.records.live import BLOCKS, PLAIN, CurrentStep, LevelBoard
 from hierax.records.measures import write_measures
 from hierax.records.progress import Progress
 from hierax.records.run import RUNS, Run, load_run
@@ -72,15 +63,15 @@ SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
     "lbfgs": lbfgs,
     "adam": adam,
 }
-CYCLES: dict[str, Callable[[], AbstractCycle | None]] = {
+CYCLES: dict[str, Callable[[], cycles.AbstractCycle | None]] = {
     "auto": lambda: None,
-    "nested": NestedIteration,
-    "single": SingleLevel,
-    "v": VCycle,
-    "w": WCycle,
-    "f": FCycle,
-    "fmg": FullMultigrid,
-    "additive": AdditiveCycle,
+    "nested": cycles.NestedIteration,
+    "single": cycles.SingleLevel,
+    "v": cycles.VCycle,
+    "w": cycles.WCycle,
+    "f": cycles.FCycle,
+    "fmg": cycles.FullMultigrid,
+    "additive": cycles.AdditiveCycle,
 }
 
 
@@ -102,6 +93,8 @@ class Options:
     """Seed of points and initial values."""
     budget_seconds: float = 60.0
     """Seconds after which training stops with what it has."""
+    start: Path | None = None
+    """Run folder of this problem: the field (--field) starts from what was learned there, and stays on one level."""
     run: Path | None = None
     """Run folder, new or empty; runs/<problem>-<number> if not given."""
     json: Path | None = None
@@ -123,6 +116,8 @@ class Options:
             )
         if self.json is not None:
             check_writable(self.json)
+        if self.start is not None and self.field == "auto":
+            raise InputError("No kind of field is asked for.", "--start", "Say which one is to start, as --field mlp.")
 
     def overrides(self) -> dict[str, Any]:
         """The words as objects, as arguments of `train`."""
@@ -354,6 +349,7 @@ def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], cons
     problem = source.load()
     run = Run.create(problem.name, options.run)
     words = {"field": options.field, "levels": options.levels, "cycle": options.cycle, "solver": options.solver}
+    words |= {} if options.start is None else {"start": str(options.start)}
     asked = {**asked, **words, "seed": options.seed, "budget_seconds": options.budget_seconds}
     watches = (Watch(problem),) if options.watch else ()
     with contextlib.closing(run):
@@ -386,14 +382,15 @@ def _trained(
         if options.tensorboard is not None:
             subscribers = (*subscribers, stack.enter_context(TensorBoard(options.tensorboard)))
         stack.enter_context(user_errors(source.file))
-        progress = stack.enter_context(Progress(console, _display(options, console)))
-        return train(problem, subscribers=(*subscribers, progress), **options.overrides())
-
-
-def _display(options: Options, console: Console) -> AbstractDisplay:
-    if not options.live:
-        return CurrentStep()
-    return LevelBoard(BLOCKS if "utf" in console.encoding.lower() else PLAIN)
+        given, began = options.overrides(), time.perf_counter()
+        if options.start is not None:
+            kept, field = load_run(options.start)
+            learned, share = Learned(kept.load(), field), 0.25 * options.budget_seconds
+            start = distil(learned, given["hierarchy"], key=options.seed, budget=share)
+            given |= {"hierarchy": start, "budget": options.budget_seconds - (time.perf_counter() - began)}
+        board = LevelBoard(BLOCKS if "utf" in console.encoding.lower() else PLAIN) if options.live else CurrentStep()
+        progress = stack.enter_context(Progress(console, board))
+        return train(problem, subscribers=(*subscribers, progress), **given)
 
 
 if __name__ == "__main__":

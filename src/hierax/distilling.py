@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hierax._errors import InputError
+from hierax.families import AbstractFamily
 from hierax.fields.base import parameter_count
 from hierax.fields.inputs import place
 from hierax.fields.unknowns import Scalar, Unknowns
@@ -40,7 +41,8 @@ from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.sight import Sight
 from hierax.solution import Solution
-from hierax.solvers import AbstractSolver, GaussNewton, Tolerances
+from hierax.solvers import AbstractSolver, GaussNewton, Guided, Tolerances
+from hierax.strategy import choose
 
 RATIO, LEAST = 2.5, 1000
 """Points for each parameter of the network, and fewest of them."""
@@ -49,8 +51,15 @@ MOST = 2
 STEPS = GaussNewton(tolerances=Tolerances(1e-3, 300))
 
 
+class Learned(NamedTuple):
+    """What a run folder keeps of a solution: the problem and the field that was trained for it."""
+
+    problem: Problem
+    field: Any
+
+
 def distil(
-    source: Solution,
+    source: Solution | Learned,
     field: Any,
     *,
     derivatives: int | None = None,
@@ -62,11 +71,11 @@ def distil(
 
     Parameters
     ----------
-    source : Solution
+    source : Solution or Learned
         Of the problem that the field is wanted for, with a trained field of any kind.
-    field : callable pytree
+    field : callable pytree or AbstractFamily
         A network with initial weights, or `Unknowns` of such where the unknowns have names; unknown constants take the
-        values of the source.
+        values of the source. Or a family of fields, whose first one is taken.
     derivatives : int, optional
         Highest order that is matched; by default that of the equation, at most 2.
     solver : AbstractSolver
@@ -97,6 +106,8 @@ def distil(
     NeurIPS 2017, arXiv 1706.04859 (with derivatives).
     """
     problem, target = source.problem, source.field
+    if isinstance(field, AbstractFamily):
+        field = choose(problem, key=key, hierarchy=field).hierarchy.levels[0].field
     field = _with_constants(place(field, *problem.domain.bounds()), target, problem)
     order = min(Sight.of(problem).order, MOST) if derivatives is None else derivatives
     points = _spread(problem, target, max(LEAST, int(RATIO * parameter_count(field))), key)
@@ -108,6 +119,45 @@ def distil(
         theta, state = step.theta, step.state
         if step.done or step.failure is not None or time.perf_counter() - began > budget:
             return build(theta)
+
+
+def guided(
+    source: Solution | Learned,
+    field: Any,
+    *,
+    solver: AbstractSolver | None = None,
+    derivatives: int = 0,
+    key: Key = 0,
+) -> Guided:
+    """A solver that trains a field with its equation and follows what another one has learned, ever less.
+
+    Parameters
+    ----------
+    source : Solution or Learned
+        Of the same problem, on a spline grid for example.
+    field : callable pytree
+        That is to be trained: its number of parameters says how many points are compared.
+    solver : AbstractSolver, optional
+        Makes the steps; Gauss-Newton if not given.
+    derivatives : int
+        Highest order that is compared besides the values.
+    key : int or key
+        Of the points, as for `distil`.
+
+    Returns
+    -------
+    Guided
+        To be passed to `train` with the field: `train(problem, field, solver=guided(source, field))`.
+
+    Notes
+    -----
+    It pays where training with the equation alone ends in a false minimum (`allen-cahn` in `hierax study
+    distillation`), even from a start that was fitted to the solution. Elsewhere Gauss-Newton is sooner there alone.
+    """
+    problem, target = source.problem, source.field
+    points = _spread(problem, target, max(LEAST, int(RATIO * parameter_count(field))), key)
+    samples = tuple(_jets(target, field, points, derivatives))
+    return Guided(samples) if solver is None else Guided(samples, solver)
 
 
 def _with_constants(field: Any, source: Any, problem: Problem) -> Any:

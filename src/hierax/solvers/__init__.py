@@ -7,6 +7,7 @@ from hierax.solvers.base import Tolerances as Tolerances
 from hierax.solvers.coarse_spaces import Nicolaides as Nicolaides
 from hierax.solvers.coarse_spaces import NoCoarseSpace as NoCoarseSpace
 from hierax.solvers.gauss_newton import GaussNewton as GaussNewton
+from hierax.solvers.guided import Guided as Guided
 from hierax.solvers.linear import Cholesky as Cholesky
 from hierax.solvers.linear import ConjugateGradients as ConjugateGradients
 from hierax.solvers.multigrid import Multigrid as Multigrid

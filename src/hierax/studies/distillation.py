@@ -3,7 +3,9 @@
 - A network of one shape a problem is trained with the equation (or the data) from random weights, and from weights that
   were fitted to the values and derivatives of a spline grid's solution (`hierax.distil`). The grid is the default
   strategy's, with a quarter of the seconds at most; the fit takes another quarter at most; the rest goes to training.
-- Both are done with Gauss-Newton and with Adam. All arms have equal elapsed seconds, compilation in them.
+- Both are done with Gauss-Newton and with Adam. In a third way (`hierax.guided`) the network starts with random weights
+  and follows the values of the grid while it is trained with the equation by Gauss-Newton, ever less.
+- All arms have equal elapsed seconds, compilation in them.
 - `distilled` is the network before any training with the equation, and `grid` the solution that it learned from, which
   is linear in its parameters and nearly always better: a network is wanted for other reasons, for its size or because
   it is to go on learning.
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from hierax.cycles import SingleLevel
-from hierax.distilling import distil
+from hierax.distilling import distil, guided
 from hierax.fields import MLP, parameter_count
 from hierax.problems import catalogue
 from hierax.problems.problem import Problem
@@ -36,7 +38,7 @@ from hierax.train import train
 
 NAME = "distillation"
 ENDLESS, SEEDS = 10**9, 3
-GRID, START = "grid", "distilled"
+GRID, START, GUIDED = "grid", "distilled", "guided, Gauss-Newton"
 SHARE = 0.25
 SOLVERS: dict[str, AbstractSolver] = {
     "Gauss-Newton": GaussNewton(tolerances=Tolerances(1e-6, ENDLESS)),
@@ -95,7 +97,7 @@ def leave(out: Path, rows: list[Row], quick: bool) -> dict[str, Any]:
     main = summary(medians)
     text = table(medians) + "\n\n" + "\n".join(_lines(main))
     title = "A network from random weights, or from what a spline grid has learned" + (" (short form)" if quick else "")
-    colors = {GRID: CONTROL} | {name: BEST if START in name else BASELINE for name in _arms(rows)}
+    colors = {GRID: CONTROL} | {name: BASELINE if "direct" in name else BEST for name in _arms(rows)}
     paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, rows, colors))
     return record(NAME, quick, main, paths, text, __doc__, medians=medians, rows=rows)
 
@@ -109,6 +111,7 @@ def trainings(name: str, case: Case, seed: int) -> list[Row]:
     problem = catalogue()[case.problem](**case.options)
     network, began = case.network(problem, seed), time.perf_counter()
     source = train(problem, key=seed, budget=SHARE * case.budget)
+    known = time.perf_counter() - began
     start = distil(source, network, key=seed, budget=SHARE * case.budget)
     spent = time.perf_counter() - began
     rows = [row_of(name, problem, GRID, seed, case.budget, source), _untrained(name, case, problem, start, seed, spent)]
@@ -119,7 +122,17 @@ def trainings(name: str, case: Case, seed: int) -> list[Row]:
             found: Solution = train(problem, from_, solver=solver, cycle=SingleLevel(), key=seed, budget=left)
             row = row_of(name, problem, arm, seed, case.budget, found)
             rows.append(row | {"seconds": row["seconds"] + before})
-    return rows
+    return [*rows, _guided(name, case, source, network, seed, known)]
+
+
+def _guided(name: str, case: Case, source: Solution, network: MLP, seed: int, known: float) -> Row:
+    """The network that follows the grid, which was known after some seconds."""
+    began, problem = time.perf_counter(), source.problem
+    solver = guided(source, network, key=seed)
+    left = max(case.budget - known - (time.perf_counter() - began), 1e-3)
+    found = train(problem, network, solver=solver, cycle=SingleLevel(), key=seed, budget=left)
+    row = row_of(name, problem, GUIDED, seed, case.budget, found)
+    return row | {"seconds": row["seconds"] + case.budget - left}
 
 
 def _untrained(name: str, case: Case, problem: Problem, start: Any, seed: int, spent: float) -> Row:
@@ -140,6 +153,7 @@ def summary(medians: list[Row]) -> dict[str, Any]:
         found.setdefault(row["problem"], {})[row["arm"]] = row["relative_l2"]
     gain = {
         problem: {s: errors[f"direct, {s}"] / errors[f"{START}, {s}"] for s in SOLVERS}
+        | {"guided": errors["direct, Gauss-Newton"] / errors[GUIDED]}
         for problem, errors in found.items()
     }
     best = {p: min(e[f"direct, {s}"] for s in SOLVERS) / _best_of(e) for p, e in found.items()}
@@ -147,7 +161,7 @@ def summary(medians: list[Row]) -> dict[str, Any]:
 
 
 def _best_of(errors: dict[str, float]) -> float:
-    return min(errors[f"{START}, {s}"] for s in SOLVERS)
+    return min(errors[GUIDED], *(errors[f"{START}, {s}"] for s in SOLVERS))
 
 
 def _lines(main: dict[str, Any]) -> list[str]:
