@@ -20,7 +20,17 @@ from hierax.dynamics.remainder import grid_points, remainder
 from hierax.events import LevelRecord
 from hierax.families import periodic_axes
 from hierax.fields import linear_in_parameters, parameter_count, partition
-from hierax.hierarchy import AbstractRefinement, AddStage, Fit, Level, Remainder, resumed, transport
+from hierax.hierarchy import (
+    AbstractRefinement,
+    AdaptSubdomains,
+    AddStage,
+    Fit,
+    Level,
+    LocalResiduals,
+    Remainder,
+    resumed,
+    transport,
+)
 from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, balance, is_equation
@@ -312,6 +322,12 @@ class Bench:
             return NewtonEvidence(lambda field: self.prepare(field).objective)
         if isinstance(rule, AddStage):
             return self._remainder(level.field)
+        if isinstance(rule, AdaptSubdomains) and self.equations.any():
+            number = int(np.argmax(self.equations))
+            left = lambda points: self.residuals(number, level.field, points, np.zeros_like(points))  # noqa: E731
+            return LocalResiduals(
+                left, *self.problem.domain.bounds(), reach(self.problem, self.sampled.terms[number]).order
+            )
         if level.points is None or not self.rows.held:
             return None
         both = self.rows.seen(level.points), self.rows.held

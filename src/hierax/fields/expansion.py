@@ -2,10 +2,12 @@
 
 import abc
 import functools
+import math
 from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.fields.base import AbstractField, AbstractFixed
@@ -63,9 +65,45 @@ class Legendre(AbstractBasis):
 
     degrees: tuple[int, ...] = eqx.field(static=True)
 
+    @property
+    def size(self) -> int:
+        """Number of functions."""
+        return math.prod(degree + 1 for degree in self.degrees)
+
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " functions"]:
         parts = [_legendre(x[axis], degree) for axis, degree in enumerate(self.degrees)]
         return functools.reduce(lambda a, b: (a[:, None] * b).ravel(), parts)
+
+
+class Shell(AbstractBasis):
+    """The tensor products of Legendre polynomials that one set of degrees has beyond a smaller one.
+
+    Parameters
+    ----------
+    low, high : tuple of int
+        Degrees for each coordinate.
+
+    Examples
+    --------
+    >>> Shell((1,), (3,))(jnp.array([1.0])).shape, Shell((1, 1), (2, 2)).size
+    ((2,), 5)
+    """
+
+    low: tuple[int, ...] = eqx.field(static=True)
+    high: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " functions"]:
+        return Legendre(self.high)(x)[jnp.asarray(self._beyond)]
+
+    @property
+    def size(self) -> int:
+        """Number of functions."""
+        return len(self._beyond)
+
+    @property
+    def _beyond(self) -> np.ndarray:
+        inside = [np.arange(b + 1) <= a for a, b in zip(self.low, self.high, strict=True)]
+        return np.flatnonzero(~functools.reduce(np.logical_and.outer, inside).ravel())
 
 
 class Joined(AbstractBasis):

@@ -15,6 +15,7 @@ from hierax.hierarchy.depth import BlockInsertion, DepthGrowth
 from hierax.hierarchy.fresh_units import FreshUnits, ShiftedTransfer
 from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
 from hierax.hierarchy.hierarchy import Hierarchy, refine
+from hierax.hierarchy.hp import AdaptSubdomains, LocalResiduals
 from hierax.hierarchy.level import Level, cells_of
 from hierax.hierarchy.marking import MarkedKnots, Settling
 from hierax.hierarchy.modes import ModeGrowth
@@ -66,6 +67,7 @@ __all__ = [
     "AbstractEvidence",
     "AbstractRefinement",
     "AbstractTransfer",
+    "AdaptSubdomains",
     "AddFunctions",
     "AddStage",
     "AddSubdomainLevel",
@@ -88,6 +90,7 @@ __all__ = [
     "Launch",
     "LeafTransfer",
     "Level",
+    "LocalResiduals",
     "MarkedKnots",
     "ModeGrowth",
     "MoreData",

@@ -36,19 +36,22 @@ class Enlarged(AbstractTransfer):
     ----------
     coarse, fine : callable pytrees
     kept : sequence of bool
-        For each array of the fine parameters whether it is one of the coarse ones; these keep their order.
+        For each array of the fine parameters whether it is one of the coarse ones; these keep their order, and where
+        they have more entries on their first axis, the new ones stand at its end.
     """
 
     coarse_structure: Any = eqx.field(static=True)
     fine_structure: Any = eqx.field(static=True)
+    kept: tuple[bool, ...] = eqx.field(static=True)
     start: tuple[Float[Array, "..."] | None, ...]
     declared: frozenset[Tag] = eqx.field(static=True)
 
     def __init__(self, coarse: PyTree, fine: PyTree, kept):
-        self.coarse_structure = jax.tree.structure(partition(coarse)[0])
+        given, self.coarse_structure = jax.tree.flatten(partition(coarse)[0])
         leaves, self.fine_structure = jax.tree.flatten(partition(fine)[0])
-        self.start = tuple(None if old else leaf for old, leaf in zip(kept, leaves, strict=True))
-        silent = all(leaf is None or not np.any(np.asarray(leaf)) for leaf in self.start)
+        old, self.kept = iter(given), tuple(bool(stays) for stays in kept)
+        self.start = tuple(_beyond(next(old), leaf) if k else leaf for k, leaf in zip(self.kept, leaves, strict=True))
+        silent = not any(np.any(np.asarray(leaf)) for leaf in self.start if leaf is not None)
         self.declared = EXACT if silent else EXACT - {LINEAR}
 
     @property
@@ -59,8 +62,10 @@ class Enlarged(AbstractTransfer):
         return self._filled(coarse, self.start)
 
     def inject(self, fine: Params) -> Params:
-        pairs = zip(jax.tree.leaves(fine), self.start, strict=True)
-        return jax.tree.unflatten(self.coarse_structure, [leaf for leaf, start in pairs if start is None])
+        rows = [0 if more is None else len(more) for more in self.start]
+        parts = zip(jax.tree.leaves(fine), rows, self.kept, strict=True)
+        old = [leaf[: len(leaf) - count] if count else leaf for leaf, count, kept in parts if kept]
+        return jax.tree.unflatten(self.coarse_structure, old)
 
     def tangent(self, at: Params) -> lx.AbstractLinearOperator:
         return tangent_of(self.prolong, at)
@@ -70,14 +75,24 @@ class Enlarged(AbstractTransfer):
         return self.inject(cotangent)
 
     def lift(self, cotangent: Params) -> Params:
-        return self._filled(cotangent, [None if s is None else jnp.zeros_like(s) for s in self.start])
+        return self._filled(cotangent, jax.tree.map(jnp.zeros_like, self.start))
 
     def element(self, child: PyTree) -> Float[Array, "fine coarse"] | None:
         del child
 
     def _filled(self, coarse: Params, new) -> Params:
         old = iter(jax.tree.leaves(coarse))
-        return jax.tree.unflatten(self.fine_structure, [next(old) if leaf is None else leaf for leaf in new])
+        parts = [
+            ([next(old)] if kept else []) + ([] if more is None else [more])
+            for kept, more in zip(self.kept, new, strict=True)
+        ]
+        leaves = [pair[0] if len(pair) == 1 else jnp.concatenate(pair) for pair in parts]
+        return jax.tree.unflatten(self.fine_structure, leaves)
+
+
+def _beyond(old: Float[Array, "..."], new: Float[Array, "..."]) -> Float[Array, "..."] | None:
+    """What stands behind the entries of an array in a longer one."""
+    return None if old.shape == new.shape else new[len(old) :]
 
 
 class AddSubdomainLevel(AbstractRefinement):
@@ -165,12 +180,13 @@ class AddFunctions(AbstractRefinement):
         old, cover = field.locals, field.cover
         values, functions = old.coefficients.ndim, old.coefficients.shape[-1]
         out = old.coefficients.shape[1] if values > 2 else None
-        new = self.local.draw(cover.dim, out, cover.subdomains, generator)
+        new = self.local.draw(cover.dim, out, len(old.coefficients), generator)
         basis, rows = _joined(old, new)
         matrix = np.zeros((len(rows), functions))
         matrix[np.flatnonzero(rows), np.arange(functions)] = 1.0
         leaf = LeafTransfer((AxisMap(values - 1, jnp.asarray(matrix), jnp.asarray(matrix.T)),))
-        return PartitionOfUnity(cover, Expansion(basis, leaf.prolong(old.coefficients))), (leaf,)
+        more = Expansion(basis, leaf.prolong(old.coefficients))
+        return eqx.tree_at(lambda whole: whole.locals, field, more), (leaf,)
 
 
 class SubdomainHalving(AbstractRefinement):
@@ -315,7 +331,7 @@ def _halved_field(field: Any) -> tuple[PyTree, tuple[LeafTransfer, ...]]:
         found = {name: _halved_field(part) for name, part in sorted(field.parts.items())}
         leaves = tuple(leaf for _, more in found.values() for leaf in more)
         return Unknowns(**{name: part for name, (part, _) in found.items()}), leaves
-    known = isinstance(field, PartitionOfUnity) and isinstance(field.locals, Expansion)
+    known = isinstance(field, PartitionOfUnity) and isinstance(field.locals, Expansion) and field.place is None
     if not known or not isinstance(field.locals.basis, Legendre) or not isinstance(field.cover.window, SplineWindow):
         return field, unchanged(field)
     finder, degrees, p = field.cover.finder, field.locals.basis.degrees, field.cover.window.degree

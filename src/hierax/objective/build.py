@@ -76,7 +76,18 @@ def _(field: PartitionOfUnity, cells: int) -> float:
 
 @crowd.register
 def _(field: Sum, cells: int) -> float:
-    return parameter_count(field) / cells
+    mean = parameter_count(field) / cells
+    parts = [part for part in field.parts if isinstance(part, PartitionOfUnity)]
+    if all(part.place is None and cells_of_cover(part) is not None for part in parts):
+        return mean
+    # where only some subdomains are refined, the mean says nothing of the cells there
+    together = [sum(sum(own_sizes(p.locals)) for p in parts if _together(p, part)) for part in parts]
+    return max(mean, *(own / 2**part.cover.dim for own, part in zip(together, parts, strict=True)))
+
+
+def _together(one: PartitionOfUnity, other: PartitionOfUnity) -> bool:
+    """Whether two parts stand on the same cover."""
+    return one.cover.subdomains == other.cover.subdomains and one.cover.unity == other.cover.unity
 
 
 @crowd.register

@@ -157,7 +157,7 @@ def _(
 ) -> tuple[Program | SortedProgram, Any]:
     plain, data = pointwise(field, samples, layout, rest)
     # local fields with cells of their own gather at every point anyway
-    if supports_local(field.locals):
+    if supports_local(field.locals) or field.place is not None:
         return plain, data
     wanted, inputs = [], []
     for s in samples:

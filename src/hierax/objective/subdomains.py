@@ -39,11 +39,12 @@ def _(field: PartitionOfUnity, points: np.ndarray) -> tuple[np.ndarray, Any]:
     ids = np.asarray(field.cover.locate(np.asarray(points)))
     cover, locals_ = (jax.tree.map(np.asarray, part) for part in (field.cover, field.locals))
     base, stride = numbering(field.locals)
-    numbers = base + ids[:, :, None] * stride
+    slots, bears = field.slots(ids)
+    numbers = base + slots[:, :, None] * stride
     ends = np.cumsum([0, *own_sizes(field.locals)])
     parts = [numbers[:, :, start:stop].reshape(len(points), -1) for start, stop in itertools.pairwise(ends)]
     near = Subdomains(cover.centres[ids], cover.half_widths[ids], cover.window, cover.periods, cover.unity)
-    return np.concatenate(parts, axis=1), LocalPartition(near, jax.tree.map(lambda leaf: leaf[ids], locals_))
+    return np.concatenate(parts, axis=1), LocalPartition(near, jax.tree.map(lambda leaf: leaf[slots], locals_), bears)
 
 
 @gather.register
@@ -88,7 +89,7 @@ def _cells(field: PartitionOfUnity, points: jax.Array) -> Any:
 @positions.register
 def _(field: PartitionOfUnity, dim: int) -> np.ndarray:
     del dim
-    centres = np.asarray(field.cover.centres)
+    centres = np.asarray(field.cover.centres)[field.owners]
     return np.concatenate([np.repeat(centres, size, axis=0) for size in own_sizes(field.locals)])
 
 
@@ -119,13 +120,19 @@ def cells_of_cover(field: PartitionOfUnity) -> tuple[np.ndarray, ...] | None:
 
 
 def cells_of_sum(field: Sum) -> tuple[np.ndarray, ...] | None:
-    """Break points of all uniform covers in a sum together."""
+    """Break points of all uniform covers in a sum together, and of patches the middles and edges of their boxes."""
     covered = [part for part in field.parts if isinstance(part, PartitionOfUnity)]
     meshes = [cells for cells in map(cells_of_cover, covered) if cells is not None]
-    if not meshes or len(meshes) < len(covered):
+    if not meshes:
         return None
-    return tuple(_distinct(functools.reduce(np.union1d, axis)) for axis in zip(*meshes, strict=True))
+    whole = [functools.reduce(np.union1d, axis) for axis in zip(*meshes, strict=True)]
+    for part in covered:
+        if cells_of_cover(part) is None:
+            lines = np.concatenate([*part.cover.bounds(), np.asarray(part.cover.centres)])
+            inner = [line[(line > a[0]) & (line < a[-1])] for a, line in zip(whole, lines.T, strict=True)]
+            whole = [np.union1d(a, line) for a, line in zip(whole, inner, strict=True)]
+    return tuple(_distinct(axis) for axis in whole)
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
-    return values[np.r_[True, np.diff(values) > 1e-12 * (values[-1] - values[0])]]
+    return values[np.r_[True, np.diff(values) > 1e-9 * (values[-1] - values[0])]]

@@ -133,8 +133,8 @@ def cases() -> tuple[Case, ...]:
         _laplacian(3, 8, "1.1e-3 in 9 s", first_order=True),
         _laplacian(4, 12, "9e-5 in 350 s"),
         Case("semilinear", semilinear_2d, 4, 1.5, "1.8e-8 in 3.3 s on a GPU", _elliptic(24, 2), 15.0, dense=True),
-        Case("wave, width 0.2", wave_2d, (2, 4, 4), 1.5, "1.5e-2", wave_lines, 30.0, schwarz=False),
-        Case("L-shape Helmholtz, w = 16", l_shape, 32, 1.5, "7.8e-3 in 330 s", l_shape_differences, 30.0),
+        Case("wave, width 0.2", wave_2d, (2, 4, 4), 1.5, "1.5e-2", wave_lines, 20.0, schwarz=False),
+        Case("L-shape Helmholtz, w = 16", l_shape, 32, 1.5, "7.8e-3 in 330 s", l_shape_differences, 25.0),
     )
 
 
