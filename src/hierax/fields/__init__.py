@@ -13,6 +13,7 @@ from hierax.fields.base import (
     supports_local,
     trainable,
 )
+from hierax.fields.broken import BrokenPartition
 from hierax.fields.bspline import NotNested
 from hierax.fields.cover import Cover
 from hierax.fields.decoded_grid import DecodedGrid
@@ -43,6 +44,7 @@ __all__ = [
     "AbstractLocalField",
     "AdaptiveBasis",
     "BSplineBasis",
+    "BrokenPartition",
     "Clamped",
     "Copies",
     "Coupled",

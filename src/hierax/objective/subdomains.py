@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax.fields.base import parameter_count, supports_local
+from hierax.fields.broken import BrokenPartition, LocalBroken
 from hierax.fields.cover import Subdomains
 from hierax.fields.finders import UniformFinder
 from hierax.fields.partition_of_unity import LocalPartition, PartitionOfUnity, numbering, own_sizes
@@ -61,6 +62,29 @@ def _(field: Sum, points: np.ndarray) -> tuple[np.ndarray, Sum]:
         pieces.append(piece)
         offset += size
     return np.concatenate(indices, axis=1), Sum(pieces)
+
+
+@has_fixed_cells.register
+def _(field: BrokenPartition) -> bool:
+    return all(has_fixed_cells(side) for side in field.sides)
+
+
+@gather.register
+def _(field: BrokenPartition, points: np.ndarray) -> tuple[np.ndarray, LocalBroken]:
+    (first, inside), (second, outside) = (gather(side, points) for side in field.sides)
+    index = np.concatenate([first, second + parameter_count(field.inside)], axis=1)
+    return index, LocalBroken(inside, outside, field.distance)
+
+
+@cell_keys.register
+def _(field: BrokenPartition, points: np.ndarray) -> np.ndarray:
+    rows = [cell_keys(side, points) for side in field.sides]
+    return np.unique(np.stack(rows, axis=1), axis=0, return_inverse=True)[1].ravel()
+
+
+@positions.register
+def _(field: BrokenPartition, dim: int) -> np.ndarray:
+    return np.concatenate([positions(side, dim) for side in field.sides])
 
 
 @cell_keys.register

@@ -27,6 +27,7 @@ from hierax.problems.operators import derivative as derivative
 from hierax.problems.operators import divergence as divergence
 from hierax.problems.operators import gradient as gradient
 from hierax.problems.operators import laplacian as laplacian
+from hierax.problems.operators import sides as sides
 from hierax.problems.poisson import poisson_1d as poisson_1d
 from hierax.problems.poisson import poisson_2d as poisson_2d
 from hierax.problems.poisson import poisson_jump as poisson_jump

@@ -175,3 +175,21 @@ def divergence(u: Function) -> Function:
         return sum(parts[1:], start=parts[0])
 
     return apply
+
+
+def sides(u: Function) -> tuple[Function, Function]:
+    """The unknown from inside and from outside of an interface, for terms on it.
+
+    A field that is not broken is its own on both sides, see `hierax.fields.BrokenPartition`.
+
+    Examples
+    --------
+    The flux `2 u_n` inside and `u_n` outside agree on a boundary named `interface` of a point cloud::
+
+        def flux(u, x, normal):
+            inside, outside = hx.problems.sides(u)
+            return normal @ (2.0 * hx.gradient(inside)(x) - hx.gradient(outside)(x))
+
+        hx.Residual("flux", flux, on="interface")
+    """
+    return getattr(u, "sides", (u, u))
