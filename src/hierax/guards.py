@@ -49,6 +49,8 @@ class Limits:
         Relative change of the solution at the last refinement.
     equation:
         Residual of the last level over that of the first, as long as refinement still changes the solution.
+    single:
+        Residual of the only level over that of the untrained field.
     validation:
         Validation error of the returned level over that of the best.
     data:
@@ -62,6 +64,7 @@ class Limits:
     levels: float = 1.0
     resolution: float = 5e-2
     equation: float = 0.3
+    single: float = 0.1
     validation: float = 1.1
     data: float = 3.0
     regularity: float = 0.6
@@ -127,7 +130,7 @@ def check(
     if equations or any(is_equation(t, sampled.problem) for t in sampled.problem.terms):
         guards |= _levels(evidence, limits)
     if equations and not any(isinstance(t, Data) for t in sampled.problem.terms):
-        guards |= _single(sampled, residuals, evidence, equations, limits.equation)
+        guards |= _single(sampled, residuals, evidence, equations, limits.single)
         guards |= _equation(evidence, limits.equation) | _regularity(evidence, limits.regularity)
     if evidence.validation is not None:
         guards["validation"] = _validation(*evidence.validation, limits.validation)

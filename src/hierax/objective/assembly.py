@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.sparse import csr_array
 
 from hierax.fields.base import partition
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
@@ -250,10 +249,9 @@ class BandSum(AbstractGramSum):
     def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
         o = self.ordering
         place = o.place[indices]
-        if o.dense:
-            place, matrices = self._add_border(place, matrices)
         k = place.shape[1]
-        a, b = np.tril_indices(k)
+        banded = self._add_border(place, matrices) if o.dense else np.arange(k)
+        a, b = (banded[t] for t in np.tril_indices(len(banded)))
         i, j = place.take(a, axis=1), place.take(b, axis=1)
         values = matrices.reshape(len(matrices), -1).take(a * k + b, axis=1)
         flat = np.abs(i - j) + np.minimum(i, j) * (o.band + 1)
@@ -263,20 +261,19 @@ class BandSum(AbstractGramSum):
             values[twice] *= 2.0
         self._scattered.add(flat, values)
 
-    def _add_border(self, place: np.ndarray, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Add what dense rows get; returns places and matrices without them.
+    def _add_border(self, place: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+        """Add what dense rows get; returns the local places of the other parameters.
 
         Parameters that act everywhere are in all elements, at the same local places.
         """
         n = self.ordering.size
-        dense = place[0] >= n
-        to = place[0, dense] - n
-        self.corner[np.ix_(to, to)] += matrices[:, dense][:, :, dense].sum(axis=0)
-        inner, place = matrices[:, ~dense], place[:, ~dense]
-        entries = np.arange(place.size), place.ravel()
-        scatter = csr_array((np.ones(place.size), entries), shape=(place.size, n))
-        self.border[:, to] += scatter.T @ inner[:, :, dense].reshape(place.size, len(to))
-        return place, inner[:, :, ~dense]
+        dense, banded = np.flatnonzero(place[0] >= n), np.flatnonzero(place[0] < n)
+        to, rows = place[0, dense] - n, place[:, banded].ravel()
+        columns = matrices[:, :, dense]
+        self.corner[np.ix_(to, to)] += columns[:, dense].sum(axis=0)
+        for column, values in zip(to, np.moveaxis(columns[:, banded], 2, 0), strict=True):
+            self.border[:, column] += np.bincount(rows, weights=values.ravel(), minlength=n)
+        return banded
 
     def result(self) -> BandGram:
         self._scattered.flush()

@@ -13,7 +13,8 @@ MEANINGS = {
     "before, or over the larger of the two before where it is small.",
     "resolution": "Is the last level fine enough? Change by the last refinement over the size of the solution.",
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
-    "first, while refinement still changes the solution or the loss is no small part of the untrained field's.",
+    "first, while refinement still changes the solution or the loss is no small part of the untrained field's; "
+    "with one level, its residual over that of the untrained field.",
     "validation": "Does the field follow the noise? Error of the returned level at data kept back, over that of the "
     "best level.",
     "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "
