@@ -8,10 +8,10 @@ grid for example, every step is one of
     \min_\theta \; R(\theta) + \mu_k G(\theta), \qquad
     G(\theta) = \frac12 \frac{\sum_q |u_\theta(x_q) - v(x_q)|^2}{\sum_q |v(x_q)|^2}, \qquad \mu_k = \mu_0 \, q^k ,
 
-where :math:`R` is the objective, :math:`\mu_0` makes both parts equal at the start, and `k` counts up after some steps
-or when the solver has enough. A Gauss-Newton step then makes the correction :math:`v - u_\theta`, as far as it lies in
-the network's tangent space, in those directions that the equation hardly determines, where damping alone would stand
-still. In the end the equation is alone.
+where :math:`R` is the objective and :math:`\mu_0` makes the guide a hundred times as heavy at the start. The weight
+stays as long as the guide is still being learned, and falls after that, every few steps. A Gauss-Newton step then makes
+the correction :math:`v - u_\theta`, as far as it lies in the network's tangent space, in those directions that the
+equation hardly determines, where damping alone would stand still. In the end the equation is alone.
 
 References
 ----------
@@ -34,10 +34,11 @@ from hierax.solvers.gauss_newton import GaussNewton
 
 
 class GuidedState(NamedTuple):
-    """State of the solver within, the first weight of the guide and its share now, steps with this share."""
+    """State of the solver within, first weight of the guide, value of the guide, share of the weight, steps with it."""
 
     inner: Any
     first: float
+    apart: float
     share: float = 1.0
     steps: int = 0
 
@@ -54,8 +55,12 @@ class Guided(AbstractSolver):
         Samples of terms with what is followed as their targets, see `hierax.guided`.
     solver:
         Makes the steps.
-    steps:
-        Most steps with one weight.
+    lead:
+        The guide over the objective at the start.
+    learned:
+        While the guide falls by this factor, its weight stays.
+    steps, stall:
+        Steps after which the weight may fall, and the predicted relative decrease below which it falls sooner.
     fall:
         Factor of the weight after these.
     least:
@@ -63,9 +68,12 @@ class Guided(AbstractSolver):
     """
 
     guide: tuple[Samples, ...]
-    solver: AbstractSolver = GaussNewton(tolerances=Tolerances(1e-4, 10**9))
+    solver: AbstractSolver = GaussNewton(tolerances=Tolerances(steps=10**9))
+    lead: float = 100.0
+    learned: float = 0.9
     steps: int = 8
-    fall: float = 0.25
+    stall: float = 1e-4
+    fall: float = 0.5
     least: float = 1e-12
 
     @property
@@ -74,12 +82,16 @@ class Guided(AbstractSolver):
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> GuidedState:
         assert isinstance(objective, RowObjective), "a guide is followed by networks, on one level after the other"
-        apart = float(objective.with_samples(self.guide).value(theta))
-        first = float(objective.value(theta)) / max(apart, 1e-300)
-        return GuidedState(self.solver.init(self._led(objective, first), theta), first)
+        apart = self._apart(objective, theta)
+        first = self.lead * float(objective.value(theta)) / apart if apart > 0.0 else 0.0
+        return GuidedState(self.solver.init(self._led(objective, first), theta), first, apart)
+
+    def _apart(self, objective: RowObjective, theta: np.ndarray) -> float:
+        """Value of the guide."""
+        return float(objective.with_samples(self.guide).value(theta))
 
     def kinds(self, state: GuidedState) -> Any:
-        return GuidedState(self.solver.kinds(state.inner), SCALAR, SCALAR, RESET)  # pyright: ignore
+        return GuidedState(self.solver.kinds(state.inner), SCALAR, RESET, SCALAR, RESET)  # pyright: ignore
 
     def _led(self, objective: RowObjective, weight: float) -> RowObjective:
         """The objective and the guide."""
@@ -92,13 +104,17 @@ class Guided(AbstractSolver):
         step = self.solver.step(self._led(objective, state.first * state.share), theta, state.inner)
         if state.share == 0.0:
             return step._replace(state=state._replace(inner=step.state))
-        enough = step.done or step.failure is not None or state.steps + 1 >= self.steps
+        stalled = step.done or step.failure is not None or step.decrease < self.stall
+        enough = stalled or state.steps + 1 >= self.steps
         if not enough:
             after = state._replace(inner=step.state, steps=state.steps + 1)
         else:
-            share = self.fall * state.share if self.fall * state.share >= self.least else 0.0
+            apart = self._apart(objective, step.theta)
+            held = not stalled and apart < self.learned * state.apart
+            share = state.share if held else self.fall * state.share
+            share = share if share >= self.least else 0.0
             inner = self.solver.init(self._led(objective, state.first * share), step.theta)
-            after = GuidedState(inner, state.first, share)
+            after = GuidedState(inner, state.first, apart, share)
         value = float(objective.value(step.theta))
         note = "The guide is left; the equation goes on alone." if after.share == 0.0 else ""
         return Step(step.theta, after, value, np.inf, False, iterations=step.iterations, note=note)
