@@ -36,7 +36,7 @@ from hierax.cycles import SingleLevel
 from hierax.families import HiddenLayer
 from hierax.fields import AdaptiveBasis, Cover, PartitionOfUnity, Polynomials, SplineGrid
 from hierax.fields.local_fields import AbstractLocals, Copies, Perceptrons, RandomFeatures, RandomWaves
-from hierax.figures import ACCENT, INK, MUTED, STYLE, WARM
+from hierax.figures import ACCENT, INK, MUTED, STYLE, WARM, plain_powers
 from hierax.problems import helmholtz_l_shape, oscillator, poisson_2d, semilinear_2d, wave_2d
 from hierax.problems.domain import PointCloud
 from hierax.problems.problem import Problem
@@ -135,15 +135,15 @@ def cases() -> tuple[Case, ...]:
         _laplacian(3, 8, "1.1e-3 in 9 s", first_order=True),
         _laplacian(4, 12, "9e-5 in 350 s"),
         Case("semilinear", semilinear_2d, 4, 1.5, "1.8e-8 in 3.3 s on a GPU", _elliptic(24, 2), 15.0, dense=True),
-        Case("wave, width 0.2", wave_2d, (2, 4, 4), 1.5, "1.5e-2", wave_lines, 20.0, schwarz=False),
+        Case("wave, width 0.2", wave_2d, (2, 4, 4), 1.5, "1.5e-2", wave_lines, 40.0, schwarz=False),
         Case("L-shape Helmholtz, w = 16", l_shape, 32, 1.5, "7.8e-3 in 330 s", l_shape_differences, 25.0),
     )
 
 
 def locals_of(dim: int) -> dict[str, AbstractLocals]:
     """What stands on the boxes, by name; about as many parameters a box."""
-    degree, features = {1: (8, 16), 2: (5, 36), 3: (4, 124)}[dim]
-    spline = SplineGrid.uniform([-1.0] * dim, [1.0] * dim, *{1: (4, 5), 2: (3, 4), 3: (2, 3)}[dim])
+    degree, features = {1: (8, 16), 2: (5, 36), 3: (3, 64)}[dim]
+    spline = SplineGrid.uniform([-1.0] * dim, [1.0] * dim, *{1: (4, 5), 2: (3, 4), 3: (1, 3)}[dim])
     return {
         "polynomials": Polynomials(degree),
         "random tanh": RandomFeatures(features),
@@ -325,7 +325,9 @@ def _scatter(axes: Axes, title: str, rows: Sequence[Row]) -> None:
         axes.plot(
             row["seconds"], row["relative_l2"], mark, color=color, ms=9 if mark == "*" else 5, mec="white", mew=0.4
         )
-    axes.set(xscale="log", yscale="log", title=title, xlabel="seconds", ylabel="relative L2 error")
+    axes.set(xscale="log", yscale="log", title=title, xlabel="seconds", ylabel="relative L2 error", xlim=(0.01, 150.0))
+    plain_powers(axes.yaxis)
+    plain_powers(axes.xaxis)
     axes.grid(lw=0.4, alpha=0.5)
 
 
