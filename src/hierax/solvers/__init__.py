@@ -8,9 +8,13 @@ from hierax.solvers.coarse_spaces import Nicolaides as Nicolaides
 from hierax.solvers.coarse_spaces import NoCoarseSpace as NoCoarseSpace
 from hierax.solvers.gauss_newton import GaussNewton as GaussNewton
 from hierax.solvers.guided import Guided as Guided
+from hierax.solvers.layer_blocks import LayerBlocks as LayerBlocks
+from hierax.solvers.layer_blocks import LayersInTurn as LayersInTurn
+from hierax.solvers.layer_blocks import LayersTogether as LayersTogether
 from hierax.solvers.linear import Cholesky as Cholesky
 from hierax.solvers.linear import ConjugateGradients as ConjugateGradients
 from hierax.solvers.multigrid import Multigrid as Multigrid
+from hierax.solvers.nonlinear_schwarz import NonlinearSchwarz as NonlinearSchwarz
 from hierax.solvers.optax import Optax as Optax
 from hierax.solvers.optax import adagrad as adagrad
 from hierax.solvers.optax import adam as adam

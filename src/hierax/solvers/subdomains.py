@@ -133,7 +133,8 @@ class Schwarz(AbstractSolver):
         change, value = -(basis.back @ found.x), 0.5 * float(residual @ residual)
         for length in 0.5 ** np.arange(12):
             trial = weighted_residual(rows, theta + length * change)
-            after = 0.5 * float(trial @ trial)
+            with np.errstate(over="ignore", invalid="ignore"):  # such a step is too long, and refused
+                after = 0.5 * float(trial @ trial)
             if after <= value * (1.0 + 1e-12):
                 gain, steps = (value - after) / max(value, 1e-300), state.steps + 1
                 # a residual that is what the linear model says leaves nothing for another step
