@@ -67,3 +67,11 @@ def test_a_wave_that_the_field_cannot_follow_is_named():
     noisy = np.sin(6 * where[:, 0]) + 0.3 * rng.standard_normal(2000) + outliers
     spoiled = hx.Problem(hx.Box([0.0], [1.0]), (hx.Data("u", where, noisy),))
     assert hx.train(spoiled, levels=2).guards["data"].passed
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_constants_that_the_data_alone_do_not_show_are_still_found(seed):
+    """While the equation hardly weighs, the diffusivity would run to its bound at zero, and stay there."""
+    solution = hx.train(hx.problems.inverse_constant(noise=0.01, seed=seed))
+    assert solution.result is hx.RESULTS.successful
+    assert float(solution.field.nu) == pytest.approx(np.log(0.05), abs=0.05)  # its logarithm is what is trained

@@ -25,6 +25,8 @@ SETTLED = 1e-3
 
 SMALL_CHANGE = 1e-3
 """A change of the solution by less is compared with the larger of the two before."""
+WITHIN = 0.2
+"""Part of the noise of the data: changes by less from level to level follow it, and need not fall."""
 EXPLAINED = 0.02
 """A misfit below this part of the spread of the data is not held against three times less noise."""
 RESULT_OF = {"resolution": "levels", "equation": "levels", "regularity": "levels", "data": "validation"}
@@ -240,7 +242,8 @@ def _levels(evidence: Evidence, limits: Limits) -> dict[str, Guard]:
             "Only the first level was trained within the budget: nothing shows how well it resolves the solution."
         )
         return {"resolution": Guard(None, limits.resolution, False, sentence)}
-    if len(changes) >= 2 and changes[-1] > 1e-6:
+    noise = evidence.misfit[1] if evidence.misfit is not None else 0.0
+    if len(changes) >= 2 and changes[-1] > max(1e-6, WITHIN * noise):
         # a level that is finer along one axis alone may change less than the next one, along another
         large = changes[-1] > SMALL_CHANGE
         before = changes[-2] if large else max(changes[-3:-1])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from hierax.cycles import NestedIteration, Until
 from hierax.events import LevelRecord
+from hierax.fields import Unknowns
 from hierax.levels import Bench, Visited
 from hierax.problems.continuation import Continuation
 from hierax.problems.keys import Key
@@ -19,6 +20,8 @@ from hierax.strategy import Plan, Sight
 
 EASIER = Until(stall=1e-2)
 """An easier problem only leads to the next one: steps that hardly lower its loss are not worth their time."""
+UNDETERMINED = 1e-4
+"""Factor of the equations below which they hardly act, and nothing tells how large constants in them are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,19 @@ class Stages:
     def target(self) -> Bench:
         """The bench of the problem that is asked for."""
         return self.benches[-1]
+
+    def handed_on(self, number: int, visited: Visited) -> Visited:
+        """What the next problem starts from.
+
+        Constants that nothing has determined go back to where they began: one with a bound could otherwise come so
+        near to it that the equations, once they weigh more, no longer depend on its parameter.
+        """
+        bench = self.benches[number]
+        if bench.plan.equation_factor >= UNDETERMINED or not bench.problem.constants:
+            return visited
+        began = bench.plan.hierarchy.levels[0].field.parts
+        parts = visited.field.parts | {name: began[name] for name in bench.problem.constants}
+        return replace(visited, field=Unknowns(**parts))
 
     def last(self, level: int) -> int:
         """Number of the problem that a level ends with."""

@@ -239,7 +239,8 @@ class _Run:
         """Train a level, before that with the easier problems that are its part of a continuation."""
         level = self.current = visit.level
         while len(self.led) < min(self.stages.last(level) + 1, len(self.stages.benches) - 1):
-            self.led.append((level, self._train(Visit(level, EASIER), len(self.led))))
+            visited = self._train(Visit(level, EASIER), len(self.led))
+            self.led.append((level, self.stages.handed_on(len(self.led), visited)))
             self.emit(LevelFinished(self.led[-1][1].record(level), self.led[-1][1].field))
             if self.failure is not None or self.elapsed > self.budget:
                 return Outcome(level, len(self.levels))
