@@ -25,6 +25,8 @@ SETTLED = 1e-3
 
 SMALL_CHANGE = 1e-3
 """A change of the solution by less is compared with the larger of the two before."""
+SINGLE = 0.1
+"""Residual of the only level over that of the untrained field; levels, which show more, may leave a larger part."""
 WITHIN = 0.2
 """Part of the noise of the data: changes by less from level to level follow it, and need not fall."""
 EXPLAINED = 0.02
@@ -51,8 +53,6 @@ class Limits:
         Relative change of the solution at the last refinement.
     equation:
         Residual of the last level over that of the first, as long as refinement still changes the solution.
-    single:
-        Residual of the only level over that of the untrained field.
     validation:
         Validation error of the returned level over that of the best.
     data:
@@ -66,7 +66,6 @@ class Limits:
     levels: float = 1.0
     resolution: float = 5e-2
     equation: float = 0.3
-    single: float = 0.1
     validation: float = 1.1
     data: float = 3.0
     regularity: float = 0.6
@@ -132,7 +131,7 @@ def check(
     if equations or any(is_equation(t, sampled.problem) for t in sampled.problem.terms):
         guards |= _levels(evidence, limits)
     if equations and not any(isinstance(t, Data) for t in sampled.problem.terms):
-        guards |= _single(sampled, residuals, evidence, equations, limits.single)
+        guards |= _single(sampled, residuals, evidence, equations, min(SINGLE, limits.equation))
         guards |= _equation(evidence, limits.equation) | _regularity(evidence, limits.regularity)
     if evidence.validation is not None:
         guards["validation"] = _validation(*evidence.validation, limits.validation)
