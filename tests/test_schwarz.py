@@ -18,6 +18,7 @@ from hierax.objective.least_squares import weighted_residual
 from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.rows import RowObjective
 from hierax.problems import laplacian
+from hierax.solvers import schwarz
 from hierax.solvers.adaptive_coarse import AdaptiveCoarseSpace
 from hierax.solvers.coarse_spaces import Nicolaides, NoCoarseSpace
 from hierax.solvers.orthogonal import orthogonalised
@@ -83,6 +84,15 @@ def test_preconditioners_are_symmetric_and_positive(solver):
         known = two_level.coarse @ np.random.default_rng(1).normal(size=two_level.coarse.shape[1])
         back = two_level(two_level.system.gram @ known)
         assert np.linalg.norm(back - known) <= 1e-6 * np.linalg.norm(known)
+
+
+def test_patches_that_are_larger_than_a_piece_come_one_by_one(monkeypatch):
+    objective, solver = line(16), Schwarz(coarse=NoCoarseSpace())
+    rows, parts = objective.sparse_rows(flat_parameters(objective.field)[0]), parts_of(objective.field)
+    basis, together = solver.preconditioner(rows, parts)
+    monkeypatch.setattr(schwarz, "ENTRIES", 1)
+    vector = np.random.default_rng(0).normal(size=basis.matrix.shape[1])
+    np.testing.assert_allclose(solver.preconditioner(rows, parts)[1](vector), together(vector), rtol=1e-9, atol=1e-12)
 
 
 def test_iterations_do_not_grow_with_the_number_of_subdomains():

@@ -86,7 +86,7 @@ def patches(system: System, layers: int) -> list[Patches]:
     k, out = system.basis.width, []
     for size in np.unique(sizes):
         chosen = np.stack([members[j] for j in np.flatnonzero(sizes == size)])
-        for part in np.array_split(chosen, max(1, len(chosen) * (size * k) ** 2 // ENTRIES)):
+        for part in np.array_split(chosen, np.clip(len(chosen) * (size * k) ** 2 // ENTRIES, 1, len(chosen))):
             number = system.meets[part[:, :, None].repeat(size, 2).ravel(), part[:, None, :].repeat(size, 1).ravel()]
             blocks = np.concatenate([np.zeros((1, k, k)), system.gram.data])[np.asarray(number).ravel()]
             matrix = blocks.reshape(-1, size, size, k, k).transpose(0, 1, 3, 2, 4).reshape(-1, size * k, size * k)
