@@ -213,7 +213,7 @@ def test_equations_that_do_not_fit_the_data_are_named():
     where = np.linspace(0.0, 1.0, 60)[:, None]
     equation = hx.Residual("growth", lambda u, x: hx.derivative(u, "x")(x) - u(x))
     data = hx.Data("u", where, np.exp(3.0 * where[:, 0]), noise=0.01)
-    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), (equation, data)), budget=BUDGET)
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), (equation, data)), levels=5, budget=BUDGET)
     assert solution.result is RESULTS.guard_validation
     assert solution.guards["data"].value > 3
     assert solution.guards["validation"].passed
