@@ -238,7 +238,7 @@ class _Model:
         fitted = self.fitted(logs)
         if fitted is None:
             return logs
-        noise = fitted[0] / self.spread / max(1.0 - fitted[1] / self.settings.count, 0.1)
+        noise = fitted[0] / max(self.spread, 1e-300) / max(1.0 - fitted[1] / self.settings.count, 0.1)
         limit = least + TIE * min(1.0, noise / NOISY**2) / self.settings.count
         for k in range(len(logs)):
             step = 4.0
