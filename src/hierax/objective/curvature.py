@@ -228,18 +228,10 @@ class BandCombination:
             start += len(values)
 
     def __call__(self, scales: Sequence[float] | np.ndarray) -> BandGram:
-        lower, border, corner = 0.0, 0.0, 0.0
-        for k, g in self.bands:
-            if scales[k] != 0.0:
-                lower, border, corner = (
-                    lower + scales[k] * g.lower,
-                    border + scales[k] * g.border,
-                    corner + scales[k] * g.corner,
-                )
         first = self.bands[0][1]
-        if np.isscalar(lower):
-            lower, border, corner = np.zeros_like(first.lower), np.zeros_like(first.border), np.zeros_like(first.corner)
-        lower = np.asfortranarray(lower)
+        chosen = [(scales[k], g) for k, g in self.bands if scales[k] != 0.0] or [(0.0, first)]
+        lower = np.asfortranarray(sum(c * g.lower for c, g in chosen))
+        border, corner = sum(c * g.border for c, g in chosen), sum(c * g.corner for c, g in chosen)
         if self.sparse:
             lower.reshape(-1, order="F")[self.places] += np.asarray(scales)[self.sparse] @ self.values
         return BandGram(first.ordering, lower, border, corner)  # pyright: ignore
