@@ -222,8 +222,10 @@ def against_level(axes: Axes, levels: Sequence[LevelRecord]) -> None:
         axes.semilogy(numbers, values, "o-", color=colour, lw=1.2, ms=4.5, label=label)
     plain_powers(axes.yaxis)
     axes.set(title="convergence over the levels", xlabel="level (parameters)")
-    axes.set_xticks(numbers, [f"{level.level}\n({_short(level.parameters)})" for level in levels])
-    axes.tick_params(axis="x", labelsize=6.5 if len(levels) > 7 else 8.0)
+    # a level that was trained with easier problems before stands there several times
+    names = {level.level: f"{level.level}\n({_short(level.parameters)})" for level in levels}
+    axes.set_xticks(list(names), list(names.values()))
+    axes.tick_params(axis="x", labelsize=6.5 if len(names) > 7 else 8.0)
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(loc="best")
 
