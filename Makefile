@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/hierax study multilevel-kan --quick --out $(DEMO)
+	$(BIN)/python -m studies multilevel-kan --quick --out $(DEMO)
 	@echo "Table and figure are in $(DEMO):"
 	@find $(DEMO) -type f \( -name '*.txt' -o -name '*.md' -o -name '*.csv' -o -name '*.json' -o -name '*.png' \
 		-o -name '*.svg' -o -name '*.pdf' \) | sort | sed 's/^/  /'
@@ -41,15 +41,15 @@ test-fast: $(STAMP) lint types
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests examples
-	$(BIN)/ruff format --check src tests examples
+	$(BIN)/ruff check src studies tests examples
+	$(BIN)/ruff format --check src studies tests examples
 
 types: $(STAMP)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 format: $(STAMP)
-	$(BIN)/ruff check --fix src tests examples
-	$(BIN)/ruff format src tests examples
+	$(BIN)/ruff check --fix src studies tests examples
+	$(BIN)/ruff format src studies tests examples
 
 docs: $(VENV)/.docs
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/build/html

@@ -5,7 +5,7 @@ import numpy as np
 
 import hierax as hx
 from hierax.events import Guard, LevelRecord, StepTaken
-from hierax.solution import Accuracy, Solution
+from hierax.results.solution import Accuracy, Solution
 
 # u(t, x) = t x^2
 EXACT = {

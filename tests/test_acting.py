@@ -10,7 +10,6 @@ from hierax.cycles import NestedIteration, SingleLevel, Until
 from hierax.dynamics import remainder as rm
 from hierax.dynamics import tangent_kernel as tk
 from hierax.events import Decision, LevelFinished
-from hierax.families import Stages
 from hierax.fields import MLP, Staged, partition
 from hierax.hierarchy import AddStage, Level, Remainder
 from hierax.objective import flat_parameters
@@ -18,6 +17,7 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import make_samples
 from hierax.objective.weighting import KernelWeights
+from hierax.planning.families import Stages
 from hierax.solvers import GaussNewton, Switching, Tolerances, Weighted, adam
 from hierax.testing import check_solver, check_transfer
 

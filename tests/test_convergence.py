@@ -7,12 +7,12 @@ from scipy.interpolate import BSpline
 import hierax as hx
 from hierax.dynamics import convergence as cv
 from hierax.fields.bspline import uniform_knots
-from hierax.levels import Bench
 from hierax.objective.curvature import DenseGram
+from hierax.planning.choose import choose
 from hierax.problems import named_problem
 from hierax.solvers import GaussNewton, Multigrid
-from hierax.solvers.smoothers import smoothing
-from hierax.strategy import choose
+from hierax.solvers.linear.smoothers import smoothing
+from hierax.training.discrete import Bench
 
 
 def test_contraction_of_every_visit():

@@ -8,11 +8,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import hierax as hx
-from hierax.levels import Bench
 from hierax.objective.corrected import FirstOrder, SecondOrder, dense, galerkin
 from hierax.objective.flat_transfer import FlatTransfer
+from hierax.planning.choose import choose
 from hierax.solvers import AbstractSolver, GaussNewton, Multigrid, adam
-from hierax.strategy import choose
+from hierax.training.discrete import Bench
 
 
 class Ladder:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hierax.records.files import read_json
-from hierax.studies import cost_scaling
-from hierax.studies.climbs import CASES, CLIMBERS, Climb, Site, climb, elliptic, own_errors
-from hierax.studies.cost_scaling import FULL, SPARSE
-from hierax.studies.row_cost import row_cost
+from studies import cost_scaling
+from studies.climbs import CASES, CLIMBERS, Climb, Site, climb, elliptic, own_errors
+from studies.cost_scaling import FULL, SPARSE
+from studies.row_cost import row_cost
 
 ARMS = {climber.name: climber for climber in CLIMBERS}
 

@@ -10,9 +10,9 @@ import pytest
 
 import hierax as hx
 from hierax.fields import Cover, LearnedPartition, PartitionOfUnity, Perceptrons, Polynomials, partition, regions
-from hierax.figures import draw_cover
 from hierax.objective import flat_parameters
-from hierax.studies.subdomain_layout import gathered_pairs, library, prepare, sorted_in_blocks
+from hierax.results.figures import draw_cover
+from studies.subdomain_layout import gathered_pairs, library, prepare, sorted_in_blocks
 
 POINTS = np.random.default_rng(0).uniform(-1.0, 1.0, (400, 2))
 SQUARE = regions.box([-1.0, -1.0], [1.0, 1.0])

@@ -18,8 +18,8 @@ from hierax.objective.curvature import (
 from hierax.objective.kernel import KernelGram
 from hierax.objective.rows import RowObjective
 from hierax.solvers import Cholesky, ConjugateGradients, Multigrid
-from hierax.solvers.linear import NotPositive, factorise
-from hierax.solvers.multigrid import linear_solver_for
+from hierax.solvers.linear.multigrid import linear_solver_for
+from hierax.solvers.linear.solve import NotPositive, factorise
 
 DAMPING = 1e-2
 

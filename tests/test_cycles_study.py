@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hierax.cycles import Done, Grow, NestedIteration, Outcome, VCycle, Visit
-from hierax.studies import cycles, laps
-from hierax.studies.laps import NESTED, Clocked, Lap, Mark, Watch
+from studies import cycles, laps
+from studies.laps import NESTED, Clocked, Lap, Mark, Watch
 
 
 class Stopped(Watch):

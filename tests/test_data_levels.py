@@ -7,7 +7,6 @@ import pytest
 
 import hierax as hx
 from hierax.events import AbstractWatcher
-from hierax.families import Perceptron
 from hierax.fields import partition
 from hierax.hierarchy import (
     FUNCTION_PRESERVING,
@@ -24,8 +23,9 @@ from hierax.hierarchy import (
 )
 from hierax.objective.data_rows import DataRows
 from hierax.objective.local_means import Measurements, local_means
+from hierax.planning.choose import choose
+from hierax.planning.families import Perceptron
 from hierax.problems.terms import Data
-from hierax.strategy import choose
 
 
 def scattered(count: int, dim: int, seed: int = 0) -> Measurements:

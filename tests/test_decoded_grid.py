@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import hierax as hx
-from hierax.families import DecodedFeatures
 from hierax.fields import DecodedGrid, Scalar, Unknowns, parameter_count
 from hierax.fields.decoded_grid import felt_channels
 from hierax.hierarchy import IntervalDoubling, KnotInsertion, Level, MarkedKnots, spline_axes
@@ -14,6 +13,7 @@ from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.gather import gather
 from hierax.objective.rows import RowObjective
+from hierax.planning.families import DecodedFeatures
 from hierax.records.fields_io import load_field, save_field
 from hierax.solvers import GaussNewton, Tolerances
 from hierax.testing import check_transfer

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from hierax.problems import helmholtz_l_shape, oscillator, semilinear_2d, wave_2d
-from hierax.studies import named_study
-from hierax.studies.classical import collocation, l_shape_differences, minus_laplacian, wave_lines
-from hierax.studies.common import read_rows, write_files
-from hierax.studies.decomposition import (
+from studies import named_study
+from studies.classical import collocation, l_shape_differences, minus_laplacian, wave_lines
+from studies.common import read_rows, write_files
+from studies.decomposition import (
     Case,
     arms_of,
     cases,
@@ -18,7 +18,7 @@ from hierax.studies.decomposition import (
     summary,
     table,
 )
-from hierax.studies.gap import held_out
+from studies.gap import held_out
 
 
 def test_every_field_meets_every_solver_that_suits_it():

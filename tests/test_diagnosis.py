@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
-from hierax.dynamics.diagnosis import Evidence, Limit, diagnose
+from hierax.checks.diagnosis import Evidence, Limit, diagnose
 from hierax.solvers import Tolerances
 
 BUDGET = 60.0

@@ -7,7 +7,7 @@ import pytest
 import hierax as hx
 from hierax._errors import InputError
 from hierax.solvers import GaussNewton, Tolerances
-from hierax.studies import distillation, studies
+from studies import distillation, studies
 
 BOX = hx.Box([0.0], [1.0], names=("x",))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hierax import cli
-from hierax.guards import Limits
-from hierax.report.words import MEANINGS
+from hierax.checks.guards import Limits
+from hierax.results.report.words import MEANINGS
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "build" not in path.parts)
@@ -54,7 +54,7 @@ def test_guards_options_and_commands_are_all_explained():
         assert f"`{name}`" in text("how_to_choose.md")
     for name in cli.Options.__dataclass_fields__:
         assert f"--{name.replace('_', '-')}" in text("command_line.md")
-    for command in ("train", "fit", "predict", "report", "study", "list", "doctor"):
+    for command in ("train", "fit", "predict", "report", "list", "doctor"):
         assert f"hierax {command}" in text("command_line.md")
 
 

@@ -1,6 +1,6 @@
 """The study `failures` in its short form: what is said about a small loss with a wrong answer."""
 
-from hierax.studies import failures
+from studies import failures
 
 
 def test_noise_is_named_and_a_forgotten_condition_noted(tmp_path):

@@ -9,11 +9,11 @@ import pytest
 
 import hierax as hx
 from hierax import cli
-from hierax.fidelities import coupled_field
 from hierax.fields import Coupled, linear_in_parameters, parameter_count
 from hierax.records.fields_io import load_field, save_field
-from hierax.solvers.coupling import choose_coupling
 from hierax.solvers.kriging import Shape, krige
+from hierax.solvers.linear.coupling import choose_coupling
+from hierax.training.fidelities import coupled_field
 
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
 LINE = hx.Box([0.0], [1.0])

@@ -11,11 +11,11 @@ from hierax.cycles import Done, NestedIteration, Outcome, Visit
 from hierax.fields import KAN, SplineGrid, Unknowns, parameter_count
 from hierax.problems import Box, Function, Problem, Reference, Residual, catalogue
 from hierax.solvers import Step
-from hierax.studies import bouts, four_arms
-from hierax.studies.bouts import ToTheEnd
-from hierax.studies.classical import collocation, jump_differences, minus_laplacian, poisson_differences, scattered
-from hierax.studies.common import Network, Shares
-from hierax.studies.gap import best_error, fitted_grid, gap, held_out, reference_values, relative_error
+from studies import bouts, four_arms
+from studies.bouts import ToTheEnd
+from studies.classical import collocation, jump_differences, minus_laplacian, poisson_differences, scattered
+from studies.common import Network, Shares
+from studies.gap import best_error, fitted_grid, gap, held_out, reference_values, relative_error
 
 
 def smooth(x):

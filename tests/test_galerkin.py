@@ -14,7 +14,7 @@ from hierax.hierarchy.regrid import collocation
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.galerkin import _solution, galerkin
 from hierax.objective.pointwise import SquaredResidual
-from hierax.sight import Sight
+from hierax.planning.features import Sight
 
 NU = 0.02
 

@@ -12,15 +12,15 @@ from hierax.fields import PartitionOfUnity, Polynomials, RandomFeatures, Sum
 from hierax.fields.expansion import Legendre, Shell
 from hierax.hierarchy import AdaptSubdomains, Level, LocalResiduals
 from hierax.hierarchy.hp import degrees, pieces_of, spectrum
-from hierax.levels import Bench
 from hierax.objective import flat_parameters
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.gather import gather
 from hierax.objective.least_squares import weighted_residual
 from hierax.objective.rows import RowObjective
+from hierax.planning.choose import choose
 from hierax.records.fields_io import load_field, save_field
-from hierax.strategy import choose
 from hierax.testing import check_transfer
+from hierax.training.discrete import Bench
 
 NODES = legendre.leggauss(32)[0]
 LINE = np.random.default_rng(0).uniform(0.0, 1.0, (30, 1))

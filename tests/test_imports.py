@@ -14,89 +14,42 @@ import hierax
 SOURCE = Path(next(iter(hierax.__path__)))
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Every room may use these, and they use nothing.
-FOUNDATION = frozenset({"_errors", "_types"})
+# Every room may use this, and it uses nothing.
+FOUNDATION = frozenset({"_errors"})
 # The package's own front page only collects names; inside the library it would hide where a name comes from.
 FRONT = "hierax"
 
-ROOMS = frozenset(
-    {"problems", "fields", "hierarchy", "objective", "solvers", "cycles", "dynamics", "_results", "guards"}
-    | {
-        "clock",
-        "coarsened",
-        "distilling",
-        "events",
-        "evaluation",
-        "families",
-        "fidelities",
-        "figures",
-        "report",
-        "sight",
-        "solution",
-        "strategy",
-        "levels",
-        "cycling",
-        "ending",
-        "marching",
-        "moving",
-        "outlook",
-        "polishing",
-        "stages",
-        "train",
-    }
-    | {"records", "studies", "testing", "cli"}
-)
-
-OUTSIDE = ("coarsened", "distilling", "train", "records", "studies", "testing", "cli")
-"""What looks on from outside, what makes levels and starts before training, and the loop that joins the rooms."""
+MET = frozenset({"problems", "fields", "hierarchy", "objective"})
+"""What a problem meets with: the rooms that say what is learned, by what, on which levels, and how well."""
+TRAINED = MET | {"_results", "events", "solvers", "cycles"}
 
 ARROWS: dict[str, frozenset[str]] = {
     "_errors": frozenset(),
-    "_types": frozenset(),
     "_results": frozenset(),
+    "clock": frozenset(),
+    "events": frozenset({"_results"}),
     "problems": frozenset(),
     "fields": frozenset(),
     "hierarchy": frozenset({"fields"}),
     "objective": frozenset({"problems", "fields", "hierarchy"}),
-    "solvers": frozenset({"_results", "objective", "hierarchy", "fields"}),
-    "cycles": frozenset({"_results", "hierarchy", "objective"}),
-    "guards": frozenset({"problems", "fields", "objective", "_results", "events"}),
-    "clock": frozenset(),
-    "events": frozenset({"_results"}),
-    "evaluation": frozenset({"problems", "fields", "objective"}),
-    "figures": frozenset({"problems", "fields", "objective", "evaluation", "events"}),
-    "report": frozenset({"_results", "problems", "events", "evaluation", "figures"}),
-    "solution": frozenset(
-        {"_results", "fields", "problems", "events", "evaluation", "figures", "report", "objective", "dynamics"}
-    ),
-    "dynamics": frozenset({"problems", "fields", "hierarchy", "objective"}),
-    "families": frozenset({"problems", "fields", "hierarchy"}),
-    "sight": frozenset({"problems", "objective"}),
-    "strategy": ROOMS
-    - {"levels", "fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
-    "levels": ROOMS
-    - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
-    "cycling": ROOMS - {"fidelities", "marching", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
-    "marching": ROOMS - {"fidelities", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
-    "moving": ROOMS - {"fidelities", "cycling", "marching", "ending", "outlook", "polishing", "stages", *OUTSIDE},
-    "polishing": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "stages", *OUTSIDE},
-    "ending": ROOMS - {"fidelities", "marching", "moving", "outlook", "stages", *OUTSIDE},
-    "outlook": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "polishing", "stages", *OUTSIDE},
-    "stages": ROOMS - {"fidelities", "cycling", "marching", "ending", "moving", "outlook", "polishing", *OUTSIDE},
-    "fidelities": ROOMS - {"cycling", "ending", "moving", "outlook", "polishing", "stages", *OUTSIDE},
-    "coarsened": frozenset({"problems", "hierarchy", "objective", "solvers", "strategy", "levels"}),
-    "distilling": frozenset(
-        {"problems", "fields", "families", "objective", "solvers", "sight", "solution", "strategy"}
-    ),
-    "train": ROOMS - {"coarsened", "distilling", "records", "studies", "testing", "cli"},
-    "records": frozenset({"solution", "problems", "fields", "_results", "events", "evaluation", "figures", "report"})
-    | {"dynamics", "objective"},
-    "studies": ROOMS - {"cli"} | {FRONT},
-    "testing": ROOMS - {"cli"} | {FRONT},
-    "cli": ROOMS | {FRONT},
-    FRONT: ROOMS - {"cli"},
+    "dynamics": MET,
+    "solvers": MET | {"_results"},
+    "cycles": frozenset({"objective"}),
+    "planning": MET | {"solvers", "cycles"},
+    "checks": MET | {"_results", "events"},
+    "results": MET | {"_results", "events", "checks"},
+    "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
+    "records": MET | {"_results", "events", "dynamics", "results"},
+    "testing": MET | {"_results", "solvers"},
+    "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
+    | {FRONT},
+    FRONT: TRAINED | {"planning", "training", "results", "records"},
     "__main__": frozenset({"cli"}),
 }
+"""What each room may import: nothing that is not named here."""
+
+LOOSE = frozenset({"__init__", "__main__", "_errors", "_results", "clock", "events", "cli"})
+"""Modules that lie at the top of the package: front page, foundations and the command line."""
 
 
 def room_of(file: Path) -> str:
@@ -172,7 +125,7 @@ def test_only_the_command_line_prints(file):
 
 
 def test_problems_import_no_other_room():
-    others = ROOMS - {"problems"} | {FRONT}
+    others = ARROWS.keys() - {"problems", "_errors"}
     for file in (f for f in FILES if room_of(relative(f)) == "problems"):
         for line, parts in imported_modules(ast.parse(file.read_text(encoding="utf-8")), package_of(relative(file))):
             if parts[0] == FRONT:
@@ -181,14 +134,16 @@ def test_problems_import_no_other_room():
 
 
 def test_there_is_something_to_check():
-    assert {"problems", "fields"} <= {room_of(relative(file)) for file in FILES}
+    assert {room_of(relative(file)) for file in FILES} == ARROWS.keys()
+
+
+def test_only_foundations_lie_outside_the_rooms():
+    assert {file.stem for file in FILES if file.parent == SOURCE} <= LOOSE
 
 
 def test_the_arrows_have_no_loop():
     # `__init__` aside: Kahn's order over the rooms that do the work.
     below = {room: set(targets) - {room, FRONT} for room, targets in ARROWS.items() if room != FRONT}
-    for name in ("studies", "testing"):  # may use each other: a study may show a law, a law may run a study
-        below[name] -= {"studies", "testing"}
     while below:
         free = [room for room, targets in below.items() if not targets & below.keys()]
         assert free, f"loop among {sorted(below)}"
@@ -204,16 +159,16 @@ def test_the_arrows_have_no_loop():
         ("problems/heat.py", "from .. import solvers", "solvers"),
         ("fields/kan.py", "from ..problems.domain import Box", "problems"),
         ("fields/kan.py", "def f():\n    import hierax.hierarchy.level", "hierarchy"),
-        ("objective.py", "from .solvers import GaussNewton", "solvers"),
         ("objective/local.py", "from ..solvers import GaussNewton", "solvers"),
         ("solvers/gauss_newton.py", "from hierax.cycles import VCycle", "cycles"),
-        ("cycles/nested.py", "import importlib\nimportlib.import_module('hierax.train')", "train"),
-        ("solution.py", "from hierax.records.figures import draw", "records"),
-        ("train.py", "from hierax import records", "records"),
-        ("train.py", "from hierax import KAN", "hierax"),
-        ("strategy.py", "from .train import train", "train"),
-        ("guards.py", "from .solution import Solution", "solution"),
-        ("studies/kan.py", "from hierax.cli import main", "cli"),
+        ("solvers/linear/multigrid.py", "from ...planning import choose", "planning"),
+        ("cycles/nested.py", "import importlib\nimportlib.import_module('hierax.training.train')", "training"),
+        ("results/solution.py", "from hierax.records.figures import draw", "records"),
+        ("training/train.py", "from hierax import records", "records"),
+        ("training/train.py", "from hierax import KAN", "hierax"),
+        ("planning/choose.py", "from ..training.train import train", "training"),
+        ("checks/guards.py", "from ..results.solution import Solution", "results"),
+        ("dynamics/spectrum.py", "from hierax.solvers import GaussNewton", "solvers"),
         ("_errors.py", "from ._results import RESULTS", "_results"),
     ],
 )
@@ -229,10 +184,9 @@ def test_a_forbidden_arrow_is_found(file, source, target):
         ("problems/heat.py", "from .domain import Box\nfrom hierax._errors import InputError\nimport jax"),
         ("hierarchy/level.py", "from ..fields.base import AbstractField\nfrom .transfer import Transfer"),
         ("objective/local.py", "from ..problems import Problem\nfrom . import dense"),
-        ("records/figures.py", "from hierax.solution import Solution"),
-        ("train.py", "from .strategy import plan\nfrom .cycles.nested import NestedIteration"),
-        ("studies/kan.py", "import hierax as hx\nfrom hierax.train import train"),
-        ("__init__.py", "from .train import train as train"),
+        ("records/figures.py", "from hierax.results.solution import Solution"),
+        ("training/train.py", "from ..planning.choose import plan\nfrom ..cycles.nested import NestedIteration"),
+        ("__init__.py", "from .training.train import train as train"),
     ],
 )
 def test_a_permitted_arrow_passes(file, source):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import hierax as hx
-from hierax.families import AbstractFamily
-from hierax.studies import level_gain
+from hierax.planning.families import AbstractFamily
+from studies import level_gain
 
 
 @pytest.mark.slow

@@ -10,12 +10,12 @@ from hierax import RESULTS
 from hierax.events import Decision
 from hierax.fields import Slabs, SplineGrid, Unknowns, parameter_count
 from hierax.hierarchy.regrid import coarsened, collocation, held, motion, refined, regrid
-from hierax.levels import Bench
-from hierax.marching import March
 from hierax.objective.evolution import evolution
 from hierax.objective.gather import cell_keys, gather, positions
+from hierax.planning.choose import choose
 from hierax.records.fields_io import load_field, save_field
-from hierax.strategy import choose
+from hierax.training.discrete import Bench
+from hierax.training.time_slabs import March
 
 RNG = np.random.default_rng(3)
 

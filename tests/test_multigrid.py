@@ -9,15 +9,15 @@ import hierax as hx
 from hierax.dynamics.curvature import conditioning
 from hierax.fields import SplineGrid
 from hierax.hierarchy import IntervalDoubling, Level
-from hierax.levels import Bench
 from hierax.objective.curvature import DenseGram
 from hierax.objective.stencil import StencilGram, mesh_of
+from hierax.planning.choose import choose
 from hierax.problems import named_problem
 from hierax.solvers import GaussNewton, Multigrid
-from hierax.solvers.linear import ErrorEstimate, NotPositive, conjugate_gradients, factorise
-from hierax.solvers.multigrid import linear_solver_for
-from hierax.solvers.smoothers import windows
-from hierax.strategy import choose
+from hierax.solvers.linear.multigrid import linear_solver_for
+from hierax.solvers.linear.smoothers import windows
+from hierax.solvers.linear.solve import ErrorEstimate, NotPositive, conjugate_gradients, factorise
+from hierax.training.discrete import Bench
 
 
 def bench_of(problem) -> Bench:

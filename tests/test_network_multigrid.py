@@ -15,10 +15,10 @@ from hierax.objective.curvature import DenseGram
 from hierax.objective.rows import RowObjective
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.solvers import Cholesky, GaussNewton, Multigrid
-from hierax.solvers.linear import AbstractStop, NotPositive, conjugate_gradients, factorise
-from hierax.solvers.multigrid import linear_solver_for
-from hierax.solvers.smoothers import smoothing
-from hierax.studies.composed import COARSEST, iterations
+from hierax.solvers.linear.multigrid import linear_solver_for
+from hierax.solvers.linear.smoothers import smoothing
+from hierax.solvers.linear.solve import AbstractStop, NotPositive, conjugate_gradients, factorise
+from studies.composed import COARSEST, iterations
 
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
 

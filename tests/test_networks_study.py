@@ -7,8 +7,8 @@ import pytest
 
 from hierax.fields import parameter_count
 from hierax.problems import constitutive, curved_fronts
-from hierax.studies import networks
-from hierax.studies.registry import studies
+from studies import networks
+from studies.registry import studies
 
 FRONTS, STRESS = networks.CASES
 

@@ -10,10 +10,10 @@ from hierax.objective.rows import RowObjective
 from hierax.solvers import LayerBlocks, LayersInTurn, LayersTogether, NonlinearSchwarz, Schwarz
 from hierax.solvers.layer_blocks import layer_masks
 from hierax.solvers.nonlinear_schwarz import _colours
-from hierax.studies import named_study
-from hierax.studies.nonlinear_preconditioning import _divided, steady_layer
 from hierax.testing import check_solver
 from hierax.testing.solvers import CUBIC
+from studies import named_study
+from studies.nonlinear_preconditioning import _divided, steady_layer
 
 
 @pytest.fixture(scope="module")

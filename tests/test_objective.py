@@ -20,7 +20,7 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import make_samples
-from hierax.solvers.linear import NotPositive, factorise
+from hierax.solvers.linear.solve import NotPositive, factorise
 
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
 SAMPLING = Sampling(inside=2, energy=3, boundary=2)

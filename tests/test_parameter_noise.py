@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hierax.studies import parameter_noise as pn
-from hierax.studies.modes import Sines
+from studies import parameter_noise as pn
+from studies.modes import Sines
 
 SINES, WEIGHTS = Sines(np.ones(10), 0), np.linspace(1.0, 10.0, 10)
 

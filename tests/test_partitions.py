@@ -11,7 +11,6 @@ import pytest
 import hierax as hx
 from hierax.cli import FIELDS, Options
 from hierax.events import LevelFinished
-from hierax.families import Subdomains
 from hierax.fields import (
     Copies,
     Cover,
@@ -32,6 +31,7 @@ from hierax.objective.assembly import element_sums
 from hierax.objective.build import SampledProblem, Sampling, mesh
 from hierax.objective.gather import cell_keys, gather, has_fixed_cells
 from hierax.objective.rows import RowObjective
+from hierax.planning.families import Subdomains
 from hierax.records.fields_io import load_field, save_field
 
 UNIT = ([0.0, 0.0], [1.0, 1.0])

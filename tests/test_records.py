@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from handmade import exact_field, exact_problem, solution_of
 from rich.console import Console
 
 import hierax as hx
-from handmade import exact_field, exact_problem, solution_of
 from hierax._errors import InputError
 from hierax.events import Decision, LevelFinished, LevelRecord, LevelStarted, RunFinished, RunStarted, StepTaken
 from hierax.fields import PowerReLUBasis

@@ -12,27 +12,27 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from handmade import exact_problem, solution_of
 from matplotlib.figure import Figure
+from test_records import EVENTS
 
 import hierax as hx
-import hierax.figures
-import hierax.report
-from handmade import exact_problem, solution_of
+import hierax.results.figures
+import hierax.results.report
 from hierax import cli
 from hierax._errors import InputError
-from hierax.evaluation import residual
 from hierax.events import Decision, Guard, RunFinished
 from hierax.records import Run
 from hierax.records.report import read_account, write_report
-from hierax.report import Account, page, pictures
-from hierax.report.citations import METHODS, cited
-from hierax.report.markup import Markup, element, table
-from hierax.report.measured import measured
-from hierax.report.words import MEANINGS
-from test_records import EVENTS
+from hierax.results.evaluation import residual
+from hierax.results.report import Account, page, pictures
+from hierax.results.report.citations import METHODS, cited
+from hierax.results.report.markup import Markup, element, table
+from hierax.results.report.measured import measured
+from hierax.results.report.words import MEANINGS
 
 MEGABYTE = 1_000_000
-SOURCE = Path(hierax.report.__file__).parent
+SOURCE = Path(hierax.results.report.__file__).parent
 
 
 class Page(HTMLParser):
@@ -190,7 +190,7 @@ def test_hostile_names_are_escaped(monkeypatch):
     problem.terms = (dataclasses.replace(problem.terms[0], name=attack), problem.terms[1])
     guards = {attack: Guard(0.1, 1.0, True, attack)}
     solution = dataclasses.replace(solution_of(problem), guards=guards, plan=attack, field_kind=attack, solver=attack)
-    monkeypatch.setattr(hierax.figures, "IMAGE_POINTS", 11)
+    monkeypatch.setattr(hierax.results.figures, "IMAGE_POINTS", 11)
     image = drawn({"src": pictures.residuals(account_of(solution))[0].uri()})
     assert "&lt;script&gt;" in image
     assert "<script" not in image
@@ -368,7 +368,7 @@ def test_slices_follow_the_coordinates(kind):
 
 
 def test_arrows_and_the_residual_of_a_vector(monkeypatch):
-    monkeypatch.setattr(hierax.figures, "IMAGE_POINTS", 31)
+    monkeypatch.setattr(hierax.results.figures, "IMAGE_POINTS", 31)
     field = hx.SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], 1, 1, out=2)
     field = hx.Unknowns(u=hx.SplineGrid(field.axes, jnp.ones_like(field.coefficients)))
     problem = hx.Problem(

@@ -9,7 +9,6 @@ import scipy.sparse as sp
 
 import hierax as hx
 from hierax.cli import Options
-from hierax.families import Grid, Subdomains
 from hierax.fields.local_fields import Polynomials, RandomFeatures
 from hierax.fields.partition_of_unity import PartitionOfUnity
 from hierax.fields.sums import multilevel
@@ -17,15 +16,16 @@ from hierax.objective import flat_parameters, make_samples
 from hierax.objective.least_squares import weighted_residual
 from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.rows import RowObjective
+from hierax.planning.families import Grid, Subdomains
 from hierax.problems import laplacian
 from hierax.solvers import schwarz
-from hierax.solvers.adaptive_coarse import AdaptiveCoarseSpace
-from hierax.solvers.coarse_spaces import Nicolaides, NoCoarseSpace
-from hierax.solvers.orthogonal import orthogonalised
-from hierax.solvers.schwarz import Multiplicative, least_squares
-from hierax.solvers.subdomains import Schwarz, parts_of
-from hierax.studies.schwarz_scaling import sampled, waves
+from hierax.solvers.linear.adaptive_coarse import AdaptiveCoarseSpace
+from hierax.solvers.linear.coarse_spaces import Nicolaides, NoCoarseSpace
+from hierax.solvers.linear.orthogonal import orthogonalised
+from hierax.solvers.linear.schwarz import Multiplicative, least_squares
+from hierax.solvers.linear.subdomains import Schwarz, parts_of
 from hierax.testing import check_solver
+from studies.schwarz_scaling import sampled, waves
 
 BEND = SquaredResidual("bend", lambda u, place: -laplacian(u)(place.x) - 1.0)
 CUBIC = SquaredResidual("cubic", lambda u, place: -laplacian(u)(place.x) + u(place.x) ** 3 - 1.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hierax.studies import named_study
+from studies import named_study
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ import pytest
 
 import hierax as hx
 from hierax.hierarchy import IntervalDoubling, refine
-from hierax.levels import Bench
+from hierax.planning.choose import choose
 from hierax.solvers.smoothing import _Model, rooted
-from hierax.strategy import choose
+from hierax.training.discrete import Bench
 
 
 def source(count=300, noise=0.01):

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from handmade import EXACT, solution_of
 
 import hierax as hx
-from handmade import EXACT, solution_of
 from hierax._errors import InputError
 from hierax.events import Guard
-from hierax.solution import plain
+from hierax.results.solution import plain
 
 KEYS = [
     "problem",

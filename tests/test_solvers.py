@@ -16,7 +16,7 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
 from hierax.solvers import Cholesky, ConjugateGradients, GaussNewton, Optax, Smoothing, Step, Tolerances, adam
-from hierax.solvers.linear import ErrorEstimate, ModelDecrease, conjugate_gradients, factorise, iterated
+from hierax.solvers.linear.solve import ErrorEstimate, ModelDecrease, conjugate_gradients, factorise, iterated
 from hierax.solvers.optax import _run
 from hierax.testing import check_solver
 from hierax.testing.solvers import CUBIC, LINEAR

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hierax.cli import main
 from hierax.dynamics.spectrum import grid_amplitudes
-from hierax.studies import spectral_bias
-from hierax.studies.modes import MODES, Sines, between
+from studies import spectral_bias
+from studies.__main__ import main
+from studies.modes import MODES, Sines, between
 
 
 def test_the_amplitudes_of_the_sines_are_those_that_are_compared_with():
@@ -36,7 +36,7 @@ def test_the_published_network_has_six_layers_and_the_published_initial_law():
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    assert main(["study", "spectral-bias", "--quick", "--out", str(folder)]) == 0
+    assert main(["spectral-bias", "--quick", "--out", str(folder)]) == 0
     assert {file.suffix for file in folder.iterdir()} == {".json", ".png", ".csv", ".txt"}
     return json.loads((folder / "spectral-bias.json").read_text())
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from hierax.cli import main
+from studies.__main__ import main
 
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    code = main(["study", "multilevel-kan", "--quick", "--out", str(folder), "--json", str(folder / "all.json")])
+    code = main(["multilevel-kan", "--quick", "--out", str(folder), "--json", str(folder / "all.json")])
     return code, folder, json.loads((folder / "all.json").read_text())
 
 

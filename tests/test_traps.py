@@ -9,12 +9,12 @@ import pytest
 
 import hierax as hx
 from hierax import RESULTS
-from hierax.guards import Evidence, Limits, check, verdict
+from hierax.checks.guards import Evidence, Limits, check, verdict
 from hierax.objective.build import SampledProblem, Sampling
 
 BUDGET = 60.0
-# `hierax.train` is the function
-TRAIN = importlib.import_module("hierax.train")
+# `hierax.training.train` is the function
+TRAIN = importlib.import_module("hierax.training.train")
 
 
 def poisson(wave, unit=1.0):

@@ -16,7 +16,6 @@ if "numpy" not in sys.modules:
 from hierax import problems as problems
 from hierax._errors import InputError as InputError
 from hierax._results import RESULTS as RESULTS
-from hierax.coarsened import coarsened as coarsened
 from hierax.cycles import AdaGradRadius as AdaGradRadius
 from hierax.cycles import AdditiveCycle as AdditiveCycle
 from hierax.cycles import Automatic as Automatic
@@ -30,8 +29,6 @@ from hierax.cycles import TrustRegion as TrustRegion
 from hierax.cycles import Until as Until
 from hierax.cycles import VCycle as VCycle
 from hierax.cycles import WCycle as WCycle
-from hierax.distilling import distil as distil
-from hierax.distilling import guided as guided
 from hierax.fields import KAN as KAN
 from hierax.fields import MLP as MLP
 from hierax.fields import AdaptiveBasis as AdaptiveBasis
@@ -83,12 +80,15 @@ from hierax.problems import gradient as gradient
 from hierax.problems import laplacian as laplacian
 from hierax.records.progress import Progress as Progress
 from hierax.records.watch import Watch as Watch
-from hierax.solution import Solution as Solution
+from hierax.results.solution import Solution as Solution
 from hierax.solvers import GaussNewton as GaussNewton
 from hierax.solvers import Optax as Optax
 from hierax.solvers import Relaxation as Relaxation
 from hierax.solvers import adagrad as adagrad
 from hierax.solvers import adam as adam
 from hierax.solvers import lbfgs as lbfgs
-from hierax.train import TrainingError as TrainingError
-from hierax.train import train as train
+from hierax.training.coarsened import coarsened as coarsened
+from hierax.training.distillation import distil as distil
+from hierax.training.distillation import guided as guided
+from hierax.training.train import TrainingError as TrainingError
+from hierax.training.train import train as train

@@ -18,11 +18,10 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from hierax import IMPORT_BEGAN, cycles, families
+from hierax import IMPORT_BEGAN, cycles
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.distilling import Learned, distil
-from hierax.evaluation import check_points, columns, quantities
+from hierax.planning import families
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.records.files import check_writable, write_json
@@ -37,10 +36,11 @@ from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.tensorboard import TensorBoard
 from hierax.records.user_file import user_errors
 from hierax.records.watch import Watch
-from hierax.solution import Solution, plain
+from hierax.results.evaluation import check_points, columns, quantities
+from hierax.results.solution import Solution
 from hierax.solvers import AbstractSolver, GaussNewton, Schwarz, VariableProjection, adam, lbfgs
-from hierax.studies import named_study, studies
-from hierax.train import train
+from hierax.training.distillation import Learned, distil
+from hierax.training.train import train
 
 SECONDS_IMPORT = time.perf_counter() - IMPORT_BEGAN
 BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 130
@@ -236,53 +236,14 @@ class Report:
 
 @final
 @dataclass(frozen=True)
-class Study:
-    """Run a reproducible experiment."""
-
-    name: tyro.conf.Positional[str]
-    """Name of the study (see `hierax list`)."""
-    quick: bool = False
-    """A short form that ends within minutes."""
-    json: Path | None = None
-    """File for the result as JSON, besides the one in the folder."""
-    out: Path | None = None
-    """Folder for table, figure and JSON; runs/<study>-<number> if not given."""
-
-    def __call__(self, console: Console) -> int:
-        del console
-        run = named_study(self.name)
-        if self.json is not None:
-            check_writable(self.json)
-        out = self.out or Run.create(self.name).path
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"The folder cannot be made: {error.strerror}.", str(out), "Give a writable folder by --out DIR."
-            ) from error
-        record = plain(run(out, self.quick))
-        paths = [out / f"{self.name}.json", *([] if self.json is None else [self.json])]
-        for path in paths:
-            write_json(path, record)
-        for key, value in record.get("summary", {}).items():
-            print(f"{key}: {value}")
-        print(f"\nfolder {out}\n" + "\n".join(f"json   {path}" for path in paths))
-        return 0
-
-
-@final
-@dataclass(frozen=True)
 class List:
-    """Show the problems of the catalogue with their settings, and the studies."""
+    """Show the problems of the catalogue with their settings."""
 
     def __call__(self, console: Console) -> int:
         del console
         print("Problems (hierax train NAME --set KEY=VALUE ...)")
         for name, make in sorted(catalogue().items()):
             print(f"\n  {name}\n    {first_line(make)}\n    settings: {describe_settings(make)}")
-        print("\nStudies (hierax study NAME)")
-        for name, run in studies().items():
-            print(f"\n  {name}\n    {first_line(run)}")
         return 0
 
 
@@ -304,7 +265,6 @@ Command = (
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Report, tyro.conf.subcommand("report")]
-    | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
@@ -318,13 +278,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv:
         Words after the name of the program; those of this process if not given.
     """
+    return answer(Command, "hierax", "Multilevel training of networks for scientific problems.", argv)
+
+
+def answer(commands: Any, program: str, description: str, argv: Sequence[str] | None = None) -> int:
+    """Parse words as one of some commands, run it, and turn what is raised on the way into a sentence and an exit code.
+
+    Parameters
+    ----------
+    commands:
+        A settings class, or a union of such, whose instances are called with a console and return an exit code.
+    program, description:
+        Name of the program, and what its help says first.
+    argv:
+        Words after the name of the program; those of this process if not given.
+    """
     jax.config.update("jax_enable_x64", True)
     try:
         command = tyro.cli(
-            Command,  # pyright: ignore
+            commands,
             args=None if argv is None else list(argv),
-            prog="hierax",
-            description="Multilevel training of networks for scientific problems.",
+            prog=program,
+            description=description,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
         )
         return command(Console())

@@ -2,7 +2,7 @@
 
 Halving intervals can only add knots; after several levels a layer is followed by many graded intervals. Moving them
 costs no parameters. The moved space does not contain the old one, so the function is carried over by least squares and
-not kept exactly: whether it pays is decided by training on it, see `hierax.train`.
+not kept exactly: whether it pays is decided by training on it, see `hierax.training.train`.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Fidelity:
 class Fidelities(Problem):
     r"""Predict the dearest of several fidelities of one quantity, from data of all of them.
 
-    As a `Problem` it holds the data of the dearest fidelity alone. `hierax.train` couples them,
+    As a `Problem` it holds the data of the dearest fidelity alone. `hierax.training.train` couples them,
 
     .. math:: u_k(x) = F_k(x, u_j(x)) + \delta_k(x), \qquad j < k,
 

@@ -21,7 +21,7 @@ from hierax.records.measures import read_measures
 from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SETTINGS, SOLUTION
 from hierax.records.sources import AbstractSource, DataSource, FittedSource, kept_source
 from hierax.records.user_file import user_errors
-from hierax.report import Account, write_page
+from hierax.results.report import Account, write_page
 
 REPORT = "report.html"
 REMEDY = "Give a folder that `hierax train` or `hierax fit` has made."

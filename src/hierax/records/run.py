@@ -19,8 +19,8 @@ from hierax.problems.problem import Problem
 from hierax.records.fields_io import load_field, save_field
 from hierax.records.files import read_json, write_json
 from hierax.records.sources import AbstractSource, kept_source
-from hierax.report.environment import environment
-from hierax.solution import Solution, plain
+from hierax.results.report.environment import environment
+from hierax.results.solution import Solution, plain
 
 SETTINGS, PLAN, EVENTS, SOLUTION, FIGURE = "settings.json", "plan.txt", "events.jsonl", "solution.json", "figure.png"
 DIAGNOSIS = "diagnosis.txt"

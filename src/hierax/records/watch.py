@@ -71,7 +71,7 @@ class Watch(AbstractWatcher):
     Examples
     --------
     >>> watch = Watch(problem)  # doctest: +SKIP
-    >>> solution = hierax.train(problem, subscribers=[watch])  # doctest: +SKIP
+    >>> solution = hierax.training.train(problem, subscribers=[watch])  # doctest: +SKIP
     >>> watch.measures().spectrum_energy  # doctest: +SKIP
     """
 

@@ -12,8 +12,8 @@ from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, Linearisation
 from hierax.objective.curvature import DenseGram
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
-from hierax.solvers.linear import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve
-from hierax.solvers.multigrid import linear_solver_for
+from hierax.solvers.linear.multigrid import linear_solver_for
+from hierax.solvers.linear.solve import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve
 
 SMALLEST = 1e-14
 ZERO = DenseGram(np.zeros((0, 0)))

@@ -14,7 +14,7 @@ from hierax.objective import AbstractObjective, LocalObjective
 from hierax.objective.least_squares import is_least_squares, weighted_residual
 from hierax.objective.rows import RowObjective
 from hierax.solvers.base import AbstractSolver, Step
-from hierax.solvers.subdomains import Schwarz, parts_of
+from hierax.solvers.linear.subdomains import Schwarz, parts_of
 
 LEAST, RAISE, LOWER = 1e-10, 4.0, 0.2
 """Smallest damping of a group, and its factors after a refused and a good step."""

@@ -12,9 +12,9 @@ from hierax.hierarchy.transport import METRIC, RESET
 from hierax.objective import AbstractObjective
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.gauss_newton import DampingState, GaussNewton
-from hierax.solvers.linear import AbstractLinearSolver, NotPositive
-from hierax.solvers.multigrid import Multigrid
-from hierax.solvers.smoothers import Smooth, smoothing
+from hierax.solvers.linear.multigrid import Multigrid
+from hierax.solvers.linear.smoothers import Smooth, smoothing
+from hierax.solvers.linear.solve import AbstractLinearSolver, NotPositive
 
 
 class RelaxationState(NamedTuple):
@@ -30,9 +30,9 @@ class RelaxationState(NamedTuple):
 class Relaxation(AbstractSolver):
     """Block relaxation of the linearised objective, accelerated by Chebyshev polynomials; made for cycles.
 
-    Blocks are those of `hierax.solvers.smoothers`: overlapping strips or cubes of a grid, the splines of one variable
-    of a network; otherwise single parameters. A step is shortened until the objective falls. Of a quadratic objective
-    the factored blocks are kept as long as the level exists.
+    Blocks are those of `hierax.solvers.linear.smoothers`: overlapping strips or cubes of a grid, the splines of one
+    variable of a network; otherwise single parameters. A step is shortened until the objective falls. Of a quadratic
+    objective the factored blocks are kept as long as the level exists.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from hierax.objective import AbstractObjective, LocalObjective
 from hierax.objective.curvature import BandCombination, BandGram
 from hierax.objective.objective import Linearisation
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
-from hierax.solvers.linear import Apply, NotPositive, factorise
+from hierax.solvers.linear.solve import Apply, NotPositive, factorise
 
 PROBES = 32
 LARGEST = 5.0

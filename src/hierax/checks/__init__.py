@@ -1,0 +1,1 @@
+"""Checks after training: is it the right solution, and what limits it?"""

@@ -1,0 +1,242 @@
+"""The report: one HTML page that holds all it shows, and loads nothing."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hierax._errors import InputError
+from hierax.results.report.account import Account
+from hierax.results.report.citations import cited
+from hierax.results.report.markup import Child, Markup, bullets, element, style, table
+from hierax.results.report.measured import measured
+from hierax.results.report.pictures import MOST, Picture, convergence, residuals, solution
+from hierax.results.report.words import CAVEAT, MEANINGS, STOPPED, accuracy, explanation, headline, kind, number
+
+
+def page(account: Account) -> str:
+    """The whole page as a text."""
+    sheet = importlib.resources.files("hierax.results.report").joinpath("page.css").read_text(encoding="utf-8")
+    sections = [(name, body) for name, make in SECTIONS if (body := make(account)) is not None]
+    links = [element("a", name, href=f"#{_anchor(name)}") for name, _ in sections]
+    title = f"{account.text('problem') or 'training'}: report of a training"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        style(sheet),
+    )
+    main = element(
+        "main",
+        _summary(account),
+        element("nav", links, aria_label="Contents"),
+        [element("section", element("h2", name, id=_anchor(name)), body) for name, body in sections],
+        element("footer", element("p", "This page holds all that it shows and loads nothing.", class_="quiet")),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', main), lang='en')}\n"
+
+
+def write_page(account: Account, path: Path) -> None:
+    """Write the page into a file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    text = page(account)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"The report cannot be written: {error.strerror}.", str(path), "Give a file in a folder that is writable."
+        ) from error
+
+
+def _summary(account: Account) -> Markup:
+    sentence, mark = headline(account)
+    return element(
+        "header",
+        element("h1", account.text("problem") or "training"),
+        element("p", "hierax", f", {account.started}" if account.started else None, class_="quiet"),
+        element("p", element("span", sentence), class_=f"verdict {mark}"),
+        element("p", accuracy(account)) if account.text("result") else None,
+        element("p", explanation(account)) if explanation(account) else None,
+        element("p", kind(account)) if kind(account) else None,
+        element("dl", [_tile(*entry) for entry in _tiles(account)], class_="tiles"),
+        [element("p", note, class_="quiet") for note in account.notes],
+    )
+
+
+def _tile(name: str, value: str, detail: str) -> Markup:
+    return element("div", element("dt", name), element("dd", value, element("small", detail) if detail else None))
+
+
+def _tiles(account: Account) -> list[tuple[str, str, str]]:
+    error, validation = account.number("relative_l2"), account.number("validation_error")
+    tiles = []
+    if error is not None:
+        floor = account.number("reference_floor")
+        tiles.append(("relative L2 error", number(error), f"reference known to {number(floor)}" if floor else ""))
+    if validation is not None:
+        tiles.append(("validation error", number(validation), "data kept back"))
+    if error is None and validation is None:
+        tiles.append(("error", "not measured", "no reference is known"))
+    seconds, compiling = account.number("seconds_total"), account.number("seconds_compile")
+    tiles.append(("seconds", number(seconds), f"{number(compiling)} of them compiling" if compiling else ""))
+    linear = account.record.get("linear_in_parameters")
+    labelled = "" if linear is None else "linear in them" if linear else "not linear in them"
+    tiles.append(("parameters", _count(account.number("parameters")), labelled))
+    tiles.append(("levels", str(len(account.levels)), ""))
+    stopped = account.text("stopped_by")
+    if stopped:
+        tiles.append(("ended by", stopped, STOPPED.get(stopped, "")))
+    return tiles
+
+
+def _plan(account: Account) -> Markup | None:
+    if not account.plan and not account.decisions:
+        return None
+    happened = [element("h3", "What was decided on the way"), bullets(account.decisions)] if account.decisions else None
+    chosen = element("p", "Chosen before training, from what the problem shows:") if account.plan else None
+    return element("div", chosen, bullets(account.plan) if account.plan else None, happened)
+
+
+def _guards(account: Account) -> Markup:
+    guards = account.record.get("guards") or {}
+    if not guards:
+        return element("p", "No guard was computed: nothing but the training loss supports this answer.")
+    text = element("p", "Checks on points that training did not use. ", CAVEAT)
+    return element("div", text, [_guard(name, guard) for name, guard in guards.items()])
+
+
+def _guard(name: str, guard: Mapping[str, Any]) -> Markup:
+    mark = ("pass", "good") if guard["passed"] else ("FAIL", "bad")
+    numbers = f" {number(guard['value'])} (limit {number(guard['limit'])})"
+    return element(
+        "div",
+        element("div", element("strong", mark[0], class_=mark[1]), " ", element("strong", name), numbers),
+        element("div", guard["sentence"]),
+        element("div", MEANINGS[name], class_="quiet") if name in MEANINGS else None,
+        class_="guard",
+    )
+
+
+def _diagnosis(account: Account) -> Markup | None:
+    text = account.diagnosis.strip()
+    return element("p", text[0].upper() + text[1:]) if text else None
+
+
+def _levels(account: Account) -> Markup | None:
+    if not account.levels:
+        return None
+    validated = all(level.error is None for level in account.levels)
+    heads = ["level", "parameters", "points", "steps", "loss", "validation" if validated else "error", "factor"]
+    rows, before = [], None
+    for level in account.levels:
+        error = level.validation_error if validated else level.error
+        factor = error / before if error is not None and before else None
+        before = error
+        counts = [str(level.level), _count(level.parameters), _count(level.points), str(level.steps)]
+        times = [f"{level.seconds:.2f}", f"{level.seconds_compile:.2f}"]
+        rows.append([*counts, number(level.loss), number(error), number(factor, 2), *times, level.note])
+    shown = table([*heads, "seconds", "compiling", ""], rows, class_="numbers")
+    return element(
+        "div", shown, element("p", "Level 0 is the coarsest; the factor is that on the error.", class_="quiet")
+    )
+
+
+def _convergence(account: Account) -> Markup | None:
+    return _figures(convergence(account))
+
+
+def _solution(account: Account) -> Markup | None:
+    return _figures(solution(account))
+
+
+def _residuals(account: Account) -> Markup | None:
+    return _figures(residuals(account), "How far each equation is from being satisfied; a residual is not an error.")
+
+
+def _training(account: Account) -> Markup | None:
+    return _figures(measured(account), "What was measured while training ran.")
+
+
+def _settings(account: Account) -> Markup:
+    asked = dict(account.record.get("options") or {})
+    options = {name: _asked(value) for name, value in asked.items()}
+    chosen = {name: account.text(name) for name in ("field", "solver", "cycle", "seed") if account.text(name)}
+    rows = [[name, value] for name, value in (options | chosen).items() if value]
+    command = [element("p", "To run it again:"), element("pre", account.command)] if account.command else None
+    return element("div", command, table(["setting", "value"], rows))
+
+
+def _asked(value: Any) -> str:
+    if value is None or value == "auto":
+        return "left to the strategy"
+    return value if isinstance(value, str) else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _environment(account: Account) -> Markup | None:
+    measures = {
+        "precision of the parameters": account.text("precision"),
+        "device of the training": account.text("device"),
+        "peak memory": f"{number(account.number('peak_memory_mib'), 4)} MiB",
+        "work units": number(account.number("work_units"), 4),
+        "seconds of imports": number(account.number("seconds_import")),
+    }
+    known = {name: value for name, value in measures.items() if value and not value.startswith("–")}
+    rows: list[list[Child]] = [[name, value] for name, value in {**account.environment, **known}.items()]
+    return table(["", ""], rows) if rows else None
+
+
+def _citations(account: Account) -> Markup:
+    entries = [
+        element("details", element("summary", what), [element("pre", entry) for entry in bibtex])
+        for what, bibtex in cited(account)
+    ]
+    return element("div", element("p", "Publications of the methods that this training used, as BibTeX."), entries)
+
+
+SECTIONS: tuple[tuple[str, Callable[[Account], Markup | None]], ...] = (
+    ("Plan", _plan),
+    ("Guards", _guards),
+    ("Diagnosis", _diagnosis),
+    ("Levels", _levels),
+    ("Convergence", _convergence),
+    ("Solution", _solution),
+    ("Residuals", _residuals),
+    ("Training", _training),
+    ("Settings", _settings),
+    ("Environment", _environment),
+    ("Citations", _citations),
+)
+
+
+def _figures(pictures: list[Picture], text: str = "") -> Markup | None:
+    """Pictures in as many columns as fit; one that cannot be drawn says why in its place."""
+    if not pictures:
+        return None
+    left_out = f"{len(pictures) - MOST} more pictures are left out." if len(pictures) > MOST else ""
+    grid = element("div", [_figure(picture) for picture in pictures[:MOST]], class_="figures")
+    words = [element("p", part, class_="quiet") for part in (text, left_out) if part]
+    return element("div", words, grid)
+
+
+def _figure(picture: Picture) -> Markup:
+    try:
+        shown = element("img", src=picture.uri(), alt=picture.text)
+    except InputError as error:
+        shown = element("p", f"{picture.text}: {error.what}", class_="quiet")
+    return element("figure", shown)
+
+
+def _anchor(name: str) -> str:
+    return name.lower()
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{int(value):,}".replace(",", "\u202f")

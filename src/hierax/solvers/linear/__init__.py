@@ -1,0 +1,1 @@
+"""Linear solvers and preconditioners: factorisations, conjugate gradients, multigrid, Schwarz methods."""

@@ -1,0 +1,138 @@
+"""Conjugate gradients preconditioned by a multigrid cycle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from hierax.objective.curvature import AbstractCurvature, MatrixFreeGram
+from hierax.objective.objective import STENCIL_WORK
+from hierax.objective.sparse_rows import SparseRowGram
+from hierax.objective.stencil import StencilGram
+from hierax.solvers.linear.smoothers import Smooth, smoothing
+from hierax.solvers.linear.solve import (
+    AbstractLinearSolver,
+    Apply,
+    Cholesky,
+    ConjugateGradients,
+    ErrorEstimate,
+    Iterated,
+    NotPositive,
+    Solve,
+    factorise,
+    iterated,
+)
+
+FACTOR_ENTRIES = 2.0e8
+"""Most numbers in a banded factor that is tried when the iteration fails."""
+
+
+class Rung(NamedTuple):
+    """One level of the ladder of coarser problems: smoothers on the way down and up, and the way itself."""
+
+    down: Smooth
+    up: Smooth
+    restrict: Apply
+    prolong: Apply
+    product: Apply
+
+
+@dataclass(frozen=True)
+class Multigrid(AbstractLinearSolver):
+    r"""Conjugate gradients with one V-cycle on Galerkin coarse operators as preconditioner.
+
+    The coarser spaces are those that the curvature offers (`AbstractCurvature.galerkin`): for spline grids and spline
+    networks every second knot is dropped from level to level. Relaxation solves blocks exactly
+    (`hierax.solvers.linear.smoothers`), so on grids the number of iterations depends on neither the mesh width nor the
+    degree. On the coarsest level the matrix is factored. Curvature without coarser spaces is solved as by default.
+
+    The iteration stops when the estimated algebraic error is small against what the solve has gained. In nested
+    iteration this gain is the discretisation error of the coarser level, so every level ends below its own
+    discretisation error after a bounded number of iterations.
+
+    Parameters
+    ----------
+    tolerance:
+        Remaining over gained decrease of the quadratic model (squares of errors in the energy norm).
+    limit:
+        Most iterations. Where they are not enough (waves, whose error is oscillatory along the characteristics, have no
+        good coarse problem) the matrix is factored as long as that fits into memory.
+    coarsest:
+        Parameters below which the matrix is factored.
+    sweeps:
+        Relaxations before and after each coarse correction.
+
+    References
+    ----------
+    Hackbusch, Multi-Grid Methods and Applications (1985); Trottenberg, Oosterlee, Schueller, Multigrid (2001).
+    """
+
+    tolerance: float = 1e-8
+    limit: int = 100
+    coarsest: int = 3000
+    sweeps: int = 2
+
+    def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
+        if not isinstance(curvature, StencilGram | SparseRowGram):
+            return linear_solver_for(curvature).prepare(curvature, shift)
+        fine = curvature.shifted(shift)
+        cycle = self.cycle(fine)
+        stop = ErrorEstimate(self.tolerance)
+
+        def apply(b: np.ndarray) -> Iterated:
+            found = iterated(fine.mv, b, cycle, stop, self.limit)
+            if (found.broken or found.iterations == self.limit) and _factor_fits(fine):
+                return found._replace(solution=factorise(fine, np.zeros(fine.size))(b))
+            if found.broken:
+                raise NotPositive("the cycle is not positive in floating point")
+            return found
+
+        return Solve(apply)
+
+    def cycle(self, curvature: AbstractCurvature) -> Apply:
+        """A symmetric V-cycle for a curvature, as an approximate inverse."""
+        rungs: list[Rung] = []
+        while curvature.size > self.coarsest and (below := curvature.galerkin()) is not None:
+            rungs.append(Rung(*smoothing(curvature, self.sweeps), below.restrict, below.prolong, curvature.mv))
+            curvature = below.curvature
+        return _Ladder(rungs, factorise(curvature, np.zeros(curvature.size)))
+
+    def work(self, curvature: AbstractCurvature) -> float:
+        couplings = curvature.mesh.couplings if isinstance(curvature, StencilGram) else 100 * curvature.size
+        return STENCIL_WORK * couplings
+
+
+def _factor_fits(curvature: AbstractCurvature) -> bool:
+    """Whether a banded factor would fit into memory."""
+    if not isinstance(curvature, StencilGram):
+        return curvature.size <= 4000
+    mesh = curvature.mesh
+    band = mesh.size / max(mesh.nodes) * max(mesh.reach) * (2 if any(mesh.periodic) else 1)
+    return curvature.size * band <= FACTOR_ENTRIES
+
+
+class _Ladder:
+    """The cycle: down with smoothing and restriction, up with prolongation and smoothing."""
+
+    def __init__(self, rungs: list[Rung], coarsest: Apply) -> None:
+        self.rungs, self.coarsest = rungs, coarsest
+
+    def __call__(self, b: np.ndarray, level: int = 0) -> np.ndarray:
+        if level == len(self.rungs):
+            return self.coarsest(b)
+        rung = self.rungs[level]
+        total, residual = rung.down(b)
+        correction = rung.prolong(self(rung.restrict(residual), level + 1))
+        after, _ = rung.up(residual - rung.product(correction))
+        return total + correction + after
+
+
+def linear_solver_for(curvature: AbstractCurvature) -> AbstractLinearSolver:
+    """A factorisation where there is a small matrix, multigrid where there are coarser spaces, else mere iterations."""
+    if isinstance(curvature, StencilGram):
+        return Multigrid()
+    if isinstance(curvature, SparseRowGram):
+        return Multigrid(tolerance=1e-4, limit=400, coarsest=2000, sweeps=1)
+    return ConjugateGradients() if isinstance(curvature, MatrixFreeGram) else Cholesky()

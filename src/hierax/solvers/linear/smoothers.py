@@ -1,0 +1,310 @@
+"""Smoothers of spline grids and networks: blocks that are solved exactly, robust in the degree of the splines.
+
+B-splines of degree `p` overlap with `p` neighbours on either side, so relaxation point by point needs more and more
+sweeps as the degree grows. Blocks of `p + 1` neighbours contain the near dependence. In two dimensions the blocks are
+strips as long as the domain, along both axes, so that strong coupling along an axis (parabolic equations, stretched
+meshes) is solved too; in three dimensions they are cubes. In networks a block is all splines of one variable.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded, get_lapack_funcs
+from scipy.sparse import csr_array
+
+from hierax.objective.curvature import AbstractCurvature
+from hierax.objective.sparse_rows import SparseRowGram
+from hierax.objective.stencil import Mesh, StencilGram
+from hierax.solvers.linear.solve import Apply, NotPositive
+
+_factor: Any
+_solve: Any
+_factor, _solve = get_lapack_funcs(("pbtrf", "pbtrs"), dtype=np.float64)
+
+FEWEST_LINES = 8
+"""Fewest lines of a strip: narrower ones lose what is oblique to both axes."""
+BLOCK_LIMIT = 160
+"""Largest dense block."""
+
+Smooth = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From a residual to a correction and the residual after it."""
+
+
+@functools.singledispatch
+def smoothing(curvature: AbstractCurvature, sweeps: int) -> tuple[Smooth, Smooth]:
+    """Smoothers before and after the coarse correction, each the adjoint of the other."""
+    smooth = Chebyshev(curvature, relaxation(curvature), sweeps)
+    return smooth, smooth
+
+
+@smoothing.register
+def _(curvature: SparseRowGram, sweeps: int) -> tuple[Smooth, Smooth]:
+    blocks = [VariableBlock(curvature, group) for group in curvature.leaves.groups]
+    return VariableSweeps(curvature, blocks * sweeps), VariableSweeps(curvature, blocks[::-1] * sweeps)
+
+
+@functools.singledispatch
+def relaxation(curvature: AbstractCurvature) -> Apply:
+    """One step of relaxation, a symmetric positive definite approximation of the inverse; by default the diagonal's."""
+    diagonal = curvature.diagonal()
+    inverse = 1.0 / np.maximum(diagonal, 1e-12 * max(float(diagonal.max(initial=0.0)), 1e-300))
+    return lambda residual: inverse * residual
+
+
+@relaxation.register
+def _(curvature: StencilGram) -> Apply:
+    if len(curvature.mesh.axes) == 2:
+        lines = [Strips(curvature, axis) for axis in range(2)]
+        return lambda residual: lines[0](residual) + lines[1](residual)
+    return Cubes(curvature)
+
+
+def windows(count: int, width: int, stride: int, periodic: bool) -> np.ndarray:
+    """Overlapping windows `(windows, width)` of positions that cover `0 .. count - 1`."""
+    width = min(width, count)
+    if periodic:
+        starts = np.arange(0, count, stride)
+        return (starts[:, None] + np.arange(width)) % count
+    starts = np.unique(np.append(np.arange(0, count - width, stride), count - width))
+    return starts[:, None] + np.arange(width)
+
+
+def _shares(blocks: np.ndarray, count: int) -> np.ndarray:
+    """Square root of the share of each block in each of its members: the corrections are averaged, symmetrically."""
+    return 1.0 / np.sqrt(np.bincount(blocks.ravel(), minlength=count)[blocks])
+
+
+class Strips:
+    """Strips of at least `p + 1` lines along one axis of a plane grid, overlapping by half, factored as bands.
+
+    Parameters
+    ----------
+    gram:
+        Curvature on a grid with two axes.
+    along:
+        The axis that the lines follow.
+
+    Raises
+    ------
+    NotPositive
+        When a strip has no factorisation.
+    """
+
+    def __init__(self, gram: StencilGram, along: int) -> None:
+        mesh, across = gram.mesh, 1 - along
+        self.gram, self.along = gram, along
+        width = max(mesh.reach[across] + 1, FEWEST_LINES)
+        self.cross = windows(mesh.nodes[across], width, max(1, width // 2), mesh.periodic[across])
+        self.shares = _shares(self.cross, mesh.nodes[across])
+        self.factors = self._factored(gram.values if along == 0 else np.moveaxis(gram.values, (1, 4), (0, 3)))
+
+    def _factored(self, values: np.ndarray) -> list[np.ndarray]:
+        """Factors of all strips; `values` has the axes (line, cross, channel, offset along, offset across, channel)."""
+        reach_along, reach_across = (values.shape[3] - 1) // 2, (values.shape[4] - 1) // 2
+        lines, channels, width = values.shape[0], values.shape[2], self.cross.shape[1]
+        strip = width * channels
+        band = np.zeros((len(self.cross), lines, width, channels, (reach_along + 1) * strip))
+        for o in range(reach_along + 1):
+            for a in range(width):
+                for b in range(max(0, a - reach_across), min(width, a + reach_across + 1)):
+                    for c, d in np.ndindex(channels, channels):
+                        below = o * strip + (a - b) * channels + c - d
+                        # an axis that wraps around is cut open: what couples its ends is left to the other strips
+                        stop = lines - o
+                        if below >= 0:
+                            column = values[:stop, self.cross[:, b], d, reach_along + o, reach_across + a - b, c]
+                            band[:, :stop, b, d, below] = column.T
+        band[..., 0] *= 1.0 + 1e-12
+        return [self._factor(part.reshape(lines * strip, -1)) for part in band]
+
+    @staticmethod
+    def _factor(transposed: np.ndarray) -> np.ndarray:
+        factor, info = _factor(transposed.T, lower=1, overwrite_ab=1)
+        if info != 0:
+            raise NotPositive("a strip of the smoother is not positive definite")
+        return factor
+
+    def __call__(self, residual: np.ndarray) -> np.ndarray:
+        mesh = self.gram.mesh
+        grid = np.moveaxis(residual.reshape(*mesh.nodes, mesh.channels), self.along, 0)
+        out = np.zeros_like(grid)
+        for cross, share, factor in zip(self.cross, self.shares, self.factors, strict=True):
+            right = grid[:, cross] * share[:, None]
+            solution, _ = _solve(factor, right.reshape(-1, 1), lower=1, overwrite_b=1)
+            out[:, cross] += solution.reshape(right.shape) * share[:, None]
+        return np.moveaxis(out, 0, self.along).ravel()
+
+
+class Cubes:
+    """Dense blocks of up to `p + 1` nodes along every axis, overlapping by half.
+
+    Parameters
+    ----------
+    gram:
+        Curvature on a grid with any number of axes.
+
+    Raises
+    ------
+    NotPositive
+        When a block has no inverse.
+    """
+
+    def __init__(self, gram: StencilGram) -> None:
+        mesh = gram.mesh
+        most = int((BLOCK_LIMIT / mesh.channels) ** (1 / len(mesh.axes)))
+        spans = [
+            windows(n, min(p + 1, most), max(1, (min(p + 1, most) + 1) // 2), wraps)
+            for n, p, wraps in zip(mesh.nodes, mesh.reach, mesh.periodic, strict=True)
+        ]
+        self.blocks = _products(spans, mesh)
+        self.shares = _shares(self.blocks, mesh.size)
+        self.inverses = _inverses(gram, self.blocks, [span.shape[1] for span in spans])
+
+    def __call__(self, residual: np.ndarray) -> np.ndarray:
+        right = (self.shares * residual[self.blocks])[:, :, None]
+        parts = self.shares * np.matmul(self.inverses, right)[:, :, 0]
+        return np.bincount(self.blocks.ravel(), weights=parts.ravel(), minlength=len(residual))
+
+
+def _products(spans: list[np.ndarray], mesh: Mesh) -> np.ndarray:
+    """Unknowns `(blocks, members)` of all products of windows."""
+    blocks = np.zeros((1, 1), dtype=np.int64)
+    for span, count in zip(spans, mesh.nodes, strict=True):
+        blocks = blocks[:, None, :, None] * count + span[None, :, None, :]
+        blocks = blocks.reshape(blocks.shape[0] * blocks.shape[1], -1)
+    return (blocks[:, :, None] * mesh.channels + np.arange(mesh.channels)).reshape(len(blocks), -1)
+
+
+def _inverses(gram: StencilGram, blocks: np.ndarray, widths: list[int]) -> np.ndarray:
+    """Inverse matrices of the blocks."""
+    mesh, members = gram.mesh, blocks.shape[1]
+    node = np.array(np.unravel_index(np.arange(members) // mesh.channels, widths))
+    slot = np.zeros((members, members), dtype=np.int64)
+    for a, p in enumerate(mesh.reach):
+        slot = slot * (2 * p + 1) + node[a][None, :] - node[a][:, None] + p
+    slot = slot * mesh.channels + np.arange(members) % mesh.channels
+    flat, per_row = gram.values.reshape(-1), math.prod(mesh.shape[len(mesh.axes) + 1 :])
+    out = np.empty((len(blocks), members, members))
+    for start in range(0, len(blocks), 256):
+        part = blocks[start : start + 256]
+        matrices = flat[part[:, :, None] * per_row + slot]
+        scale = 1.0 / np.sqrt(np.maximum(np.diagonal(matrices, axis1=1, axis2=2), 1e-300))
+        matrices *= scale[:, :, None] * scale[:, None, :]
+        matrices[:, np.arange(members), np.arange(members)] = 1.0 + 1e-12
+        try:
+            inverse = np.linalg.inv(matrices)
+        except np.linalg.LinAlgError as error:
+            raise NotPositive("a block of the smoother is singular") from error
+        out[start : start + 256] = 0.5 * (inverse + np.swapaxes(inverse, 1, 2)) * scale[:, :, None] * scale[:, None, :]
+    return out
+
+
+class VariableBlock:
+    """All splines of one variable: their rows, and their block of the matrix, factored as a band.
+
+    Parameters
+    ----------
+    gram:
+        Curvature of a spline network.
+    index:
+        The parameters, neighbouring knots together.
+
+    Raises
+    ------
+    NotPositive
+        When the block has no factorisation.
+    """
+
+    def __init__(self, gram: SparseRowGram, index: np.ndarray) -> None:
+        self.index, self.rows = index, csr_array(gram.rows[:, index])
+        block = (self.rows.T @ self.rows).tocoo()
+        self.scale = 1.0 / np.sqrt(np.maximum(block.diagonal(), 1e-300))
+        keep = block.row >= block.col
+        row, column = block.row[keep], block.col[keep]
+        band = np.zeros((int(np.max(row - column, initial=0)) + 1, len(index)))
+        band[row - column, column] = block.data[keep] * self.scale[row] * self.scale[column]
+        band[0] = 1.0 + 1e-12
+        try:
+            self.factor = cholesky_banded(band, overwrite_ab=True, lower=True)
+        except (LinAlgError, ValueError) as error:
+            raise NotPositive("a block of the smoother is not positive definite") from error
+
+    def solve(self, residual: np.ndarray) -> np.ndarray:
+        """Correction of the block for its residual."""
+        return self.scale * cho_solve_banded((self.factor, True), self.scale * residual, check_finite=False)
+
+
+class VariableSweeps:
+    """One block after another solved exactly (Gauss and Seidel); the residual is kept in the space of the rows.
+
+    Parameters
+    ----------
+    gram, blocks:
+        Curvature, and its blocks in the order of the sweep.
+    """
+
+    def __init__(self, gram: SparseRowGram, blocks: list[VariableBlock]) -> None:
+        self.gram, self.blocks = gram, blocks
+
+    def __call__(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total, image = np.zeros_like(residual), np.zeros(self.gram.rows.shape[0])  # pyright: ignore
+        for block in self.blocks:
+            change = block.solve(residual[block.index] - block.rows.T @ image)
+            total[block.index] += change
+            image += block.rows @ change
+        return total, residual - self.gram.rows.T @ image
+
+
+class Chebyshev:
+    r"""Polynomial acceleration of a relaxation: the error is damped evenly over the upper part of the spectrum.
+
+    The polynomial is the scaled Chebyshev polynomial on `[share b, b]`, with `b` slightly above the largest eigenvalue
+    of the relaxed operator, estimated by power iteration.
+
+    Parameters
+    ----------
+    curvature, relax:
+        Operator and relaxation.
+    degree:
+        Relaxations a sweep.
+    share:
+        Lower end of the damped part of the spectrum, as a share of its upper end.
+
+    References
+    ----------
+    Adams, Brezina, Hu, Tuminaro, J. Comput. Phys. 188 (2003) 593-610.
+    """
+
+    def __init__(self, curvature: AbstractCurvature, relax: Apply, degree: int = 2, share: float = 0.15) -> None:
+        self.curvature, self.relax, self.degree = curvature, relax, degree
+        upper = 1.15 * _largest(curvature, relax)
+        self.middle, self.half = 0.5 * (1.0 + share) * upper, 0.5 * (1.0 - share) * upper
+
+    def __call__(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Correction for a residual, and the residual after it."""
+        sigma = self.middle / self.half
+        rho, change = 1.0 / sigma, self.relax(residual) / self.middle
+        total = change
+        residual = residual - self.curvature.mv(change)
+        for _ in range(self.degree - 1):
+            following = 1.0 / (2.0 * sigma - rho)
+            change = following * rho * change + 2.0 * following / self.half * self.relax(residual)
+            total, rho = total + change, following
+            residual = residual - self.curvature.mv(change)
+        return total, residual
+
+
+def _largest(curvature: AbstractCurvature, relax: Apply, steps: int = 8) -> float:
+    vector = np.random.default_rng(0).normal(size=curvature.size)
+    largest = 1.0
+    for _ in range(steps):
+        image = relax(curvature.mv(vector))
+        size = float(np.linalg.norm(image))
+        largest = size / max(float(np.linalg.norm(vector)), 1e-300)
+        vector = image / max(size, 1e-300)
+    return largest

@@ -1,0 +1,168 @@
+"""At the end of a training: which level is returned, and what the guards say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hierax._results import RESULTS
+from hierax.checks.guards import Evidence, Limits, check
+from hierax.events import Decision, Event, Guard
+from hierax.objective import AbstractObjective, Samples, flat_parameters
+from hierax.objective.build import mesh
+from hierax.problems.keys import Key, seed_of
+from hierax.solvers import Smoothing
+from hierax.training.corrections import Ladder
+from hierax.training.discrete import Bench, Visited
+from hierax.training.galerkin_step import polished
+
+MISSED = 1.5
+"""Loss of a level over that of the best validated one, above which it is too coarse for the equations."""
+
+
+def last_level(visited: Mapping[int, Visited], current: int, over: bool, ladder: Ladder | None) -> int:
+    """The level that was trained last; the one before when the time was over and the last was cut off while worse.
+
+    With a ladder it is the finest, and only a level that was trained for itself can stand in for it.
+    """
+    last = current if current in visited else max(visited)
+    last = last if ladder is None else ladder.finest
+    cut_off = over and last - 1 in visited and (ladder is None or ladder.solved(last - 1))
+    return last - 1 if cut_off and visited[last].loss > visited[last - 1].loss else last
+
+
+def best_validated(bench: Bench, visited: Mapping[int, Visited]) -> tuple[int, Any] | None:
+    """With data the level with the smallest validation error, fitted again to all of them; `None` without."""
+    errors = {k: v.validation for k, v in visited.items() if v.validation is not None}
+    if not errors:
+        return None
+    # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
+    best = min(errors, key=errors.__getitem__)
+    level = min(k for k in errors if k == best or _as_good(bench, visited, k, best))
+    if isinstance(bench.plan.solver, Smoothing):
+        return level, bench.refitted(visited[level].field, bench.plan.solver, visited[level].state)
+    return level, visited[level].field
+
+
+def _as_good(bench: Bench, visited: Mapping[int, Visited], level: int, best: int) -> bool:
+    """Whether the error of a level at data kept back is about that of the best, as far as these data can tell.
+
+    Data say little of what is inferred; where a level is too coarse for that, its equations are missed.
+    """
+    own, least = visited[level].validation, visited[best].validation
+    assert own is not None
+    assert least is not None
+    if own > bench.plan.indifference * least:
+        return False
+    if bench.equations.any() and visited[level].loss > MISSED * visited[best].loss:
+        return False
+    return not bench.rows.tells_apart(visited[level].field, visited[best].field, bench.values_at)
+
+
+def chosen(
+    bench: Bench,
+    visited: Mapping[int, Visited],
+    changes: Mapping[int, float],
+    last: int,
+    left: float,
+    emit: Callable[[Event], None],
+) -> tuple[int, Any]:
+    """The level that is returned and its field: the best validated one with data, else the last, maybe polished.
+
+    Parameters
+    ----------
+    last:
+        The level that was trained last.
+    left:
+        Seconds that are left.
+    emit:
+        Told about a last step.
+    """
+    best = best_validated(bench, visited)
+    if best is not None:
+        return best
+    better = polished(bench, visited, changes, last, left)
+    if better is None:
+        return last, visited[last].field
+    emit(Decision(better[1]))
+    return last, better[0]
+
+
+def guarded(
+    bench: Bench,
+    visited: Mapping[int, Visited],
+    changes: Mapping[int, float],
+    level: int,
+    trained: Any,
+    key: Key,
+    over: bool,
+) -> dict[str, Guard]:
+    """The guards of a returned field, which belongs to `level`; none where that was not trained.
+
+    `over` says that the budget ended the training.
+    """
+    if level not in visited:
+        return {}
+    errors = [v.validation for v in visited.values() if v.validation is not None]
+    own = visited[level].validation
+    # where validation returns a coarser level than the last, the next one still shows how well it is resolved
+    shown = level + 1 if level + 1 in changes else level
+    evidence = Evidence(
+        trained,
+        bench.plan.hierarchy.levels[0].field,
+        visited[min(visited)].field,
+        visited[level].samples or bench.samples(trained),
+        [changes[k] for k in sorted(changes) if k <= shown],
+        [visited[k].loss for k in sorted(visited) if k <= level],
+        _widths(bench, visited, level),
+        over and len(visited) == 1 and bench.plan.rule is not None,
+        bench.untrained_loss,
+        (errors, own) if errors and own is not None else None,
+        _misfit(bench, trained),
+        float(np.sqrt(np.mean(bench.probe(trained) ** 2, axis=0)).max()),
+    )
+    return check(bench.sampled, bench.residuals, evidence, seed_of(key, 4), Limits())
+
+
+def _misfit(bench: Bench, trained: Any) -> tuple[float, float] | None:
+    rows = bench.rows
+    if not rows.terms:
+        return None
+    # noise that neighbouring data show is typical noise too; with equations a few misses may be their fault
+    measured = rows.misfit if bench.equations.any() else rows.typical_misfit
+    return measured(trained, rows.held or rows.seen(None), bench.values_at), max(rows.noise, rows.stated)
+
+
+def _widths(bench: Bench, visited: Mapping[int, Visited], level: int) -> list[np.ndarray]:
+    """Shortest interval along each axis of the levels; none unless equations of first order are nonlinear.
+
+    Those admit kinks. In equations of higher order a kink has an infinite residual, and in time it has to be followed.
+    """
+    plan, own = bench.plan, [visited[k] for k in sorted(visited) if k <= level]
+    meshes = [mesh(v.field) for v in own]
+    if plan.linear or plan.order != 1 or plan.evolution is not None or any(m is None for m in meshes):
+        return []
+    return [np.array([np.diff(axis).min() for axis in m]) for m in meshes if m is not None]
+
+
+def place_of(
+    bench: Bench, failure: RESULTS, level: int, step: int, objective: AbstractObjective, theta: np.ndarray
+) -> str:
+    """Where a step failed, in words."""
+    where = f"{failure.name} at level {level}, step {step}"
+    return where + (f", term {_first_bad_term(bench, objective, theta)}" if failure is RESULTS.nonfinite else "")
+
+
+def _first_bad_term(bench: Bench, objective: AbstractObjective, theta: np.ndarray) -> str:
+    """Name of the first term whose value is not finite, and the first of its points where it is not."""
+    values = objective.values(theta)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return "unknown (its gradient)"
+    samples: Samples = objective.samples[int(bad[0])]  # pyright: ignore
+    rows = bench.evaluate(flat_parameters(objective.field)[1](theta), samples)  # pyright: ignore
+    where = np.flatnonzero(~np.all(np.isfinite(rows), axis=1))
+    point = f", point {[float(f'{c:.4g}') for c in samples.points[where[0]]]}" if where.size else ""
+    return repr(bench.sampled.terms[int(bad[0])].name) + point
