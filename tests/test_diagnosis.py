@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
-from hierax.checks.diagnosis import Evidence, Limit, diagnose
+from hierax.checks.diagnosis import Course, Limit, diagnose
 from hierax.solvers import Tolerances
 
 BUDGET = 60.0
@@ -67,7 +67,7 @@ def test_prepared_runs(name):
     assert f"limited by {limit.name}" in str(solution)
 
 
-SEEN = Evidence([0, 0, 1, 1], [1.0, 0.5, 0.3, 0.2], [0.5, 1e-7, 0.5, 1e-7], [0.5, 0.2], [])
+SEEN = Course([0, 0, 1, 1], [1.0, 0.5, 0.3, 0.2], [0.5, 1e-7, 0.5, 1e-7], [0.5, 0.2], [])
 
 
 def test_the_rules_in_their_order():
@@ -106,7 +106,7 @@ def test_a_linear_level_is_solved_in_one_step():
 
 
 def test_too_little_is_no_diagnosis():
-    assert diagnose(Evidence([], [], [], [], [])) is None
+    assert diagnose(Course([], [], [], [], [])) is None
     assert diagnose(replace(SEEN, level_losses=[0.5, float("nan")])) is None
     # terms that ask for nothing
     assert diagnose(replace(SEEN, step_losses=[0.0] * 4, level_losses=[0.0, 0.0])) is None

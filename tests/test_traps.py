@@ -9,7 +9,8 @@ import pytest
 
 import hierax as hx
 from hierax import RESULTS
-from hierax.checks.guards import Evidence, Limits, check, verdict
+from hierax.checks.evidence import Evidence
+from hierax.checks.guards import check, verdict
 from hierax.objective.build import SampledProblem, Sampling
 
 BUDGET = 60.0
@@ -130,18 +131,19 @@ def test_a_level_that_follows_the_noise_is_named():
     fields = dict.fromkeys(("field", "untrained", "coarsest"), field)
     for own, result in ((0.31, RESULTS.successful), (0.6, RESULTS.guard_validation)):
         evidence = Evidence(
+            sampled=SampledProblem(problem),
+            residuals=lambda *_: np.zeros((1, 1)),
+            key=0,
             **fields,
             samples=[],
             changes=[0.1],
             losses=[1.0, 0.1],
-            widths=[],
-            only=False,
-            start=1.0,
-            validation=([0.4, 0.3, own], own),
-            misfit=None,
-            size=1.0,
+            untrained_loss=1.0,
+            validation_errors=[0.4, 0.3, own],
+            validation_error=own,
+            solution_size=1.0,
         )
-        guards = check(SampledProblem(problem), lambda *_: np.zeros((1, 1)), evidence, 0, Limits())
+        guards = check(evidence)
         assert set(guards) == {"validation"}
         assert guards["validation"].value == pytest.approx(own / 0.3)
         assert verdict(guards) is result

@@ -45,8 +45,8 @@ class Limit(enum.Enum):
 
 @final
 @dataclass(frozen=True)
-class Evidence:
-    """What a run shows.
+class Course:
+    """What the course of a training shows: its steps and its levels.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Diagnosis:
         return f"limited by {self.limit.name}: {' '.join(self.evidence)} {self.limit.value}"
 
 
-def diagnose(seen: Evidence) -> Diagnosis | None:
+def diagnose(seen: Course) -> Diagnosis | None:
     """What limits a run; `None` where it shows too little.
 
     That is without any step, with losses that are not finite, and when the first loss is zero already: then the terms
@@ -116,13 +116,13 @@ def diagnose(seen: Evidence) -> Diagnosis | None:
     return None
 
 
-def _noise(seen: Evidence) -> list[str]:
+def _noise(seen: Course) -> list[str]:
     if seen.noise is None or seen.validation_error is None or seen.noise < 100 * seen.epsilon:
         return []
     return _at_noise(seen) or _overfitted(seen)
 
 
-def _overfitted(seen: Evidence) -> list[str]:
+def _overfitted(seen: Course) -> list[str]:
     errors, losses = np.array(seen.level_errors), seen.level_losses
     if len(errors) < 2 or errors.min() < ROUNDING_ERROR or errors[-1] < OVERFITTED * errors.min():
         return []
@@ -135,7 +135,7 @@ def _overfitted(seen: Evidence) -> list[str]:
     ]
 
 
-def _at_noise(seen: Evidence) -> list[str]:
+def _at_noise(seen: Course) -> list[str]:
     assert seen.noise is not None
     assert seen.validation_error is not None
     ratio = seen.validation_error / seen.noise
@@ -150,7 +150,7 @@ def _at_noise(seen: Evidence) -> list[str]:
     return text
 
 
-def _precision(seen: Evidence) -> list[str]:
+def _precision(seen: Course) -> list[str]:
     share = float(np.sqrt(max(seen.level_losses[-1], 0.0) / max(seen.step_losses[0], 1e-300)))
     if share < ROUNDINGS * seen.epsilon:
         return [f"The residual fell to {share:.1g} of the first one, with numbers that are {seen.epsilon:.1g} apart."]
@@ -163,7 +163,7 @@ def _precision(seen: Evidence) -> list[str]:
     return []
 
 
-def _optimisation(seen: Evidence) -> list[str]:
+def _optimisation(seen: Course) -> list[str]:
     promised = _promised(seen)
     limit = STATIONARY if seen.second_order else STATIONARY_FIRST_ORDER
     if promised is None or promised < limit:
@@ -173,7 +173,7 @@ def _optimisation(seen: Evidence) -> list[str]:
     return [f"The last of {own} steps on the last level {kind} the loss by {promised:.1g} of itself each."]
 
 
-def _capacity(seen: Evidence) -> list[str]:
+def _capacity(seen: Course) -> list[str]:
     promised = _promised(seen)
     text = ["The last level is trained: it is linear and was solved."]
     if promised is not None and not (seen.linear and promised == 0.0):
@@ -184,7 +184,7 @@ def _capacity(seen: Evidence) -> list[str]:
     return text
 
 
-def _promised(seen: Evidence) -> float | None:
+def _promised(seen: Course) -> float | None:
     """Relative decrease a step at the end of the last level; `None` where it is not known."""
     if seen.linear and sum(level == seen.step_levels[-1] for level in seen.step_levels) == 1:
         return 0.0  # linear systems are solved in one step

@@ -20,8 +20,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hierax._results import RESULTS
-from hierax.checks.diagnosis import Diagnosis, diagnose
-from hierax.checks.diagnosis import Evidence as LimitEvidence
+from hierax.checks.diagnosis import Course, Diagnosis, diagnose
 from hierax.events import Guard, LevelRecord, StepTaken
 from hierax.fields.base import partition
 from hierax.objective.noise import relative_noise
@@ -100,7 +99,7 @@ class Solution:
             return None
         measured = [level.error if level.validation_error is None else level.validation_error for level in self.levels]
         errors = [error for error in measured if error is not None]
-        seen = LimitEvidence(
+        seen = Course(
             step_levels=[step.level for step in self.history],
             step_losses=[step.loss for step in self.history],
             step_decreases=[step.decrease for step in self.history],

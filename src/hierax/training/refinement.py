@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from hierax.checks.guards import SETTLED
+from hierax.checks.limits import SETTLED
 from hierax.cycles import Forecast
 from hierax.fields import parameter_count
 from hierax.hierarchy import AbstractRefinement, AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling

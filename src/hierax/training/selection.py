@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from hierax._results import RESULTS
-from hierax.checks.guards import Evidence, Limits, check
+from hierax.checks.evidence import Evidence
+from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
 from hierax.objective import AbstractObjective, Samples, flat_parameters
 from hierax.objective.build import mesh
@@ -106,30 +107,36 @@ def guarded(
     if level not in visited:
         return {}
     errors = [v.validation for v in visited.values() if v.validation is not None]
-    own = visited[level].validation
     # where validation returns a coarser level than the last, the next one still shows how well it is resolved
     shown = level + 1 if level + 1 in changes else level
-    evidence = Evidence(
-        trained,
-        bench.plan.hierarchy.levels[0].field,
-        visited[min(visited)].field,
-        visited[level].samples or bench.samples(trained),
-        [changes[k] for k in sorted(changes) if k <= shown],
-        [visited[k].loss for k in sorted(visited) if k <= level],
-        _widths(bench, visited, level),
-        over and len(visited) == 1 and bench.plan.rule is not None,
-        bench.untrained_loss,
-        (errors, own) if errors and own is not None else None,
-        _misfit(bench, trained),
-        float(np.sqrt(np.mean(bench.probe(trained) ** 2, axis=0)).max()),
+    misfit, noise = _misfit(bench, trained)
+    return check(
+        Evidence(
+            sampled=bench.sampled,
+            residuals=bench.residuals,
+            key=seed_of(key, 4),
+            field=trained,
+            untrained=bench.plan.hierarchy.levels[0].field,
+            coarsest=visited[min(visited)].field,
+            samples=visited[level].samples or bench.samples(trained),
+            changes=[changes[k] for k in sorted(changes) if k <= shown],
+            losses=[visited[k].loss for k in sorted(visited) if k <= level],
+            mesh_widths=_widths(bench, visited, level),
+            cut_short=over and len(visited) == 1 and bench.plan.rule is not None,
+            untrained_loss=bench.untrained_loss,
+            validation_errors=errors,
+            validation_error=visited[level].validation,
+            misfit=misfit,
+            noise=noise,
+            solution_size=float(np.sqrt(np.mean(bench.probe(trained) ** 2, axis=0)).max()),
+        )
     )
-    return check(bench.sampled, bench.residuals, evidence, seed_of(key, 4), Limits())
 
 
-def _misfit(bench: Bench, trained: Any) -> tuple[float, float] | None:
+def _misfit(bench: Bench, trained: Any) -> tuple[float | None, float | None]:
     rows = bench.rows
     if not rows.terms:
-        return None
+        return None, None
     # noise that neighbouring data show is typical noise too; with equations a few misses may be their fault
     measured = rows.misfit if bench.equations.any() else rows.typical_misfit
     return measured(trained, rows.held or rows.seen(None), bench.values_at), max(rows.noise, rows.stated)

@@ -1,0 +1,100 @@
+"""What guards look at: a finished training, and the means to evaluate its terms anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from hierax.objective.build import SampledProblem, is_equation
+from hierax.objective.samples import Samples
+from hierax.problems.keys import Key
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Data, Residual
+
+Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
+"""`residuals(term, field, points, normals)`: a term, by its number, at any points; shape `(n, r)`."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What the guards look at.
+
+    Attributes
+    ----------
+    sampled, residuals, key:
+        The problem, its terms at any points, and the random key of points that training did not use.
+    field, untrained:
+        The returned field and the one before any training.
+    coarsest:
+        The field after training on the first level, whose residual tells the size of the equation's parts.
+    samples:
+        Training samples of the returned level, one entry a term.
+    changes:
+        Relative changes of the solution from level to level, coarsest first.
+    losses, mesh_widths:
+        Losses of the levels; shortest intervals along each axis, where the equations admit kinks.
+    cut_short:
+        Whether the budget ended after the first of several levels.
+    untrained_loss:
+        Loss of the untrained field, which tells what size a loss can have.
+    validation_errors, validation_error:
+        Relative errors at data kept back: of all levels, and of the returned one; empty and `None` without such data.
+    misfit, noise:
+        Misfit at data, those kept back where there are any, and the noise of the data, both in units of their spread;
+        `None` without data.
+    solution_size:
+        Root mean square of the largest component of the solution.
+    """
+
+    sampled: SampledProblem
+    residuals: Residuals
+    key: Key
+    field: Any
+    untrained: Any
+    coarsest: Any
+    samples: Sequence[Samples]
+    changes: Sequence[float]
+    losses: Sequence[float]
+    mesh_widths: Sequence[np.ndarray] = ()
+    cut_short: bool = False
+    untrained_loss: float
+    validation_errors: Sequence[float] = ()
+    validation_error: float | None = None
+    misfit: float | None = None
+    noise: float | None = None
+    solution_size: float
+
+    @property
+    def problem(self) -> Problem:
+        """What was to be learned."""
+        return self.sampled.problem
+
+    @property
+    def equations(self) -> list[int]:
+        """Numbers of the residuals inside the domain."""
+        return [k for k, t in enumerate(self.sampled.terms) if isinstance(t, Residual) and is_equation(t, self.problem)]
+
+    @property
+    def conditions(self) -> list[int]:
+        """Numbers of the residuals on boundaries and at the start."""
+        terms = enumerate(self.sampled.terms)
+        return [k for k, t in terms if isinstance(t, Residual) and not is_equation(t, self.problem)]
+
+    @property
+    def governed(self) -> bool:
+        """Whether an equation or an energy holds inside the domain."""
+        return any(is_equation(t, self.problem) for t in self.sampled.terms)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are measured values."""
+        return any(isinstance(t, Data) for t in self.sampled.terms)
+
+    def rms(self, term: int, field: Any, points: np.ndarray, normals: np.ndarray | None = None) -> float:
+        """Root mean square of a term at points; zero without any."""
+        values = self.residuals(term, field, points, np.zeros_like(points) if normals is None else normals)
+        return float(np.sqrt(np.mean(values**2))) if values.size else 0.0

@@ -1,0 +1,42 @@
+"""Is it the right solution? Checks after training, on points that training did not use; one file a guard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hierax._results import RESULTS
+from hierax.checks.evidence import Evidence
+from hierax.checks.guards.base import AbstractGuard
+from hierax.checks.guards.boundary import Boundary
+from hierax.checks.guards.data import DataMisfit
+from hierax.checks.guards.equation import Equation
+from hierax.checks.guards.fresh_residual import FreshResidual
+from hierax.checks.guards.levels import Levels
+from hierax.checks.guards.regularity import Regularity
+from hierax.checks.guards.resolution import Resolution
+from hierax.checks.guards.validation import Validation
+from hierax.events import Guard
+
+GUARDS: tuple[AbstractGuard, ...] = (
+    FreshResidual(),
+    Boundary(),
+    Levels(),
+    Resolution(),
+    Equation(),
+    Regularity(),
+    Validation(),
+    DataMisfit(),
+)
+"""All guards, with their limits; of several that fail the first gives the result."""
+
+
+def check(evidence: Evidence, guards: Sequence[AbstractGuard] = GUARDS) -> dict[str, Guard]:
+    """The judgements of all guards whose question arises, by name."""
+    found = {guard.name: guard.judge(evidence) for guard in guards}
+    return {name: judgement for name, judgement in found.items() if judgement is not None}
+
+
+def verdict(judgements: Mapping[str, Guard], guards: Sequence[AbstractGuard] = GUARDS) -> RESULTS:
+    """`successful`, or the result that belongs to the first guard that failed."""
+    failed = (guard.result for guard in guards if guard.name in judgements and not judgements[guard.name].passed)
+    return next(failed, RESULTS.successful)

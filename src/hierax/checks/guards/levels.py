@@ -1,0 +1,42 @@
+"""Does refinement settle?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from hierax._results import RESULTS
+from hierax.checks.evidence import Evidence
+from hierax.checks.guards.base import AbstractGuard
+from hierax.checks.limits import SMALL_CHANGE, UNCHANGED
+from hierax.events import Guard
+
+WITHIN = 0.2
+"""Part of the noise of the data: changes by less from level to level follow it, and need not fall."""
+
+
+@final
+@dataclass(frozen=True)
+class Levels(AbstractGuard):
+    """Change of the solution at the last refinement over that at the one before."""
+
+    limit: float = 1.0
+    name: ClassVar[str] = "levels"
+    result: ClassVar[RESULTS] = RESULTS.guard_levels
+
+    def judge(self, evidence: Evidence) -> Guard | None:
+        changes = list(evidence.changes)
+        if not evidence.governed or evidence.cut_short or not changes:
+            return None
+        if len(changes) < 2 or changes[-1] <= max(UNCHANGED, WITHIN * (evidence.noise or 0.0)):
+            sentence = f"The last refinement changed the solution by {changes[-1]:.2g} of its size."
+            return Guard(None, self.limit, True, sentence)
+        # a level that is finer along one axis alone may change less than the next one, along another
+        large = changes[-1] > SMALL_CHANGE
+        before = changes[-2] if large else max(changes[-3:-1])
+        ratio = changes[-1] / max(before, 1e-300)
+        sentence = (
+            f"The last refinement changed the solution {ratio:.3g} times as much as "
+            f"{'the one before' if large else 'the larger of the two before'} (limit {self.limit:g})."
+        )
+        return Guard(ratio, self.limit, bool(ratio <= self.limit), sentence)
