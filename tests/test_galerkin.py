@@ -14,7 +14,7 @@ from hierax.hierarchy.regrid import collocation
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.galerkin import _solution, galerkin
 from hierax.objective.pointwise import SquaredResidual
-from hierax.planning.features import Sight
+from hierax.planning.features import ProblemFeatures
 
 NU = 0.02
 
@@ -65,7 +65,7 @@ def test_convection_is_seen_against_diffusion():
     box = hx.Box([0.0, 0.0], [1.0, 2.0], names=("t", "x"))
 
     def seen(inside, domain=box):
-        return Sight.of(hx.Problem(domain, (hx.Residual("inside", inside),))).convection
+        return ProblemFeatures.of(hx.Problem(domain, (hx.Residual("inside", inside),))).convection
 
     # along the oblique direction (0.7, 1.3) in units of the box
     expected = (0.7 + 1.3 * 3.0 / 2.0) / (0.01 * (1.3 / 2.0) ** 2)

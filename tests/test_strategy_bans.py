@@ -28,8 +28,7 @@ def all_names() -> frozenset[str]:
 
 
 def strategy_files() -> list[Path]:
-    files = [SOURCE / "strategy.py", SOURCE / "sight.py", *sorted((SOURCE / "strategy").rglob("*.py"))]
-    return [file for file in files if file.exists()]
+    return sorted((SOURCE / "planning").rglob("*.py"))
 
 
 def texts(tree: ast.AST) -> Iterable[tuple[int, str]]:
@@ -115,7 +114,7 @@ def decisions_by_name(tree: ast.AST) -> list[str]:
 
 
 def test_the_strategy_exists():
-    assert strategy_files(), "there is no src/hierax/strategy.py (or folder strategy/) whose source could be read"
+    assert strategy_files(), "there is no folder src/hierax/planning whose source could be read"
 
 
 @pytest.mark.parametrize(

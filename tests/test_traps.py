@@ -1,8 +1,5 @@
 """Prepared traps: the loss is small and the answer wrong. Each ends in the RESULTS value of the guard that saw it."""
 
-import importlib
-from dataclasses import replace
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,8 +11,6 @@ from hierax.checks.guards import check, verdict
 from hierax.objective.build import SampledProblem, Sampling
 
 BUDGET = 60.0
-# `hierax.training.train` is the function
-TRAIN = importlib.import_module("hierax.training.train")
 
 
 def poisson(wave, unit=1.0):
@@ -34,16 +29,9 @@ def poisson(wave, unit=1.0):
     return hx.Problem(hx.Box([0.0], [1.0]), terms, reference=exact)
 
 
-@pytest.fixture
-def plan_with(monkeypatch):
+def plan_with(problem, field=None, *, levels=None, **changes):
     """Train with changes to the plan that the strategy chose."""
-    choose = TRAIN.choose
-
-    def trained(problem, field=None, *, levels=None, **changes):
-        monkeypatch.setattr(TRAIN, "choose", lambda *args, **settings: replace(choose(*args, **settings), **changes))
-        return hx.train(problem, field, levels=levels, budget=BUDGET)
-
-    return trained
+    return hx.train(problem, plan=hx.plan(problem, field, levels=levels).changed(**changes), budget=BUDGET)
 
 
 def assert_trapped(solution, guard, result, loss, error):
@@ -55,19 +43,19 @@ def assert_trapped(solution, guard, result, loss, error):
     assert result.exit_code == 3
 
 
-def test_a_grid_with_one_point_a_cell(plan_with):
+def test_a_grid_with_one_point_a_cell():
     """Fewer points than parameters: the equation holds at them to rounding, and nowhere else."""
     solution = plan_with(poisson(9.0), levels=3, sampling=Sampling(inside=1))
     assert_trapped(solution, "fresh_residual", RESULTS.guard_fresh_residual, loss=1e-20, error=0.1)
 
 
-def test_a_network_with_few_points(plan_with):
+def test_a_network_with_few_points():
     network = hx.MLP([1, 16, 1], key=0, domain=([0.0], [1.0]))
     solution = plan_with(poisson(9.0), network, sampling=Sampling(ratio=0.1, least=5))
     assert_trapped(solution, "fresh_residual", RESULTS.guard_fresh_residual, loss=1e-20, error=0.1)
 
 
-def test_a_condition_that_is_weighted_away(plan_with):
+def test_a_condition_that_is_weighted_away():
     """The equation is solved to rounding by a function with other values at the ends."""
     solution = plan_with(poisson(3.0), levels=3, condition_factor=1e-30)
     assert solution.guards["fresh_residual"].passed

@@ -58,6 +58,9 @@ from hierax.hierarchy import WidthGrowth as WidthGrowth
 from hierax.hierarchy import refine as refine
 from hierax.objective.corrected import FirstOrder as FirstOrder
 from hierax.objective.corrected import SecondOrder as SecondOrder
+from hierax.planning import families as families
+from hierax.planning.choose import plan as plan
+from hierax.planning.plan import Plan as Plan
 from hierax.problems import Boundary as Boundary
 from hierax.problems import Box as Box
 from hierax.problems import Constant as Constant

@@ -1,17 +1,18 @@
-"""What can be seen of a problem: all that the default strategy decides by."""
+"""`ProblemFeatures`: all that the default strategy decides by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hierax.objective.build import is_equation
+from hierax.objective.build import Sampling, is_equation
 from hierax.objective.order import reach
+from hierax.planning.families import GRID_DIMENSIONS, grid_degree
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Energy
 
 
 @dataclass(frozen=True)
-class Sight:
+class ProblemFeatures:
     """What can be seen of a problem.
 
     Attributes
@@ -46,7 +47,7 @@ class Sight:
     convection: float = 0.0
 
     @classmethod
-    def of(cls, problem: Problem) -> Sight:
+    def of(cls, problem: Problem) -> ProblemFeatures:
         """Look at a problem."""
         data = [t for t in problem.terms if isinstance(t, Data)]
         measured = {problem.data_unknown(t) for t in data}
@@ -67,6 +68,14 @@ class Sight:
     def only_data(self) -> bool:
         """Whether there are measurements and no equation."""
         return self.data > 0 and self.equations == 0
+
+    @property
+    def gauss_points(self) -> Sampling:
+        """Gauss points of an axis and cell for the equations, for energies and for conditions."""
+        degree = grid_degree(self.dim, self.order)
+        # with fewer points the residual vanishes at them far better than between them
+        inside = max(2, (degree + 2) // 2) if self.dim < GRID_DIMENSIONS else max(2, degree // 2)
+        return Sampling(inside=inside, energy=degree, boundary=degree)
 
     @property
     def text(self) -> str:

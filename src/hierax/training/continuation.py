@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from hierax.cycles import NestedIteration, Until
 from hierax.events import LevelRecord
 from hierax.fields import Unknowns
-from hierax.planning.choose import Plan, Sight
+from hierax.planning.features import ProblemFeatures
+from hierax.planning.plan import Plan
 from hierax.problems.continuation import Continuation
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
@@ -49,7 +50,7 @@ class Stages:
             return cls([*benches, target], [*(f"equations times {factor:g}" for factor in plan.easier), ""])
         benches = []
         for easier in problem.easier:
-            seen = Sight.of(easier)
+            seen = ProblemFeatures.of(easier)
             benches.append(Bench(easier, replace(plan, local=seen.local, linear=seen.linear), key))
         return cls([*benches, target], problem.notes, min(len(benches), _room(plan) - 1))
 

@@ -43,8 +43,8 @@ from hierax.objective.pointwise import value_term
 from hierax.objective.rows import DENSE_LIMIT, RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.objective.stencil import Mesh, mesh_of
-from hierax.planning.choose import Plan, named
 from hierax.planning.families import periodic_axes
+from hierax.planning.plan import Plan, named
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem

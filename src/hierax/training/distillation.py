@@ -36,7 +36,7 @@ from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.planning.choose import choose
 from hierax.planning.families import AbstractFamily
-from hierax.planning.features import Sight
+from hierax.planning.features import ProblemFeatures
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -109,7 +109,7 @@ def distil(
     if isinstance(field, AbstractFamily):
         field = choose(problem, key=key, hierarchy=field).hierarchy.levels[0].field
     field = _with_constants(place(field, *problem.domain.bounds()), target, problem)
-    order = min(Sight.of(problem).order, MOST) if derivatives is None else derivatives
+    order = min(ProblemFeatures.of(problem).order, MOST) if derivatives is None else derivatives
     points = _spread(problem, target, max(LEAST, int(RATIO * parameter_count(field))), key)
     objective = RowObjective(field, _jets(target, field, points, order))
     theta, build = flat_parameters(field)

@@ -31,7 +31,7 @@ from hierax.objective import Samples, flat_parameters, make_samples
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import balance
 from hierax.objective.evolution import after_start, at_start, joined, rates
-from hierax.planning.choose import Plan
+from hierax.planning.plan import Plan
 from hierax.solvers import GaussNewton, Tolerances
 from hierax.training.discrete import Bench
 

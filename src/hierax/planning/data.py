@@ -1,0 +1,65 @@
+"""The plan where there are measured values and no equation, and penalties on roughness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hierax.cycles import NestedIteration
+from hierax.hierarchy import AbstractRefinement, Hierarchy, WiderOrMoreData
+from hierax.objective.roughness import Roughness
+from hierax.planning.features import ProblemFeatures
+from hierax.planning.plan import Plan
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
+from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
+
+GROWTH = (
+    "Levels: on a part of the data first; a level that misses the values kept back by much more than those it saw gets "
+    "more data, any other more units, where their number suits more."
+)
+
+
+def plan_for_data(
+    problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: ProblemFeatures, grids: bool
+) -> Plan:
+    """Levels that follow the data as far as they reach; `grids`: a spline grid, whose smoothness data choose."""
+    separate = [(axis,) for axis in range(seen.dim)]
+    penalties = smoothness(problem, tuple(problem.functions), (2, 3), separate) if grids else ()
+    data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
+    # nothing but values kept back tells a network that it follows the noise; a grid has cross-validation
+    share = 0.15 if seen.values >= 40 else 0.0 if grids else 0.25
+    growing = rule if isinstance(rule, WiderOrMoreData) else None
+    count = int(seen.values * (1 - share))
+    positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
+    solver: AbstractSolver = (
+        Smoothing(data, positions, count) if grids else GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 200))
+    )
+    return Plan(
+        hierarchy,
+        rule,
+        solver,
+        NestedIteration(tolerance=1e-7),
+        penalties=penalties,
+        validation_share=share,
+        largest=max(400, min(60_000, 2 * seen.values)) if grids else growing.largest if growing else 4000,
+        reasons=(
+            f"Data: {seen.values} values; {share:.0%} are kept back to choose the level, which is then fitted "
+            "again to all of them."
+            if share
+            else f"Data: {seen.values} values, too few to keep any back.",
+            "Smoothness: penalties on second and third derivatives along each axis, their factors by generalised "
+            "cross-validation on every level."
+            if grids
+            else "Smoothness: training stops where the error at the values kept back is smallest.",
+            *((GROWTH,) if growing else ()),
+        ),
+    )
+
+
+def smoothness(
+    problem: Problem, names: tuple[str, ...], orders: tuple[int, ...], groups: Sequence[tuple[int, ...]]
+) -> tuple[Roughness, ...]:
+    """Penalties: for each unknown, group of axes and order the mean square of the derivatives, in units of the box."""
+    return tuple(
+        Roughness(name if problem.named else "", axes, order) for name in names for axes in groups for order in orders
+    )
