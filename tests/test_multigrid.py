@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -111,12 +112,17 @@ def test_the_cycle_is_symmetric_and_positive(name):
 
 
 def iterations(problem, bench: Bench, doublings: int, degree: int) -> int:
+    """Those of a level that is halved several times."""
+    _, _, lin = linearised(problem, doublings, degree, bench=bench)
+    return energy_iterations(lin.curvature)
+
+
+def energy_iterations(curvature: StencilGram) -> int:
     """Iterations for an error of 1e-6 in the energy norm, from a right-hand side with all frequencies."""
-    _, theta, lin = linearised(problem, doublings, degree, bench=bench)
-    b = lin.curvature.mv(np.random.default_rng(0).normal(size=len(theta)))
-    cycle = Multigrid(coarsest=300).cycle(lin.curvature)
-    solution, count = conjugate_gradients(lin.curvature.mv, b, cycle, ErrorEstimate(1e-12), 200)
-    residual = b - lin.curvature.mv(solution)
+    b = curvature.mv(np.random.default_rng(0).normal(size=curvature.size))
+    cycle = Multigrid(coarsest=300).cycle(curvature)
+    solution, count = conjugate_gradients(curvature.mv, b, cycle, ErrorEstimate(1e-12), 200)
+    residual = b - curvature.mv(solution)
     assert residual @ cycle(residual) < 1e-10 * (b @ cycle(b))
     return count
 
@@ -128,6 +134,38 @@ def test_iterations_depend_on_neither_size_nor_degree(name):
     counts = [iterations(problem, bench, doublings, degree) for degree in (3, 5) for doublings in (2, 3, 4)]
     assert max(counts) <= 15
     assert max(counts) <= 2 * min(counts)
+
+
+def coupled(named: bool) -> hx.Problem:
+    """Two equations in the plane for two functions, which have names of their own or are one with two components."""
+
+    def equations(w, x):
+        source = jnp.stack([hx.laplacian(w.u)(x), hx.laplacian(w.v)(x)]) if named else hx.laplacian(w.u)(x)
+        u, v = (w.u(x), w.v(x)) if named else w.u(x)
+        return source + jnp.stack([v - 1.0, -u])
+
+    def wall(w, x, normal):
+        return jnp.stack([w.u(x), w.v(x)]) if named else w.u(x)
+
+    terms = (hx.Residual("equations", equations), hx.Residual("wall", wall, on="boundary"))
+    unknowns = {"u": hx.Function(), "v": hx.Function()} if named else {"u": hx.Function(2)}
+    return hx.Problem(domain=hx.Box([0.0, 0.0], [1.0, 1.0]), terms=terms, unknowns=unknowns)
+
+
+def test_named_functions_take_as_many_iterations_as_one_with_components():
+    named, vector = ([halved_iterations(coupled(kind), doublings) for doublings in (2, 3)] for kind in (True, False))
+    assert np.abs(np.subtract(named, vector)).max() <= 1
+    assert max(named) <= min(named) + 1 <= 8
+
+
+def halved_iterations(problem: hx.Problem, doublings: int) -> int:
+    """Iterations on the first level of the plan, halved several times."""
+    bench = bench_of(problem)
+    level = Level(bench.plan.hierarchy.levels[0].field)
+    for _ in range(doublings):
+        level, _ = IntervalDoubling().refine(level)
+    prepared = bench.prepare(level.field)
+    return energy_iterations(prepared.objective.linearise(prepared.theta).curvature)
 
 
 def test_multigrid_and_factorisation_give_the_same_step():

@@ -214,7 +214,7 @@ def _on_stencil(fine: StencilGram, transfer: FlatTransfer, coarse: StencilGram) 
     if product.mesh.shape != coarse.mesh.shape:
         return None
     probe = np.random.default_rng(0).normal(size=coarse.size)
-    own, other = transfer.prolong(probe[coarse.mesh.place]), below.prolong(probe)
+    own, other = transfer.prolong(coarse.mesh.order.flat(probe)), below.prolong(probe)
     if np.abs(own - other).max() > 1e-10 * np.abs(own).max():
         return None
     return StencilGram(coarse.mesh, product.values - coarse.values)
@@ -238,7 +238,8 @@ def _(curvature: SparseGram) -> Any:
 
 @matrix.register
 def _(curvature: StencilGram) -> Any:
-    return curvature.matrix[curvature.mesh.place][:, curvature.mesh.place]
+    place = curvature.mesh.order.place
+    return curvature.matrix[place][:, place]
 
 
 @matrix.register

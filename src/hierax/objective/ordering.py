@@ -1,13 +1,53 @@
-"""Orders of the parameters that make the band of a spline Gram matrix narrow."""
+"""Orders of the parameters: flat, node by node, and that which makes the band of a spline Gram matrix narrow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import permutations
+from typing import final
 
 import numpy as np
 
 from hierax.objective.curvature import Ordering
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NodeOrder:
+    """The way between flat parameters, function after function, and the order (nodes, channel) of a shared grid.
+
+    What works on nodes (couplings, smoothers, coarse grids) sees vectors through this class and no other way.
+
+    Attributes
+    ----------
+    place:
+        `(N,)` position of each flat parameter in the order (nodes, channel).
+    """
+
+    place: np.ndarray
+
+    @functools.cached_property
+    def trivial(self) -> bool:
+        """Whether both orders are the same, as they are for one function."""
+        return bool(np.array_equal(self.place, np.arange(len(self.place))))
+
+    def nodal(self, flat: np.ndarray) -> np.ndarray:
+        """A vector `(N,)` of flat parameters, node by node."""
+        if self.trivial:
+            return flat
+        out = np.empty_like(flat)
+        out[self.place] = flat
+        return out
+
+    def flat(self, nodal: np.ndarray) -> np.ndarray:
+        """A vector `(N,)` in the order of the nodes, as flat parameters."""
+        return nodal if self.trivial else nodal[self.place]
+
+    def around(self, apply: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        """A map of nodal vectors as one of flat vectors."""
+        return apply if self.trivial else lambda flat: self.flat(apply(self.nodal(flat)))
 
 
 def narrow_order(positions: np.ndarray, elements: Sequence[np.ndarray], periodic: Sequence[bool]) -> Ordering:

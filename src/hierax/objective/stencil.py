@@ -24,7 +24,7 @@ from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.coarsening import GridProlongation, coarser_axes, prolongation
 from hierax.objective.assembly import AbstractGramSum, Scattered
 from hierax.objective.curvature import AbstractCurvature, BandGram, Coarsened, Ordering
-from hierax.objective.ordering import narrow_order
+from hierax.objective.ordering import NodeOrder, narrow_order
 
 SLICE = 4_000_000
 """Couplings that are made coarser together."""
@@ -40,13 +40,13 @@ class Mesh:
         Spline axes.
     functions:
         Number of channels of each function.
-    place:
-        `(N,)` position of each flat parameter in the order (nodes, channel).
+    order:
+        Between flat parameters and the order (nodes, channel).
     """
 
     axes: tuple[SplineAxis, ...]
     functions: tuple[int, ...]
-    place: np.ndarray
+    order: NodeOrder
 
     @property
     def channels(self) -> int:
@@ -78,11 +78,6 @@ class Mesh:
         """Number of stored couplings."""
         return math.prod(self.shape)
 
-    @functools.cached_property
-    def in_order(self) -> bool:
-        """Whether parameters already stand in the order (nodes, channel)."""
-        return bool(np.array_equal(self.place, np.arange(self.size)))
-
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the couplings, `(nodes..., channels, offsets..., channels)`."""
@@ -109,7 +104,7 @@ class Mesh:
         if axes is None:
             return None
         size = math.prod(axis.size for axis in axes) * self.channels
-        return Mesh(axes, (self.channels,), np.arange(size)), prolongation(axes, self.axes)
+        return Mesh(axes, (self.channels,), NodeOrder(np.arange(size))), prolongation(axes, self.axes)
 
 
 def mesh_of(field: Any) -> Mesh | None:
@@ -129,7 +124,7 @@ def mesh_of(field: Any) -> Mesh | None:
         nodes = np.arange(parameter_count(part) // count)
         places.append((nodes[:, None] * sum(counts) + start + np.arange(count)).ravel())
         start += count
-    return Mesh(axes, counts, np.concatenate(places))
+    return Mesh(axes, counts, NodeOrder(np.concatenate(places)))
 
 
 def _same(axes: Sequence[SplineAxis], others: Sequence[SplineAxis]) -> bool:
@@ -165,22 +160,11 @@ class StencilGram(AbstractCurvature):
         return csr_array((self.values.reshape(-1), self.mesh.columns, pointers), shape=(n, n))
 
     def mv(self, vector: np.ndarray) -> np.ndarray:
-        return self._given(self.matrix @ self._ordered(vector))
-
-    def _ordered(self, vector: np.ndarray) -> np.ndarray:
-        """A vector of parameters in the order (nodes, channel)."""
-        if self.mesh.in_order:
-            return vector
-        out = np.empty_like(vector)
-        out[self.mesh.place] = vector
-        return out
-
-    def _given(self, vector: np.ndarray) -> np.ndarray:
-        """A vector in the order (nodes, channel) as parameters."""
-        return vector if self.mesh.in_order else vector[self.mesh.place]
+        order = self.mesh.order
+        return order.flat(self.matrix @ order.nodal(vector))
 
     def diagonal(self) -> np.ndarray:
-        return self._given(self._own())
+        return self.mesh.order.flat(self._own())
 
     def _own(self) -> np.ndarray:
         dim = len(self.mesh.axes)
@@ -188,12 +172,12 @@ class StencilGram(AbstractCurvature):
         return np.diagonal(middle, axis1=dim, axis2=dim + 1).ravel()
 
     def blocks(self, partition: np.ndarray) -> np.ndarray:
-        place = self.mesh.place[partition]
+        place = self.mesh.order.place[partition]
         return np.stack([self.matrix[index][:, index].toarray() for index in place])
 
     def shifted(self, shift: np.ndarray) -> StencilGram:
         """`A + diag(shift)`; the same object where the shift is lost in rounding."""
-        extra = self._ordered(shift)
+        extra = self.mesh.order.nodal(shift)
         if np.all(extra <= 1e-15 * self._own()):
             return self
         values, c = self.values.copy(), np.arange(self.mesh.channels)
@@ -211,13 +195,13 @@ class StencilGram(AbstractCurvature):
             if matrix is not None:
                 pairs = _pair_map(matrix, self.mesh.reach[a], self.mesh.periodic[a])
                 values = _coarsened_along(values, pairs, a, dim)
-        coarse = StencilGram(mesh, values)
+        coarse, order = StencilGram(mesh, values), self.mesh.order
         fine_shape = (*self.mesh.nodes, self.mesh.channels)
         coarse_shape = (*mesh.nodes, mesh.channels)
         return Coarsened(
             coarse,
-            lambda v: self._given(maps.prolong(v.reshape(coarse_shape)).ravel()),
-            lambda v: maps.restrict(self._ordered(v).reshape(fine_shape)).ravel(),
+            lambda v: order.flat(maps.prolong(v.reshape(coarse_shape)).ravel()),
+            lambda v: maps.restrict(order.nodal(v).reshape(fine_shape)).ravel(),
         )
 
     def banded(self) -> BandGram:
@@ -230,7 +214,7 @@ class StencilGram(AbstractCurvature):
         i, j = o.place[row], o.place[column]
         lower = np.zeros((o.band + 1, o.size), order="F")
         np.add.at(lower, (i[i >= j] - j[i >= j], j[i >= j]), data[i >= j])
-        given = Ordering(o.place[self.mesh.place], o.size, 0, o.band)
+        given = Ordering(o.place[self.mesh.order.place], o.size, 0, o.band)
         return BandGram(given, lower, np.zeros((o.size, 0)), np.zeros((0, 0)))
 
 
@@ -302,7 +286,7 @@ class StencilSum(AbstractGramSum):
     def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
         both, first, slot = self._pairs
         width = len(self._scattered.total) // self.mesh.size
-        flat = (self.mesh.place[indices] * width).take(first, axis=1) + slot
+        flat = (self.mesh.order.place[indices] * width).take(first, axis=1) + slot
         self._scattered.add(flat, matrices.reshape(len(matrices), -1).take(both, axis=1))
 
     def result(self) -> StencilGram:

@@ -58,10 +58,11 @@ def relaxation(curvature: AbstractCurvature) -> Apply:
 
 @relaxation.register
 def _(curvature: StencilGram) -> Apply:
+    order = curvature.mesh.order
     if len(curvature.mesh.axes) == 2:
         lines = [Strips(curvature, axis) for axis in range(2)]
-        return lambda residual: lines[0](residual) + lines[1](residual)
-    return Cubes(curvature)
+        return order.around(lambda residual: lines[0](residual) + lines[1](residual))
+    return order.around(Cubes(curvature))
 
 
 def windows(count: int, width: int, stride: int, periodic: bool) -> np.ndarray:
@@ -81,6 +82,8 @@ def _shares(blocks: np.ndarray, count: int) -> np.ndarray:
 
 class Strips:
     """Strips of at least `p + 1` lines along one axis of a plane grid, overlapping by half, factored as bands.
+
+    Acts on vectors in the order (nodes, channel).
 
     Parameters
     ----------
@@ -142,6 +145,8 @@ class Strips:
 
 class Cubes:
     """Dense blocks of up to `p + 1` nodes along every axis, overlapping by half.
+
+    Acts on vectors in the order (nodes, channel).
 
     Parameters
     ----------
