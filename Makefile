@@ -10,10 +10,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types format docs clean distclean
+.PHONY: help install demo study test test-fast lint types format docs clean distclean
 
 help:
-	@echo "make demo    install, run the short multilevel study, say where its table and figure are"
+	@echo "make demo    install, solve and smooth in less than a minute, say where the report and its picture are"
+	@echo "make study NAME=list    the studies; NAME=four-arms QUICK=1 the short form of one, PAGE=1 writes its page"
 	@echo "make test    install, then lint, format check, type check and tests"
 	@echo "make test-fast    the same without the tests marked slow"
 	@echo "make docs    install, run the pages of the guide, build the documentation in docs/build/html"
@@ -29,10 +30,11 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m studies multilevel-kan --quick --out $(DEMO)
-	@echo "Table and figure are in $(DEMO):"
-	@find $(DEMO) -type f \( -name '*.txt' -o -name '*.md' -o -name '*.csv' -o -name '*.json' -o -name '*.png' \
-		-o -name '*.svg' -o -name '*.pdf' \) | sort | sed 's/^/  /'
+	@echo "An equation by two methods, noisy data, a report: less than a minute."
+	@$(BIN)/python -m studies demo --out $(DEMO)
+
+study: $(STAMP)
+	$(BIN)/python -m studies $(or $(NAME),list) $(if $(QUICK),--quick) $(if $(PAGE),--page)
 
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest -q -n 2

@@ -4,8 +4,7 @@ jax.config.update("jax_enable_x64", True)
 import hierax as hx
 
 problem = hx.problems.burgers(viscosity=0.01)
-field = hx.KAN([2, 8, 1], intervals=4, degree=4, key=0)
-hierarchy = hx.refine(field, by=hx.IntervalDoubling(), levels=5)
-solution = hx.train(problem, hierarchy, solver=hx.GaussNewton(), cycle=hx.NestedIteration(), key=1)
-print(solution)  # one row a level: parameters, steps, loss, error, seconds
+solution = hx.train(problem)
+print(solution)  # one row a level, error, guards, and what limited the run
+print(solution.evaluate([[0.5, 0.1]], "u_x"))  # a derivative at t = 0.5, x = 0.1
 solution.plot("burgers.png")

@@ -1,4 +1,4 @@
-"""The command line of the studies: `python -m studies NAME [--quick] [--json FILE] [--out DIR]`."""
+"""The command line of the studies: `python -m studies NAME [--quick] [--json FILE] [--out DIR] [--page]`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hierax.records.files import check_writable, write_json
 from hierax.records.run import Run
 from hierax.records.settings import first_line
 from hierax.results.solution import plain
+from studies.pages import keep, keep_index, made
 from studies.registry import named_study, studies
 
 
@@ -32,11 +33,15 @@ class Study:
     """File for the result as JSON, besides the one in the folder."""
     out: Path | None = None
     """Folder for table, figure and JSON; runs/<study>-<number> if not given."""
+    page: bool = False
+    """Write the page of docs/measurements as well; for `list` the index of these pages."""
 
     def __call__(self, console: Console) -> int:
         del console
         if self.name == "list":
             print("\n".join(f"{name}\n    {first_line(run)}" for name, run in studies().items()))
+            if self.page:
+                print(f"page   {keep_index()}")
             return 0
         run = named_study(self.name)
         if self.json is not None:
@@ -48,13 +53,15 @@ class Study:
             raise InputError(
                 f"The folder cannot be made: {error.strerror}.", str(out), "Give a writable folder by --out DIR."
             ) from error
-        record = plain(run(out, self.quick))
+        command = f"python -m studies {self.name}" + (" --quick" if self.quick else "")
+        record = plain({"made": made(command), **run(out, self.quick)})
         paths = [out / f"{self.name}.json", *([] if self.json is None else [self.json])]
         for path in paths:
             write_json(path, record)
-        for key, value in record.get("summary", {}).items():
-            print(f"{key}: {value}")
+        print("\n".join(record.get("words") or [f"{key}: {value}" for key, value in record["summary"].items()]))
         print(f"\nfolder {out}\n" + "\n".join(f"json   {path}" for path in paths))
+        if self.page:
+            print("\n".join(f"page   {path}" for path in keep(record)))
         return 0
 
 

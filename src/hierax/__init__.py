@@ -1,9 +1,11 @@
 # ruff: noqa: E402 (the number of threads is set before anything imports NumPy)
-"""Multilevel training of networks for scientific problems, in JAX; imported as `import hierax as hx`."""
+"""Multilevel training of splines and networks for scientific problems, in JAX; imported as `import hierax as hx`."""
 
 import os
 import sys
 import time
+
+__version__ = "0.1.0"
 
 IMPORT_BEGAN = time.perf_counter()
 """When the import began; the command line reports how long it took."""

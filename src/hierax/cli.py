@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from hierax import IMPORT_BEGAN, cycles
+from hierax import IMPORT_BEGAN, __version__, cycles
 from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.planning import families
@@ -278,7 +278,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv:
         Words after the name of the program; those of this process if not given.
     """
-    return answer(Command, "hierax", "Multilevel training of networks for scientific problems.", argv)
+    if (sys.argv[1:] if argv is None else list(argv)) == ["--version"]:
+        print(f"hierax {__version__}")
+        return 0
+    about = "Multilevel training of splines and networks for scientific problems; --version says which one this is."
+    return answer(Command, "hierax", about, argv)
 
 
 def answer(commands: Any, program: str, description: str, argv: Sequence[str] | None = None) -> int:
