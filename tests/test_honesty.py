@@ -1,0 +1,115 @@
+"""The study `honesty`: its truths satisfy the equations that are given to `train`, and its short form is honest."""
+
+import functools
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax.problems import coordinates
+from hierax.problems.unknowns import Constant
+from studies.honesty import study
+from studies.honesty.battery import CONFIDENT_WRONG, FALSE_ALARM, REFUSED, RIGHT, at, verdict
+from studies.honesty.cases import cases
+
+KNOWN = cases()
+
+
+def test_verdicts():
+    assert [verdict(0, True), verdict(0, False), verdict(3, True), verdict(1, False)] == [
+        RIGHT,
+        CONFIDENT_WRONG,
+        FALSE_ALARM,
+        REFUSED,
+    ]
+
+
+def test_the_battery_is_large_and_has_controls():
+    assert len(KNOWN) >= 20
+    assert sum(case.control for case in KNOWN.values()) >= 12
+
+
+@functools.cache
+def posed(name):
+    return KNOWN[name].pose()
+
+
+def unknowns(problem, truth, points, change):
+    """The truth as terms see it, each unknown changed by about `change` of its size, each in its own way."""
+    lower, upper = problem.domain.bounds()
+
+    def changed(value, number):
+        if not callable(value):
+            return value * (1.0 + change)
+        part = change * (np.sqrt(np.mean(at(value, points) ** 2)) or 1.0)
+        return lambda x: value(x) + part * jnp.cos(jnp.sum((1.0 + number) * (x - lower) / (upper - lower)) + 0.4)
+
+    parts = {name: changed(value, number) for number, (name, value) in enumerate(truth.items())}
+    return SimpleNamespace(**parts) if problem.named else parts["u"]
+
+
+def places(problem, term):
+    """Points and normals at which a term is checked."""
+    domain, rng = problem.domain, np.random.default_rng(7)
+    for place in problem.places(term):
+        if not isinstance(domain, hx.Box):
+            pick = domain if place is None else domain.boundaries[place]
+            some = rng.integers(0, len(pick.points), 60)
+            yield pick.points[some], None if place is None else pick.normals[some]
+            continue
+        points = domain.lower + (domain.upper - domain.lower) * rng.uniform(0.02, 0.98, (60, domain.dim))
+        if place is None:
+            yield points, None
+            continue
+        axis, high = domain.axis(place.name), place.side == "upper"
+        points[:, axis] = (domain.upper if high else domain.lower)[axis]
+        yield points, np.eye(domain.dim)[[axis] * 60] * (1.0 if high else -1.0)
+
+
+def size(case, term, truth, change):
+    """Root mean square of a residual."""
+    problem, total = case.problem, []
+    u = unknowns(problem, truth, case.where()[:100], change)
+    with coordinates(problem.domain.names):
+        for points, normals in places(problem, term):
+            if normals is None:
+                value = jax.vmap(lambda x: jnp.asarray(term.function(u, x)))(points)
+            else:
+                value = jax.vmap(lambda x, n: jnp.asarray(term.function(u, x, n)))(points, normals)
+            total.append(np.mean(np.asarray(value) ** 2))
+    return float(np.sqrt(np.mean(total)))
+
+
+@pytest.mark.parametrize("name", list(KNOWN))
+def test_truths_satisfy_the_equations(name):
+    """Each residual is at least a thousand times smaller at the truth than one percent beside it."""
+    case = posed(name)
+    if not case.satisfies:
+        return
+    for truth in case.truths:
+        for term in case.problem.terms:
+            if isinstance(term, hx.Residual):
+                assert size(case, term, truth, 0.0) <= 1e-3 * size(case, term, truth, 1e-2), term.name
+
+
+@pytest.mark.parametrize("name", list(KNOWN))
+def test_truths_are_finite_functions_of_the_unknowns(name):
+    case = posed(name)
+    for truth in case.truths:
+        assert set(truth) <= set(case.problem.unknowns)
+        for key, value in truth.items():
+            assert callable(value) != isinstance(case.problem.unknowns[key], Constant)
+            if callable(value):
+                assert np.all(np.isfinite(at(value, case.where())))
+
+
+@pytest.mark.slow
+def test_the_short_form_is_honest(tmp_path):
+    result = study.run(tmp_path, True)
+    assert len(result["rows"]) == sum(case.quick for case in KNOWN.values())
+    assert [row["case"] for row in result["rows"] if row["verdict"] == CONFIDENT_WRONG] == []
+    controls = [row for row in result["rows"] if row["control"]]
+    assert sum(row["verdict"] == RIGHT for row in controls) == len(controls)
