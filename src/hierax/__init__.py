@@ -37,6 +37,7 @@ from hierax.fields import AdaptiveBasis as AdaptiveBasis
 from hierax.fields import Cover as Cover
 from hierax.fields import DecodedGrid as DecodedGrid
 from hierax.fields import FourierNetwork as FourierNetwork
+from hierax.fields import InputBox as InputBox
 from hierax.fields import PartitionOfUnity as PartitionOfUnity
 from hierax.fields import ResidualNetwork as ResidualNetwork
 from hierax.fields import Scalar as Scalar

@@ -20,7 +20,7 @@ from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.expansion import Expansion
 from hierax.fields.fourier import FourierFeatures, FourierNetwork
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
-from hierax.fields.inputs import place
+from hierax.fields.inputs import InputBox, place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
 from hierax.fields.learned_partition import LearnedPartition
 from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
@@ -54,6 +54,7 @@ __all__ = [
     "Extended",
     "FourierFeatures",
     "FourierNetwork",
+    "InputBox",
     "LearnedPartition",
     "NotNested",
     "PartitionOfUnity",

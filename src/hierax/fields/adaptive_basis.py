@@ -1,6 +1,7 @@
 """A trained basis with a linear readout: functions that move, coefficients that one linear solve finds."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from hierax.fields.base import AbstractField, marked
 from hierax.fields.initial import Key, generator_of
-from hierax.fields.inputs import place
+from hierax.fields.inputs import InputBox
 from hierax.fields.mlp import MLP
 
 
@@ -28,7 +29,7 @@ class AdaptiveBasis(AbstractField):
         For the basis (Glorot, normal) and the coefficients, which start small.
     activation : callable
         Smooth enough for the derivatives of the problem; applied to the last hidden layer as well.
-    domain : pair of arrays, optional
+    domain : InputBox or pair of arrays, optional
         As for `MLP`.
 
     Raises
@@ -75,8 +76,8 @@ class AdaptiveBasis(AbstractField):
         ----------
         nodes : int
             Size of the basis without the constant.
-        domain : pair of arrays
-            Corners of the box.
+        domain : InputBox or pair of arrays
+            The box; along periodic coordinates nodes are spread over the circle.
         key : key or int
             For places and directions.
         out : int
@@ -88,14 +89,15 @@ class AdaptiveBasis(AbstractField):
         ----------
         Cyr, Gulian, Patel, Perego, Trask, arXiv 1912.04862, section 3 (box initialisation of ReLU nodes).
         """
-        dim = len(np.atleast_1d(domain[0]))
-        field = cls([dim, nodes, out], key=key, domain=domain)
+        box = domain if isinstance(domain, InputBox) else InputBox(*domain)
+        dim = box.dim
+        field = cls([dim, nodes, out], key=key, domain=box)
         generator = generator_of(key)
         strata = np.stack([generator.permutation(nodes) for _ in range(dim)], axis=1)
-        places = 2.0 * (strata + generator.uniform(size=(nodes, dim))) / nodes - 1.0
-        normals = generator.normal(size=(nodes, dim))
+        places = box.wrapped(2.0 * (strata + generator.uniform(size=(nodes, dim))) / nodes - 1.0)
+        normals = generator.normal(size=places.shape)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        ahead = np.abs(normals).sum(axis=1) - np.sum(normals * places, axis=1)
+        ahead = box.reach(normals) - np.sum(normals * places, axis=1)
         steep = slope / np.maximum(ahead, 8.0 / nodes ** (1.0 / dim))
         weights = steep[:, None] * normals
         layer = field.basis.layers[0]
@@ -124,7 +126,5 @@ class AdaptiveBasis(AbstractField):
     def linear_parameters(self) -> PyTree[bool]:
         return marked(self, lambda field: field.coefficients)
 
-
-@place.register
-def _(field: AdaptiveBasis, lower, upper) -> AdaptiveBasis:
-    return eqx.tree_at(lambda net: net.basis, field, place(field.basis, lower, upper))
+    def placed(self, box: Any) -> "AdaptiveBasis":
+        return eqx.tree_at(lambda net: net.basis, self, self.basis.placed(box))

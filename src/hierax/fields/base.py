@@ -47,6 +47,11 @@ class AbstractField(eqx.Module):
         spec = self.trainable()
         return spec if self.linear_in_parameters else jax.tree.map(lambda leaf: False, spec)
 
+    def placed(self, box: Any) -> Any:
+        """The field with this `hierax.fields.InputBox` around its inputs; as it is where it needs none or has one."""
+        del box
+        return self
+
 
 class AbstractLocalField(AbstractField):
     """A field whose value at a point depends on few of its parameters.
@@ -120,6 +125,11 @@ def linear_parameters(field: PyTree) -> PyTree[bool]:
     if isinstance(field, AbstractField):
         return field.linear_parameters()
     return jax.tree.map(lambda leaf: False, field)
+
+
+def placed(field: PyTree, box: Any) -> PyTree:
+    """The field with a box around its inputs, see `AbstractField.placed`; a callable that does not say, as it is."""
+    return field.placed(box) if isinstance(field, AbstractField) else field
 
 
 def _specification(tree: PyTree, owner: PyTree) -> PyTree[bool]:

@@ -75,7 +75,7 @@ class DecodedGrid(AbstractLocalField):
     def __init__(self, grid: SplineGrid, decoder: Decoder, scalar: bool = True):
         self.grid, self.decoder, self.scalar = grid, decoder, scalar
         inputs, outputs = decoder.network.widths[0], decoder.network.widths[-1]
-        expected = inputs - (0 if decoder.box is None else len(grid.axes))
+        expected = inputs - (0 if decoder.box is None else decoder.box.dim + decoder.box.added)
         if grid.channels != (expected,) or expected < outputs or (scalar and outputs != 1):
             raise ValueError(
                 f"DecodedGrid: channels {grid.channels} do not fit a network of {inputs} inputs and {outputs} outputs; "
@@ -125,8 +125,8 @@ class DecodedGrid(AbstractLocalField):
         generator = generator_of(key)
         outputs = out or 1
         space = SplineGrid.uniform(lower, upper, intervals, degree, outputs + channels, periodic)
-        box = InputBox(lower, upper)
-        first = outputs + channels + (len(space.axes) if coordinates else 0)
+        box = InputBox(lower, upper, periodic)
+        first = outputs + channels + (box.dim + box.added if coordinates else 0)
         network = MLP([first, *hidden, outputs], key=int(generator.integers(2**31)), activation=activation)
         grid = with_coefficients(space, _affine(space, box, outputs, generator))
         return cls(grid, Decoder(box if coordinates else None, network), out is None)

@@ -1,6 +1,7 @@
 """Networks that see waves of their inputs: fixed random modes against the bias of training towards low frequencies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from hierax.fields.base import AbstractField, AbstractFixed
 from hierax.fields.initial import Key, generator_of
-from hierax.fields.inputs import InputBox, input_box, place
+from hierax.fields.inputs import InputBox, input_box
 from hierax.fields.mlp import MLP
 
 
@@ -21,14 +22,19 @@ class FourierFeatures(AbstractFixed):
     box : InputBox, optional
         Maps the domain to ``z`` in ``[-1, 1]``, across which a wave with ``k = 1`` has one period.
     frequencies : array of shape ``(modes, dim)``
-        The :math:`k_j`. The two waves of a mode stand next to each other in the result.
+        The :math:`k_j`. The two waves of a mode stand next to each other in the result. Along periodic coordinates of
+        the box they are rounded to whole numbers of periods.
     """
 
     box: InputBox | None
     frequencies: Float[Array, "modes dim"]
 
+    def __init__(self, box: InputBox | None, frequencies: Float[Array, "modes dim"]):
+        self.box = box
+        self.frequencies = frequencies if box is None else _whole(frequencies, box.periodic)
+
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " waves"]:
-        phase = jnp.pi * self.frequencies @ (x if self.box is None else self.box(x))
+        phase = jnp.pi * self.frequencies @ (x if self.box is None else self.box.scaled(x))
         return jnp.stack([jnp.cos(phase), jnp.sin(phase)], axis=1).ravel()
 
 
@@ -45,7 +51,7 @@ class FourierNetwork(AbstractField):
         Standard deviation of the frequencies in periods across the box: about the finest scale that is resolved.
     key : key or int
     activation : callable
-    domain : pair of arrays, optional
+    domain : InputBox or pair of arrays, optional
         As for `MLP`.
 
     Raises
@@ -96,6 +102,12 @@ class FourierNetwork(AbstractField):
         nothing = super().linear_parameters()
         return eqx.tree_at(lambda field: field.network, nothing, self.network.linear_parameters())
 
+    def placed(self, box: Any) -> "FourierNetwork":
+        if self.features.box is not None:
+            return self
+        features = FourierFeatures(input_box(box, self.widths[0]), self.features.frequencies)
+        return eqx.tree_at(lambda net: net.features, self, features)
+
 
 def with_modes(field: FourierNetwork, frequencies: np.ndarray, network: MLP) -> FourierNetwork:
     """The field on other modes with a perceptron that fits them."""
@@ -103,9 +115,10 @@ def with_modes(field: FourierNetwork, frequencies: np.ndarray, network: MLP) -> 
     return eqx.tree_at(lambda net: (net.features, net.network), field, (features, network))
 
 
-@place.register
-def _(field: FourierNetwork, lower, upper) -> FourierNetwork:
-    if field.features.box is not None:
-        return field
-    box = input_box((lower, upper), field.widths[0])
-    return eqx.tree_at(lambda net: net.features.box, field, box, is_leaf=lambda node: node is None)
+def _whole(frequencies: Float[Array, "modes dim"], periodic: Sequence[bool]) -> Float[Array, "modes dim"]:
+    """Whole numbers along periodic coordinates; a coordinate that no wave would see gets the longest ones."""
+    if not any(periodic):
+        return frequencies
+    whole = jnp.rint(frequencies)
+    whole = jnp.where(jnp.any(whole != 0, axis=0), whole, jnp.sign(frequencies))
+    return jnp.where(jnp.asarray(periodic), whole, frequencies)

@@ -1,5 +1,7 @@
 """Kolmogorov-Arnold networks of splines: every edge of a layer is a spline of one variable."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from hierax.fields.axis import Extended, SplineAxis
 from hierax.fields.base import AbstractField, AbstractLocalField, marked, parameter_count, supports_local
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.initial import Key, generator_of
-from hierax.fields.inputs import InputBox, input_box, place
+from hierax.fields.inputs import InputBox, coordinates, input_box
 from hierax.fields.pieces import Pieces
 
 # of the slopes of hidden layers: values then have variance near one, which `squash` spreads almost evenly
@@ -120,9 +122,9 @@ class KAN(AbstractLocalField):
     key : key or int
         For the initial functions: smooth random cubics that spread hidden values over ``(-1, 1)`` and do not depend
         on the number of intervals.
-    domain : pair of arrays, optional
-        Corners of the box that is mapped to ``[-1, 1]`` in each coordinate. Without it inputs are taken to be in
-        ``[-1, 1]``; see `hierax.fields.inputs.place`.
+    domain : InputBox or pair of arrays, optional
+        The box that is mapped to ``[-1, 1]`` in each coordinate, which may be periodic. Without it inputs are taken to
+        be in ``[-1, 1]``; see `hierax.fields.inputs.place`.
     linear_first : bool
         Make the first layer a `BoundedLinear` map.
     first_bias : bool
@@ -160,7 +162,7 @@ class KAN(AbstractLocalField):
     ):
         widths = _check_widths(widths, linear_first)
         generator = generator_of(key)
-        self.box = input_box(domain, widths[0])
+        self.box = None
         start = int(linear_first)
         self.first = _random_map(widths[0], widths[1], generator, first_bias) if linear_first else None
         axis = SplineAxis(np.linspace(-1.0, 1.0, intervals + 1), degree, Extended())
@@ -170,12 +172,14 @@ class KAN(AbstractLocalField):
             splines = _random_splines(axis, widths[number], widths[number + 1], generator, variance)
             layers.append(SplineLayer(geometry.weights(jnp.asarray(splines), axis), axis, geometry))
         self.layers = tuple(layers)
+        if domain is not None:
+            self.box, self.first, self.layers = _boxed(self, domain)
 
     @property
     def widths(self) -> tuple[int, ...]:
         shapes = [] if self.first is None else [self.first.weights.shape]
         shapes += [layer.weights.shape[:2] for layer in self.layers]
-        return (shapes[0][1], *(shape[0] for shape in shapes))
+        return (coordinates(self.box, shapes[0][1]), *(shape[0] for shape in shapes))
 
     @property
     def intervals(self) -> int:
@@ -192,6 +196,12 @@ class KAN(AbstractLocalField):
 
     def linear_parameters(self) -> PyTree[bool]:
         return marked(self, lambda kan: kan.layers[-1].weights)
+
+    def placed(self, box: Any) -> "KAN":
+        if self.box is not None:
+            return self
+        parts = _boxed(self, box)
+        return eqx.tree_at(lambda kan: (kan.box, kan.first, kan.layers), self, parts, is_leaf=lambda x: x is None)
 
     def locate(self, x: Float[Array, " dim"]) -> tuple[Int[Array, " in"], ...]:
         z, cells = _enter(self, x), []
@@ -232,13 +242,14 @@ def _(field: KAN) -> bool:
     return field.geometry.local
 
 
-@place.register
-def _(field: KAN, lower, upper) -> KAN:
-    if field.box is not None:
-        return field
-    return eqx.tree_at(
-        lambda kan: kan.box, field, input_box((lower, upper), field.widths[0]), is_leaf=lambda node: node is None
-    )
+def _boxed(field: KAN, domain: Any) -> tuple[InputBox | None, BoundedLinear | None, tuple[SplineLayer, ...]]:
+    """The box, the first map and the layers of a network that had no box."""
+    box, (layer, *others) = input_box(domain, field.widths[0]), field.layers
+    if box is None or not box.added:
+        return box, field.first, field.layers
+    if field.first is not None:
+        return box, BoundedLinear(box.weights(field.first.weights), field.first.bias), field.layers
+    return box, None, (SplineLayer(box.weights(layer.weights), layer.axis, layer.geometry), *others)
 
 
 def _enter(field: KAN | LocalKAN, x: Float[Array, " dim"]) -> Float[Array, " width"]:

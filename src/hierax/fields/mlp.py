@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from hierax.fields.base import AbstractField, marked
 from hierax.fields.initial import Key, generator_of
-from hierax.fields.inputs import InputBox, input_box, place
+from hierax.fields.inputs import InputBox, coordinates, input_box
 
 
 class MLP(AbstractField):
@@ -26,8 +26,9 @@ class MLP(AbstractField):
         For the initial weights (Glorot, normal); biases start at zero.
     activation : callable
         Smooth enough for the derivatives of the problem.
-    domain : pair of arrays, optional
-        Corners of the box that is mapped to ``[-1, 1]`` in each coordinate. Without it inputs are taken as they are.
+    domain : InputBox or pair of arrays, optional
+        The box that is mapped to ``[-1, 1]`` in each coordinate, which may be periodic. Without it inputs are taken as
+        they are.
 
     Raises
     ------
@@ -52,12 +53,14 @@ class MLP(AbstractField):
             )
         generator = generator_of(key)
         self.box = input_box(domain, widths[0])
-        self.layers = tuple(glorot(*pair, generator) for pair in itertools.pairwise(widths))
+        first, *others = (glorot(*pair, generator) for pair in itertools.pairwise(widths))
+        self.layers = (behind_box(self.box, first), *others)
         self.activation = activation
 
     @property
     def widths(self) -> tuple[int, ...]:
-        return (self.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in self.layers))
+        inputs = coordinates(self.box, self.layers[0].weight.shape[1])
+        return (inputs, *(layer.weight.shape[0] for layer in self.layers))
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
         z = x if self.box is None else self.box(x)
@@ -68,6 +71,13 @@ class MLP(AbstractField):
 
     def linear_parameters(self) -> PyTree[bool]:
         return marked(self, lambda net: net.layers[-1])
+
+    def placed(self, box: Any) -> "MLP":
+        if self.box is not None:
+            return self
+        box = input_box(box, self.widths[0])
+        parts = box, behind_box(box, self.layers[0])
+        return eqx.tree_at(lambda net: (net.box, net.layers[0]), self, parts, is_leaf=lambda x: x is None)
 
 
 def siren(widths, *, key: Key, domain=None, frequency: float = 30.0) -> MLP:
@@ -83,7 +93,7 @@ def siren(widths, *, key: Key, domain=None, frequency: float = 30.0) -> MLP:
     widths : sequence of int
         Numbers of nodes, inputs first.
     key : key or int
-    domain : pair of arrays, optional
+    domain : InputBox or pair of arrays, optional
         As for `MLP`; the law is meant for inputs in ``[-1, 1]``.
     frequency : float
         :math:`\omega`: the first layer has about ``frequency / pi`` half waves across the box. The published 30 is for
@@ -93,7 +103,7 @@ def siren(widths, *, key: Key, domain=None, frequency: float = 30.0) -> MLP:
     ----------
     Sitzmann, Martel, Bergman, Lindell, Wetzstein, NeurIPS 2020, arXiv 2006.09661, section 3.2.
     """
-    network = MLP(widths, key=key, activation=jnp.sin, domain=domain)
+    network = MLP(widths, key=key, activation=jnp.sin)
     generator, layers = generator_of(key), []
     for number, (inputs, outputs) in enumerate(itertools.pairwise(network.widths)):
         limit = frequency / inputs if number == 0 else np.sqrt(6.0 / inputs)
@@ -101,7 +111,8 @@ def siren(widths, *, key: Key, domain=None, frequency: float = 30.0) -> MLP:
         weights = generator.uniform(-limit, limit, size=(outputs, inputs)) / (frequency if last else 1.0)
         shift = generator.uniform(-1.0, 1.0, size=outputs) / np.sqrt(inputs)
         layers.append(linear_layer(weights, shift if last else frequency * shift))
-    return eqx.tree_at(lambda net: net.layers, network, tuple(layers))
+    network = eqx.tree_at(lambda net: net.layers, network, tuple(layers))
+    return network if domain is None else network.placed(domain)
 
 
 def linear_layer(weights: Any, bias: Any) -> eqx.nn.Linear:
@@ -113,16 +124,12 @@ def linear_layer(weights: Any, bias: Any) -> eqx.nn.Linear:
     return eqx.tree_at(lambda part: (part.weight, part.bias), layer, arrays)
 
 
+def behind_box(box: InputBox | None, layer: eqx.nn.Linear) -> eqx.nn.Linear:
+    """The layer behind a box, from one that sees plain coordinates."""
+    return layer if box is None or not box.added else linear_layer(box.weights(layer.weight), layer.bias)
+
+
 def glorot(inputs: int, outputs: int, generator: np.random.Generator) -> eqx.nn.Linear:
     """A layer with normal weights of variance ``2 / (inputs + outputs)`` and no shift."""
     weights = generator.normal(size=(outputs, inputs)) * np.sqrt(2.0 / (inputs + outputs))
     return linear_layer(weights, np.zeros(outputs))
-
-
-@place.register
-def _(field: MLP, lower, upper) -> MLP:
-    if field.box is not None:
-        return field
-    return eqx.tree_at(
-        lambda net: net.box, field, input_box((lower, upper), field.widths[0]), is_leaf=lambda node: node is None
-    )

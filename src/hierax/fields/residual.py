@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,8 +12,8 @@ from jaxtyping import Array, Float, PyTree
 
 from hierax.fields.base import AbstractField, marked
 from hierax.fields.initial import Key, generator_of
-from hierax.fields.inputs import InputBox, input_box, place
-from hierax.fields.mlp import glorot
+from hierax.fields.inputs import InputBox, coordinates, input_box
+from hierax.fields.mlp import behind_box, glorot
 
 
 class ResidualBlocks(eqx.Module):
@@ -83,7 +84,7 @@ class ResidualNetwork(AbstractField):
             )
         generator, width, count = generator_of(key), widths[1], len(widths) - 3
         self.box = input_box(domain, widths[0])
-        self.lift = glorot(widths[0], width, generator)
+        self.lift = behind_box(self.box, glorot(widths[0], width, generator))
         weights = generator.normal(size=(count, width, width)) / np.sqrt(width)
         shape = (count, width)
         self.blocks = ResidualBlocks(jnp.asarray(weights), jnp.zeros(shape, float), jnp.ones(shape, float))
@@ -93,7 +94,8 @@ class ResidualNetwork(AbstractField):
     @property
     def widths(self) -> tuple[int, ...]:
         outputs, width = self.readout.weight.shape
-        return (self.lift.weight.shape[1], *itertools.repeat(width, self.blocks.weights.shape[0] + 1), outputs)
+        inputs = coordinates(self.box, self.lift.weight.shape[1])
+        return (inputs, *itertools.repeat(width, self.blocks.weights.shape[0] + 1), outputs)
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
         y = self.lift(x if self.box is None else self.box(x))
@@ -103,10 +105,9 @@ class ResidualNetwork(AbstractField):
     def linear_parameters(self) -> PyTree[bool]:
         return marked(self, lambda net: net.readout)
 
-
-@place.register
-def _(field: ResidualNetwork, lower, upper) -> ResidualNetwork:
-    if field.box is not None:
-        return field
-    box = input_box((lower, upper), field.widths[0])
-    return eqx.tree_at(lambda net: net.box, field, box, is_leaf=lambda node: node is None)
+    def placed(self, box: Any) -> "ResidualNetwork":
+        if self.box is not None:
+            return self
+        box = input_box(box, self.widths[0])
+        parts = box, behind_box(box, self.lift)
+        return eqx.tree_at(lambda net: (net.box, net.lift), self, parts, is_leaf=lambda x: x is None)

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from hierax.fields.base import AbstractField, AbstractFixed, linear_parameters
-from hierax.fields.inputs import place
+from hierax.fields.base import AbstractField, AbstractFixed, linear_parameters, placed
 from hierax.fields.mlp import MLP, linear_layer
 
 
@@ -52,10 +51,8 @@ class Staged(AbstractField):
     def linear_parameters(self) -> PyTree[bool]:
         return eqx.tree_at(lambda f: f.network, super().linear_parameters(), linear_parameters(self.network))
 
-
-@place.register
-def _(field: Staged, lower, upper) -> Staged:
-    return eqx.tree_at(lambda f: f.network, field, place(field.network, lower, upper))
+    def placed(self, box: Any) -> "Staged":
+        return eqx.tree_at(lambda f: f.network, self, placed(self.network, box))
 
 
 def waves(widths, frequency: float, bounds, generator: np.random.Generator) -> MLP:

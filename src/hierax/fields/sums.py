@@ -13,10 +13,10 @@ from hierax.fields.base import (
     linear_in_parameters,
     linear_parameters,
     parameter_count,
+    placed,
     supports_local,
 )
 from hierax.fields.initial import Key, generator_of
-from hierax.fields.inputs import place
 from hierax.fields.local_fields import AbstractLocals
 from hierax.fields.partition_of_unity import PartitionOfUnity
 
@@ -58,6 +58,9 @@ class Sum(AbstractField):
         """Those of every part: readouts of several fields enter linearly together."""
         return eqx.tree_at(lambda field: field.parts, self, tuple(linear_parameters(part) for part in self.parts))
 
+    def placed(self, box: Any) -> "Sum":
+        return Sum(placed(part, box) for part in self.parts)
+
     def locate(self, x: Float[Array, " dim"]) -> tuple[PyTree, ...]:
         """Cells of all parts."""
         return tuple(part.locate(x) if supports_local(part) else () for part in self.parts)
@@ -77,11 +80,6 @@ class Sum(AbstractField):
 @supports_local.register
 def _(field: Sum) -> bool:
     return any(supports_local(part) for part in field.parts)
-
-
-@place.register
-def _(field: Sum, lower, upper) -> Sum:
-    return Sum(place(part, lower, upper) for part in field.parts)
 
 
 def multilevel(lower, upper, counts, overlap=1.9, *, local: AbstractLocals, key: Key = 0, **settings) -> Sum:

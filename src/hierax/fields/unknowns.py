@@ -12,6 +12,7 @@ from hierax.fields.base import (
     linear_in_parameters,
     linear_parameters,
     parameter_count,
+    placed,
     supports_local,
 )
 
@@ -109,6 +110,9 @@ class Unknowns(AbstractField):
         """Those of every part: right for terms that are linear in each unknown and couple none of them."""
         answers = {name: linear_parameters(part) for name, part in self.parts.items()}
         return eqx.tree_at(lambda w: w.parts, self, answers)
+
+    def placed(self, box: Any) -> "Unknowns":
+        return Unknowns(**{name: placed(part, box) for name, part in self.parts.items()})
 
     def locate(self, x: Float[Array, " dim"]) -> dict[str, PyTree]:
         """Cells of all unknowns; every part has to be local, see `supports_local`."""

@@ -113,7 +113,7 @@ def _(field: MLP, factor: float, generator: np.random.Generator) -> tuple[MLP, t
     if len(field.widths) < 3:
         raise ValueError("FreshUnits: the perceptron has no hidden layer")
     inner = [max(width + 1, round(factor * width)) for width in field.widths[1:-1]]
-    widths = [field.widths[0], *inner, field.widths[-1]]
+    widths = [field.layers[0].weight.shape[1], *inner, field.widths[-1]]
     layers, leaves = [], []
     for number, (layer, (inputs, outputs)) in enumerate(zip(field.layers, itertools.pairwise(widths), strict=True)):
         old, bias = np.asarray(layer.weight), np.asarray(layer.bias)

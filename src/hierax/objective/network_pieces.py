@@ -21,8 +21,7 @@ def network_pieces(field: KAN, points: np.ndarray) -> tuple[np.ndarray, Any]:
     count = len(points)
     z, offset, indices, layers = np.asarray(points), 0, [], []
     box, first = (jax.tree.map(np.asarray, part) for part in (field.box, field.first))
-    if box is not None:
-        z = (2.0 * z - (box.lower + box.upper)) / (box.upper - box.lower)
+    z = z if box is None else box.on_rows(z)
     if first is not None:
         z, offset = first.on_rows(z), sum(leaf.size for leaf in jax.tree.leaves(first))
         indices.append(np.broadcast_to(np.arange(offset), (count, offset)))

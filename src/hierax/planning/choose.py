@@ -15,7 +15,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, AbstractMultigrid, Automatic, NestedIteration, SingleLevel
-from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, parameter_count, place
+from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, parameter_count
 from hierax.hierarchy import (
     AbstractRefinement,
     Hierarchy,
@@ -32,6 +32,7 @@ from hierax.planning.data import plan_for_data
 from hierax.planning.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, has_grid, revisits
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.inverse import plan_for_inverse
+from hierax.planning.placing import on_domain, refuse_open
 from hierax.planning.plan import Plan, named
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
@@ -112,13 +113,14 @@ def choose(
     """
     seen = ProblemFeatures.of(problem)
     if isinstance(hierarchy, Hierarchy):
-        plan = _given(problem, _placed(hierarchy, problem), None, seen)
+        plan = _given(problem, on_domain(hierarchy, problem), None, seen)
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
-        plan = _given(problem, _placed(refine(hierarchy, by=IntervalDoubling(), levels=1), problem), None, seen)
+        plan = _given(problem, on_domain(refine(hierarchy, by=IntervalDoubling(), levels=1), problem), None, seen)
     else:
         family = hierarchy or _family(seen)
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
         plan = _from_family(problem, own, seen, key)
+    refuse_open(problem, plan.hierarchy)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
         note = "Note: there are equations but no conditions or data; they may not determine the solution."
         plan = replace(plan, reasons=(*plan.reasons, note))
@@ -136,13 +138,6 @@ def choose(
     if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem))
     return replace(plan, order=seen.order, local=seen.local, linear=seen.linear, convection=seen.convection)
-
-
-def _placed(hierarchy: Hierarchy, problem: Problem) -> Hierarchy:
-    """Networks built without a domain get the problem's."""
-    low, high = problem.domain.bounds()
-    levels = [Level(place(l.field, low, high), l.points, l.cells, l.trained) for l in hierarchy.levels]  # noqa: E741
-    return Hierarchy(levels, hierarchy.transfers)
 
 
 def _family(seen: ProblemFeatures) -> AbstractFamily:

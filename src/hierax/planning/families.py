@@ -15,6 +15,7 @@ from hierax.fields import (
     AdaptiveBasis,
     Cover,
     DecodedGrid,
+    InputBox,
     PartitionOfUnity,
     Polynomials,
     Scalar,
@@ -143,7 +144,7 @@ class SplineNetwork(AbstractFamily):
             intervals=4,
             degree=max(3, order + 2),
             key=key,
-            domain=problem.domain.bounds(),
+            domain=input_box(problem),
             linear_first=True,
         )
 
@@ -175,7 +176,7 @@ class Perceptron(AbstractFamily):
         del order
         dim = problem.domain.dim
         width = 24 if values is None else self.coarse or _width(values)
-        return MLP([dim, width, width, components or 1], key=key, domain=problem.domain.bounds())
+        return MLP([dim, width, width, components or 1], key=key, domain=input_box(problem))
 
     def rule(self) -> None:
         return None
@@ -209,7 +210,7 @@ class HiddenLayer(AbstractFamily):
     ) -> AdaptiveBasis:
         del order
         nodes = self.nodes if values is None else int(np.clip(values / 10, 5, self.nodes))
-        return AdaptiveBasis.boxed(nodes, problem.domain.bounds(), key=key, out=components or 1)
+        return AdaptiveBasis.boxed(nodes, input_box(problem), key=key, out=components or 1)
 
     def rule(self) -> None:
         return None
@@ -230,8 +231,7 @@ class Stages(AbstractFamily):
 
     def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> MLP:
         del order, values
-        bounds = problem.domain.bounds()
-        return MLP([problem.domain.dim, *self.hidden, components or 1], key=key, domain=bounds)
+        return MLP([problem.domain.dim, *self.hidden, components or 1], key=key, domain=input_box(problem))
 
     def rule(self) -> AbstractRefinement:
         return AddStage(self.hidden)
@@ -270,6 +270,11 @@ def grid_degree(dim: int, order: int) -> int:
 def periodic_axes(problem: Problem) -> list[bool]:
     """Which coordinates wrap around."""
     return [name in problem.domain.periodic for name in problem.domain.names or ()]
+
+
+def input_box(problem: Problem) -> InputBox:
+    """The box around the inputs of a network, which closes along periodic coordinates."""
+    return InputBox(*problem.domain.bounds(), periodic_axes(problem))
 
 
 def has_grid(start: Any) -> bool:

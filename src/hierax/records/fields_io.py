@@ -143,8 +143,10 @@ def _build_array(description: dict[str, Any], arrays: Mapping[str, np.ndarray]) 
 def _build_module(description: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> eqx.Module:
     cls = _modules()[description["class"]]
     members = description["members"]
-    expected = {field.name for field in dataclasses.fields(cls)}  # pyright: ignore
-    if members.keys() != expected:
+    expected = {field.name: field.default for field in dataclasses.fields(cls)}  # pyright: ignore
+    # a member that came later has the default that says what was so before
+    members = {name: default for name, default in expected.items() if default is not dataclasses.MISSING} | members
+    if members.keys() != expected.keys():
         raise KeyError(f"{description['class']} has the members {sorted(expected)}, not {sorted(members)}")
     # As JAX does when it unflattens a tree: the parts are given, so there is nothing to initialise.
     module = object.__new__(cls)

@@ -35,7 +35,7 @@ from hierax.objective.pointwise import Place, SquaredResidual
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.planning.choose import choose
-from hierax.planning.families import AbstractFamily
+from hierax.planning.families import AbstractFamily, periodic_axes
 from hierax.planning.features import ProblemFeatures
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
@@ -108,7 +108,7 @@ def distil(
     problem, target = source.problem, source.field
     if isinstance(field, AbstractFamily):
         field = choose(problem, key=key, hierarchy=field).hierarchy.levels[0].field
-    field = _with_constants(place(field, *problem.domain.bounds()), target, problem)
+    field = _with_constants(place(field, *problem.domain.bounds(), periodic_axes(problem)), target, problem)
     order = min(ProblemFeatures.of(problem).order, MOST) if derivatives is None else derivatives
     points = _spread(problem, target, max(LEAST, int(RATIO * parameter_count(field))), key)
     objective = RowObjective(field, _jets(target, field, points, order))

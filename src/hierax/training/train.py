@@ -13,6 +13,7 @@ from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.events import Subscriber
 from hierax.planning.choose import plan as planned
+from hierax.planning.placing import refuse_open
 from hierax.planning.plan import Plan
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
@@ -74,6 +75,7 @@ def train(
     parts = {"hierarchy": hierarchy, "solver": solver, "cycle": cycle, "levels": levels}
     if plan is not None:
         _refuse_beside_plan(problem, parts)
+        refuse_open(problem, plan.hierarchy)
     if isinstance(problem, Fidelities):
         solution = climb(problem, train, key=key, budget=budget, subscribers=subscribers, **parts)
     else:

@@ -1,0 +1,76 @@
+"""Fields on a box with periodic coordinates: placed on it, and refused where they do not close."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax._errors import InputError
+from hierax.fields import partition, place
+from hierax.hierarchy import Hierarchy, Level
+from hierax.planning.families import periodic_axes
+from hierax.problems.problem import Problem
+
+POINTS = 16
+"""Pairs of points on the faces of a periodic coordinate at which a field is compared."""
+
+
+def on_domain(hierarchy: Hierarchy, problem: Problem) -> Hierarchy:
+    """Networks built without a domain get the problem's."""
+    box = (*problem.domain.bounds(), periodic_axes(problem))
+    levels = [Level(place(part.field, *box), part.points, part.cells, part.trained) for part in hierarchy.levels]
+    return Hierarchy(levels, hierarchy.transfers)
+
+
+def refuse_open(problem: Problem, hierarchy: Hierarchy) -> None:
+    """Refuse levels whose fields do not close along the periodic coordinates of a problem.
+
+    Raises
+    ------
+    InputError
+        For the first field that does not.
+    """
+    if problem.domain.periodic:
+        for level in hierarchy.levels:
+            _refuse_open(problem, level.field)
+
+
+def _refuse_open(problem: Problem, field: Any) -> None:
+    """Refuse a field whose values or first derivatives differ at both ends of a periodic coordinate.
+
+    A periodic coordinate has no conditions, so nothing else says that the solution has to close there. It is tried
+    with parameters that random numbers have moved: a field may close by chance before training.
+    """
+    parts = field.parts if problem.named else {next(iter(problem.functions)): field}
+    for coordinate in problem.domain.periodic:
+        for name, part in parts.items():
+            if not closes(part, *problem.domain.bounds(), problem.domain.axis(coordinate)):
+                raise InputError(
+                    what=f"the {type(part).__name__} for {name!r} is not periodic in {coordinate!r}, as the domain is",
+                    where="train(..., hierarchy=...)",
+                    remedy="build networks without a domain, or with domain=hx.InputBox(lower, upper, periodic=(...)); "
+                    "build grids and covers with periodic=(...)",
+                )
+
+
+def closes(field: Any, lower: np.ndarray, upper: np.ndarray, axis: int) -> bool:
+    """Whether values and first derivatives agree at both ends of a coordinate, with random parameters."""
+    generator = np.random.default_rng(0)
+    first = generator.uniform(lower, upper, size=(POINTS, len(lower)))
+    last = first.copy()
+    first[:, axis], last[:, axis] = lower[axis], upper[axis]
+    params, rest = partition(field)
+    moved = jax.tree.map(lambda leaf: leaf + jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype), params)
+    both = jnp.asarray(np.stack([first, last]))
+    found = jax.tree.leaves(_values_and_slopes(eqx.combine(moved, rest), both))
+    bound = float(np.sqrt(jnp.finfo(both.dtype).eps))
+    return all(bool(np.abs(a - b).max() <= bound * np.abs([a, b]).max()) for a, b in map(np.asarray, found))
+
+
+@eqx.filter_jit
+def _values_and_slopes(field: Any, points: jax.Array) -> tuple[Any, Any]:
+    return jax.vmap(jax.vmap(lambda x: (field(x), jax.jacfwd(field)(x))))(points)
