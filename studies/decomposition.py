@@ -52,7 +52,6 @@ from hierax.solvers import (
 )
 from studies.classical import Control, collocation, l_shape_differences, minus_laplacian, wave_lines
 from studies.common import Arm, Row, aligned, measured, read_rows, record, save, write_files
-from studies.decomposition_figure import draw_fields
 from studies.gap import held_out
 from studies.registry import study
 
@@ -212,9 +211,6 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
         for row in rows_of(case, known, 5.0 if quick else case.seconds, ("polynomials", PERCEPTRONS) if quick else ()):
             rows.append(row)
             files = write_files(out, NAME, NAME, table(rows), rows, partial(_figure, rows))
-    if not quick:
-        draw_fields(out / f"{NAME}-fields.png")
-        files = [*files, str(out / f"{NAME}-fields.png")]
     return record(NAME, quick, summary(rows), files, table(rows), __doc__, rows=rows)
 
 

@@ -36,7 +36,6 @@ from hierax.hierarchy import (
     DepthGrowth,
     Hierarchy,
     IntervalDoubling,
-    NodeCoarsening,
     WidthGrowth,
     refine,
 )
@@ -45,7 +44,6 @@ from hierax.objective import AbstractObjective, flat_parameters, physical
 from hierax.objective.corrected import AbstractCorrection, CorrectedObjective
 from hierax.problems.problem import Problem
 from hierax.solvers import AbstractSolver, GaussNewton, Relaxation, Step, Tolerances, adagrad, adam, lbfgs
-from hierax.training.coarsened import coarsened
 from hierax.training.train import train
 from studies.bouts import known
 from studies.climbs import elliptic, grid
@@ -69,9 +67,9 @@ class Case:
     make:
         The problem.
     coarsest:
-        From problem and seed to the field of level 0; of the finest level where the rule makes coarser ones.
+        From problem and seed to the field of level 0.
     rule, levels:
-        How it is refined or made coarser, how often.
+        How it is refined, how often.
     solver:
         Of every level.
     bottom:
@@ -86,7 +84,7 @@ class Case:
 
     make: Callable[[], Problem]
     coarsest: Callable[[Problem, int], Any]
-    rule: AbstractRefinement | NodeCoarsening
+    rule: AbstractRefinement
     levels: int
     solver: AbstractSolver
     bottom: int = 5
@@ -96,18 +94,14 @@ class Case:
 
     def hierarchy(self, problem: Problem, seed: int) -> Hierarchy:
         """All levels; with the seed of initial values."""
-        if isinstance(self.rule, NodeCoarsening):
-            return coarsened(problem, self.coarsest(problem, seed), levels=self.levels, by=self.rule, key=seed)
         return refine(self.coarsest(problem, seed), by=self.rule, levels=self.levels, key=seed)
 
     def cycles(self) -> dict[str, tuple[AbstractCycle, AbstractCycle | None]]:
         """The orders of training to be compared, each with what goes on after it until the time is over."""
         parts: dict[str, Any] = {"coarsest": Until(steps=self.bottom), "acceptance": self.acceptance}
         many = VCycle(**parts, cycles=ENDLESS, share=SHARE)
-        # units that are left out change the function: there the way from coarse to fine is no competitor
-        once = SingleLevel() if isinstance(self.rule, NodeCoarsening) else NestedIteration(most=self.levels)
         found: dict[str, tuple[AbstractCycle, AbstractCycle | None]] = {
-            NESTED: (once, None),
+            NESTED: (NestedIteration(most=self.levels), None),
             "V": (many, None),
             "F": (FCycle(**parts, cycles=ENDLESS, share=SHARE), None),
             "full multigrid": (
@@ -333,11 +327,6 @@ def narrow(problem: Problem, seed: int) -> MLP:
     return MLP([problem.domain.dim, 6, 6, 1], key=seed, domain=problem.domain.bounds())
 
 
-def wide(problem: Problem, seed: int) -> MLP:
-    """One hidden layer of forty units, as they are in the paper on algebraic coarsening."""
-    return MLP([problem.domain.dim, 40, 1], key=seed, domain=problem.domain.bounds())
-
-
 def shallow(problem: Problem, seed: int) -> ResidualNetwork:
     """Two blocks of ten units."""
     return ResidualNetwork([problem.domain.dim, 10, 10, 10, 1], key=seed, domain=problem.domain.bounds())
@@ -350,7 +339,6 @@ def cells(intervals: int, degree: int) -> Callable[[Problem, int], Any]:
 
 FIT, POISSON = known("rotated-regression", points=6000), known("poisson-2d", scales=2)
 SEMILINEAR, BURGERS = lambda: elliptic(2, 4, cubic=True), known("burgers", viscosity=0.05)
-UNITS = (wide, NodeCoarsening(), 2)
 KNOTS, WIDTH, DEPTH = (network, IntervalDoubling(), 3), (narrow, WidthGrowth(2.0), 3), (shallow, DepthGrowth(), 3)
 NEWTON, QUASI = GaussNewton(tolerances=Tolerances(1e-3, 200)), lbfgs(ENDLESS)
 BATCHES, FUNCTION_FREE = adam(3e-3, ENDLESS, batch=256), adagrad(3e-2, ENDLESS, batch=256)
@@ -363,8 +351,6 @@ CASES: dict[str, Case] = {
     "fit, knots, AdaGrad on batches, function-free": Case(FIT, *KNOTS, FUNCTION_FREE, acceptance=AdaGradRadius()),
     "fit, width, Gauss-Newton": Case(FIT, *WIDTH, NEWTON),
     "fit, width, Adam on batches": Case(FIT, *WIDTH, BATCHES),
-    "fit, algebraic, Gauss-Newton": Case(FIT, *UNITS, NEWTON),
-    "fit, algebraic, L-BFGS": Case(FIT, *UNITS, QUASI),
     "fit, depth, L-BFGS": Case(FIT, *DEPTH, QUASI),
     "fit, depth, Adam on batches": Case(FIT, *DEPTH, BATCHES),
     "Poisson, grid, relaxation": Case(POISSON, cells(4, 5), IntervalDoubling(), 4, SMOOTHER, fixed=True),
@@ -374,7 +360,6 @@ CASES: dict[str, Case] = {
     "Poisson, knots, L-BFGS": Case(POISSON, *KNOTS, QUASI),
     "Poisson, knots, Adam on batches": Case(POISSON, *KNOTS, BATCHES),
     "Poisson, width, Gauss-Newton": Case(POISSON, *WIDTH, NEWTON),
-    "Poisson, algebraic, Gauss-Newton": Case(POISSON, *UNITS, NEWTON),
     "semilinear, grid, relaxation": Case(SEMILINEAR, cells(4, 5), IntervalDoubling(), 4, SMOOTHER, fixed=True),
     "Burgers, grid, relaxation": Case(BURGERS, cells(4, 4), IntervalDoubling(), 4, SMOOTHER, fixed=True),
     "Burgers, knots, Gauss-Newton": Case(BURGERS, *KNOTS, NEWTON),
@@ -383,7 +368,7 @@ CASES: dict[str, Case] = {
 """Fits of scattered data and three equations; hierarchies in knots, width and depth; solvers of first and second order.
 
 Splines have degree 4 in networks and 4 or 5 in grids. Networks of the hierarchy in knots have 88 to 184 parameters, in
-width 67 to 697, in depth 281 to 1001, grids 81 to 1369, perceptrons that are made coarser algebraically 161.
+width 67 to 697, in depth 281 to 1001, grids 81 to 1369.
 """
 
 SHORT: dict[str, Case] = {

@@ -34,7 +34,7 @@ from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasi
 from hierax.hierarchy import IntervalDoubling, refine
 from hierax.problems import catalogue
 from hierax.problems.problem import Problem
-from hierax.solvers import AbstractSolver, GaussNewton, Optax, SeveralStarts, Tolerances, adam, lbfgs
+from hierax.solvers import AbstractSolver, GaussNewton, Optax, Tolerances, adam, lbfgs
 from studies.common import (
     BASELINE,
     BEST,
@@ -53,6 +53,7 @@ from studies.common import (
     write_files,
 )
 from studies.registry import study
+from studies.starts import SeveralStarts
 
 NAME = "multilevel-kan"
 ENDLESS = 10**9

@@ -243,28 +243,6 @@ def trained(here, asked, monkeypatch):
     return here
 
 
-def test_a_network_starts_from_what_a_run_has_learned(trained, asked, monkeypatch, capsys):
-    taught = []
-
-    def distil(learned, family, **given):
-        taught.append((learned, family, given))
-        return "the network"
-
-    monkeypatch.setattr(cli, "distil", distil)
-    options = "--field mlp --start run --budget-seconds 20 --seed 3 --run again"
-    assert cli.main(["train", "handmade", *options.split()]) == 0
-    learned, family, given = taught[0]
-    assert learned.problem.name == "handmade"
-    np.testing.assert_array_equal(learned.field.coefficients, exact_field().coefficients)
-    assert isinstance(family, hx.families.Perceptron)
-    assert given == {"key": 3, "budget": 5.0}
-    assert asked["hierarchy"] == "the network"
-    assert 15.0 < asked["budget"] <= 20.0
-    assert json.loads((trained / "again" / "settings.json").read_text())["options"]["start"] == "run"
-    assert cli.main(["train", "handmade", "--start", "run"]) == 1
-    assert "--field mlp" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("suffix", [".csv", ".npz"])
 def test_predicted_values_and_derivatives_are_those_of_the_field(trained, suffix, capsys):
     (trained / "p.csv").write_text("x,t\n0.5,0.25\n1,1\n")

@@ -16,12 +16,10 @@ from hierax.cycles import (
     Grow,
     LineSearch,
     NestedIteration,
-    NonMonotone,
     Outcome,
     Pace,
     SingleLevel,
     Trial,
-    TrustRegion,
     Until,
     VCycle,
     Visit,
@@ -195,21 +193,6 @@ def test_line_search_never_raises():
     assert value == pytest.approx(0.0)
     assert LineSearch().accept(quadratic(-1.0), None)[:2] == (0.0, 1.0)
     assert LineSearch().accept(quadratic(1.0)._replace(value=lambda t: float("nan")), None)[0] == 0.0
-
-
-def test_trust_region_follows_the_ratio():
-    region = TrustRegion(first=2.0)
-    assert region.accept(quadratic(1.0), 2.0) == (1.0, 0.0, 4.0)  # right up to the radius
-    assert region.accept(quadratic(1.0), 9.0) == (1.0, 0.0, 9.0)
-    assert region.accept(quadratic(-1.0), 9.0) == (0.0, 1.0, 0.5)
-    assert region.accept(quadratic(1.0)._replace(predicted=5.0), 9.0) == (1.0, 0.0, 0.5)
-    assert region.accept(quadratic(1.0)._replace(predicted=-1.0), 9.0)[0] == 0.0
-
-
-def test_a_window_lets_the_objective_rise_for_a_while():
-    search, rising = NonMonotone(window=2), quadratic(0.4)
-    assert search.accept(rising, (9.0,))[0] == 1.0
-    assert search.accept(rising, (9.0, 0.1))[0] < 1.0
 
 
 def halting(promise: float, rate: float, falls: list[float]) -> Callable[[object, int], Outcome]:

@@ -13,10 +13,8 @@ from hierax.hierarchy import (
     INJECTIVE,
     LINEAR,
     Fit,
-    FreshUnits,
     Level,
     MoreData,
-    ShiftedTransfer,
     WiderOrMoreData,
     WidthGrowth,
     refine,
@@ -146,40 +144,6 @@ def test_levels_with_points_of_their_own_see_so_much_of_the_data():
     hierarchy = refine(hx.MLP([4, 3, 1], key=0), by=MoreData(3.0), levels=2, points=30)
     solution = hx.train(problem(4, 200), hierarchy, key=0, budget=20.0)
     assert [level.points for level in solution.levels] == [30, 90]
-
-
-def test_fresh_units_keep_the_function_and_give_new_features():
-    field = hx.MLP([3, 4, 5, 2], key=0, domain=([0.0] * 3, [1.0, 2.0, 3.0]))
-    level, points = Level(field, points=100), jnp.asarray(np.random.default_rng(0).random((6, 3)))
-    fine, transfer = FreshUnits(2.0).refine(level, key=jax.random.key(1))
-    assert fine.field.widths == (3, 8, 10, 2)
-    assert isinstance(transfer, ShiftedTransfer)
-    assert transfer.tags == {FUNCTION_PRESERVING, INJECTIVE}
-    coarse, wide = partition(field)[0], partition(fine.field)[0]
-    for ours, theirs in ((transfer.prolong(coarse), wide), (transfer.inject(wide), coarse)):
-        assert all(map(np.array_equal, *map(jax.tree.leaves, (ours, theirs))))
-    np.testing.assert_allclose(jax.vmap(fine.field)(points), jax.vmap(field)(points), atol=1e-14)
-    # <restrict g, s> = <g, tangent s>, and inject's transpose is lift
-    rng = np.random.default_rng(3)
-    slope, step = (jax.tree.map(lambda a: rng.normal(size=a.shape), tree) for tree in (wide, coarse))
-    product = lambda a, b: sum(np.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))  # noqa: E731
-    tangent = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), transfer.prolong(step), transfer.shift)
-    assert product(transfer.restrict(slope), step) == pytest.approx(product(slope, tangent), rel=1e-12)
-    assert product(transfer.lift(step), slope) == pytest.approx(product(step, transfer.inject(slope)), rel=1e-12)
-    # transitions of new units of the first layer lie in the box
-    first = fine.field.layers[0]
-    reach = np.abs(first.weight).sum(axis=1)
-    assert np.all(np.abs(first.bias[4:]) <= reach[4:])
-    assert np.ptp(np.asarray(first.bias[4:])) > 0.0
-
-
-def test_fresh_units_refuse_what_has_none():
-    with pytest.raises(ValueError, match="above 1"):
-        FreshUnits(1.0)
-    with pytest.raises(ValueError, match="no hidden layer"):
-        FreshUnits().refine(Level(hx.MLP([2, 1], key=0)))
-    with pytest.raises(ValueError, match="no perceptron"):
-        FreshUnits().refine(Level(hx.SplineGrid.uniform([0.0], [1.0], 2, 1)))
 
 
 class Objectives(AbstractWatcher):

@@ -45,9 +45,6 @@ def test_levels_split_trained_and_fixed_arrays():
     params, rest = level.partition()
     assert params.layers[0].weight is None
     np.testing.assert_array_equal(eqx.combine(params, rest).layers[0].weight, field.layers[0].weight)
-    moved = level.with_params(jax.tree.map(lambda leaf: leaf + 1.0, params))
-    np.testing.assert_array_equal(moved.field.layers[0].weight, field.layers[0].weight)
-    np.testing.assert_array_equal(moved.field.layers[1].weight, field.layers[1].weight + 1.0)
     assert Level(field).parameters == parameter_count(field) == 13
 
 

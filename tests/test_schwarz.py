@@ -18,11 +18,11 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.rows import RowObjective
 from hierax.planning.families import Grid, Subdomains
 from hierax.problems import laplacian
-from hierax.solvers import schwarz
+from hierax.solvers.linear import schwarz
 from hierax.solvers.linear.adaptive_coarse import AdaptiveCoarseSpace
 from hierax.solvers.linear.coarse_spaces import Nicolaides, NoCoarseSpace
 from hierax.solvers.linear.orthogonal import orthogonalised
-from hierax.solvers.linear.schwarz import Multiplicative, least_squares
+from hierax.solvers.linear.schwarz import least_squares
 from hierax.solvers.linear.subdomains import Schwarz, parts_of
 from hierax.testing import check_solver
 from studies.schwarz_scaling import sampled, waves
@@ -68,9 +68,7 @@ def test_blocks_are_orthonormal_and_span_the_same():
     np.testing.assert_allclose((basis.matrix @ basis.forth).toarray(), matrix, atol=1e-11)
 
 
-@pytest.mark.parametrize(
-    "solver", [Schwarz(), Schwarz(Nicolaides(1), sweep=Multiplicative()), Schwarz(coarse=NoCoarseSpace())]
-)
+@pytest.mark.parametrize("solver", [Schwarz(), Schwarz(Nicolaides(1)), Schwarz(coarse=NoCoarseSpace())])
 def test_preconditioners_are_symmetric_and_positive(solver):
     objective = line(16)
     basis, two_level = solver.preconditioner(
@@ -100,7 +98,6 @@ def test_iterations_do_not_grow_with_the_number_of_subdomains():
     assert counts["linear"][1] <= 2.5 * counts["linear"][0]
     assert counts["quadratic"][1] <= 2.5 * counts["quadratic"][0] <= 25
     assert counts["one level"][1] >= 3 * counts["one level"][0]
-    assert solved(16, Schwarz(Nicolaides(1), sweep=Multiplicative()))[2].iterations < counts["linear"][0]
 
 
 SOLVERS = {

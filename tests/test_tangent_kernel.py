@@ -73,24 +73,6 @@ def test_twenty_modes_decay_as_predicted(network):
     np.testing.assert_allclose(found.observed, found.predicted, rtol=0.05)
 
 
-def test_steps_that_a_mode_takes():
-    modes = tk.Modes(np.array([4.0, 1.0, 0.0]), np.zeros(3))
-    steps = modes.steps_to(1e-2, rate=0.25)
-    assert steps[0] == 0.0
-    assert steps[1] == pytest.approx(np.log(1e-2) / np.log(0.75))
-    assert np.isinf(steps[2])
-
-
-def test_weights_give_all_terms_the_same_trace(network):
-    objective, theta = network
-    weights = tk.trace_weights(objective, theta)
-    assert weights.min() < 1.0 < weights.max()
-    traces = tk.term_traces(objective, theta)
-    assert weights[0] * traces[0] == pytest.approx(weights[1] * traces[1])
-    # a term that no parameter moves keeps its weight
-    assert np.isfinite(weights).all()
-
-
 def test_a_local_field_has_the_kernel_of_its_rows():
     field = hx.SplineGrid.uniform([-1.0], [1.0], 6, 3)
     theta = flat_parameters(field)[0] + 0.1

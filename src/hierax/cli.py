@@ -39,7 +39,6 @@ from hierax.records.watch import Watch
 from hierax.results.evaluation import check_points, columns, quantities
 from hierax.results.solution import Solution
 from hierax.solvers import AbstractSolver, GaussNewton, Schwarz, VariableProjection, adam, lbfgs
-from hierax.training.distillation import Learned, distil
 from hierax.training.train import train
 
 SECONDS_IMPORT = time.perf_counter() - IMPORT_BEGAN
@@ -53,7 +52,6 @@ FIELDS: dict[str, Callable[[], families.AbstractFamily | None]] = {
     "mlp": families.Perceptron,
     "tanh": families.HiddenLayer,
     "pou": families.Subdomains,
-    "stages": families.Stages,
 }
 SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
     "auto": lambda: None,
@@ -80,9 +78,9 @@ CYCLES: dict[str, Callable[[], cycles.AbstractCycle | None]] = {
 class Options:
     """How to train; what is not given is chosen by what the problem shows."""
 
-    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou", "stages"] = "auto"
+    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou"] = "auto"
     """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer,
-    polynomials on overlapping subdomains, networks in stages."""
+    polynomials on overlapping subdomains."""
     levels: int | None = None
     """Number of levels."""
     cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg", "additive"] = "auto"
@@ -93,8 +91,6 @@ class Options:
     """Seed of points and initial values."""
     budget_seconds: float = 60.0
     """Seconds after which training stops with what it has."""
-    start: Path | None = None
-    """Run folder of this problem: the field (--field) starts from what was learned there, and stays on one level."""
     run: Path | None = None
     """Run folder, new or empty; runs/<problem>-<number> if not given."""
     json: Path | None = None
@@ -116,8 +112,6 @@ class Options:
             )
         if self.json is not None:
             check_writable(self.json)
-        if self.start is not None and self.field == "auto":
-            raise InputError("No kind of field is asked for.", "--start", "Say which one is to start, as --field mlp.")
 
     def overrides(self) -> dict[str, Any]:
         """The words as objects, as arguments of `train`."""
@@ -328,7 +322,6 @@ def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], cons
     problem = source.load()
     run = Run.create(problem.name, options.run)
     words = {"field": options.field, "levels": options.levels, "cycle": options.cycle, "solver": options.solver}
-    words |= {} if options.start is None else {"start": str(options.start)}
     asked = {**asked, **words, "seed": options.seed, "budget_seconds": options.budget_seconds}
     watches = (Watch(problem),) if options.watch else ()
     with contextlib.closing(run):
@@ -361,15 +354,9 @@ def _trained(
         if options.tensorboard is not None:
             subscribers = (*subscribers, stack.enter_context(TensorBoard(options.tensorboard)))
         stack.enter_context(user_errors(source.file))
-        given, began = options.overrides(), time.perf_counter()
-        if options.start is not None:
-            kept, field = load_run(options.start)
-            learned, share = Learned(kept.load(), field), 0.25 * options.budget_seconds
-            start = distil(learned, given["hierarchy"], key=options.seed, budget=share)
-            given |= {"hierarchy": start, "budget": options.budget_seconds - (time.perf_counter() - began)}
         board = LevelBoard(BLOCKS if "utf" in console.encoding.lower() else PLAIN) if options.live else CurrentStep()
         progress = stack.enter_context(Progress(console, board))
-        return train(problem, subscribers=(*subscribers, progress), **given)
+        return train(problem, subscribers=(*subscribers, progress), **options.overrides())
 
 
 if __name__ == "__main__":

@@ -4,9 +4,7 @@ from hierax.cycles.acceptance import AbstractAcceptance as AbstractAcceptance
 from hierax.cycles.acceptance import Accepted as Accepted
 from hierax.cycles.acceptance import AdaGradRadius as AdaGradRadius
 from hierax.cycles.acceptance import LineSearch as LineSearch
-from hierax.cycles.acceptance import NonMonotone as NonMonotone
 from hierax.cycles.acceptance import Trial as Trial
-from hierax.cycles.acceptance import TrustRegion as TrustRegion
 from hierax.cycles.automatic import Automatic as Automatic
 from hierax.cycles.base import AbstractCycle as AbstractCycle
 from hierax.cycles.base import Action as Action

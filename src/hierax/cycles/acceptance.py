@@ -65,11 +65,6 @@ class AbstractAcceptance(abc.ABC):
     def accept(self, trial: Trial, state: Any) -> Accepted:
         """Judge a change."""
 
-    def radius(self, state: Any) -> float:
-        """How far the coarser level may move, measured in the parameters of this one."""
-        del state
-        return math.inf
-
 
 @dataclass(frozen=True)
 class LineSearch(AbstractAcceptance):
@@ -95,81 +90,6 @@ class LineSearch(AbstractAcceptance):
 
     def accept(self, trial: Trial, state: None) -> Accepted:
         return _backtracked(trial, trial.before, self.most, self.enough, state)
-
-
-@dataclass(frozen=True)
-class NonMonotone(AbstractAcceptance):
-    """Backtracking against the largest of the last values: the objective may rise for a while.
-
-    Parameters
-    ----------
-    window:
-        How many values are remembered.
-    most, enough:
-        As in `LineSearch`.
-
-    References
-    ----------
-    Grippo, Lampariello, Lucidi, SIAM J. Numer. Anal. 23 (1986) 707-716.
-    """
-
-    window: int = 5
-    most: int = 8
-    enough: float = 1e-4
-
-    def init(self) -> tuple[float, ...]:
-        return ()
-
-    def accept(self, trial: Trial, state: tuple[float, ...]) -> Accepted:
-        seen = (*state, trial.before)[-self.window :]
-        return _backtracked(trial, max(seen), self.most, self.enough, seen)
-
-
-@dataclass(frozen=True)
-class TrustRegion(AbstractAcceptance):
-    """A radius for the coarse steps, and a test of the actual against the predicted decrease.
-
-    The coarse parameters, prolonged, stay within the radius of the finer level, on every level below as well. The
-    radius shrinks where the coarse problem promised too much and grows where it was right up to the radius.
-
-    Parameters
-    ----------
-    first:
-        Radius before the first change.
-    least, good:
-        Ratios of actual to predicted decrease below which a change is refused, above which the radius grows.
-    shrink, grow:
-        Factors of the radius.
-
-    References
-    ----------
-    Gratton, Sartenaer, Toint, SIAM J. Optim. 19 (2008) 414-444.
-    """
-
-    first: float = math.inf
-    least: float = 1e-2
-    good: float = 0.75
-    shrink: float = 0.25
-    grow: float = 2.0
-
-    def init(self) -> float:
-        return self.first
-
-    def radius(self, state: float) -> float:
-        return state
-
-    def accept(self, trial: Trial, state: float) -> Accepted:
-        if not trial.predicted > 0 or not trial.length > 0:
-            return Accepted(0.0, trial.before, state)
-        value = trial.value(1.0)
-        ratio = (trial.before - value) / trial.predicted if math.isfinite(value) else -math.inf
-        if not ratio >= self.least:
-            return Accepted(0.0, trial.before, self.shrink * min(state, trial.length))
-        if ratio >= self.good and trial.length > 0.8 * state:
-            state = self.grow * state
-        elif ratio < 0.25:
-            state = self.shrink * min(state, trial.length)
-        return Accepted(1.0, value, state)
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
-
-from hierax.objective.rows import RowObjective
 
 Apply = Callable[[np.ndarray], np.ndarray]
 
@@ -86,15 +82,6 @@ def lanczos(product: Apply, start: Float[np.ndarray, " n"], steps: int) -> tuple
     return np.array(diagonal), np.array(beside)
 
 
-def hessian_product(objective: RowObjective, theta: Float[np.ndarray, " n"]) -> Apply:
-    """Products with the second derivative of an objective, which unlike Gauss-Newton's matrix may be indefinite."""
-    program, data = objective.program()
-    point = jnp.asarray(theta)
-    slope = lambda z: program.value_and_gradient(z, data)[1]  # noqa: E731
-    compiled = jax.jit(lambda v: jax.jvp(slope, (point,), (v,))[1])
-    return lambda vector: np.asarray(compiled(jnp.asarray(vector)))
-
-
 class Conditioning(NamedTuple):
     """Largest over smallest eigenvalue that iterations see, without and with a preconditioner."""
 
@@ -145,34 +132,3 @@ def conditioning(
         return float(seen.max() / seen.min())
 
     return Conditioning(ratio(plain), ratio(better))
-
-
-def effective_dimension(spectrum: Density, size: int, damping: float) -> float:
-    r"""Directions that data determine against a damping: the sum of :math:`\lambda / (\lambda + damping)`."""
-    return size * spectrum.mean(lambda t: np.maximum(t, 0.0) / (np.maximum(t, 0.0) + damping))
-
-
-def signal_to_noise(gradients: Float[np.ndarray, "samples n"]) -> float:
-    r"""Norm of the mean gradient over the norm of its standard deviations between samples or batches.
-
-    Large while a training still fits what all samples agree on; small when they pull in different directions.
-    """
-    noise = float(np.linalg.norm(gradients.std(axis=0)))
-    return float(np.linalg.norm(gradients.mean(axis=0))) / max(noise, 1e-300)
-
-
-def alignment(gradients: Float[np.ndarray, "terms n"]) -> float:
-    r"""Agreement of the gradients of terms: :math:`2 |\bar u|^2 - 1` with the mean of their unit vectors.
-
-    One if all point the same way; for two terms the cosine of the angle between them. Terms with gradient zero are left
-    out.
-    """
-    sizes = np.linalg.norm(gradients, axis=1)
-    units = gradients[sizes > 0] / sizes[sizes > 0, None]
-    return float(2.0 * np.sum(units.mean(axis=0) ** 2) - 1.0) if len(units) else float("nan")
-
-
-def term_gradients(objective: RowObjective, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "terms n"]:
-    """Gradient of every term times its scale; they add up to that of the objective."""
-    each = [objective.with_samples([s]).value_and_gradient(theta)[1] for s in objective.samples]
-    return np.stack(each)

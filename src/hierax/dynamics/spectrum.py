@@ -20,7 +20,6 @@ networks, J. Comput. Phys. 2024, arXiv 2307.08934 (the frequency of a new stage)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -94,16 +93,6 @@ def projected(
     # the sine of a constant is nothing: the fit of least norm leaves its factor at zero
     found = np.linalg.lstsq(np.concatenate([np.cos(phase), np.sin(phase)], axis=1), values, rcond=1e-12)[0]
     return found[: len(waves)] - 1j * found[len(waves) :]
-
-
-def half_space_waves(highest: float, dim: int) -> Float[np.ndarray, "modes dim"]:
-    """Integer wave vectors with length up to `highest`, one of every pair of opposite ones, the constant first."""
-    ticks = np.arange(-int(highest), int(highest) + 1)
-    waves = np.stack(np.meshgrid(*[ticks] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    waves = waves[np.linalg.norm(waves, axis=1) <= highest]
-    first = np.array([next((k for k in wave if k != 0), 0) for wave in waves])
-    waves = waves[first >= 0]
-    return waves[np.argsort(np.linalg.norm(waves, axis=1), kind="stable")].astype(float)
 
 
 def grid_bands(
@@ -180,57 +169,6 @@ def dominant(energy: Float[np.ndarray, " bands"], edges: Float[np.ndarray, " edg
         return 0.0
     band = int(np.argmax(energy))
     return float(0.5 * (edges[band] + edges[band + 1]))
-
-
-class ModeRate(NamedTuple):
-    """Exponential decay `size exp(-rate step)` of the error of one mode.
-
-    Attributes
-    ----------
-    rate:
-        A step, the unit of the steps that were given; NaN with fewer than three records in the window.
-    size:
-        Extrapolated to step zero.
-    spread:
-        Root mean square of the logarithm's misfit: below 0.1 the decay is exponential.
-    records:
-        How many records the fit rests on.
-    """
-
-    rate: float
-    size: float
-    spread: float
-    records: int
-
-
-def mode_rates(
-    steps: ArrayLike, errors: Float[np.ndarray, "records modes"], window: tuple[float, float] = (1e-3, 0.9)
-) -> list[ModeRate]:
-    """Fit an exponential to the error of every mode, by least squares of the logarithm.
-
-    Parameters
-    ----------
-    steps:
-        Shape `(records,)`, increasing.
-    errors:
-        Absolute amplitudes of the error.
-    window:
-        Only records between these shares of a mode's first error count, and only until it first falls below the lower
-        one: before, other modes are learned; after, rounding or noise is all there is.
-    """
-    time, out = np.asarray(steps, dtype=float), []
-    for error in np.asarray(errors, dtype=float).T:
-        share = error / error[0] if error[0] > 0 else np.zeros_like(error)
-        below = np.flatnonzero(share < window[0])
-        end = int(below[0]) if below.size else len(share)
-        used = np.flatnonzero((share[:end] <= window[1]) & (share[:end] > 0))
-        if len(used) < 3:
-            out.append(ModeRate(np.nan, np.nan, np.nan, len(used)))
-            continue
-        slope, intercept = np.polyfit(time[used], np.log(error[used]), 1)
-        misfit = np.log(error[used]) - slope * time[used] - intercept
-        out.append(ModeRate(-float(slope), float(np.exp(intercept)), float(np.std(misfit)), len(used)))
-    return out
 
 
 def settled(

@@ -31,8 +31,6 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from hierax.objective import AbstractObjective
 from hierax.objective.objective import Linearisation
 from hierax.objective.rows import RowObjective
-from hierax.objective.weighting import term_traces as term_traces
-from hierax.objective.weighting import trace_weights as trace_weights
 
 DENSE = 600
 """Most parameters for which all eigenvectors are computed; above, Lanczos iterations find the leading ones."""
@@ -63,12 +61,6 @@ class Modes(NamedTuple):
         along = self.vectors.T @ gradient
         return np.where(visible, along / np.sqrt(np.where(visible, self.eigenvalues, 1.0)), 0.0)
 
-    def steps_to(self, factor: float, rate: float) -> Float[np.ndarray, " k"]:
-        """Steps of gradient descent after which each mode has fallen to `factor` of itself; infinite without decay."""
-        contraction = np.abs(1.0 - rate * self.eigenvalues)
-        with np.errstate(divide="ignore"):
-            return np.where(contraction < 1.0, np.log(factor) / np.log(np.minimum(contraction, 1.0)), np.inf)
-
 
 def leading_modes(at: Linearisation, count: int = 20) -> Modes:
     """Leading modes of the tangent kernel from a linearisation of any kind.
@@ -94,6 +86,12 @@ def leading_modes(at: Linearisation, count: int = 20) -> Modes:
     values, vectors = np.maximum(found[order], 0.0), vectors[:, order]
     energy = Modes(values, values, vectors).parts(at.gradient) ** 2
     return Modes(values, energy / max(2.0 * at.value, 1e-300), vectors)
+
+
+def term_traces(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> Float[np.ndarray, " terms"]:
+    """Traces of the kernel's diagonal blocks, without forming them."""
+    scales = np.array([s.scale for s in objective.samples])
+    return scales * objective.diagonals(theta).sum(axis=1)  # pyright: ignore
 
 
 @final

@@ -22,7 +22,6 @@ from hierax.fields.fourier import FourierFeatures, FourierNetwork
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.inputs import InputBox, place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
-from hierax.fields.learned_partition import LearnedPartition
 from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
 from hierax.fields.mlp import MLP, siren
 from hierax.fields.partition_of_unity import PartitionOfUnity
@@ -30,7 +29,6 @@ from hierax.fields.recursive import Coupled
 from hierax.fields.residual import ResidualNetwork
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
-from hierax.fields.stages import Staged
 from hierax.fields.stretched import Stretch, StretchedGrid
 from hierax.fields.sums import Sum, multilevel
 from hierax.fields.unknowns import Scalar, Unknowns
@@ -55,7 +53,6 @@ __all__ = [
     "FourierFeatures",
     "FourierNetwork",
     "InputBox",
-    "LearnedPartition",
     "NotNested",
     "PartitionOfUnity",
     "Perceptrons",
@@ -69,7 +66,6 @@ __all__ = [
     "Slabs",
     "SplineAxis",
     "SplineGrid",
-    "Staged",
     "Stretch",
     "StretchedGrid",
     "Sum",

@@ -10,8 +10,6 @@ Set-up functions use NumPy and run once; `find_interval` and `local_basis` are t
 Symbols: ``p`` degree, ``n`` number of intervals, ``t`` knots, ``b`` B-splines, ``psi`` truncated powers.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,43 +110,6 @@ def find_interval(knots: Float[Array, " knots"], degree: int, x: Float[Array, ".
 def local_knots_at(knots: Float[Array, " knots"], degree: int, interval: Int[Array, ""]) -> Float[Array, " local"]:
     """The ``2 p`` knots ``t_{i+1}, ..., t_{i+2p}`` that `local_basis` needs on interval ``i``."""
     return jax.lax.dynamic_slice_in_dim(jnp.asarray(knots), interval + 1, 2 * degree)
-
-
-def local_basis(x: Float[Array, ""], local_knots: Float[Array, " local"], degree: int) -> Float[Array, " alive"]:
-    r"""Values at ``x`` of the ``p + 1`` B-splines alive on one interval.
-
-    The triangular scheme of Cox and de Boor, started from the single piece of degree 0:
-
-    .. math:: b^r_s = \frac{R_s}{R_s + L_s} b^{r-1}_s + \frac{L_{s-1}}{R_{s-1} + L_{s-1}} b^{r-1}_{s-1},
-
-    with :math:`R_s = t_{i+p+1+s} - x` and :math:`L_s = x - t_{i+p+1-r+s}`. Each denominator spans the interval
-    itself and therefore never vanishes, not even for repeated knots. The result is a polynomial in ``x``.
-
-    Parameters
-    ----------
-    x : scalar
-        The point; it may lie outside the interval.
-    local_knots : array of shape ``(2 p,)``
-        ``t_{i+1}, ..., t_{i+2p}``, see `local_knots_at`.
-    degree : int
-        Degree ``p``.
-
-    Returns
-    -------
-    array of shape ``(p + 1,)``
-        Values of the functions ``i, ..., i+p``; they sum to one.
-
-    References
-    ----------
-    C. de Boor, A Practical Guide to Splines, Springer 1978, chapter X.
-    """
-    values = jnp.ones((1,), dtype=jnp.result_type(x, local_knots))
-    for order in range(1, degree + 1):
-        above = local_knots[degree : degree + order]
-        below = local_knots[degree - order : degree]
-        scaled = values / (above - below)
-        values = jnp.pad((above - x) * scaled, (0, 1)) + jnp.pad((x - below) * scaled, (1, 0))
-    return values
 
 
 def insertion_matrix(coarse_knots, fine_knots, degree: int) -> np.ndarray:
@@ -268,17 +229,6 @@ def power_relu_matrix(knots, degree: int) -> np.ndarray:
     matrix = np.zeros((size, size + degree + 1))
     matrix[np.arange(size)[:, None], np.arange(size)[:, None] + np.arange(degree + 2)] = stencil
     return matrix[:, :size]
-
-
-def dyadic_stencil(degree: int) -> np.ndarray:
-    r"""Two-scale relation of uniform B-splines of order ``r = p + 1``.
-
-    .. math:: b(x) = \sum_{s=0}^{r} 2^{1-r} \binom{r}{s} \, b(2x - s).
-
-    The factor is :math:`2^{1-r}`; the factor :math:`2^{-r}` found in print halves the function.
-    """
-    order = degree + 1
-    return 2.0 ** (1 - order) * np.array([math.comb(order, s) for s in range(order + 1)])
 
 
 def _check_space(intervals: int, degree: int) -> None:

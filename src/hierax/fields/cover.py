@@ -220,35 +220,3 @@ class Cover(AbstractFixed):
         if not chosen.size:
             raise ValueError("Cover.keep: no subdomain is left")
         return Cover(np.asarray(self.centres)[chosen], np.asarray(self.half_widths)[chosen], window=self.window)
-
-    def meeting(self, distance: Callable[[np.ndarray], np.ndarray], samples: int = 7) -> "Cover":
-        """The subdomains that meet a region, which they cover if these do.
-
-        Parameters
-        ----------
-        distance : callable
-            Signed distance of points ``(n, dim)`` to the boundary of the region, negative inside, or a lower bound of
-            it: no value may change faster than the point moves. See `hierax.fields.regions`.
-        samples : int
-            Points along each axis of a box. A box is dropped only if no point of it can be inside: with more samples
-            fewer remain that just miss the region.
-        """
-        steps = np.linspace(-1.0, 1.0, samples)
-        lattice = np.stack([axis.ravel() for axis in np.meshgrid(*[steps] * self.dim, indexing="ij")], axis=1)
-
-        def near(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-            half = 0.5 * (upper - lower)
-            points = 0.5 * (upper + lower)[:, None] + half[:, None] * lattice
-            values = distance(points.reshape(-1, self.dim)).reshape(len(lower), -1)
-            return values.min(axis=1) < np.linalg.norm(half, axis=1) / (samples - 1)
-
-        return self.keep(near)
-
-    def containing(self, points: np.ndarray) -> "Cover":
-        """The subdomains around any of the points ``(n, dim)`` of a cloud."""
-        lower, upper = self.bounds()
-        ids = self.locate(np.asarray(points))
-        inside = ((points[:, None] > lower[ids]) & (points[:, None] < upper[ids])).all(axis=2)
-        used = np.zeros(self.subdomains, dtype=bool)
-        used[ids[inside]] = True
-        return self.keep(lambda low, high: used)

@@ -5,7 +5,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from hierax.fields.base import AbstractField, AbstractFixed
@@ -107,12 +106,6 @@ class FourierNetwork(AbstractField):
             return self
         features = FourierFeatures(input_box(box, self.widths[0]), self.features.frequencies)
         return eqx.tree_at(lambda net: net.features, self, features)
-
-
-def with_modes(field: FourierNetwork, frequencies: np.ndarray, network: MLP) -> FourierNetwork:
-    """The field on other modes with a perceptron that fits them."""
-    features = FourierFeatures(field.features.box, jnp.asarray(frequencies))
-    return eqx.tree_at(lambda net: (net.features, net.network), field, (features, network))
 
 
 def _whole(frequencies: Float[Array, "modes dim"], periodic: Sequence[bool]) -> Float[Array, "modes dim"]:

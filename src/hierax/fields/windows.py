@@ -39,19 +39,6 @@ class PowerWindow(AbstractWindow):
         return jnp.prod(jnp.maximum(1.0 - z * z, 0.0) ** self.power, axis=-1)
 
 
-class CosineWindow(AbstractWindow):
-    r"""The window :math:`\prod_a (1 + \cos \pi z_a)^2 / 4`, with three continuous derivatives.
-
-    References
-    ----------
-    Moseley, Markham, Nissen-Meyer, Adv. Comput. Math. 49 (2023), arXiv 2107.07871, and their later work.
-    """
-
-    def __call__(self, z: Float[Array, "... dim"]) -> Float[Array, "..."]:
-        inside = jnp.clip(z, -1.0, 1.0)
-        return jnp.prod(0.25 * (1.0 + jnp.cos(jnp.pi * inside)) ** 2, axis=-1)
-
-
 class SplineWindow(AbstractWindow):
     r"""A tensor-product B-spline whose breakpoints are equidistant.
 

@@ -1,7 +1,6 @@
 """Transfers that act along axes of the parameter arrays: knots and degree of splines, width and depth of networks."""
 
 import functools
-import math
 from typing import Any
 
 import equinox as eqx
@@ -10,9 +9,9 @@ import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from hierax.fields.axis import SplineAxis, unfolded_insertion
+from hierax.fields.axis import SplineAxis
 from hierax.fields.base import partition
 from hierax.fields.geometry import AbstractGeometry
 from hierax.hierarchy.transfer import (
@@ -37,17 +36,11 @@ class AxisMap(eqx.Module):
         Prolongation.
     left_inverse : array ``(coarse, fine)``
         Its product with `matrix` is the identity.
-    parents : int array ``(fine intervals,)``, optional
-        Coarse interval around each fine one, for spline axes.
-    blocks : array ``(fine intervals, p_fine + 1, p_coarse + 1)``, optional
-        From the B-splines alive on the coarse interval to those alive on the fine one.
     """
 
     axis: int = eqx.field(static=True)
     matrix: Float[Array, "fine coarse"]
     left_inverse: Float[Array, "coarse fine"]
-    parents: Int[Array, " intervals"] | None = None
-    blocks: Float[Array, "intervals fine_alive coarse_alive"] | None = None
 
 
 class LeafTransfer(eqx.Module):
@@ -68,16 +61,6 @@ class LeafTransfer(eqx.Module):
         return functools.reduce(lambda value, part: _along(part.axis, part.left_inverse.T, value), self.maps, leaf)
 
 
-class Grid(eqx.Module):
-    """Marks a transfer between two tensor-product grids, which works cell by cell.
-
-    There are `channels` values a node, and `shared` further parameters that every cell has and no transfer changes.
-    """
-
-    channels: int = eqx.field(static=True)
-    shared: int = eqx.field(static=True, default=0)
-
-
 EXACT = frozenset({LINEAR, FUNCTION_PRESERVING, INJECTIVE})
 """Tags of a linear transfer that keeps the function and loses nothing."""
 
@@ -91,8 +74,6 @@ class AxisTransfer(AbstractTransfer):
         The two fields; only the structure of their parameters is kept.
     leaves : sequence of LeafTransfer
         One for each array of the parameters, in the order of ``jax.tree.leaves``.
-    grid : Grid, optional
-        Present if the fields are spline grids.
     tags : set of Tag
         What the matrices guarantee; all of it for knot insertion.
 
@@ -105,14 +86,12 @@ class AxisTransfer(AbstractTransfer):
     coarse_structure: Any = eqx.field(static=True)
     fine_structure: Any = eqx.field(static=True)
     leaves: tuple[LeafTransfer, ...]
-    grid: Grid | None
     declared: frozenset[Tag] = eqx.field(static=True)
 
-    def __init__(self, coarse: PyTree, fine: PyTree, leaves, grid: Grid | None = None, tags: frozenset[Tag] = EXACT):
+    def __init__(self, coarse: PyTree, fine: PyTree, leaves, tags: frozenset[Tag] = EXACT):
         self.coarse_structure = jax.tree.structure(partition(coarse)[0])
         self.fine_structure = jax.tree.structure(partition(fine)[0])
         self.leaves = tuple(leaves)
-        self.grid = grid
         self.declared = tags
         counts = (self.coarse_structure.num_leaves, self.fine_structure.num_leaves, len(self.leaves))
         if len(set(counts)) > 1:
@@ -140,21 +119,6 @@ class AxisTransfer(AbstractTransfer):
     def lift(self, cotangent: Params) -> Params:
         return self._map(lambda part, leaf: part.lift(leaf), cotangent, self.fine_structure)
 
-    def parent(self, child: tuple[Int[Array, ""], ...]) -> tuple[Int[Array, ""], ...] | None:
-        """The coarse cell around a fine cell of a spline grid; nothing for other fields."""
-        if self.grid is None:
-            return None
-        pairs = zip(self.leaves[0].maps, child, strict=True)
-        return tuple(part.parents[index] for part, index in pairs if part.parents is not None)
-
-    def element(self, child: tuple[Int[Array, ""], ...]) -> Float[Array, "fine coarse"] | None:
-        if self.grid is None:
-            return None
-        pairs = zip(self.leaves[0].maps, child, strict=True)
-        blocks = [part.blocks[index] for part, index in pairs if part.blocks is not None]
-        nodes = functools.reduce(jnp.kron, [*blocks, jnp.eye(self.grid.channels)])
-        return jax.scipy.linalg.block_diag(nodes, jnp.eye(self.grid.shared)) if self.grid.shared else nodes
-
     def _map(self, function, params: Params, structure) -> Params:
         leaves = jax.tree.leaves(params)
         return jax.tree.unflatten(structure, [function(*pair) for pair in zip(self.leaves, leaves, strict=True)])
@@ -168,21 +132,9 @@ def axis_map(number: int, coarse: SplineAxis, fine: SplineAxis, geometry: Abstra
     NotNested
         If a coarse breakpoint is missing in the fine axis.
     """
-    points, coarse_points = fine.breakpoints(), coarse.breakpoints()
-    middles = 0.5 * (points[1:] + points[:-1])
-    parents = np.clip(np.searchsorted(coarse_points, middles, side="right") - 1, 0, coarse.intervals - 1)
-    rows = np.arange(fine.intervals)[:, None, None] + np.arange(fine.degree + 1)[:, None]
-    columns = parents[:, None, None] + np.arange(coarse.degree + 1)
-    blocks = unfolded_insertion(coarse, fine)[rows, columns]
     matrix, inverse = geometry.prolongation(coarse, fine), geometry.left_inverse(coarse, fine)
     # with types given the arrays are only moved; without, JAX compiles a program for every shape
-    floats = [jnp.asarray(part, dtype=float) for part in (matrix, inverse, blocks)]
-    return AxisMap(number, floats[0], floats[1], jnp.asarray(parents, dtype=parents.dtype), floats[2])
-
-
-def grid_of(channels: tuple[int, ...], shared: int = 0) -> Grid:
-    """The mark of a transfer between spline grids with these channels and this number of shared parameters."""
-    return Grid(math.prod(channels), shared)
+    return AxisMap(number, jnp.asarray(matrix, dtype=float), jnp.asarray(inverse, dtype=float))
 
 
 def _along(axis: int, matrix: Float[Array, "to from"], value: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,4 +1,4 @@
-"""Deeper residual networks: the equation on a finer grid in depth, or new blocks that do nothing yet."""
+"""Deeper residual networks: the equation on a finer grid in depth."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from hierax.fields.residual import ResidualBlocks, ResidualNetwork
-from hierax.hierarchy.axis_transfer import EXACT, AxisMap, LeafTransfer
+from hierax.hierarchy.axis_transfer import AxisMap, LeafTransfer
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.refinement import AbstractRefinement, grown, unchanged
 from hierax.hierarchy.transfer import INJECTIVE, LINEAR, AbstractTransfer, Tag
@@ -20,7 +20,6 @@ class DepthGrowth(AbstractRefinement):
     Parameters of blocks are values at the middles :math:`(l + 1/2)/L` of their steps; new ones are interpolated
     linearly or taken over. Two half steps are not one whole step: the function changes by :math:`O(1/L)`, with either
     way, so the transfer is linear and inject is its left inverse, but it is not tagged as keeping the function.
-    `BlockInsertion` keeps it.
 
     Parameters
     ----------
@@ -41,23 +40,6 @@ class DepthGrowth(AbstractRefinement):
         matrix = _twice(field.blocks.weights.shape[0], self.interpolate)
         inverse = np.linalg.pinv(matrix)
         return _deepened(level, field, [(matrix, inverse)] * 3, frozenset({LINEAR, INJECTIVE}))
-
-
-class BlockInsertion(AbstractRefinement):
-    """A new block after each block of a `ResidualNetwork`, with factors zero, which does nothing yet.
-
-    Weights and shifts of a new block are those of the block before, so its factors have a gradient at once. The step
-    is halved and the factors of the old blocks are doubled. The transfer is linear and keeps the function; inject
-    drops the new blocks.
-    """
-
-    def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
-        del key, evidence
-        field = _residual(level.field, "BlockInsertion")
-        unit = np.eye(field.blocks.weights.shape[0])
-        old, first = np.repeat(unit, 2, axis=0), np.kron(unit, [[1.0], [0.0]])
-        maps = [(old, first.T), (old, first.T), (2.0 * first, 0.5 * first.T)]
-        return _deepened(level, field, maps, EXACT)
 
 
 def _residual(field: Any, rule: str) -> ResidualNetwork:
@@ -86,4 +68,4 @@ def _deepened(
     old = (field.blocks.weights, field.blocks.shifts, field.blocks.scales)
     blocks = ResidualBlocks(*(leaf.prolong(value) for leaf, value in zip(leaves, old, strict=True)))
     fine = eqx.tree_at(lambda net: net.blocks, field, blocks)
-    return grown(level, fine, (*unchanged(field.lift), *leaves, *unchanged(field.readout)), None, tags)
+    return grown(level, fine, (*unchanged(field.lift), *leaves, *unchanged(field.readout)), tags)

@@ -45,11 +45,6 @@ class Level(eqx.Module):
         """Trained parameters and the rest; `equinox.combine` joins them."""
         return eqx.partition(self.field, trainable(self.field) if self.trained is None else self.trained)
 
-    def with_params(self, params: PyTree) -> "Level":
-        """The same level with other values of the trained parameters."""
-        field = eqx.combine(params, self.partition()[1])
-        return Level(field, self.points, self.cells, self.trained)
-
     @property
     def parameters(self) -> int:
         """Number of trained scalars."""

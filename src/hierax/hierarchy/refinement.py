@@ -17,18 +17,13 @@ from hierax.fields.kan import KAN, SplineLayer
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
 from hierax.fields.unknowns import Unknowns
-from hierax.hierarchy.axis_transfer import EXACT, AxisTransfer, Grid, LeafTransfer, axis_map, grid_of
+from hierax.hierarchy.axis_transfer import EXACT, AxisTransfer, LeafTransfer, axis_map
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.transfer import AbstractTransfer, Tag
 
 
 class AbstractRefinement(eqx.Module):
     """A rule ``(level, key, evidence) -> (finer level, transfer)``."""
-
-    @property
-    def judges(self) -> bool:
-        """Whether it needs evidence that tells what a finer level would gain, as `BestOf` does."""
-        return False
 
     @abc.abstractmethod
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
@@ -74,22 +69,6 @@ class KnotInsertion(AbstractRefinement):
         if len(axes) != len(self.marks):
             raise ValueError(f"KnotInsertion: marks for {len(self.marks)} axes, but the field has {len(axes)}")
         return on_new_breakpoints(level, [_with_marks(*pair) for pair in zip(axes, self.marks, strict=True)])
-
-
-class DegreeElevation(AbstractRefinement):
-    """Raise the degree of all splines by one and repeat every breakpoint once more, so that the function is kept.
-
-    The splines become no smoother than they were: all new functions have the jumps of the old degree, and a spline of
-    ``n`` intervals and degree ``p`` gets ``2 n + p`` coefficients. Not for truncated powers, whose knots must differ.
-
-    References
-    ----------
-    Prautzsch, Computer Aided Geometric Design 1 (1984) 193-198.
-    """
-
-    def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
-        del key, evidence
-        return on_new_axes(level, tuple(axis.elevated() for axis in spline_axes(level.field)))
 
 
 @functools.singledispatch
@@ -173,28 +152,6 @@ def _(field: Unknowns, axes: tuple[SplineAxis, ...]) -> tuple[Unknowns, tuple[Le
     return Unknowns(**parts), leaves
 
 
-@functools.singledispatch
-def _grid_mark(field: Any) -> Grid | None:
-    """The mark of a transfer between spline grids; nothing for other fields."""
-    del field
-    return None
-
-
-@_grid_mark.register
-def _(field: SplineGrid) -> Grid:
-    return grid_of(field.channels)
-
-
-@_grid_mark.register
-def _(field: StretchedGrid) -> Grid:
-    return grid_of(field.grid.channels)
-
-
-@_grid_mark.register
-def _(field: DecodedGrid) -> Grid:
-    return grid_of(field.grid.channels, parameter_count(field.decoder))
-
-
 def on_new_breakpoints(level: Level, breakpoints: list[np.ndarray]) -> tuple[Level, AbstractTransfer]:
     """The level on finer breakpoints, one array for each of its `spline_axes`, and the transfer to it.
 
@@ -222,14 +179,13 @@ def on_new_axes(level: Level, axes: tuple[SplineAxis, ...]) -> tuple[Level, Abst
             f"or a field such as KAN or SplineGrid"
         )
     fine, leaves = insert_breakpoints(field, axes)
-    return grown(level, fine, leaves, _grid_mark(field))
+    return grown(level, fine, leaves)
 
 
 def grown(
     level: Level,
     fine: PyTree,
     leaves: tuple[LeafTransfer, ...],
-    grid: Grid | None = None,
     tags: frozenset[Tag] = EXACT,
 ) -> tuple[Level, AxisTransfer]:
     """The level of a finer field, with points in proportion to its parameters, and the transfer to it.
@@ -243,7 +199,7 @@ def grown(
         raise ValueError("a level that trains its own choice of arrays cannot be refined: refine first, then choose")
     growth = parameter_count(fine) / level.parameters
     points = None if level.points is None else round(level.points * growth)
-    return Level(fine, points), AxisTransfer(level.field, fine, leaves, grid, tags)
+    return Level(fine, points), AxisTransfer(level.field, fine, leaves, tags)
 
 
 def unchanged(field: PyTree) -> tuple[LeafTransfer, ...]:

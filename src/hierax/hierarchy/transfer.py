@@ -55,19 +55,7 @@ class AbstractTransfer(eqx.Module):
     def lift(self, cotangent: Params) -> Params:
         """Cotangents from coarse to fine: the transpose of `inject`."""
 
-    @abc.abstractmethod
-    def element(self, child: PyTree) -> Float[Array, "fine coarse"] | None:
-        """The small matrix from local parameters of the parent cell to those of one fine cell, or nothing.
-
-        With it a Galerkin product is a sum over cells, ``sum_e P_e' K_e P_e``.
-        """
-
 
 def tangent_of(function, at: Params) -> lx.FunctionLinearOperator:
     """Derivative of a map of parameters as an operator whose transpose JAX provides."""
     return lx.FunctionLinearOperator(lambda step: jax.jvp(function, (at,), (step,))[1], jax.eval_shape(lambda: at))
-
-
-def pull_back(function, at: Params, cotangent: Params) -> Params:
-    """Transpose of the derivative of a map of parameters, applied to a cotangent."""
-    return jax.vjp(function, at)[1](cotangent)[0]

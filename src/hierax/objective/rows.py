@@ -27,7 +27,7 @@ from hierax.objective.kernel import KernelGram
 from hierax.objective.network_pieces import network_pieces as network_pieces  # registers itself with `gather`
 from hierax.objective.objective import AbstractObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
-from hierax.objective.program import Program, SortedProgram, padded, pointwise, programmed
+from hierax.objective.program import Program, padded, pointwise
 from hierax.objective.row_block import RowBlock
 from hierax.objective.samples import BLOCK_POINTS, Samples
 from hierax.objective.sparse_rows import SparseRowGram, stacked
@@ -150,13 +150,13 @@ class RowObjective(AbstractObjective):
         """The same objective on other points."""
         return RowObjective(self.field, samples, self.local)
 
-    def program(self) -> tuple[Program | SortedProgram, Any]:
-        """The objective as a pure function with its data, see `programmed`."""
+    def program(self) -> tuple[Program, Any]:
+        """The objective as a pure function with its data, see `Program`."""
         return self._programmed
 
     @cached_property
-    def _programmed(self) -> tuple[Program | SortedProgram, Any]:
-        return programmed(self.field, self.samples, self.layout, self.rest)
+    def _programmed(self) -> tuple[Program, Any]:
+        return pointwise(self.field, self.samples, self.layout, self.rest)
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         out = []

@@ -39,7 +39,6 @@ from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers import AbstractSolver, GaussNewton, Optax, Schwarz, Smoothing, Tolerances, VariableProjection
-from hierax.solvers.nonlinear_schwarz import NonlinearSchwarz
 
 VALUES_PER_PARAMETER = 4.0
 """Measured values that a network's first level sees for each parameter: with fewer it follows its sample."""
@@ -228,7 +227,7 @@ def _with_cycle(plan: Plan, cycle: AbstractCycle, levels: int | None) -> Plan:
     InputError
         For a cycle that corrects coarse objectives with a solver that trains least squares only.
     """
-    if cycle.corrects and isinstance(plan.solver, VariableProjection | Schwarz | NonlinearSchwarz):
+    if cycle.corrects and isinstance(plan.solver, VariableProjection | Schwarz):
         # a corrected objective is no sum of squares; a stand-in follows nearly dependent readouts to infinity
         raise InputError(
             what=f"{named(plan.solver)} trains sums of squares, and {named(cycle)} corrects coarse objectives, which "

@@ -26,7 +26,6 @@ from hierax.fields import (
 )
 from hierax.hierarchy import (
     AbstractRefinement,
-    AddStage,
     Hierarchy,
     IntervalDoubling,
     MarkedKnots,
@@ -217,27 +216,6 @@ class HiddenLayer(AbstractFamily):
 
 
 @dataclass(frozen=True)
-class Stages(AbstractFamily):
-    """A perceptron, then further networks on top of it, each for what the ones before have left.
-
-    Attributes
-    ----------
-    hidden:
-        Widths of the hidden layers of every stage.
-    """
-
-    label: str = "networks in stages (numbers of parameters are those of the last one)"
-    hidden: tuple[int, ...] = (20, 20)
-
-    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> MLP:
-        del order, values
-        return MLP([problem.domain.dim, *self.hidden, components or 1], key=key, domain=input_box(problem))
-
-    def rule(self) -> AbstractRefinement:
-        return AddStage(self.hidden)
-
-
-@dataclass(frozen=True)
 class Subdomains(AbstractFamily):
     """Polynomials on overlapping subdomains with B-splines as windows, halved from level to level.
 
@@ -289,7 +267,7 @@ def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hiera
     first = hierarchy.levels[0].field
     once = (
         isinstance(problem, Continuation)
-        or isinstance(rule, AddStage | MovingKnots | WiderOrMoreData)
+        or isinstance(rule, MovingKnots | WiderOrMoreData)
         or linear_in_parameters(first)
     )
     once = once or any(level.points is not None for level in hierarchy.levels)

@@ -111,15 +111,6 @@ class Fidelities(Problem):
         own = self.fidelities[level]
         return Problem(self.domain, _data(own), unknowns=self._unknowns(), name=f"{self.name}-{own.name}")
 
-    def pooled(self) -> Problem:
-        """The problem of fitting the data of all fidelities as if they measured the same."""
-        points = np.concatenate([np.asarray(f.points) for f in self.fidelities])
-        values = {
-            name: np.concatenate([np.asarray(f.named_values[name]) for f in self.fidelities]) for name in self.unknowns
-        }
-        terms = _data(Fidelity(points, values, self.fidelities[-1].cost))
-        return Problem(self.domain, terms, unknowns=self._unknowns(), reference=self.reference, name=self.name)
-
     def _unknowns(self) -> dict[str, Function] | None:
         """One unnamed unknown where nothing else is named, as in every `Problem`."""
         return None if self._single else {name: Function() for name in self.fidelities[-1].named_values}

@@ -17,12 +17,10 @@ from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogFormatter
 
 from hierax._errors import InputError
 from hierax.events import LevelRecord, StepTaken
-from hierax.fields.cover import Cover
 from hierax.problems.domain import PointCloud
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
@@ -75,44 +73,6 @@ def draw(
             panel(figure.add_subplot(rows, columns, number + 1))
         figure.suptitle(_title(problem, field), fontsize=10.5, x=0.01, ha="left", color=INK)
         _save(figure, Path(path))
-
-
-def draw_cover(cover: Cover, path: str | PathLike[str], pair: tuple[int, int] = (0, 1)) -> None:
-    """Write a figure of overlapping subdomains: windows in one dimension, boxes along two coordinates otherwise.
-
-    Raises
-    ------
-    InputError
-        As `draw`.
-    """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 2.4) if cover.dim == 1 else (4.0, 4.0), layout="constrained")
-        axes = figure.add_subplot()
-        (_windows if cover.dim == 1 else functools.partial(_boxes, pair=pair))(axes, cover)
-        axes.set(title=f"{cover.subdomains} subdomains, at most {cover.members} at a point")
-        _save(figure, Path(path))
-
-
-def _windows(axes: Axes, cover: Cover) -> None:
-    lower, upper = cover.bounds()
-    x = np.linspace(lower.min(), upper.max(), CURVE_POINTS)[1:-1, None]
-    ids = cover.locate(x)
-    near = cover.at(ids)
-    values = np.asarray(near.window((x[:, None] - near.centres) / near.half_widths))
-    every = np.zeros((len(x), cover.subdomains))
-    np.add.at(every, (np.arange(len(x))[:, None], ids), values)
-    total = every.sum(axis=1, keepdims=True) if cover.unity else 1.0
-    for number, window in enumerate((every / total).T):
-        axes.plot(x[:, 0], window, color=(ACCENT, INK, WARM)[number % 3], lw=1.0)
-    axes.margins(x=0)
-
-
-def _boxes(axes: Axes, cover: Cover, pair: tuple[int, int]) -> None:
-    lower, upper = (end[:, list(pair)] for end in cover.bounds())
-    for low, high in zip(lower, upper, strict=True):
-        axes.add_patch(Rectangle(tuple(low), *(high - low), facecolor=ACCENT, edgecolor=INK, alpha=0.12, lw=0.8))
-    axes.plot(*np.asarray(cover.centres)[:, list(pair)].T, ".", color=INK, ms=2)
-    axes.set(xlim=(lower[:, 0].min(), upper[:, 0].max()), ylim=(lower[:, 1].min(), upper[:, 1].max()), aspect="equal")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -16,7 +16,7 @@ from hierax._results import RESULTS
 from hierax.hierarchy.transport import DUAL, METRIC, NEWNESS, PRIMAL, RESET, SCALAR, SQUARE, Kind, Stacked
 from hierax.objective import AbstractObjective
 from hierax.objective.corrected import CorrectedObjective, CorrectedProgram
-from hierax.objective.program import Program, SortedProgram
+from hierax.objective.program import Program
 from hierax.objective.rows import RowObjective
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 
@@ -36,7 +36,7 @@ class OptaxState(NamedTuple):
 
 @partial(jax.jit, static_argnames=("program", "optimiser", "count"))
 def _run(
-    program: Program | SortedProgram | CorrectedProgram,
+    program: Program | CorrectedProgram,
     optimiser: optax.GradientTransformation,
     theta: jax.Array,
     inner: Any,
@@ -63,7 +63,7 @@ def _run(
 
 @partial(jax.jit, static_argnames=("program", "optimiser", "count", "batch"))
 def _run_batches(
-    program: Program | SortedProgram | CorrectedProgram,
+    program: Program | CorrectedProgram,
     optimiser: optax.GradientTransformation,
     theta: jax.Array,
     inner: Any,

@@ -7,7 +7,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from hierax.fields.base import partition, supports_local
+from hierax.fields.base import partition
 from hierax.fields.initial import Key, generator_of
 from hierax.hierarchy.transfer import FUNCTION_PRESERVING, INJECTIVE, LINEAR, AbstractTransfer
 
@@ -27,8 +27,8 @@ def check_transfer(
     """Verify the laws of a transfer and every tag it declares.
 
     Always: structures fit, `tangent` is the derivative of `prolong`, `restrict` its transpose, `lift` the transpose of
-    `inject`, and `element` agrees with `prolong` on cells. By tag: linearity including zero at zero; inject after
-    prolong is the identity and pairs keep their product; the function is kept at the points.
+    `inject`. By tag: linearity including zero at zero; inject after prolong is the identity and pairs keep their
+    product; the function is kept at the points.
 
     Parameters
     ----------
@@ -59,8 +59,6 @@ def check_transfer(
         found |= identity
     if FUNCTION_PRESERVING in transfer.tags:
         found |= _function(transfer, coarse, fine, jnp.asarray(points))
-    if supports_local(coarse) and supports_local(fine):
-        found |= _elements(transfer, coarse, fine, jnp.asarray(points[:16]))
     _demand(type(transfer).__name__, found, tolerance)
 
 
@@ -118,21 +116,6 @@ def _function(transfer: AbstractTransfer, coarse: PyTree, fine: PyTree, points: 
     before, after = (ravel_pytree(jax.vmap(field)(points))[0] for field in (coarse, prolonged))
     # one size for all points: a value near a zero of the function has no relative accuracy of its own
     return {"the fine field equals the coarse field": (jnp.max(jnp.abs(after - before)), jnp.max(jnp.abs(before)))}
-
-
-@eqx.filter_jit
-def _elements(transfer: AbstractTransfer, coarse: PyTree, fine: PyTree, points: Float[Array, "points dim"]) -> Sizes:
-    params = partition(coarse)[0]
-    flat, fine_flat = ravel_pytree(params)[0], ravel_pytree(transfer.prolong(params))[0]
-    if transfer.element(fine.locate(points[0])) is None:
-        return {}
-
-    def both(x: Array) -> tuple[Array, Array]:
-        child = fine.locate(x)
-        matrix = jnp.asarray(transfer.element(child))
-        return matrix @ flat[coarse.at(coarse.locate(x))[0]], fine_flat[fine.at(child)[0]]
-
-    return {"element carries the parameters of a cell": _same(*jax.vmap(both)(points))}
 
 
 def _draw(like: PyTree, generator: np.random.Generator) -> PyTree:

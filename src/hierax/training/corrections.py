@@ -12,7 +12,6 @@ import numpy as np
 from hierax.cycles import AbstractAcceptance, Ascend, Descend, Trial
 from hierax.objective.corrected import AbstractCorrection, CorrectedObjective
 from hierax.objective.flat_transfer import FlatTransfer
-from hierax.solvers import Step
 from hierax.training.discrete import Bench, Prepared, Visited
 
 
@@ -40,21 +39,6 @@ class Stepped(NamedTuple):
     promise: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class Fence:
-    """The parameters stay where `|start + P (theta - origin)| <= radius`, measured on a finer level."""
-
-    way: tuple[FlatTransfer, ...]
-    start: np.ndarray | float
-    radius: float
-
-    def lengthen(self, step: np.ndarray) -> np.ndarray:
-        """A step in the parameters of the level where it is measured."""
-        for transfer in self.way:
-            step = transfer.prolong(step)
-        return step
-
-
 @dataclass(eq=False)
 class Rung:
     """Where a level stands.
@@ -67,8 +51,6 @@ class Rung:
         Its parameters, and the way back to a field.
     judged:
         State of the acceptance of what comes from below.
-    fences:
-        How far it may go, where trust regions are used.
     solved:
         Whether it was ever trained without a correction: such a result is kept.
     """
@@ -78,7 +60,6 @@ class Rung:
     theta: np.ndarray
     build: Callable[[np.ndarray], Any]
     judged: Any
-    fences: tuple[Fence, ...] = ()
     solved: bool = False
 
     @property
@@ -128,7 +109,7 @@ class Ladder:
         if not self.visited or self.finest == 0 or self.finest in changes or not self.bench.equations.any():
             return None
         rung = self._rung(self.finest - 1)
-        rung.objective, rung.fences = rung.base, ()
+        rung.objective = rung.base
         return self.finest - 1
 
     def visit(self, level: int, theta: np.ndarray, result: Visited) -> Visited:
@@ -151,19 +132,6 @@ class Ladder:
             return result
         return replace(result, field=before.field, loss=before.loss, validation=before.validation)
 
-    def limited(self, level: int, before: np.ndarray, step: Step) -> Step:
-        """The step, cut where the level would leave its trust region, and then the last of the visit."""
-        rung = self.rungs[level]
-        change = step.theta - before
-        share = min((_share(fence, before - rung.objective.origin, change) for fence in rung.fences), default=1.0)
-        if share >= 1.0:
-            return step
-        theta = before + share * change
-        value, start = rung.objective.value(theta), rung.objective.value(before)
-        if not value <= start:
-            theta, value = before, start
-        return step._replace(theta=theta, value=value, done=True)
-
     def move(self, action: Descend | Ascend) -> tuple[int, float]:
         """Go down or up; returns the level that was reached, and its objective there."""
         if isinstance(action, Descend):
@@ -177,11 +145,6 @@ class Ladder:
         transfer = self._transfer(action.level)
         lower.objective = self.cycle.correction.coarse(upper.objective, upper.theta, transfer, lower.base)
         lower.theta = lower.objective.origin
-        radius = self.cycle.acceptance.radius(upper.judged)
-        moved = [(f, f.start + f.lengthen(upper.theta - upper.objective.origin)) for f in upper.fences]
-        fences = [Fence((transfer, *f.way), start, f.radius) for f, start in moved]
-        own = [Fence((transfer,), 0.0, radius)] if math.isfinite(radius) else []
-        lower.fences = (*own, *fences)
         return lower.objective.value(lower.theta)
 
     def _ascend(self, action: Ascend) -> float:
@@ -247,15 +210,3 @@ class Ladder:
     def _transfer(self, level: int) -> FlatTransfer:
         coarse, fine = self.rungs[level - 1].base.field, self.rungs[level].base.field
         return FlatTransfer(self.transfers[level - 1], coarse, fine)
-
-
-def _share(fence: Fence, before: np.ndarray, change: np.ndarray) -> float:
-    """Largest share of a change, at most one, that stays within the fence."""
-    start, step = fence.start + fence.lengthen(before), fence.lengthen(change)
-    square, mixed = float(step @ step), float(step @ start)
-    room = fence.radius**2 - float(np.sum(np.square(start)))
-    if square == 0.0 or square + 2 * mixed <= room:
-        return 1.0
-    if room <= 0:
-        return 0.0
-    return (math.sqrt(mixed**2 + square * room) - mixed) / square

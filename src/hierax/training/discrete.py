@@ -15,18 +15,11 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.cycles import Pace
-from hierax.dynamics import NewtonEvidence
-from hierax.dynamics.remainder import grid_points, remainder
 from hierax.events import LevelRecord
 from hierax.fields import linear_in_parameters, parameter_count, partition
 from hierax.hierarchy import (
-    AbstractRefinement,
-    AdaptSubdomains,
-    AddStage,
     Fit,
     Level,
-    LocalResiduals,
-    Remainder,
     resumed,
     transport,
 )
@@ -37,7 +30,6 @@ from hierax.objective.data_rows import DataRows
 from hierax.objective.flat_transfer import FlatLaws
 from hierax.objective.gather import gather, has_fixed_cells, positions
 from hierax.objective.objective import ROW_WORK, STENCIL_WORK
-from hierax.objective.order import reach
 from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import value_term
 from hierax.objective.rows import DENSE_LIMIT, RowObjective
@@ -316,37 +308,13 @@ class Bench:
         order = narrow_order(positions(field, self.problem.domain.dim), [indices], self.periodic)
         return order.band + order.dense
 
-    def evidence(self, level: Level, rule: AbstractRefinement) -> Any:
+    def evidence(self, level: Level) -> Fit | None:
         """What a rule is told about a level: where that has seen a part of the data, how it meets those and others."""
-        if rule.judges:
-            return NewtonEvidence(lambda field: self.prepare(field).objective)
-        if isinstance(rule, AddStage):
-            return self._remainder(level.field)
-        if isinstance(rule, AdaptSubdomains) and self.equations.any():
-            number = int(np.argmax(self.equations))
-            left = lambda points: self.residuals(number, level.field, points, np.zeros_like(points))  # noqa: E731
-            return LocalResiduals(
-                left, *self.problem.domain.bounds(), reach(self.problem, self.sampled.terms[number]).order
-            )
         if level.points is None or not self.rows.held:
             return None
         both = self.rows.seen(level.points), self.rows.held
         seen, unseen = (self.rows.misfit(level.field, samples, self.values_at) for samples in both)
         return Fit(seen, unseen, self.rows.total)
-
-    def _remainder(self, field: Any) -> Remainder:
-        """What a level leaves of the first equation, or of the first data where there is none."""
-        problem, bounds = self.problem, self.problem.domain.bounds()
-        number = int(np.argmax(self.equations))
-        term, size = self.sampled.terms[number], bounds[1] - bounds[0]
-        if isinstance(term, Data):
-            own = self.values_at(field, term.points)[:, self.rows.columns(problem.data_unknown(term))]
-            return remainder((term.points - bounds[0]) / size, own - term.values.reshape(own.shape), 0, bounds)
-        unit = grid_points(problem.domain.dim) if isinstance(problem.domain, Box) else None
-        points = self.points(PROBES, 2) if unit is None else bounds[0] + size * unit
-        found = self.residuals(number, field, points, np.zeros_like(points))
-        unit = (points - bounds[0]) / size if unit is None else unit
-        return remainder(unit, found, reach(problem, term).order, bounds)
 
     def seconds(self, finer: Level, coarse: Level, seconds: float, steps: int) -> float:
         """Expected seconds of training a finer level, from those of the last one and the ratio of work."""

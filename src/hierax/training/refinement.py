@@ -157,7 +157,7 @@ def _refined(
     """Of equations on knots the rule is told how much the last refinement changed the solution; else see `evidence`."""
     cloud = bench.sampled.cloud
     if not isinstance(rule, MarkedKnots | MovingKnots) or not bench.equations.any() or bench.rows.values:
-        return rule.refine(level, key=key, evidence=bench.evidence(level, rule))
+        return rule.refine(level, key=key, evidence=bench.evidence(level))
     change = changes[max(changes)] if changes else np.inf
     settling = Settling(change, done.steps, None if cloud is None else cloud.points)
     return rule.refine(level, key=key, evidence=settling)

@@ -210,8 +210,6 @@ class Run:
         value, steps, best, corrected = np.inf, 0, Patience(), isinstance(objective, CorrectedObjective)
         while True:
             step = solver.step(objective, theta, state)
-            if corrected and self.ladder is not None:
-                step = self.ladder.limited(visit.level, theta, step)
             theta, state, steps = step.theta, step.state, steps + 1
             if step.failure is not None:
                 if not corrected:

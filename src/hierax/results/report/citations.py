@@ -46,8 +46,6 @@ METHODS = (
         "smoothing by generalised cross-validation", ("craven1978",), ("solver", "plan"), "Smoothing|(?i:cross-val)"
     ),
     Method("variable projection", ("golub1973", "kaufman1975"), ("solver",), "VariableProjection"),
-    Method("networks in stages, each for what the ones before leave", ("wang2024",), ("field",), "(?i)stage"),
-    Method("weights of terms from the tangent kernel", ("wang2022",), ("solver",), "Weighted"),
     Method("continuation in a parameter", ("allgower1990",), ("continued",), "yes"),
     Method("Adam", ("kingma2015",), ("solver",), "(?i)adam"),
     Method("L-BFGS", ("liu1989",), ("solver",), "(?i)lbfgs|l-bfgs"),

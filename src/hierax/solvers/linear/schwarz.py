@@ -7,7 +7,6 @@ neighbouring subdomains remove what is local, a coarse space what reaches across
 
 from __future__ import annotations
 
-import abc
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -97,43 +96,20 @@ def patches(system: System, layers: int) -> list[Patches]:
     return out
 
 
-class AbstractSweep(abc.ABC):
-    """How the corrections of all patches are put together; a symmetric positive definite map."""
-
-    @abc.abstractmethod
-    def apply(self, system: System, found: list[Patches], r: np.ndarray) -> np.ndarray:
-        """The sum of corrections for a right-hand side `(n,)`, or several `(n, m)`."""
-
-
-@dataclass(frozen=True)
-class Additive(AbstractSweep):
-    """All patches at once."""
-
-    def apply(self, system: System, found: list[Patches], r: np.ndarray) -> np.ndarray:
-        columns = r.reshape(len(r), -1)
-        out = np.zeros_like(columns)
-        for p in found:
-            values = (p.inverse @ columns[p.unknowns]).reshape(p.unknowns.size, -1)
-            for column, own in zip(out.T, values.T, strict=True):
-                column += np.bincount(p.unknowns.ravel(), own, minlength=len(r))
-        return out.reshape(r.shape)
-
-
-@dataclass(frozen=True)
-class Multiplicative(AbstractSweep):
-    """Patch after patch, each with the residual that those before have left, forwards and then backwards."""
-
-    def apply(self, system: System, found: list[Patches], r: np.ndarray) -> np.ndarray:
-        out, rows = np.zeros_like(r), system.gram.tocsr()
-        single = [(index, inverse) for p in found for index, inverse in zip(p.unknowns, p.inverse, strict=True)]
-        for index, inverse in [*single, *single[::-1]]:
-            out[index] += inverse @ (r[index] - rows[index] @ out)
-        return out
+def corrected(system: System, found: list[Patches], r: np.ndarray) -> np.ndarray:
+    """The sum of the corrections of all patches for a right-hand side `(n,)`, or several `(n, m)`."""
+    columns = r.reshape(len(r), -1)
+    out = np.zeros_like(columns)
+    for p in found:
+        values = (p.inverse @ columns[p.unknowns]).reshape(p.unknowns.size, -1)
+        for column, own in zip(out.T, values.T, strict=True):
+            column += np.bincount(p.unknowns.ravel(), own, minlength=len(r))
+    return out.reshape(r.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class TwoLevel:
-    r"""The preconditioner `Q + (I - Q A) S (I - A Q)` with `Q = Z (Z^T A Z)^{-1} Z^T` and `S` the sweep over patches.
+    r"""The preconditioner `Q + (I - Q A) S (I - A Q)` with `Q = Z (Z^T A Z)^{-1} Z^T`; `S` adds all patches.
 
     Without a coarse space it is `S` alone.
 
@@ -142,11 +118,9 @@ class TwoLevel:
     system:
         The problem.
     found:
-        Its patches; of single subdomains the sweep does nothing.
+        Its patches.
     coarse:
         `Z`, `(J K, coarse unknowns)`; nothing for one level.
-    sweep:
-        How patches are put together.
 
     References
     ----------
@@ -157,7 +131,6 @@ class TwoLevel:
     system: System
     found: list[Patches]
     coarse: sp.csc_array | None
-    sweep: AbstractSweep = Additive()
 
     @cached_property
     def _projected(self) -> tuple[sp.csr_array, spl.SuperLU]:
@@ -171,10 +144,10 @@ class TwoLevel:
 
     def __call__(self, r: np.ndarray) -> np.ndarray:
         if self.coarse is None:
-            return self.sweep.apply(self.system, self.found, r)
+            return corrected(self.system, self.found, r)
         image, factor = self._projected
         first = factor.solve(self.coarse.T @ r)
-        smooth = self.sweep.apply(self.system, self.found, r - image @ first)
+        smooth = corrected(self.system, self.found, r - image @ first)
         return smooth + self.coarse @ (first - factor.solve(image.T @ smooth))
 
 

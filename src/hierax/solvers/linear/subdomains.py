@@ -24,7 +24,7 @@ from hierax.solvers.gauss_newton import GaussNewton
 from hierax.solvers.linear.adaptive_coarse import AdaptiveCoarseSpace
 from hierax.solvers.linear.coarse_spaces import AbstractCoarseSpace, Part
 from hierax.solvers.linear.orthogonal import OrthogonalBlocks, orthogonalised
-from hierax.solvers.linear.schwarz import AbstractSweep, Additive, Solved, System, TwoLevel, least_squares, patches
+from hierax.solvers.linear.schwarz import Solved, System, TwoLevel, least_squares, patches
 
 
 @functools.singledispatch
@@ -70,8 +70,6 @@ class Schwarz(AbstractSolver):
         Functions that reach across subdomains.
     layers:
         Layers of neighbours in a patch.
-    sweep:
-        How patches are put together.
     rank:
         Singular values of a subdomain's columns below this share of the largest are left out.
     precision, most:
@@ -82,7 +80,6 @@ class Schwarz(AbstractSolver):
 
     coarse: AbstractCoarseSpace = AdaptiveCoarseSpace()
     layers: int = 1
-    sweep: AbstractSweep = Additive()
     rank: float = 1e-8
     precision: float = 1e-10
     most: int = 1000
@@ -164,7 +161,7 @@ class Schwarz(AbstractSolver):
             columns.append(sp.csc_array((np.ones(len(levels)), (levels, np.arange(len(levels)))), shape))
         coarse = sp.csc_array(sp.hstack(columns, format="csc")) if columns else None
         system = System(basis, local)
-        return basis, self.coarse.improved(TwoLevel(system, patches(system, self.layers), coarse, self.sweep))
+        return basis, self.coarse.improved(TwoLevel(system, patches(system, self.layers), coarse))
 
 
 def _is_linear(objective: AbstractObjective) -> bool:
