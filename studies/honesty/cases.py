@@ -5,16 +5,49 @@ from __future__ import annotations
 import difflib
 
 from hierax._errors import InputError
-from studies.honesty import controls, energies, given_values, points_miss, undetermined, units
+from studies.honesty import (
+    conditions,
+    controls,
+    energies,
+    fits,
+    given_values,
+    inverse,
+    layers,
+    odes,
+    points_miss,
+    several,
+    singular,
+    systems,
+    transport,
+    undetermined,
+    units,
+)
 from studies.honesty.battery import Case, entered_cases
 
-FILES = (controls, undetermined, units, energies, points_miss, given_values)
-"""Each enters its problems when it is imported; this order is that of the table."""
+FILES = (
+    controls,
+    undetermined,
+    units,
+    energies,
+    points_miss,
+    given_values,
+    inverse,
+    layers,
+    singular,
+    several,
+    odes,
+    transport,
+    systems,
+    fits,
+    conditions,
+)
+"""Each enters its problems when it is imported; the table has them in this order."""
 
 
 def cases() -> dict[str, Case]:
     """All problems by name."""
-    return entered_cases()
+    kinds = [file.__name__.rpartition(".")[2].replace("_", " ") for file in FILES]
+    return dict(sorted(entered_cases().items(), key=lambda entry: kinds.index(entry[1].kind)))
 
 
 def case_of(name: str) -> Case:
