@@ -1,5 +1,7 @@
 """Laws of transfers, for the library's transfers and for wrong ones."""
 
+from operator import attrgetter
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
 from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns, partition, to_power_relu
+from hierax.fields.axis import Extended, SplineAxis, insertion
+from hierax.fields.local_inverse import local_left_inverse
 from hierax.hierarchy import (
     DUAL,
     FUNCTION_PRESERVING,
@@ -29,6 +33,7 @@ from hierax.hierarchy import (
     tangent_of,
     transport,
 )
+from hierax.hierarchy.coarsening import prolongation
 from hierax.testing import check_transfer
 
 POINTS = np.random.default_rng(0).uniform(-1.3, 1.3, (40, 2))  # also outside of the knots
@@ -88,7 +93,7 @@ def test_the_geometry_of_truncated_powers_transfers_too(degree):
     field = to_power_relu(KAN([2, 1], intervals=6, degree=degree, key=0))
     fine, transfer = verify(field, IntervalDoubling(), tolerance=1e-11)
     # knots inside the domain keep their weights up to the scale of the powers, and the new ones start at zero
-    matrix = np.asarray(transfer.leaves[0].maps[0].matrix)
+    matrix = transfer.leaves[0].maps[0].sparse().toarray()
     assert np.count_nonzero(matrix[degree + 1 :]) == 5
     inner = matrix[degree + 1 :]
     np.testing.assert_allclose(inner[inner != 0], 0.5**degree)
@@ -143,17 +148,42 @@ def test_wrong_matrices_are_caught():
     fine, transfer = doubled(field)
 
     def changed(name, change):
-        leaf = lambda t: getattr(t.leaves[0].maps[0], name)  # noqa: E731
+        leaf = lambda t: attrgetter(name)(t.leaves[0].maps[0])  # noqa: E731
         return eqx.tree_at(leaf, transfer, change(leaf(transfer)))
 
     cases = {
-        "fine field equals the coarse field": changed("matrix", lambda m: 0.5 * m),
-        "inject after prolong": changed("left_inverse", lambda m: m + 1e-9),
-        "element carries": changed("blocks", lambda b: b * (1 + 1e-9)),
+        "fine field equals the coarse field": changed("matrix.weights", lambda m: 0.5 * m),
+        "inject after prolong": changed("left_inverse.weights", lambda m: m + 1e-9),
     }
     for text, wrong in cases.items():
         with pytest.raises(AssertionError, match=text):
             check_transfer(wrong, field, fine, key=0, points=POINTS)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_storage_of_knot_insertion_is_linear_in_the_knots(periodic):
+    field = SplineGrid.uniform([0.0], [1.0], 4000, 3, periodic=[periodic])
+    fine, transfer = doubled(field)
+    stored = sum(leaf.size for leaf in jax.tree.leaves(transfer) if hasattr(leaf, "size"))
+    assert fine.coefficients.shape[0] >= 8000
+    assert stored < 250 * fine.coefficients.shape[0]
+    below = prolongation(field.axes, fine.axes).axes[0]
+    assert below is not None
+    assert below.nnz < 4 * fine.coefficients.shape[0]
+    leaf, values = transfer.leaves[0], np.random.default_rng(0).normal(size=field.coefficients.shape)
+    assert np.abs(leaf.inject(leaf.prolong(values)) - values).max() < 1e-12
+
+
+@pytest.mark.parametrize("degree", [2, 3, 5])
+def test_local_left_inverses_are_near_that_of_least_squares(degree):
+    points = np.linspace(0.0, 1.0, 101)
+    coarse = SplineAxis(points, degree, Extended())
+    fine = coarse.with_breakpoints(np.union1d(points, 0.5 * (points[1:] + points[:-1])))
+    matrix = insertion(coarse, fine)
+    inverse, whole = local_left_inverse(matrix, 2 * degree + 2, False), np.linalg.pinv(matrix.toarray())
+    assert np.abs((inverse @ matrix).toarray() - np.eye(coarse.size)).max() < 1e-12
+    assert np.linalg.norm(inverse.toarray() - whole) < 1e-2 * np.linalg.norm(whole)
+    assert inverse.nnz < 50 * coarse.size < whole.size
 
 
 def test_structures_are_compared_first():

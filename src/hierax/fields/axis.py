@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.sparse import csr_array
 
 from hierax.fields.base import AbstractFixed
 from hierax.fields.bspline import (
@@ -160,14 +161,14 @@ class SplineAxis(AbstractFixed):
         return SplineAxis(np.sort(np.concatenate([points, inner])), self.degree + 1, self.ends)
 
 
-def unfolded_insertion(coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+def unfolded_insertion(coarse: SplineAxis, fine: SplineAxis) -> csr_array:
     """Matrix between all basis functions, periodic copies not yet identified; by insertion or elevation by one."""
     if fine.degree == coarse.degree + 1:
         return elevation_matrix(coarse.knots, coarse.degree, fine.knots)
     return insertion_matrix(coarse.knots, fine.knots, coarse.degree)
 
 
-def insertion(coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+def insertion(coarse: SplineAxis, fine: SplineAxis) -> csr_array:
     """Matrix ``(fine.size, coarse.size)`` that carries the coefficients of a spline to a finer axis, exactly.
 
     The fine axis has the same degree, or the next one.
@@ -177,8 +178,8 @@ def insertion(coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
     NotNested
         If a coarse breakpoint is missing in the fine axis.
     """
-    full = unfolded_insertion(coarse, fine)[: fine.size]
-    folded = np.zeros((fine.size, coarse.size))
+    full = csr_array(unfolded_insertion(coarse, fine)[: fine.size])
     # columns j and j + n of a periodic axis are one coefficient; without periodicity nothing is folded
-    np.add.at(folded.T, np.arange(full.shape[1]) % coarse.size, full.T)
+    folded = csr_array((full.data, full.indices % coarse.size, full.indptr), shape=(fine.size, coarse.size))
+    folded.sum_duplicates()
     return folded

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.sparse import csr_array
 
 
 class NotNested(ValueError):
@@ -112,7 +113,7 @@ def local_knots_at(knots: Float[Array, " knots"], degree: int, interval: Int[Arr
     return jax.lax.dynamic_slice_in_dim(jnp.asarray(knots), interval + 1, 2 * degree)
 
 
-def insertion_matrix(coarse_knots, fine_knots, degree: int) -> np.ndarray:
+def insertion_matrix(coarse_knots, fine_knots, degree: int) -> csr_array:
     r"""Coefficients of a coarse spline in a finer basis.
 
     Fine coefficient :math:`j` is the polar form (blossom) of a polynomial piece of the coarse spline at the fine
@@ -128,8 +129,8 @@ def insertion_matrix(coarse_knots, fine_knots, degree: int) -> np.ndarray:
 
     Returns
     -------
-    np.ndarray
-        Matrix ``(n_f + p, n_c + p)``; its rows sum to one.
+    csr_array
+        Matrix ``(n_f + p, n_c + p)`` with at most ``p + 1`` entries a row, which sum to one.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def insertion_matrix(coarse_knots, fine_knots, degree: int) -> np.ndarray:
     return _scattered(coarse, degree, piece, _polar(coarse, degree, piece, arguments))
 
 
-def elevation_matrix(coarse_knots, degree: int, fine_knots) -> np.ndarray:
+def elevation_matrix(coarse_knots, degree: int, fine_knots) -> csr_array:
     r"""Coefficients of a spline of degree ``p`` in a basis of degree ``p + 1``.
 
     The polar form of a polynomial as one of degree ``p + 1`` is the mean of its polar forms with one argument left out:
@@ -163,8 +164,8 @@ def elevation_matrix(coarse_knots, degree: int, fine_knots) -> np.ndarray:
 
     Returns
     -------
-    np.ndarray
-        Matrix ``(n_f + p + 1, n_c + p)``; its rows sum to one.
+    csr_array
+        Matrix ``(n_f + p + 1, n_c + p)`` with at most ``p + 1`` entries a row, which sum to one.
 
     Raises
     ------
@@ -198,9 +199,11 @@ def _polar(coarse: np.ndarray, degree: int, piece: np.ndarray, arguments: np.nda
     return weights[:, 0]
 
 
-def _scattered(coarse: np.ndarray, degree: int, piece: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    matrix = np.zeros((piece.size, coarse.size - degree - 1))
-    matrix[np.arange(piece.size)[:, None], piece[:, None] + np.arange(degree + 1)] = weights
+def _scattered(coarse: np.ndarray, degree: int, piece: np.ndarray, weights: np.ndarray) -> csr_array:
+    columns = piece[:, None] + np.arange(degree + 1)
+    starts = np.arange(piece.size + 1) * (degree + 1)
+    matrix = csr_array((weights.ravel(), columns.ravel(), starts), shape=(piece.size, coarse.size - degree - 1))
+    matrix.eliminate_zeros()
     return matrix
 
 
@@ -251,18 +254,22 @@ def _check_nested(coarse_points: np.ndarray, fine_points: np.ndarray) -> None:
     if min(coarse_points.size, fine_points.size) < 2:
         raise ValueError(f"{coarse_points.size} coarse and {fine_points.size} fine breakpoints hold no interval")
     tolerance = 1e-12 * (coarse_points[-1] - coarse_points[0])
-    for point in coarse_points:
-        needed = np.sum(np.abs(coarse_points - point) <= tolerance)
-        if np.sum(np.abs(fine_points - point) <= tolerance) < needed:
-            raise NotNested(
-                f"the coarse breakpoint {point:.17g} is missing in the fine knots (or present with a lower "
-                f"multiplicity): the fine space would not contain the coarse one. Refine by adding breakpoints only."
-            )
+    lacking = _copies(fine_points, coarse_points, tolerance) < _copies(coarse_points, coarse_points, tolerance)
+    if lacking.any():
+        raise NotNested(
+            f"the coarse breakpoint {coarse_points[lacking][0]:.17g} is missing in the fine knots (or present with a "
+            f"lower multiplicity): the fine space would not contain the coarse one. Refine by adding breakpoints only."
+        )
     if abs(fine_points[0] - coarse_points[0]) > tolerance or abs(fine_points[-1] - coarse_points[-1]) > tolerance:
         raise NotNested(
             f"the fine domain [{fine_points[0]:.17g}, {fine_points[-1]:.17g}] differs from the coarse domain "
             f"[{coarse_points[0]:.17g}, {coarse_points[-1]:.17g}]"
         )
+
+
+def _copies(points: np.ndarray, wanted: np.ndarray, tolerance: float) -> np.ndarray:
+    """How often each of some positions is among increasing points."""
+    return np.searchsorted(points, wanted + tolerance, "right") - np.searchsorted(points, wanted - tolerance, "left")
 
 
 def _coarse_pieces(coarse: np.ndarray, coarse_degree: int, fine: np.ndarray, degree: int) -> np.ndarray:

@@ -10,11 +10,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.sparse import csc_array
-from scipy.sparse.linalg import splu
+from scipy.sparse import csr_array
 
 from hierax.fields.axis import SplineAxis, insertion
 from hierax.fields.bspline import power_relu_matrix
+from hierax.fields.local_inverse import local_left_inverse
 
 
 class AbstractGeometry(eqx.Module):
@@ -34,11 +34,11 @@ class AbstractGeometry(eqx.Module):
         """Coordinates of the function with these B-spline coefficients."""
 
     @abc.abstractmethod
-    def prolongation(self, coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    def prolongation(self, coarse: SplineAxis, fine: SplineAxis) -> csr_array:
         """Matrix ``(fine.size, coarse.size)`` that keeps the function."""
 
     @abc.abstractmethod
-    def left_inverse(self, coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    def left_inverse(self, coarse: SplineAxis, fine: SplineAxis) -> csr_array:
         """Matrix ``(coarse.size, fine.size)`` whose product with the prolongation is the identity."""
 
 
@@ -57,18 +57,13 @@ class BSplineBasis(AbstractGeometry):
         del axis
         return splines
 
-    def prolongation(self, coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    def prolongation(self, coarse: SplineAxis, fine: SplineAxis) -> csr_array:
         return insertion(coarse, fine)
 
-    def left_inverse(self, coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    def left_inverse(self, coarse: SplineAxis, fine: SplineAxis) -> csr_array:
         # least squares in the coefficients: condition numbers of a mass matrix would grow with the degree
-        matrix = insertion(coarse, fine)
-        sparse = csc_array(matrix)
-        normal = csc_array(sparse.T @ sparse)
-        solve = splu(normal, permc_spec="NATURAL", options={"SymmetricMode": True}).solve
-        inverse = solve(np.ascontiguousarray(matrix.T))
-        # once more, since the normal equations square the condition number
-        return inverse + solve(matrix.T - normal @ inverse)
+        wraps = coarse.size < coarse.intervals + coarse.degree
+        return local_left_inverse(insertion(coarse, fine), 2 * coarse.degree + 2, wraps)
 
 
 class PowerReLUBasis(AbstractGeometry):
@@ -100,7 +95,7 @@ class PowerReLUBasis(AbstractGeometry):
     def weights(self, splines: Float[Array, "... size"], axis: SplineAxis) -> Float[Array, "... size"]:
         return splines @ (power_relu_matrix(axis.knots, axis.degree) * float(_spacing(axis)) ** axis.degree)
 
-    def prolongation(self, coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    def prolongation(self, coarse: SplineAxis, fine: SplineAxis) -> csr_array:
         r"""A power with its knot inside is a power of the fine axis; the first ``p + 1`` are polynomials there.
 
         As a function of ``s`` the polynomial :math:`(x - s)^p` is interpolated exactly at ``p + 1`` nodes, which
@@ -115,15 +110,15 @@ class PowerReLUBasis(AbstractGeometry):
         matrix = np.zeros((fine.size, coarse.size))
         matrix[_matching(coarse, fine), np.arange(degree + 1, coarse.size)] = 1.0
         matrix[: degree + 1, : degree + 1] = _cardinal(np.asarray(fine.knots), np.asarray(coarse.knots), degree)
-        return matrix * (float(_spacing(fine)) / float(_spacing(coarse))) ** degree
+        return csr_array(matrix) * (float(_spacing(fine)) / float(_spacing(coarse))) ** degree
 
-    def left_inverse(self, coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
+    def left_inverse(self, coarse: SplineAxis, fine: SplineAxis) -> csr_array:
         """Weights at the new knots are dropped; the polynomial part is interpolated back."""
         degree = coarse.degree
         matrix = np.zeros((coarse.size, fine.size))
         matrix[np.arange(degree + 1, coarse.size), _matching(coarse, fine)] = 1.0
         matrix[: degree + 1, : degree + 1] = _cardinal(np.asarray(coarse.knots), np.asarray(fine.knots), degree)
-        return matrix * (float(_spacing(coarse)) / float(_spacing(fine))) ** degree
+        return csr_array(matrix) * (float(_spacing(coarse)) / float(_spacing(fine))) ** degree
 
 
 def _spacing(axis: SplineAxis) -> Float[Array, ""]:
@@ -135,7 +130,9 @@ def _matching(coarse: SplineAxis, fine: SplineAxis) -> np.ndarray:
     """Positions among the fine powers of the coarse knots strictly inside the domain."""
     insertion(coarse, fine)  # refuses axes that are not nested
     inner = np.asarray(coarse.knots)[coarse.degree + 1 : coarse.size]
-    return np.abs(np.asarray(fine.knots)[: fine.size, None] - inner).argmin(axis=0)
+    knots = np.asarray(fine.knots)[: fine.size]
+    after = np.clip(np.searchsorted(knots, inner), 1, len(knots) - 1)
+    return np.where(inner - knots[after - 1] < knots[after] - inner, after - 1, after)
 
 
 def _cardinal(nodes: np.ndarray, points: np.ndarray, degree: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """How a coarse field becomes a finer one: transfers, refinement rules, levels and hierarchies."""
 
-from hierax.hierarchy.axis_transfer import AxisMap, AxisTransfer, LeafTransfer, axis_map
+from hierax.hierarchy.axis_transfer import AbstractAxisMap, AxisMap, AxisTransfer, KnotMap, LeafTransfer, axis_map
 from hierax.hierarchy.data_growth import Fit, MoreData, WiderOrMoreData
 from hierax.hierarchy.depth import DepthGrowth
 from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
@@ -49,6 +49,7 @@ __all__ = [
     "RESET",
     "SCALAR",
     "SQUARE",
+    "AbstractAxisMap",
     "AbstractRefinement",
     "AbstractTransfer",
     "AxisMap",
@@ -59,6 +60,7 @@ __all__ = [
     "IntervalDoubling",
     "Kind",
     "KnotInsertion",
+    "KnotMap",
     "LeafTransfer",
     "Level",
     "MarkedKnots",

@@ -55,7 +55,7 @@ def coarser_axes(axes: Sequence[SplineAxis]) -> tuple[SplineAxis, ...] | None:
 def prolongation(coarse: Sequence[SplineAxis], fine: Sequence[SplineAxis]) -> GridProlongation:
     """The exact map between two nested grids."""
     pairs = zip(coarse, fine, strict=True)
-    return GridProlongation(tuple(None if c is f else csr_array(insertion(c, f)) for c, f in pairs))
+    return GridProlongation(tuple(None if c is f else insertion(c, f) for c, f in pairs))
 
 
 def _thinned(points: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ class EdgeSplines(AbstractLeaf):
             return None
         many = sp.eye_array(math.prod(self.shape[:-1]))
         shape = (*self.shape[:-1], coarse[0].size)
-        return EdgeSplines(shape, coarse[0]), sp.csr_array(sp.kron(many, sp.csr_array(insertion(coarse[0], self.axis))))
+        return EdgeSplines(shape, coarse[0]), sp.csr_array(sp.kron(many, insertion(coarse[0], self.axis)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class TensorSplines(AbstractLeaf):
         if coarse is None:
             return None
         maps = [
-            sp.eye_array(new.size) if new is old else sp.csr_array(insertion(new, old))
+            sp.eye_array(new.size) if new is old else insertion(new, old)
             for new, old in zip(coarse, self.axes, strict=True)
         ]
         matrix = functools.reduce(sp.kron, [*maps, sp.eye_array(self.shape[-1])])

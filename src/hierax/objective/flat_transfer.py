@@ -92,7 +92,7 @@ def _leaf(leaf: LeafTransfer, shape: Sequence[int]) -> sp.csr_array:
     """Matrix of what happens to one array of parameters."""
     factors: list[Any] = [sp.eye_array(count, format="csr") for count in shape]
     for part in leaf.maps:
-        factors[part.axis] = sp.csr_array(np.asarray(part.matrix))
+        factors[part.axis] = part.sparse()
     product = functools.reduce(lambda a, b: sp.kron(a, b, format="csr"), factors, sp.eye_array(1, format="csr"))
     return sp.csr_array(product)
 
