@@ -1,4 +1,4 @@
-"""What limited a training: eight prepared runs, two of each limit, and the rules one by one."""
+"""What limited a training: eight prepared runs, and the rules one by one."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ import pytest
 
 import hierax as hx
 from hierax.checks.diagnosis import Course, Limit, diagnose
+from hierax.objective.noise import neighbour_correlation
 from hierax.solvers import Tolerances
 
 BUDGET = 60.0
@@ -41,8 +42,9 @@ RUNS = {
         data(np.exp(X[:, 0]) + NOISE),
         {"hierarchy": network(), "solver": hx.GaussNewton(tolerances=Tolerances(1e-6, 30))},
     ),
-    "precision, data": (Limit.precision, data(np.exp(X[:, 0])), {}),
-    "precision, equation": (Limit.precision, decay(2.0), {}),
+    "tolerance, data": (Limit.tolerance, data(np.exp(X[:, 0])), {}),
+    "tolerance, equation": (Limit.tolerance, decay(2.0), {}),
+    "precision, equation": (Limit.precision, decay(2.0), {"cycle": hx.NestedIteration(tolerance=0.0)}),
     "capacity, network": (Limit.capacity, data(WAVE), {"hierarchy": network(2), "solver": NEWTON}),
     "capacity, grid": (
         Limit.capacity,
@@ -97,6 +99,62 @@ def test_noise_is_what_kept_data_and_levels_agree_on():
     assert diagnose(replace(raised, level_losses=[0.2, 0.5])).limit is Limit.capacity
     # refinement still halves it
     assert diagnose(replace(noisy, level_errors=[0.3, 0.11])).limit is Limit.capacity
+
+
+def test_rounding_is_blamed_only_where_refinement_changes_nothing():
+    tiny = replace(SEEN, step_decreases=[0.5, 1e-2, 0.5, 1e-7], stopped_by="converged", level_changes=[4e-9, 2e-9])
+    assert diagnose(tiny).limit is Limit.precision
+    assert "changed the solution by 4e-09 and 2e-09" in str(diagnose(tiny))
+    # the same end, with errors that fall from level to level, or changes that do
+    assert diagnose(replace(tiny, level_errors=[2e-9, 8e-11])).limit is Limit.tolerance
+    assert diagnose(replace(tiny, level_changes=[2e-9, 8e-11])).limit is Limit.tolerance
+    assert diagnose(replace(tiny, level_changes=[2e-9, 8e-11], stopped_by="levels")).limit is Limit.capacity
+    assert diagnose(replace(tiny, level_changes=[4e-5, 2e-5])).limit is Limit.capacity
+    assert diagnose(replace(tiny, level_changes=[])).limit is Limit.capacity
+    stays = str(diagnose(replace(tiny, level_errors=[9e-11, 8e-11])))
+    assert "The error stays at 8e-11." in stays
+
+
+def test_misfits_that_follow_a_pattern_are_no_noise():
+    biased = replace(SEEN, validation_error=0.11, noise=0.1, level_errors=[0.12, 0.11], alike=0.9)
+    assert diagnose(biased).limit is Limit.balance
+    assert "correlation 0.9" in str(diagnose(biased))
+    assert diagnose(replace(biased, alike=0.1)).limit is Limit.noise
+    assert diagnose(replace(biased, level_errors=[0.3, 0.11])).limit is Limit.capacity
+    assert diagnose(replace(biased, validation_error=1e-6, level_errors=[1e-6, 1e-6])).limit is Limit.capacity
+
+
+def test_neighbours_are_alike_in_a_smooth_misfit_and_not_in_noise():
+    rng = np.random.default_rng(2)
+    points = rng.random((400, 2)) * [1.0, 1e6]
+    smooth = np.sin(3 * points[:, :1] + 2e-6 * points[:, 1:])
+    assert neighbour_correlation(points, smooth) > 0.95
+    assert abs(neighbour_correlation(points, rng.normal(size=(400, 1)))) < 0.2
+    assert neighbour_correlation(points[:5], smooth[:5]) == 0.0
+
+
+def test_equations_that_contradict_their_data_are_not_called_noise():
+    """Data of `exp(-x)`, exact, with the equation `u' = 0`: the misfit is a curve, however noisy neighbours look."""
+    term = hx.Residual("constant", lambda u, x: hx.derivative(u, "x")(x))
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (term, hx.Data("u", X[:60], np.exp(-X[:60, 0]))))
+    found = hx.train(problem, levels=2, budget=BUDGET).diagnose()
+    assert found.limit is Limit.balance, found
+
+
+def test_nothing_is_called_solved_because_its_field_is_linear():
+    """Radiation: the field is linear in its parameters, the terms are not."""
+    terms = (
+        hx.Residual("conduction", lambda u, x: hx.derivative(u, "xx")(x) - u(x) ** 4),
+        hx.Residual("ends", lambda u, x, normal: u(x) - 1.0, on="boundary"),
+    )
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), terms), levels=2, budget=BUDGET)
+    assert solution.linear_in_parameters
+    assert not solution.linear_problem
+    assert "it is linear" not in str(solution)
+    # a level that took one step is solved by it only if the terms are linear as well
+    once = replace(SEEN, step_levels=[0, 1], step_losses=[1.0, 0.2], step_decreases=[float("inf")] * 2)
+    assert diagnose(once) is None
+    assert "it is linear and was solved" in str(diagnose(replace(once, linear=True)))
 
 
 def test_a_linear_level_is_solved_in_one_step():

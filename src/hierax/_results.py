@@ -59,6 +59,12 @@ class RESULTS(enum.Enum):
         "features that are too fine for the levels or for the number of data, or equations that do not fit the data. "
         "Return the level with the smallest validation error, state the noise of the data, or collect more data."
     )
+    unchecked = (
+        "Training ended in order, but nothing was checked: no guard applies. "
+        "Likely causes: so few rows of data that none can be kept back and their neighbours show no noise, or terms of "
+        "which none is an equation, an energy or a condition. "
+        "Bring more data or state their noise, or compare the answer with values that were not fitted."
+    )
     interrupted = (
         "The run was interrupted; the last good state is returned. "
         "Likely causes: the keyboard, or a signal from the system or a job scheduler. "
@@ -67,7 +73,9 @@ class RESULTS(enum.Enum):
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the command line: 0 guards pass, 2 numerical failure, 3 a guard failed, 130 interrupted.
+        """Exit code of the command line: 0 guards pass, 2 numerical failure, 3 not confirmed, 130 interrupted.
+
+        Code 3 stands for a guard that failed and for guards of which none applied.
 
         Code 1, bad input, belongs to `InputError`: nothing was trained, so there is no result.
         """
@@ -75,6 +83,6 @@ class RESULTS(enum.Enum):
             return 0
         if self is RESULTS.interrupted:
             return 130
-        if self.name.startswith("guard_"):
+        if self.name.startswith("guard_") or self is RESULTS.unchecked:
             return 3
         return 2

@@ -1,10 +1,13 @@
-"""What a training was limited by, with the evidence in words: precision, noise, capacity or optimisation.
+"""What a training was limited by, with the evidence in words; see `Limit`.
 
-The four call for different remedies, and the loss alone does not tell them apart. What does, in this order:
+They call for different remedies, and the loss alone does not tell them apart. What does, in this order:
 
+- *balance*: neighbouring data are missed alike, which noise does not do, and refinement leaves it so: equations and
+  data contradict each other, or one of them weighs too much;
 - *noise*: the error at data that were kept back is that of the data themselves, or finer levels, though trained, raise
   it: the data, by their noise or their number, determine no more;
 - *precision*: the residual is down to the rounding of its largest parts, or refinement no longer changes anything;
+- *tolerance*: refinement still lowers the error, and was ended since what it changes is tiny;
 - *optimisation*: the last level was left while its loss could still be lowered;
 - *capacity*: the last level is trained, and what is left is what its functions cannot do.
 """
@@ -18,6 +21,8 @@ from typing import final
 
 import numpy as np
 
+from hierax.checks.limits import SETTLING, UNCHANGED
+
 NOISE_BAND = (0.5, 1.5)
 """Between these multiples of the noise an error at kept data is noise: below, the estimate of the noise is too large
 (it counts how the function bends between data), above, there is more to learn."""
@@ -27,6 +32,12 @@ OVERFITTED = 1.2
 """Factor by which a finer level raises the error at kept data before the data are blamed."""
 ROUNDING_ERROR = 1e-9
 """Errors below this are rounding's matter, not the data's."""
+ALIKE = 0.5
+"""Correlation of the misfits of neighbouring data, above which they follow a pattern and are no noise."""
+SEEN = 1e-3
+"""Errors at kept data below this part of their spread need no explanation by wrong equations."""
+HALVED = 0.7
+"""A refinement that leaves more than this part of an error has not lowered it."""
 STATIONARY = 1e-4
 """A level is trained when its last steps promise, or bring, less than this share of the loss."""
 STATIONARY_FIRST_ORDER = 1e-6
@@ -37,8 +48,10 @@ STATIONARY_FIRST_ORDER = 1e-6
 class Limit(enum.Enum):
     """What limits a training; the value is what to do about it."""
 
+    balance = "Check the equations and the units of the data, and state the noise of the data: it sets their weight."
     noise = "More data, or their noise stated; neither a finer level nor longer training will help."
     precision = "The terms are met as well as the precision allows: a level earlier would have done."
+    tolerance = "Nothing has to be done; one more level, if asked for, would lower the error further."
     optimisation = "A second-order solver, coarser levels to start from, or a larger budget; not a larger field."
     capacity = "A finer level, a higher degree or a wider network; not longer training."
 
@@ -64,9 +77,13 @@ class Course:
     epsilon:
         Spacing of numbers about one in the precision of the parameters.
     linear, second_order:
-        Whether the field is linear in its parameters, and solvers use curvature.
+        Whether levels are linear systems, field and terms both; whether solvers use curvature.
     stopped_by:
         `converged`, `stalled`, `budget`, `levels`.
+    level_changes:
+        Relative changes of the solution from level to level, coarsest first; empty where they were not measured.
+    alike:
+        Correlation of the misfits of neighbouring data, where equations hold as well; `None` where it is not known.
     """
 
     step_levels: Sequence[int]
@@ -80,6 +97,8 @@ class Course:
     linear: bool = False
     second_order: bool = True
     stopped_by: str = "levels"
+    level_changes: Sequence[float] = ()
+    alike: float | None = None
 
 
 @final
@@ -105,8 +124,10 @@ def diagnose(seen: Course) -> Diagnosis | None:
     if seen.step_losses[0] <= 0.0:
         return None
     for limit, judge in (
+        (Limit.balance, _balance),
         (Limit.noise, _noise),
         (Limit.precision, _precision),
+        (Limit.tolerance, _tolerance),
         (Limit.optimisation, _optimisation),
         (Limit.capacity, _capacity),
     ):
@@ -114,6 +135,20 @@ def diagnose(seen: Course) -> Diagnosis | None:
         if evidence:
             return Diagnosis(limit, tuple(evidence))
     return None
+
+
+def _balance(seen: Course) -> list[str]:
+    if seen.alike is None or seen.alike < ALIKE or seen.validation_error is None or seen.validation_error < SEEN:
+        return []
+    if len(seen.level_errors) >= 2 and not _stays(seen.level_errors):
+        return []
+    left = f", and the last refinement left their error at {seen.level_errors[-1]:.2g}" if seen.level_errors else ""
+    return [f"Neighbouring data are missed alike (correlation {seen.alike:.2g}), as noise would not{left}."]
+
+
+def _stays(numbers: Sequence[float]) -> bool:
+    """Whether the last of some errors is not much smaller than the best one before."""
+    return numbers[-1] > HALVED * min(numbers[:-1])
 
 
 def _noise(seen: Course) -> list[str]:
@@ -144,7 +179,7 @@ def _at_noise(seen: Course) -> list[str]:
     text = [f"The error at data kept back is {ratio:.2g} times the noise that neighbouring data show."]
     if len(seen.level_errors) >= 2:
         change = seen.level_errors[-1] / max(min(seen.level_errors[:-1]), 1e-300)
-        if change < 0.7:
+        if not _stays(seen.level_errors):
             return []
         text.append(f"The last refinement left it at {change:.2g} times what it was.")
     return text
@@ -154,13 +189,24 @@ def _precision(seen: Course) -> list[str]:
     share = float(np.sqrt(max(seen.level_losses[-1], 0.0) / max(seen.step_losses[0], 1e-300)))
     if share < ROUNDINGS * seen.epsilon:
         return [f"The residual fell to {share:.1g} of the first one, with numbers that are {seen.epsilon:.1g} apart."]
-    errors = seen.level_errors
-    if seen.stopped_by == "converged" and len(seen.level_losses) >= 2:
-        text = "The last refinement changed the solution by less than can be told from rounding."
-        return [text, *([f"The error of the last levels stays at {errors[-1]:.1g}."] if errors else [])]
-    if len(errors) >= 3 and errors[-1] < 1e-8 and errors[-1] > 0.5 * errors[-2]:
+    errors, changes = seen.level_errors, seen.level_changes
+    if len(errors) >= 2 and not _stays(errors):
+        return []  # whatever else there is to see, refinement still pays
+    if len(changes) >= 2 and changes[-1] < UNCHANGED and changes[-1] > SETTLING * changes[-2]:
+        text = f"The last refinements changed the solution by {changes[-2]:.1g} and {changes[-1]:.1g} of its size"
+        stays = [f"The error stays at {errors[-1]:.1g}."] if len(errors) >= 2 else []
+        return [f"{text}: tiny, and no longer falling.", *stays]
+    if len(errors) >= 3 and errors[-1] < 1e-8:
         return [f"The error of the last levels no longer falls: {errors[-2]:.1g}, then {errors[-1]:.1g}."]
     return []
+
+
+def _tolerance(seen: Course) -> list[str]:
+    if seen.stopped_by != "converged" or not seen.level_changes or seen.level_changes[-1] > UNCHANGED:
+        return []
+    return [
+        f"Training ended since the last refinement changed the solution by {seen.level_changes[-1]:.1g} of its size."
+    ]
 
 
 def _optimisation(seen: Course) -> list[str]:
@@ -175,8 +221,10 @@ def _optimisation(seen: Course) -> list[str]:
 
 def _capacity(seen: Course) -> list[str]:
     promised = _promised(seen)
+    if promised is None:
+        return []  # nothing shows whether it is trained
     text = ["The last level is trained: it is linear and was solved."]
-    if promised is not None and not (seen.linear and promised == 0.0):
+    if not (seen.linear and promised == 0.0):
         text = [f"The last level is trained: another step would lower its loss by {promised:.1g} of itself."]
     if len(seen.level_losses) >= 2:
         gain = np.sqrt(seen.level_losses[-2] / max(seen.level_losses[-1], 1e-300))

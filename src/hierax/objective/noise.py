@@ -42,3 +42,15 @@ def relative_noise(terms: Sequence[Data]) -> float | None:
         spread = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
         found.append(neighbour_noise(term.points, values) / spread)
     return float(np.sqrt(np.mean(np.square(found)))) if found else None
+
+
+def neighbour_correlation(points: np.ndarray, misfits: np.ndarray) -> float:
+    """Correlation of each value's misfit `(n, m)` with that of its nearest neighbour; 0 for fewer than ten values.
+
+    Noise gives about zero, a misfit that varies smoothly in space about one.
+    """
+    if len(points) < 10 or not np.any(misfits):
+        return 0.0
+    scaled = (points - points.mean(axis=0)) / np.maximum(points.std(axis=0), 1e-300)
+    nearest = np.asarray(KDTree(scaled).query(scaled, k=2)[1])[:, 1]
+    return float(np.mean(misfits * misfits[nearest]) / np.mean(misfits**2))

@@ -29,6 +29,7 @@ from hierax.objective.build import mesh
 from hierax.objective.evolution import evolution
 from hierax.objective.view import unbounded
 from hierax.planning.data import plan_for_data
+from hierax.planning.examine import examine
 from hierax.planning.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, has_grid, revisits
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.inverse import plan_for_inverse
@@ -110,6 +111,7 @@ def choose(
     solver, cycle:
         Used in place of the strategy's own.
     """
+    examine(problem)
     seen = ProblemFeatures.of(problem)
     if isinstance(hierarchy, Hierarchy):
         plan = _given(problem, on_domain(hierarchy, problem), None, seen)

@@ -23,7 +23,8 @@ from hierax._results import RESULTS
 from hierax.checks.diagnosis import Course, Diagnosis, diagnose
 from hierax.events import Guard, LevelRecord, StepTaken
 from hierax.fields.base import partition
-from hierax.objective.noise import relative_noise
+from hierax.objective.build import is_equation
+from hierax.objective.noise import neighbour_correlation, relative_noise
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.evaluation import evaluate
@@ -68,6 +69,10 @@ class Solution:
         Names for tables.
     second_order:
         Whether the solver uses curvature.
+    linear_problem:
+        Whether all residuals are affine in the unknowns.
+    changes:
+        Relative changes of the solution from level to level, coarsest first.
     """
 
     problem: Problem
@@ -92,6 +97,8 @@ class Solution:
     work_units: float
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     second_order: bool = True
+    linear_problem: bool = False
+    changes: Sequence[float] = ()
 
     def diagnose(self) -> Diagnosis | None:
         """What limits this training, with evidence in words; `None` after a numerical failure or without a step."""
@@ -110,11 +117,26 @@ class Solution:
             epsilon=max(
                 (float(jnp.finfo(leaf).eps) for leaf in jax.tree.leaves(partition(self.field)[0])), default=0.0
             ),
-            linear=self.linear_in_parameters,
+            linear=self.linear_in_parameters and self.linear_problem,
             second_order=self.second_order,
             stopped_by=self.stopped_by,
+            level_changes=self.changes,
+            alike=self._alike(),
         )
         return diagnose(seen)
+
+    def _alike(self) -> float | None:
+        """How alike misfits of neighbours are, for the data missed most, where equations hold as well; else `None`."""
+        data = [term for term in self.problem.terms if isinstance(term, Data)]
+        if not data or not any(is_equation(term, self.problem) for term in self.problem.terms):
+            return None
+        found = []
+        for term in data:
+            own = self.evaluate(term.points, self.problem.data_unknown(term)).reshape(len(term.points), -1)
+            misfit = own - term.values.reshape(own.shape)
+            size = float(np.sqrt(np.mean(misfit**2))) / max(float(np.std(term.values)), 1e-300)
+            found.append((size, neighbour_correlation(term.points, misfit)))
+        return max(found)[1]
 
     def evaluate(self, points: ArrayLike, value: str | None = None) -> Float[np.ndarray, "n *m"]:
         """Values or derivatives of an unknown, after bounds and constraint.

@@ -193,7 +193,9 @@ class Climb:
         validation = self._validation()
         rows = [_measured(row, self.problem, f, v) for row, f, v in zip(self.rows, fields, validation, strict=True)]
         guards = _guards(validation)
-        failed = next((s.result for stages in self.stages for s in stages.values() if s.result.exit_code), None)
+        # that no guard applies to the fit of one fidelity is made good by those of them all
+        fits = [s.result for stages in self.stages for s in stages.values() if s.result is not RESULTS.unchecked]
+        failed = next((result for result in fits if result.exit_code), None)
         judged = RESULTS.successful if all(g.passed for g in guards.values()) else RESULTS.guard_validation
         result = failed or judged
         self.emit(RunFinished(result, "levels", guards, seconds))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from hierax.checks.limits import SETTLED
+from hierax.checks.limits import SETTLED, SETTLING, UNCHANGED
 from hierax.cycles import Forecast
 from hierax.fields import parameter_count
 from hierax.hierarchy import AbstractRefinement, AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling
@@ -62,7 +62,7 @@ def settled(
 def precision_reached(level: int, changes: Mapping[int, float]) -> bool:
     """Whether changes are tiny and no longer fall."""
     last, before = changes.get(level, np.inf), changes.get(level - 1, np.inf)
-    return last < 1e-6 and last > 0.3 * before
+    return last < UNCHANGED and last > SETTLING * before
 
 
 def too_much(

@@ -316,6 +316,8 @@ class Run:
             seconds_compile=compiled,
             work_units=sum(v.work for v in (*self.visited.values(), *(v for _, v in self.led))),
             second_order=self.plan.solver.second_order,
+            linear_problem=self.plan.linear,
+            changes=[self.changes[k] for k in sorted(self.changes)],
         )
 
     def _returned(self) -> tuple[int, Any]:

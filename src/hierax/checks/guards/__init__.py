@@ -37,6 +37,8 @@ def check(evidence: Evidence, guards: Sequence[AbstractGuard] = GUARDS) -> dict[
 
 
 def verdict(judgements: Mapping[str, Guard], guards: Sequence[AbstractGuard] = GUARDS) -> RESULTS:
-    """`successful`, or the result that belongs to the first guard that failed."""
+    """`successful`, the result that belongs to the first guard that failed, or `unchecked` where there is none."""
+    if not judgements:
+        return RESULTS.unchecked
     failed = (guard.result for guard in guards if guard.name in judgements and not judgements[guard.name].passed)
     return next(failed, RESULTS.successful)

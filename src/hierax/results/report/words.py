@@ -48,14 +48,10 @@ def headline(account: Account) -> tuple[str, str]:
     if not name:
         return "This run has not ended, or was ended from outside: there is no result.", "bad"
     if name == RESULTS.successful.name:
-        count = (
-            f"all {len(guards)} guards pass"
-            if len(guards) > 1
-            else "its guard passes"
-            if guards
-            else "no guard applies"
-        )
-        return f"Training ended in order, and {count}.", "good" if guards else "doubtful"
+        count = f"all {len(guards)} guards pass" if len(guards) > 1 else "its guard passes"
+        return f"Training ended in order, and {count}.", "good"
+    if name == RESULTS.unchecked.name:
+        return "Do not rely on this answer yet: training ended in order, but nothing was checked.", "doubtful"
     if name.startswith("guard_"):
         which = f"of its guards {', '.join(failed)} failed" if failed else "its last level was not confirmed"
         return f"Do not rely on this answer yet: training ended in order, but {which}.", "doubtful"

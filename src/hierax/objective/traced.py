@@ -1,0 +1,190 @@
+"""What the traced form of a term shows before any training: whether it sees an unknown, and indices out of range.
+
+JAX moves a static index that is out of range to the nearest entry, in silence. In the traced form the index is a known
+number beside a known shape, and the line that it comes from is known as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import equinox
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from hierax.objective.pointwise import Place, point_term
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Term
+
+FLAT = frozenset({"stop_gradient", "sign", "floor", "ceil", "round"})
+"""Operations whose derivative is zero; comparisons and whatever else gives no real number count as well."""
+LIBRARIES = (*(str(Path(str(module.__file__)).parent) for module in (jax, equinox, np)), str(Path(__file__).parents[1]))
+
+
+class OutOfRange(NamedTuple):
+    """A place that is out of range: along an axis of so many entries, and where in the user's code, if known."""
+
+    place: int
+    entries: int
+    line: str
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What was found: whether the term depends on any unknown, and the first index out of range."""
+
+    depends: bool
+    out_of_range: OutOfRange | None
+
+
+def traced(problem: Problem, term: Term) -> Traced:
+    """Trace a term at one point with unknowns that have one parameter each.
+
+    Dependence is that of the derivative: through comparisons, signs, roundings and factors that are zero nothing is
+    learned.
+
+    Raises
+    ------
+    Exception
+        Whatever the user's function raises.
+    """
+    dim, point = problem.domain.dim, point_term(problem, term)
+
+    def values(c: jax.Array, x: jax.Array, normal: jax.Array) -> jax.Array:
+        return point.residual(_trial(problem, c), Place(x, normal, jnp.zeros(0)))
+
+    closed = jax.make_jaxpr(values)(jnp.ones(len(problem.unknowns)), jnp.zeros(dim), jnp.zeros(dim))
+    walk = _Walk([])
+    out = walk(closed, [_Seen(True), _Seen(False), _Seen(False)])
+    return Traced(any(value.depends for value in out), next(iter(walk.missed), None))
+
+
+def _trial(problem: Problem, c: jax.Array) -> Any:
+    """Unknowns `c_k` times a fixed function without symmetries, or number."""
+
+    def function(number: int, components: int | None) -> Any:
+        lead = () if components is None else (components,)
+        phase = jnp.arange(float(np.prod(lead, dtype=int))).reshape(lead) + number
+        return lambda z: c[number] * sum(jnp.exp(0.3 * z[k] + 0.1 * phase) * (1.0 + 0.1 * k) for k in range(len(z)))
+
+    unknowns = enumerate(problem.unknowns.items())
+    parts = {
+        name: c[k] if name in problem.constants else function(k, problem.functions[name].components)
+        for k, (name, _) in unknowns
+    }
+    return SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
+
+
+class _Seen(NamedTuple):
+    """Of a value in the traced form: whether it depends on the unknowns, and what it is where that is known."""
+
+    depends: bool
+    known: Any = None
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Follows dependence and known numbers through a traced function.
+
+    `missed` collects what is out of range; `line` is where the function was called, for those in it without a line.
+    """
+
+    missed: list[OutOfRange]
+    line: str = ""
+
+    def __call__(self, closed: ClosedJaxpr | Jaxpr, arguments: Sequence[_Seen]) -> list[_Seen]:
+        inner, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, [])
+        seen: dict[Any, _Seen] = dict(zip(inner.invars, arguments, strict=True))
+        seen |= {var: _Seen(False, const) for var, const in zip(inner.constvars, consts, strict=False)}
+        read = lambda v: _Seen(False, v.val) if isinstance(v, Literal) else seen.get(v, _Seen(True))  # noqa: E731
+        for equation in inner.eqns:
+            out = self._equation(equation, [read(v) for v in equation.invars])
+            seen.update(zip(equation.outvars, out, strict=True))
+        return [read(v) for v in inner.outvars]
+
+    def _equation(self, equation: Any, inputs: list[_Seen]) -> list[_Seen]:
+        depends = any(value.depends for value in inputs)
+        inner = list(_functions(equation.params))
+        if len(inner) == 1 and "scan" not in equation.primitive.name and _arity(inner[0]) == len(inputs):
+            return self._inside(equation)(inner[0], inputs)
+        for function in inner:
+            # a loop or a branch: what goes round is not known
+            self._inside(equation)(function, [_Seen(depends)] * _arity(function))
+        self._check(equation, inputs)
+        known = self._folded(equation, inputs) if not (inner or depends) else None
+        depends = depends and not _is_flat(equation, inputs)
+        real = [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in equation.outvars]
+        return [_Seen(depends and r, value) for r, value in zip(real, known or [None] * len(real), strict=True)]
+
+    def _inside(self, equation: Any) -> _Walk:
+        return _Walk(self.missed, _line(equation) or self.line)
+
+    def _folded(self, equation: Any, inputs: list[_Seen]) -> list[Any] | None:
+        """The numbers that come out, where integers go in: arithmetic of indices."""
+        if any(value.known is None for value in inputs) or not all(_is_index(v.aval) for v in equation.outvars):
+            return None
+        found = equation.primitive.bind(*(value.known for value in inputs), **equation.params)
+        return list(found) if equation.primitive.multiple_results else [found]
+
+    def _check(self, equation: Any, inputs: list[_Seen]) -> None:
+        for index, entries, size in _indices(equation, inputs):
+            if not 0 <= index <= entries - size:
+                # negative ones were shifted by the number of entries
+                self.missed.append(OutOfRange(index - entries * (index < 0), entries, _line(equation) or self.line))
+
+
+def _functions(params: dict[str, Any]) -> Iterator[ClosedJaxpr | Jaxpr]:
+    for value in params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(one, ClosedJaxpr | Jaxpr):
+                yield one
+
+
+def _arity(function: ClosedJaxpr | Jaxpr) -> int:
+    return len(function.jaxpr.invars if isinstance(function, ClosedJaxpr) else function.invars)
+
+
+def _is_index(aval: Any) -> bool:
+    return not jnp.issubdtype(aval.dtype, jnp.inexact) and aval.size <= 64
+
+
+def _is_flat(equation: Any, inputs: list[_Seen]) -> bool:
+    """Whether no derivative comes through: by the operation, or by a factor that is zero."""
+    name = equation.primitive.name
+    zero = any(value.known is not None and not np.any(np.asarray(value.known)) for value in inputs)
+    return name in FLAT or (name in {"mul", "dot_general"} and zero)
+
+
+def _indices(equation: Any, inputs: list[_Seen]) -> Iterator[tuple[int, int, int]]:
+    """Known starts of what is taken from or put into an array: start, entries along that axis, entries taken."""
+    name, params = equation.primitive.name, equation.params
+    if name not in {"dynamic_slice", "dynamic_update_slice", "gather"}:
+        return
+    shape = equation.invars[0].aval.shape
+    if name == "gather":
+        starts = inputs[1].known
+        if starts is not None:
+            for column, axis in enumerate(params["dimension_numbers"].start_index_map):
+                for start in np.asarray(starts)[..., column].ravel():
+                    yield int(start), shape[axis], params["slice_sizes"][axis]
+        return
+    sizes = params["slice_sizes"] if name == "dynamic_slice" else equation.invars[1].aval.shape
+    starts = inputs[-len(shape) :] if shape else []
+    for start, entries, size in zip(starts, shape, sizes, strict=True):
+        if start.known is not None:
+            yield int(start.known), entries, size
+
+
+def _line(equation: Any) -> str:
+    """The innermost line of the equation's origin that is no library's; empty where there is none."""
+    origin = equation.source_info.traceback
+    for frame in origin.frames if origin is not None else ():
+        if not frame.file_name.startswith((*LIBRARIES, "<")):
+            return f"{frame.file_name}, line {frame.line_num}"
+    return ""
