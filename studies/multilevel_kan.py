@@ -195,7 +195,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     """
     rows: list[Row] = []
     colors: dict[str, str] = {}
-    for case in _short_cases() if quick else CASES:
+    for case in short_cases() if quick else CASES:
         problem, own = case.make(), _short_arms(case) if quick else arms(case)
         colors |= colors_of(own)
         for arm in own:
@@ -214,7 +214,8 @@ def _seeds(arm: Arm, quick: bool) -> int:
     return 2 if arm.side else 5
 
 
-def _short_cases() -> tuple[Case, ...]:
+def short_cases() -> tuple[Case, ...]:
+    """The problems of the short form, with fewer points and seconds."""
     regression, burgers = CASES[:2]
     return replace(regression, budget=14.0, options={"points": 5000}), replace(burgers, budget=20.0)
 

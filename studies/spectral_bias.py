@@ -236,7 +236,7 @@ def watched(way: Way, amplitudes: str, seed: int) -> tuple[Row, ModeWatch]:
     )
     watch.returned(solution.field)
     coarse, fine = (settled(watch.seconds, watch.errors, tolerance) for tolerance in (1e-2, 1e-6))
-    steps = settled(watch.iterations, watch.errors, 1e-2)
+    steps, last = (settled(watch.iterations, watch.errors, tolerance) for tolerance in (1e-2, 1e-6))
     row = {
         "way": way.name,
         "amplitudes": amplitudes,
@@ -250,9 +250,11 @@ def watched(way: Way, amplitudes: str, seed: int) -> tuple[Row, ModeWatch]:
         "seconds_each_mode": coarse.tolist(),
         "iterations_each_mode": steps.tolist(),
         "iterations_all_modes": worst(steps),
+        "iterations_all_modes_1e6": worst(last),
         "seconds_all_modes": worst(coarse),
         "seconds_all_modes_1e6": worst(fine),
         "mode_time_ratio": float(coarse[-1] / coarse[0]),
+        "mode_iteration_ratio": float(steps[-1] / steps[0]),
         "error_on_points": float(watch.errors[-1].max()),
         "error_between": float(between(sines, solution.field).max()),
         "result": solution.result.name,

@@ -33,7 +33,7 @@ def test_nested_iteration_comes_to_the_error_of_the_level(line, name):
     assert found.reached
     assert len(found.steps) == len(found.errors) == 6
     assert found.parameters[-1] == fields[-1].coefficients.size
-    assert 0 < found.seconds < 20
+    assert found.seconds > 0
 
 
 def test_a_single_level_has_one_and_needs_many_iterations(line):

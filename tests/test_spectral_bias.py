@@ -49,9 +49,9 @@ def test_low_frequencies_come_first_for_adam(short):
 
 
 @pytest.mark.slow
-def test_gauss_newton_on_levels_learns_all_modes_to_1e_6(short):
-    summary = short["summary"]
-    assert summary["seconds_all_modes_1e6"][spectral_bias.MULTILEVEL] < 20.0
-    assert summary["mode_time_ratio"][spectral_bias.MULTILEVEL] < 2.0
+def test_gauss_newton_on_levels_learns_all_modes_to_1e_6_at_about_the_same_iteration(short):
+    row = next(row for row in short["rows"] if row["way"] == spectral_bias.MULTILEVEL)
+    assert row["iterations_all_modes_1e6"] <= 40
+    assert row["mode_iteration_ratio"] < 2.0
     # and says that the function between the points is another matter
-    assert 1e-4 < summary["error_between"][spectral_bias.MULTILEVEL] < 0.3
+    assert 1e-4 < row["error_between"] < 0.3
