@@ -29,7 +29,7 @@ from hierax.solvers import (
     lbfgs,
 )
 from hierax.solvers.linear.solve import AbstractLinearSolver
-from hierax.training.discrete import Bench
+from hierax.training.discrete import DiscreteProblem
 from studies.common import Network
 from studies.gap import first, reference_values
 
@@ -242,7 +242,7 @@ class Stopwatch:
 class Ruler:
     """The error of a field of one bench against the reference, at fixed points."""
 
-    def __init__(self, problem: Problem, bench: Bench) -> None:
+    def __init__(self, problem: Problem, bench: DiscreteProblem) -> None:
         self.bench = bench
         self.points = bench.points(PROBES, 7)
         self.exact = reference_values(problem, self.points)
@@ -258,7 +258,7 @@ class Ruler:
 class Site:
     """A problem with its levels made ready for one arm; climbs on the same site share what is compiled."""
 
-    bench: Bench
+    bench: DiscreteProblem
     ruler: Ruler
     climber: Climber
 
@@ -268,7 +268,7 @@ class Site:
         problem = sizes.make()
         solver = climber.solver(sizes)
         plan = choose(problem, key=0, hierarchy=sizes.hierarchy(problem, depth), solver=solver, cycle=NestedIteration())
-        bench = Bench(problem, plan, 0)
+        bench = DiscreteProblem.of(problem, plan, 0)
         return cls(bench, Ruler(problem, bench), climber)
 
     def start(self, number: int, coarser: Any) -> Any:

@@ -24,7 +24,7 @@ from hierax.problems import Problem
 from hierax.solvers import GaussNewton, Multigrid, Tolerances
 from hierax.solvers.gauss_newton import DampingState
 from hierax.solvers.linear.solve import AbstractStop, conjugate_gradients, factorise
-from hierax.training.discrete import Bench
+from hierax.training.discrete import DiscreteProblem
 from studies.common import Network, Row, aligned
 
 ENOUGH = 1e-6
@@ -70,7 +70,7 @@ def composed_rows(problem: Problem, name: str, levels: int | None = None) -> lis
     hierarchy = refine(build(problem), by=IntervalDoubling(), levels=levels or most)
     solver = GaussNewton(tolerances=Tolerances(1e-3, STEPS))
     plan = choose(problem, key=0, hierarchy=hierarchy, solver=solver, cycle=NestedIteration())
-    bench, rows, damping = Bench(problem, plan, 0), [], solver.damping
+    bench, rows, damping = DiscreteProblem.of(problem, plan, 0), [], solver.damping
     field = hierarchy.levels[0].field
     for number in range(len(hierarchy)):
         if number:

@@ -31,7 +31,7 @@ from hierax.objective.flat_transfer import FlatLaws
 from hierax.planning.choose import choose
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
 from hierax.solvers import AbstractSolver, GaussNewton, Optax, Step, Tolerances
-from hierax.training.discrete import Bench, Prepared
+from hierax.training.discrete import DiscreteProblem, Prepared
 from studies.common import Row, aligned, record, save, write_files
 from studies.laps import DEPTH, FIT, KNOTS, POISSON, WIDTH, Case
 from studies.registry import study
@@ -112,7 +112,7 @@ def trainings(name: str, case: Case, seeds: int) -> list[Row]:
     problem, rows = case.make(), []
     for label, (before, after, arms) in SOLVERS.items():
         plan = choose(problem, key=0, hierarchy=case.hierarchy(problem, 0), solver=arms[CARRIED])
-        bench = Bench(problem, plan, 0)
+        bench = DiscreteProblem.of(problem, plan, 0)
         for seed in range(seeds):
             made = case.hierarchy(problem, seed)
             for arm, solver in arms.items():
@@ -122,7 +122,7 @@ def trainings(name: str, case: Case, seeds: int) -> list[Row]:
 
 
 def climbed(
-    bench: Bench, made: Hierarchy, solver: AbstractSolver, before: int, after: int
+    bench: DiscreteProblem, made: Hierarchy, solver: AbstractSolver, before: int, after: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Losses on the coarse and on the fine level, with those at the start."""
     low = bench.prepare(made.levels[0].field)

@@ -12,7 +12,7 @@ from hierax.objective.corrected import FirstOrder
 from hierax.objective.flat_transfer import FlatTransfer
 from hierax.planning.choose import choose
 from hierax.solvers import AbstractSolver, GaussNewton, Multigrid, adam
-from hierax.training.discrete import Bench
+from hierax.training.discrete import DiscreteProblem
 
 
 class Ladder:
@@ -21,7 +21,7 @@ class Ladder:
     def __init__(self, problem: hx.Problem, field, solver: AbstractSolver | None = None) -> None:
         hierarchy = field if isinstance(field, hx.Hierarchy) else hx.refine(field, levels=3)
         plan = choose(problem, key=0, hierarchy=hierarchy, solver=solver or GaussNewton())
-        bench = Bench(problem, plan, 0)
+        bench = DiscreteProblem.of(problem, plan, 0)
         fields = [level.field for level in plan.hierarchy.levels]
         prepared = [bench.prepare(f) for f in fields]
         scales = list(prepared[-1].objective.scales)

@@ -14,8 +14,9 @@ from hierax.objective.evolution import evolution
 from hierax.objective.gather import cell_keys, gather, positions
 from hierax.planning.choose import choose
 from hierax.records.fields_io import load_field, save_field
-from hierax.training.discrete import Bench
-from hierax.training.time_slabs import March
+from hierax.training.discrete import DiscreteProblem
+from hierax.training.state import SlabsState
+from hierax.training.time_slabs import FIRST_TOLERANCE, Stuck, Sweep, TimeSlabs
 
 RNG = np.random.default_rng(3)
 
@@ -174,16 +175,18 @@ def test_slabs_leave_a_false_minimum():
 
 def test_a_first_sweep_that_cannot_be_finished_is_begun_again_with_less_tolerance(monkeypatch):
     problem = growth(4.0)
-    plan = choose(problem, key=0)
-    march = March(Bench(problem, plan, 0), plan, lambda: 600.0, lambda *_: None)
+    discrete = DiscreteProblem.of(problem, choose(problem, key=0), 0)
     asked = []
 
-    def stuck(self, tolerance, before):
+    def stuck(self, tolerance):
         asked.append(tolerance)
-        self.reason = "stalled"
+        raise Stuck("too short")
 
-    monkeypatch.setattr(March, "sweep", stuck)
-    assert list(march.sweeps()) == []
+    monkeypatch.setattr(TimeSlabs, "_first", stuck)
+    slabs, sweep = TimeSlabs.of(discrete, lambda: False, lambda *_: None), Sweep(SlabsState("", FIRST_TOLERANCE))
+    while sweep.reason is None:
+        sweep = slabs.swept(sweep.state)
+    assert (sweep.reason, sweep.sentence) == ("stalled", "too short")
     np.testing.assert_allclose(asked, [0.3, 0.015, 0.00075])
 
 

@@ -18,14 +18,16 @@ from hierax.solvers import GaussNewton, Multigrid
 from hierax.solvers.linear.multigrid import linear_solver_for
 from hierax.solvers.linear.smoothers import windows
 from hierax.solvers.linear.solve import ErrorEstimate, NotPositive, conjugate_gradients, factorise
-from hierax.training.discrete import Bench
+from hierax.training.discrete import DiscreteProblem
 
 
-def bench_of(problem) -> Bench:
-    return Bench(problem, choose(problem, key=0, solver=GaussNewton(linear=Multigrid())), 0)
+def bench_of(problem) -> DiscreteProblem:
+    return DiscreteProblem.of(problem, choose(problem, key=0, solver=GaussNewton(linear=Multigrid())), 0)
 
 
-def linearised(problem, doublings: int, degree: int | None = None, shake: float = 0.0, bench: Bench | None = None):
+def linearised(
+    problem, doublings: int, degree: int | None = None, shake: float = 0.0, bench: DiscreteProblem | None = None
+):
     """Objective in stencil storage, parameters, linearisation on a first level that is halved several times."""
     bench = bench or bench_of(problem)
     field = bench.plan.hierarchy.levels[0].field
@@ -111,7 +113,7 @@ def test_the_cycle_is_symmetric_and_positive(name):
     assert cycle(x) @ x > 0
 
 
-def iterations(problem, bench: Bench, doublings: int, degree: int) -> int:
+def iterations(problem, bench: DiscreteProblem, doublings: int, degree: int) -> int:
     """Those of a level that is halved several times."""
     _, _, lin = linearised(problem, doublings, degree, bench=bench)
     return energy_iterations(lin.curvature)

@@ -8,7 +8,7 @@ import hierax as hx
 from hierax.hierarchy import IntervalDoubling, refine
 from hierax.planning.choose import choose
 from hierax.solvers.smoothing import _Model, rooted
-from hierax.training.discrete import Bench
+from hierax.training.discrete import DiscreteProblem
 
 
 def source(count=300, noise=0.01):
@@ -37,7 +37,7 @@ def source(count=300, noise=0.01):
 def model():
     problem = source()
     plan = choose(problem, key=0)
-    bench = Bench(problem, plan, 1)
+    bench = DiscreteProblem.of(problem, plan, 1)
     fine = refine(plan.hierarchy.levels[0].field, by=IntervalDoubling(), levels=2).levels[-1].field
     prepared = bench.prepare(fine)
     objective, theta = prepared.objective, prepared.theta

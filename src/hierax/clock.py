@@ -1,9 +1,10 @@
-"""Seconds spent compiling, as JAX itself reports them, and the peak memory of the process."""
+"""The one clock of a training, seconds spent compiling as JAX itself reports them, and the peak memory."""
 
 from __future__ import annotations
 
 import resource
 import sys
+import time
 from typing import Any
 
 from jax import monitoring
@@ -18,6 +19,11 @@ def _listen(event: str, duration_secs: float, **_: Any) -> None:
 
 
 monitoring.register_event_duration_secs_listener(_listen)  # pyright: ignore
+
+
+def seconds_now() -> float:
+    """Seconds of a clock that only goes forward; take differences."""
+    return time.perf_counter()
 
 
 def compile_seconds() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
@@ -49,7 +50,7 @@ class Evolution:
     scales: tuple[np.ndarray, ...]
     named: bool
 
-    @property
+    @functools.cached_property
     def links(self) -> tuple[SquaredResidual, ...]:
         """Misfits of value, first derivative, ... to given ones, for the components that have them."""
         return tuple(self._link(k) for k in range(max(int(o.max()) for o in self.orders.values())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import final
 
 from hierax.cycles import NestedIteration, Until
 from hierax.events import LevelRecord
@@ -17,7 +18,8 @@ from hierax.planning.plan import Plan
 from hierax.problems.continuation import Continuation
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
-from hierax.training.discrete import Bench, Visited
+from hierax.training.discrete import DiscreteProblem
+from hierax.training.state import Visited
 
 EASIER = Until(stall=1e-2)
 """An easier problem only leads to the next one: steps that hardly lower its loss are not worth their time."""
@@ -25,39 +27,39 @@ UNDETERMINED = 1e-4
 """Factor of the equations below which they hardly act, and nothing tells how large constants in them are."""
 
 
+@final
 @dataclass(frozen=True, eq=False)
-class Stages:
-    """The problems of a training in the order of its levels; one alone where there is no continuation.
+class ProblemSequence:
+    """The problems of a training in the order in which they are solved; one alone where there is no continuation.
 
     Attributes
     ----------
-    benches, notes:
-        One for each problem, the one that is asked for last; what tables say of a level that was trained with it.
+    problems, notes:
+        The easier ones and, last, the one that is asked for; what tables say of a level that was trained with each.
     first:
-        The level on which the last problem is trained first.
+        The level on which the last problem is trained first, as far as that can be planned.
     """
 
-    benches: Sequence[Bench]
+    problems: Sequence[DiscreteProblem]
     notes: Sequence[str]
     first: int = 0
 
     @classmethod
-    def of(cls, problem: Problem, plan: Plan, key: Key) -> Stages:
-        """Benches of a problem and of those that lead to it, one a level as far as the levels suffice."""
-        target = Bench(problem, plan, key)
+    def of(cls, problem: Problem, plan: Plan, key: Key) -> ProblemSequence:
+        """A problem after those that lead to it, one a level as far as the levels suffice."""
+        target = DiscreteProblem.of(problem, plan, key)
         if not isinstance(problem, Continuation):
-            benches = [target.weighing(factor) for factor in plan.easier]
-            return cls([*benches, target], [*(f"equations times {factor:g}" for factor in plan.easier), ""])
-        benches = []
-        for easier in problem.easier:
-            seen = ProblemFeatures.of(easier)
-            benches.append(Bench(easier, replace(plan, local=seen.local, linear=seen.linear), key))
-        return cls([*benches, target], problem.notes, min(len(benches), _room(plan) - 1))
+            easier = [target.weighing(factor) for factor in plan.easier]
+            return cls([*easier, target], [*(f"equations times {factor:g}" for factor in plan.easier), ""])
+        easier = []
+        for member in problem.easier:
+            seen = ProblemFeatures.of(member)
+            easier.append(DiscreteProblem.of(member, replace(plan, local=seen.local, linear=seen.linear), key))
+        return cls([*easier, target], problem.notes, min(len(easier), _room(plan) - 1))
 
-    @property
-    def target(self) -> Bench:
-        """The bench of the problem that is asked for."""
-        return self.benches[-1]
+    def last(self, level: int, first: int) -> int:
+        """Number of the problem that a level ends with, where the last one is trained from level `first` on."""
+        return len(self.problems) - 1 - max(first - level, 0)
 
     def handed_on(self, number: int, visited: Visited) -> Visited:
         """What the next problem starts from.
@@ -65,21 +67,17 @@ class Stages:
         Constants that nothing has determined go back to where they began: one with a bound could otherwise come so
         near to it that the equations, once they weigh more, no longer depend on its parameter.
         """
-        bench = self.benches[number]
-        if bench.plan.equation_factor >= UNDETERMINED or not bench.problem.constants:
+        own = self.problems[number]
+        if own.plan.equation_factor >= UNDETERMINED or not own.problem.constants:
             return visited
-        began = bench.plan.hierarchy.levels[0].field.parts
-        parts = visited.field.parts | {name: began[name] for name in bench.problem.constants}
-        return replace(visited, field=Unknowns(**parts))
+        began = own.plan.hierarchy.levels[0].field.parts
+        parts = visited.field.parts | {name: began[name] for name in own.problem.constants}
+        return visited._replace(field=Unknowns(**parts))
 
-    def last(self, level: int) -> int:
-        """Number of the problem that a level ends with."""
-        return len(self.benches) - 1 - max(self.first - level, 0)
-
-    def rows(self, led: Sequence[tuple[int, Visited]]) -> list[LevelRecord]:
+    def rows(self, easier: Sequence[tuple[int, Visited]]) -> list[LevelRecord]:
         """Rows of the table for levels that were trained with easier problems, with the errors against their own."""
-        pairs = zip(led, self.benches, strict=False)
-        return [visited.record(k, bench.accuracy(visited.field).relative_l2) for (k, visited), bench in pairs]
+        pairs = zip(easier, self.problems, strict=False)
+        return [visited.record(k, own.accuracy(visited.field).relative_l2) for (k, visited), own in pairs]
 
 
 def _room(plan: Plan) -> int:

@@ -1,18 +1,21 @@
-"""What a cycle's ways down and up need: corrected objectives of the levels, and where each of them stands."""
+"""What a cycle's ways down and up need: corrected objectives of the levels, made from where each of them stands."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, final
 
 import numpy as np
 
 from hierax.cycles import AbstractAcceptance, Ascend, Descend, Trial
-from hierax.objective.corrected import AbstractCorrection, CorrectedObjective
+from hierax.hierarchy import AbstractTransfer, Level
+from hierax.objective import flat_parameters
+from hierax.objective.corrected import AbstractCorrection
 from hierax.objective.flat_transfer import FlatTransfer
-from hierax.training.discrete import Bench, Prepared, Visited
+from hierax.training.discrete import DiscreteProblem, Prepared
+from hierax.training.state import Best, LevelState, RunState, StackState, Visited
 
 
 class Settings(Protocol):
@@ -25,188 +28,208 @@ class Settings(Protocol):
     def acceptance(self) -> AbstractAcceptance: ...
 
 
-class Stepped(NamedTuple):
-    """What the steps of a visit have led to, with the relative decrease that the last one brought and promised.
-
-    Nothing is promised where the data kept back or a failure have ended the visit for good.
-    """
-
-    theta: np.ndarray
-    state: Any
-    value: float
-    steps: int
-    brought: float = 0.0
-    promise: float = 0.0
-
-
+@final
 @dataclass(eq=False)
-class Rung:
-    """Where a level stands.
+class Objectives:
+    """What was made before from states, so that it is made once; nothing is decided by what is here.
 
     Attributes
     ----------
-    base, objective:
-        Its objective with the factors of the finest level's terms, and with the correction, if it has one now.
-    theta, build:
-        Its parameters, and the way back to a field.
-    judged:
-        State of the acceptance of what comes from below.
-    solved:
-        Whether it was ever trained without a correction: such a result is kept.
+    problems:
+        The discretised problems by their number and the factor of their equations.
+    bases:
+        By level.
+    corrected:
+        By level, with the finer objective and its parameters that the correction was made from.
     """
 
-    base: Any
-    objective: Any
-    theta: np.ndarray
-    build: Callable[[np.ndarray], Any]
-    judged: Any
-    solved: bool = False
-
-    @property
-    def corrected(self) -> bool:
-        """Whether it is a coarse problem of a finer level now."""
-        return isinstance(self.objective, CorrectedObjective)
+    problems: dict[tuple[int, float | None], DiscreteProblem] = field(default_factory=dict)
+    bases: dict[int, Any] = field(default_factory=dict)
+    corrected: dict[int, tuple[Any, Any, Any, Any]] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
-class Ladder:
-    """The levels of a run whose cycle corrects; lists and records are those of the run.
+@final
+@dataclass(frozen=True, eq=False)
+class LevelStack:
+    """The levels of a run whose cycle corrects, as far as they follow from problem, plan and the levels themselves.
 
-    `points` tells how much of the data a level sees: corrections take up what its coarser objective does not.
-    Objectives are built once: visits differ by their corrections only, so nothing is compiled or gathered again.
+    Where they stand is a `StackState`; all methods return a new one.
+
+    Attributes
+    ----------
+    discrete, cycle:
+        The problem, and how coarse levels are corrected and judged.
+    levels, transfers:
+        Those of the run. A level sees as much of the data as it says: corrections take up what its coarser objective
+        does not.
+    made:
+        Objectives that were made before.
     """
 
-    bench: Bench
+    discrete: DiscreteProblem
     cycle: Settings
-    transfers: Sequence[Any]
-    visited: dict[int, Visited]
-    carried: Callable[[int], Any]
-    points: Callable[[int], int | None] = lambda level: None
-    rungs: dict[int, Rung] = field(default_factory=dict)
-    best: tuple[int, float, np.ndarray] | None = None
-    taken: list[float] = field(default_factory=list)
+    levels: Sequence[Level]
+    transfers: Sequence[AbstractTransfer]
+    made: Objectives
 
-    def prepared(self, level: int) -> Prepared:
+    # objectives
+
+    def entered(self, state: StackState, level: int, start: Any) -> StackState:
+        """A level with its own objective at a first field, unless it has one already."""
+        if level in state.levels:
+            return state
+        prepared = self.discrete.prepare(start, points=self.levels[level].points)
+        self.made.bases[level] = prepared.objective
+        scales = tuple(float(s) for s in prepared.objective.scales)
+        return with_level(state, level, LevelState(prepared.theta, scales, self.cycle.acceptance.init()))
+
+    def base(self, state: StackState, level: int) -> Any:
+        """The objective of a level with the factors that it has now, not corrected."""
+        scales, made = state.levels[level].scales, self.made.bases.get(level)
+        if made is None:
+            own = self.levels[level]
+            made = self.discrete.objective(own.field, self.discrete.samples(own.field, points=own.points))
+        if tuple(float(s) for s in made.scales) != scales:
+            made = made.rescaled(list(scales))
+        self.made.bases[level] = made
+        return made
+
+    def objective(self, state: StackState, level: int) -> Any:
+        """The objective of a level with the correction that it has now, if it has one."""
+        base, above = self.base(state, level), state.levels[level].above
+        if above is None:
+            return base
+        fine = self.objective(state, level + 1)
+        known = self.made.corrected.get(level)
+        if known is None or not (known[0] is base and known[1] is fine and known[2] is above):
+            made = self.cycle.correction.coarse(fine, above, self._transfer(state, level + 1), base)
+            known = self.made.corrected[level] = (base, fine, above, made)
+        return known[3]
+
+    def prepared(self, state: StackState, level: int) -> Prepared:
         """Objective and start parameters of the next visit."""
-        rung = self._rung(level)
-        return Prepared(rung.objective, rung.theta, rung.build)
+        return Prepared(self.objective(state, level), state.levels[level].theta, self._build(level))
 
-    def corrected(self, level: int) -> bool:
-        """Whether a level is a coarse problem of a finer one now."""
-        return level in self.rungs and self.rungs[level].corrected
+    # visits
 
-    def solved(self, level: int) -> bool:
-        """Whether a level was ever trained for itself."""
-        return level in self.rungs and self.rungs[level].solved
+    def noted(self, state: StackState, level: int, theta: np.ndarray, value: float) -> StackState:
+        """The parameters of a level after a visit that led to an objective `value`."""
+        own = state.levels[level]
+        own = own._replace(theta=theta, solved=own.solved or own.above is None)
+        return self._best(with_level(state, level, own), level, value)
 
-    @property
-    def finest(self) -> int:
-        """The finest level that was trained."""
-        return max(k for k in self.visited)
-
-    def untold(self, changes: Mapping[int, float]) -> int | None:
-        """The level below the finest, to be trained for itself where guards have nothing yet to compare with."""
-        if not self.visited or self.finest == 0 or self.finest in changes or not self.bench.equations.any():
-            return None
-        rung = self._rung(self.finest - 1)
-        rung.objective = rung.base
-        return self.finest - 1
-
-    def visit(self, level: int, theta: np.ndarray, result: Visited) -> Visited:
-        """Take the parameters after a visit; returns the record of all visits of the level."""
-        rung = self.rungs[level]
-        rung.theta = theta
-        rung.solved = rung.solved or not rung.corrected
-        before = self.visited.get(level)
-        self._note(level, result.loss)
+    def kept(self, state: StackState, level: int, result: Visited, before: Visited | None) -> Visited:
+        """The record of all visits of a level: the result of the last one, but corrected results replace no others."""
         if before is None:
             return result
-        result = replace(
-            result,
-            steps=before.steps + result.steps,
-            seconds=before.seconds + result.seconds,
-            seconds_compile=before.seconds_compile + result.seconds_compile,
-            work=before.work + result.work,
-        )
-        if not rung.corrected or not rung.solved:
+        own, result = state.levels[level], result.after(before)
+        if own.above is None or not own.solved:
             return result
-        return replace(result, field=before.field, loss=before.loss, validation=before.validation)
+        return result._replace(field=before.field, loss=before.loss, validation=before.validation)
 
-    def move(self, action: Descend | Ascend) -> tuple[int, float]:
-        """Go down or up; returns the level that was reached, and its objective there."""
-        if isinstance(action, Descend):
-            return action.level - 1, self._descend(action)
-        return action.level, self._ascend(action)
+    # ways down and up
 
-    def _descend(self, action: Descend) -> float:
-        upper, lower = self._rung(action.level), self._rung(action.level - 1)
-        scales = list(upper.base.scales)
-        lower.base = lower.base.rescaled(scales) if list(lower.base.scales) != scales else lower.base
-        transfer = self._transfer(action.level)
-        lower.objective = self.cycle.correction.coarse(upper.objective, upper.theta, transfer, lower.base)
-        lower.theta = lower.objective.origin
-        return lower.objective.value(lower.theta)
+    def descended(self, state: StackState, action: Descend, start: Any) -> tuple[StackState, float]:
+        """Down to the next coarser level, entered at `start`; with its objective there."""
+        level = action.level
+        upper = state.levels[level]
+        state = self.entered(state, level - 1, start)
+        lower = state.levels[level - 1]._replace(scales=upper.scales, above=upper.theta)
+        state = with_level(state, level - 1, lower)
+        objective = self.objective(state, level - 1)
+        state = with_level(state, level - 1, lower._replace(theta=objective.origin))
+        return state, objective.value(objective.origin)
 
-    def _ascend(self, action: Ascend) -> float:
-        upper, lower = self.rungs[action.level], self.rungs[action.level - 1]
-        origin = lower.objective.origin
-        change = self._transfer(action.level).change(lower.theta, origin)
-        before, gradient = lower.objective.value_and_gradient(origin)
+    def ascended(
+        self, state: StackState, action: Ascend, visited: Mapping[int, Visited]
+    ) -> tuple[StackState, Visited | None, float]:
+        """Up again: the new state, the record of the level if it changes, and the objective there."""
+        level = action.level
+        upper, lower = state.levels[level], state.levels[level - 1]
+        fine, coarse = self.objective(state, level), self.objective(state, level - 1)
+        origin = coarse.origin
+        change = self._transfer(state, level).change(lower.theta, origin)
+        before, gradient = coarse.value_and_gradient(origin)
         trial = Trial(
-            lambda share: upper.objective.value(upper.theta + share * change),
-            upper.objective.value(upper.theta),
+            lambda share: fine.value(upper.theta + share * change),
+            fine.value(upper.theta),
             float(gradient @ (lower.theta - origin)),
-            before - lower.objective.value(lower.theta),
+            before - coarse.value(lower.theta),
             float(np.linalg.norm(change)) if np.all(np.isfinite(change)) else 0.0,
         )
         taken = self.cycle.acceptance.accept(trial, upper.judged)
-        upper.judged = taken.state
+        upper = upper._replace(judged=taken.state)
         if taken.share > 0:
-            upper.theta = upper.theta + taken.share * change
-        value = upper.objective.value(upper.theta) if math.isnan(taken.value) else taken.value
-        self._note(action.level, value)
-        self._record(action.level, value)
-        self.taken.append(taken.share)
-        return value
+            upper = upper._replace(theta=upper.theta + taken.share * change)
+        value = fine.value(upper.theta) if math.isnan(taken.value) else taken.value
+        state = with_level(state, level, upper)._replace(taken=(*state.taken, taken.share))
+        state = self._best(state, level, value)
+        return state, self._recorded(state, level, value, visited.get(level)), value
 
-    def close(self) -> str:
-        """Return to the best parameters of the finest level, where an acceptance let it rise; a sentence in words."""
-        whole, none = sum(share == 1.0 for share in self.taken), sum(share == 0.0 for share in self.taken)
-        told = f"Of {len(self.taken)} coarse corrections {whole} were taken as they were, {none} were refused."
-        if self.best is None or self.best[0] not in self.visited:
-            return told
-        level, value, theta = self.best
-        if value < self.visited[level].loss:
-            built = self.rungs[level].build(theta)
-            self.visited[level] = replace(
-                self.visited[level], field=built, loss=value, validation=self.bench.validation_error(built)
-            )
-        return told
+    def closed(self, state: StackState, visited: Mapping[int, Visited]) -> dict[int, Visited]:
+        """The records with the best parameters of the finest level, where an acceptance let its objective rise."""
+        best = state.best
+        if best is None or best.level not in visited or not best.value < visited[best.level].loss:
+            return dict(visited)
+        built = self._build(best.level)(best.theta)
+        error = self.discrete.validation_error(built)
+        own = visited[best.level]._replace(field=built, loss=best.value, validation=error)
+        return {**visited, best.level: own}
 
-    def _note(self, level: int, value: float) -> None:
-        if not self.cycle.acceptance.asks:
-            return
-        if not self.rungs[level].corrected and (self.best is None or level > self.best[0] or value < self.best[1]):
-            self.best = (level, value, self.rungs[level].theta)
+    def _best(self, state: StackState, level: int, value: float) -> StackState:
+        if not self.cycle.acceptance.asks or state.levels[level].above is not None:
+            return state
+        best = state.best
+        if best is None or level > best.level or value < best.value:
+            return state._replace(best=Best(level, value, state.levels[level].theta))
+        return state
 
-    def _record(self, level: int, value: float) -> None:
-        """Keep what a way up brought to a level, unless its uncorrected result is to be kept."""
-        rung = self.rungs[level]
-        if rung.corrected and rung.solved:
-            return
-        built = rung.build(rung.theta)
-        error = None if rung.corrected else self.bench.validation_error(built)
-        points = sum(s.count for s in rung.objective.samples)
-        before = self.visited.get(level, Visited(built, None, value, 0, points, 0.0, 0.0, 0.0, error))
-        self.visited[level] = replace(before, field=built, loss=value, validation=error)
+    def _recorded(self, state: StackState, level: int, value: float, before: Visited | None) -> Visited | None:
+        """What a way up brought to a level, unless its uncorrected result is to be kept."""
+        own = state.levels[level]
+        corrected = own.above is not None
+        if corrected and own.solved:
+            return None
+        built = self._build(level)(own.theta)
+        error = None if corrected else self.discrete.validation_error(built)
+        if before is None:
+            points = sum(s.count for s in self.base(state, level).samples)
+            return Visited(built, None, value, 0, points, 0.0, 0.0, 0.0, error)
+        return before._replace(field=built, loss=value, validation=error)
 
-    def _rung(self, level: int) -> Rung:
-        if level not in self.rungs:
-            made = self.bench.prepare(self.carried(level), points=self.points(level))
-            judged = self.cycle.acceptance.init()
-            self.rungs[level] = Rung(made.objective, made.objective, made.theta, made.build, judged)
-        return self.rungs[level]
+    def _build(self, level: int) -> Any:
+        return flat_parameters(self.levels[level].field)[1]
 
-    def _transfer(self, level: int) -> FlatTransfer:
-        coarse, fine = self.rungs[level - 1].base.field, self.rungs[level].base.field
+    def _transfer(self, state: StackState, level: int) -> FlatTransfer:
+        coarse, fine = self.base(state, level - 1).field, self.base(state, level).field
         return FlatTransfer(self.transfers[level - 1], coarse, fine)
+
+
+def with_level(state: StackState, level: int, own: LevelState) -> StackState:
+    """The state with another one of a level."""
+    return state._replace(levels={**state.levels, level: own})
+
+
+def corrected(state: StackState | None, level: int) -> bool:
+    """Whether a level is a coarse problem of a finer one now."""
+    return state is not None and level in state.levels and state.levels[level].above is not None
+
+
+def solved(state: StackState | None, level: int) -> bool:
+    """Whether a level was ever trained for itself: always, without corrections."""
+    return state is None or (level in state.levels and state.levels[level].solved)
+
+
+def unconfirmed(run: RunState, equations: bool) -> int | None:
+    """The level below the finest, where it was only ever corrected and guards of equations cannot compare the two."""
+    if not run.visited or run.finest == 0 or run.finest in run.changes or not equations:
+        return None
+    return run.finest - 1
+
+
+def sentence(state: StackState) -> str:
+    """What became of the coarse corrections, in words; empty where there were none."""
+    whole, none = sum(share == 1.0 for share in state.taken), sum(share == 0.0 for share in state.taken)
+    if not state.taken:
+        return ""
+    return f"Of {len(state.taken)} coarse corrections {whole} were taken as they were, {none} were refused."

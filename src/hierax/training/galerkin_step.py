@@ -15,24 +15,27 @@ from hierax.fields import linear_in_parameters, parameter_count
 from hierax.objective.build import is_equation
 from hierax.objective.galerkin import galerkin
 from hierax.problems.terms import Residual
-from hierax.training.discrete import Bench, Visited
+from hierax.training.cost import VISIT_SECONDS, band_width, nominal_seconds
+from hierax.training.discrete import DiscreteProblem
+from hierax.training.state import Visited
+from hierax.training.time_slabs import on_slabs
 
 MOST = 30_000
 """Most parameters: the equations are not symmetric, and are solved by a sparse factorisation."""
 CONVECTION = 5.0
 """Least Peclet number of an equation, across the whole domain, that is no nonlinear evolution."""
-SPEED = 3e9
-"""Multiplications a second of a sparse factorisation, in units of that of the band."""
+FACTORING = 3e9
+"""Multiplications a second of a sparse factorisation on a nominal machine, in units of that of the band."""
 WORTH = 1e-7
 """Levels that differ by less are good as they are."""
 NEARER = 0.5
 """The polished coarser level has to be at least as much nearer to the last one."""
-SECONDS = 3.0
+TRAININGS = 3.0
 """There must be time for as many trainings of the last level, besides compilation."""
 
 
 def polished(
-    bench: Bench, visited: Mapping[int, Visited], changes: Mapping[int, float], level: int, left: float
+    discrete: DiscreteProblem, visited: Mapping[int, Visited], changes: Mapping[int, float], level: int, left: float
 ) -> tuple[Any, str] | None:
     """The field of a level after the last step, and a sentence; `None` where it was not taken.
 
@@ -43,45 +46,43 @@ def polished(
     level:
         The finest that was trained.
     left:
-        Seconds that are left.
+        Seconds of a nominal machine that are left, by counted work.
     """
     change = changes.get(level, 0.0)
-    if change < WORTH or level - 1 not in visited or not _suits(bench, visited[level]):
+    if change < WORTH or level - 1 not in visited or not _suits(discrete, visited[level]):
         return None
-    if left < _seconds(bench, visited, level):
+    if left < _nominal_seconds(discrete, visited[level]):
         return None
-    fine, coarse = visited[level].field, _solved(bench, visited[level - 1].field)
-    if coarse is None or not bench.change(fine, coarse) < NEARER * change:
+    fine, coarse = visited[level].field, _solved(discrete, visited[level - 1].field)
+    if coarse is None or not discrete.change(fine, coarse) < NEARER * change:
         return None
-    field = _solved(bench, fine)
-    if field is None or not max(bench.change(field, fine), bench.change(field, coarse)) < NEARER * change:
+    field = _solved(discrete, fine)
+    if field is None or not max(discrete.change(field, fine), discrete.change(field, coarse)) < NEARER * change:
         return None
-    near = bench.change(fine, coarse) / change
+    near = discrete.change(fine, coarse) / change
     return field, (
         "Last step: from least squares to stabilised Galerkin equations, after which the level before "
         f"was {near:.2g} times as far from this one as without it."
     )
 
 
-def _seconds(bench: Bench, visited: Mapping[int, Visited], level: int) -> float:
-    """Expected seconds of the last step and its trial."""
-    compiling = 2.0 * max(v.seconds_compile for v in visited.values())
-    own = visited[level]
-    factoring = parameter_count(own.field) * float(bench.width(own.field)) ** 2 / SPEED
-    return SECONDS * (own.seconds - own.seconds_compile + factoring) + compiling
+def _nominal_seconds(discrete: DiscreteProblem, own: Visited) -> float:
+    """Expected seconds of the last step and its trial, for a nominal machine."""
+    factoring = parameter_count(own.field) * float(band_width(discrete, own.field)) ** 2
+    return TRAININGS * (nominal_seconds(own.work, 0) + factoring / FACTORING) + 2.0 * VISIT_SECONDS
 
 
-def _suits(bench: Bench, visited: Visited) -> bool:
+def _suits(discrete: DiscreteProblem, visited: Visited) -> bool:
     """Whether there is one suitable equation of one scalar unknown, with conditions and nothing else, on a grid.
 
     In elliptic equations least squares are near the best already, and the trial would only cost its compilation.
     """
-    problem, field, plan = bench.problem, visited.field, bench.plan
+    problem, field, plan = discrete.problem, visited.field, discrete.plan
     functions = list(problem.functions.values())
     return (
         (plan.evolution is not None or plan.convection > CONVECTION)
-        and visited.samples is None
-        and bench.local(field)
+        and not on_slabs(field)
+        and discrete.local(field)
         and linear_in_parameters(field)
         and parameter_count(field) <= MOST
         and len(problem.unknowns) == 1
@@ -92,8 +93,8 @@ def _suits(bench: Bench, visited: Visited) -> bool:
     )
 
 
-def _solved(bench: Bench, field: Any) -> Any | None:
-    samples = bench.samples(field)
-    inside = int(bench.equations.argmax())
+def _solved(discrete: DiscreteProblem, field: Any) -> Any | None:
+    samples = discrete.samples(field)
+    inside = int(discrete.equations.argmax())
     conditions = [s for k, s in enumerate(samples) if k != inside]
-    return galerkin(field, samples[inside], conditions, bench.value_term, bench.plan.linear)
+    return galerkin(field, samples[inside], conditions, discrete.value_term, discrete.plan.linear)

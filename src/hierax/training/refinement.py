@@ -15,7 +15,10 @@ from hierax.fields import parameter_count
 from hierax.hierarchy import AbstractRefinement, AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling
 from hierax.hierarchy.regrid import motion
 from hierax.objective.gather import gather
-from hierax.training.discrete import Bench, Visited
+from hierax.training.cost import fits, growth_of_work, nominal_seconds, work
+from hierax.training.discrete import DiscreteProblem
+from hierax.training.evidence import evidence_for, supports_no_more
+from hierax.training.state import Visited
 
 UNSETTLED, LEAST_LEVELS, MOVING, SLOW = 1e-2, 3, 1.5, 0.2
 """Slabs are tried when from this level on refinement still changes the solution by more than `UNSETTLED`, and what has
@@ -44,13 +47,17 @@ class Obstacle:
 
 
 def settled(
-    bench: Bench, level: int, visited: Mapping[int, Visited], changes: Mapping[int, float], points: int | None = None
+    discrete: DiscreteProblem,
+    level: int,
+    visited: Mapping[int, Visited],
+    changes: Mapping[int, float],
+    points: int | None = None,
 ) -> Obstacle | None:
     """What the levels so far say against a finer one; the last has `points` samples of its own."""
-    if bench.plan.rule is None:
+    if discrete.plan.rule is None:
         return Obstacle("levels")
     errors = [visited[k].validation for k in sorted(visited)]
-    if len(errors) >= 3 and bench.supports_no_more(errors, Level(visited[level].field, points)):
+    if len(errors) >= 3 and supports_no_more(discrete, errors, Level(visited[level].field, points)):
         return Obstacle(
             "stalled", "Two refinements did not lower the validation error: the data support no finer level."
         )
@@ -65,48 +72,63 @@ def precision_reached(level: int, changes: Mapping[int, float]) -> bool:
     return last < UNCHANGED and last > SETTLING * before
 
 
-def too_much(
-    bench: Bench, done: Visited, coarse: Level, finer: Level, left: float, promise: Forecast | None
-) -> Obstacle | None:
-    """What the size of a finer level says against it, given the seconds that are left."""
+class Left(NamedTuple):
+    """What is left of the budget: seconds by the clock, and seconds of a nominal machine by counted work."""
+
+    seconds: float
+    nominal: float
+
+
+def too_large(discrete: DiscreteProblem, finer: Level) -> Obstacle | None:
+    """What the size of a finer level says against it."""
     size = parameter_count(finer.field)
-    if size > bench.plan.largest or not bench.fits(finer.field):
+    if size > discrete.plan.largest or not fits(discrete, finer.field):
         return Obstacle("levels", f"A finer level would have {size} parameters, more than this strategy uses.")
-    if not _determined(bench, finer.field):
+    if not _determined(discrete, finer.field):
         sentence = f"A finer level would have {size} parameters, too many for the points of the cloud: stopped."
         return Obstacle("levels", sentence)
-    expected = bench.seconds(finer, coarse, done.seconds - done.seconds_compile, done.steps)
-    if expected > left:
-        gain = "" if promise is None else f" and {promise}"
-        sentence = f"The next level would take about {expected:.0f} s{gain}; {max(left, 0.0):.0f} s are left: stopped."
-        return Obstacle("budget", sentence)
     return None
 
 
-def _determined(bench: Bench, field: Any) -> bool:
+def ends_the_budget(
+    discrete: DiscreteProblem, done: Visited, coarse: Level, finer: Level, left: float, promise: Forecast | None
+) -> Obstacle | None:
+    """Where a finer level would take longer than the seconds that are left by the clock: the end of the budget."""
+    seconds = max(done.seconds - done.seconds_compile, 0.02)
+    expected = seconds * growth_of_work(discrete, finer, coarse, done.steps)
+    if expected <= left:
+        return None
+    gain = "" if promise is None else f" and {promise}"
+    sentence = f"The next level would take about {expected:.0f} s{gain}; {max(left, 0.0):.0f} s are left: stopped."
+    return Obstacle("budget", sentence)
+
+
+def _determined(discrete: DiscreteProblem, field: Any) -> bool:
     """Whether the points of a cloud, which are what they are, are enough for the parameters that they see."""
-    cloud, equations = bench.sampled.cloud, np.flatnonzero(bench.equations)
-    if cloud is None or not (len(equations) and bench.local(field)):
+    cloud, equations = discrete.sampled.cloud, np.flatnonzero(discrete.equations)
+    if cloud is None or not (len(equations) and discrete.local(field)):
         return True
     seen = len(np.unique(gather(field, cloud.points)[0]))
-    one, normal = cloud.points[:1], np.zeros((1, bench.problem.domain.dim))
-    rows = sum(bench.residuals(int(k), field, one, normal).size for k in equations)
+    one, normal = cloud.points[:1], np.zeros((1, discrete.problem.domain.dim))
+    rows = sum(discrete.residuals(int(k), field, one, normal).size for k in equations)
     return seen <= DETERMINED * rows * len(cloud.points)
 
 
-def forecast(bench: Bench, coarse: Level, finer: Level, changes: Mapping[int, float]) -> Forecast | None:
+def forecast(discrete: DiscreteProblem, coarse: Level, finer: Level, changes: Mapping[int, float]) -> Forecast | None:
     """What a finer level would bring for its work; unknown where data are kept back, whose noise ends the decrease."""
-    if bench.rows.held:
+    if discrete.rows.held:
         return None
-    return Forecast.of([changes[k] for k in sorted(changes)], (bench.work(coarse), bench.work(finer)))
+    return Forecast.of([changes[k] for k in sorted(changes)], (work(discrete, coarse), work(discrete, finer)))
 
 
-def wants_slabs(bench: Bench, level: int, changes: dict[int, float], visited: dict[int, Visited]) -> str | None:
+def wants_slabs(
+    discrete: DiscreteProblem, level: int, changes: dict[int, float], visited: dict[int, Visited]
+) -> str | None:
     """The sentence about time slabs, where they are to follow: at a false minimum, or where what is steep moves."""
-    plan = bench.plan
+    plan = discrete.plan
     if plan.evolution is None or level < LEAST_LEVELS - 1:
         return None
-    if _is_stuck(bench, level, visited):
+    if _is_stuck(discrete, level, visited):
         return STUCK
     if level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
         return None
@@ -114,12 +136,12 @@ def wants_slabs(bench: Bench, level: int, changes: dict[int, float], visited: di
     return MOVES if motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING) else None
 
 
-def _is_stuck(bench: Bench, level: int, visited: dict[int, Visited]) -> bool:
+def _is_stuck(discrete: DiscreteProblem, level: int, visited: Mapping[int, Visited]) -> bool:
     """Whether two refinements left the loss where it was, no small part of that of the untrained field."""
     if level - 2 not in visited:  # trained with an easier problem only
         return False
     last = visited[level].loss
-    return last > FLAT * visited[level - 2].loss and last > SETTLED**2 * bench.untrained_loss
+    return last > FLAT * visited[level - 2].loss and last > SETTLED**2 * discrete.untrained_loss
 
 
 class Growth(NamedTuple):
@@ -132,32 +154,44 @@ class Growth(NamedTuple):
 
 
 def growth(
-    bench: Bench, coarse: Level, done: Visited, changes: Mapping[int, float], key: jax.Array, left: float
+    discrete: DiscreteProblem, coarse: Level, done: Visited, changes: Mapping[int, float], key: jax.Array, left: Left
 ) -> Growth:
-    """A finer level by the plan's rule; where the seconds left are too few for it, along the worst axis alone.
+    """A finer level by the plan's rule; where the counted work that is left is too little, along the worst axis alone.
 
     In three dimensions a level that is finer along all axes has eight times the cells: with that as the only choice,
-    most of the time is often left over.
+    most of the time is often left over. Which of the two is made follows from counted work; the clock only says that
+    none is.
     """
-    rule = bench.plan.rule
+    rule = discrete.plan.rule
     assert rule is not None
-    smaller = [replace(rule, axis_share=1.0, growth=1.0, small=0)] if isinstance(rule, MarkedKnots) else []
-    for one in (rule, *smaller):
-        finer, transfer = _refined(bench, one, coarse, done, changes, key)
-        promise = forecast(bench, coarse, finer, changes)
-        found = Growth(finer, transfer, promise, too_much(bench, done, coarse, finer, left, promise))
-        if found.obstacle is None or found.obstacle.reason != "budget":
-            break
-    return found  # pyright: ignore
+    finer, transfer = _refined(discrete, rule, coarse, done, changes, key)
+    if isinstance(rule, MarkedKnots) and not _worked_off(discrete, done, coarse, finer, left.nominal):
+        smaller = replace(rule, axis_share=1.0, growth=1.0, small=0)
+        finer, transfer = _refined(discrete, smaller, coarse, done, changes, key)
+    promise = forecast(discrete, coarse, finer, changes)
+    obstacle = too_large(discrete, finer) or ends_the_budget(discrete, done, coarse, finer, left.seconds, promise)
+    return Growth(finer, transfer, promise, obstacle)
+
+
+def _worked_off(discrete: DiscreteProblem, done: Visited, coarse: Level, finer: Level, left: float) -> bool:
+    """Whether a nominal machine would train a finer level in the seconds that are left; also where it is too large."""
+    if too_large(discrete, finer) is not None:
+        return True
+    return nominal_seconds(done.work * growth_of_work(discrete, finer, coarse, done.steps)) <= left
 
 
 def _refined(
-    bench: Bench, rule: AbstractRefinement, level: Level, done: Visited, changes: Mapping[int, float], key: jax.Array
+    discrete: DiscreteProblem,
+    rule: AbstractRefinement,
+    level: Level,
+    done: Visited,
+    changes: Mapping[int, float],
+    key: jax.Array,
 ) -> tuple[Level, AbstractTransfer]:
     """Of equations on knots the rule is told how much the last refinement changed the solution; else see `evidence`."""
-    cloud = bench.sampled.cloud
-    if not isinstance(rule, MarkedKnots | MovingKnots) or not bench.equations.any() or bench.rows.values:
-        return rule.refine(level, key=key, evidence=bench.evidence(level))
+    cloud = discrete.sampled.cloud
+    if not isinstance(rule, MarkedKnots | MovingKnots) or not discrete.equations.any() or discrete.rows.values:
+        return rule.refine(level, key=key, evidence=evidence_for(discrete, level))
     change = changes[max(changes)] if changes else np.inf
     settling = Settling(change, done.steps, None if cloud is None else cloud.points)
     return rule.refine(level, key=key, evidence=settling)

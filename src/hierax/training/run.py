@@ -1,330 +1,337 @@
-"""The one loop that joins problem, levels, solver and cycle."""
+"""The one loop of a training: `advance` takes a state and returns the next one, after one action of the cycle."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
+from hierax import clock
 from hierax._results import RESULTS
-from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
-from hierax.events import Decision, LevelFinished, LevelStarted, RunFinished, RunStarted, StepTaken, Subscriber, Teller
-from hierax.fields import linear_in_parameters, parameter_count
+from hierax.events import LevelFinished, LevelStarted, RunStarted, StepTaken
 from hierax.hierarchy import Level
-from hierax.objective.corrected import CorrectedObjective
-from hierax.planning.plan import Plan, named
-from hierax.problems.keys import Key, seed_of
-from hierax.problems.problem import Problem
-from hierax.results.solution import Accuracy, Solution
-from hierax.training.continuation import EASIER, Stages
-from hierax.training.corrections import Ladder, Stepped
-from hierax.training.discrete import Bench, Patience, Prepared, Visited, refuse_32_bit
+from hierax.problems.keys import seed_of
+from hierax.training.context import Context
+from hierax.training.continuation import EASIER
+from hierax.training.corrections import corrected, solved
+from hierax.training.discrete import Prepared
 from hierax.training.moving_knots import moved
-from hierax.training.refinement import LABEL, Obstacle, growth, precision_reached, settled, wants_slabs
-from hierax.training.selection import chosen, guarded, last_level, place_of
-from hierax.training.time_slabs import March
+from hierax.training.refinement import Obstacle, growth, precision_reached, settled, wants_slabs
+from hierax.training.selection import place_of
+from hierax.training.state import RunState, SlabsState, Visited, lasting
+from hierax.training.time_slabs import FIRST_TOLERANCE, Sweep, TimeSlabs, next_sweep
+from hierax.training.visit import initial_state, stepped
 
 
-@dataclass
-class Run:
-    """One training: what was decided, what was done; `led` are the visits with easier problems of a continuation."""
+def begin(context: Context) -> RunState:
+    """The state before the first action."""
+    context.emit(RunStarted(context.problem.name, context.plan.text, context.budget))
+    return RunState.begin(context.plan, len(context.sequence.problems), context.sequence.first)
 
-    problem: Problem
-    plan: Plan
-    stages: Stages
-    key: Key
-    budget: float
-    emit: Teller
-    began: float
-    compiled: float
-    levels: list[Level]
-    transfers: list[Any]
-    visited: dict[int, Visited] = field(default_factory=dict)
-    led: list[tuple[int, Visited]] = field(default_factory=list)
-    changes: dict[int, float] = field(default_factory=dict)
-    history: list[StepTaken] = field(default_factory=list)
-    failure: RESULTS | None = None
-    current: int = 0
-    ladder: Ladder | None = None
 
-    @classmethod
-    def start(
-        cls,
-        problem: Problem,
-        plan: Plan,
-        root: Key,
-        budget: float,
-        subscribers: tuple[Subscriber, ...],
-        began: tuple[float, float],
-    ) -> Run:
-        refuse_32_bit(plan)
-        sampler = seed_of(root, 1)
-        run = cls(
-            problem, plan, Stages.of(problem, plan, sampler), sampler, budget, Teller(subscribers), *began,
-            list(plan.hierarchy.levels), list(plan.hierarchy.transfers),
-        )  # fmt: skip
-        if plan.cycle.corrects:
-            told = run._carried, lambda level: run.levels[level].points
-            run.ladder = Ladder(run.bench, plan.cycle, run.transfers, run.visited, *told)  # pyright: ignore
-        run.emit(RunStarted(problem.name, plan.text, budget))
-        return run
+def run(state: RunState, context: Context) -> RunState:
+    """Advance to the end, and tell of every level; an interruption keeps what the last action has led to."""
+    try:
+        while state.stopped is None:
+            state = advance(state, context)
+            state = told(state, context)
+    except KeyboardInterrupt:
+        state = state._replace(stopped="interrupted")
+    return state
 
-    @property
-    def bench(self) -> Bench:
-        """That of the problem that is asked for."""
-        return self.stages.target
 
-    @property
-    def known(self) -> dict[int, Visited]:
-        """What was trained last on each level, with this problem or an easier one."""
-        return {**dict(self.led), **self.visited}
+def advance(state: RunState, context: Context) -> RunState:
+    """One action: a visit, a way down or up, a further level, a sweep over time slabs, or the end."""
+    if state.failure is not None:
+        state = state._replace(stopped="stalled")
+    elif state.slabs is not None:
+        state = _swept(state, state.slabs, context)
+    elif state.outcome is not None and context.over:
+        context.say(f"The budget of {context.budget:g} s is spent.")
+        state = state._replace(stopped="budget")
+    else:
+        state = _acted(state, context)
+    if state.stopped is not None:
+        state = _reached_the_last_problem(state, context)
+    return state._replace(seconds=context.elapsed, seconds_compile=compile_seconds() - context.compiled)
 
-    @property
-    def elapsed(self) -> float:
-        return time.perf_counter() - self.began
 
-    def walk(self) -> str:
-        """Follow the cycle to its end, and a continuation to its last problem; returns what stopped it."""
-        reason = self._walk()
-        if self.failure is None and not self.visited and self.elapsed <= self.budget:
-            self.stages = replace(self.stages, first=self.current)
-            self._visit(Visit(self.current))
-        if self.failure is None and not self.visited:
-            self.emit(Decision("The budget ended before the last problem of the continuation was trained."))
-            self.failure = RESULTS.guard_levels
-        return reason
+def told(state: RunState, context: Context) -> RunState:
+    """Tell of levels that were trained for themselves and not told of before."""
+    for level in sorted(state.visited.keys() - state.reported.keys()):
+        if not corrected(state.corrections, level):
+            state = reported(state, level, context)
+    return state
 
-    def _walk(self) -> str:
-        cycle = self.plan.cycle
-        state, action = cycle.next(cycle.init(len(self.levels)), None)
-        while not isinstance(action, Done):
-            outcome = self._act(action)
-            if self.failure is not None:
-                return "stalled"
-            if self.elapsed > self.budget:
-                self.emit(Decision(f"The budget of {self.budget:g} s is spent."))
-                return "budget"
-            state, action = cycle.next(state, outcome)
-            if isinstance(action, Done) and outcome.forecast is not None:
-                self.emit(Decision(f"The next level would {outcome.forecast}: stopped."))
-            if isinstance(action, Grow) and outcome.obstacle is not None:
-                action = Done(outcome.obstacle)
-            if isinstance(action, Grow) and (why := wants_slabs(self.bench, outcome.level, self.changes, self.visited)):
-                return self._march(why)
-        return action.reason
 
-    def _act(self, action: Action) -> Outcome:
-        if self.ladder is not None and isinstance(action, Descend | Ascend):
-            return self._outcome(*self.ladder.move(action))
-        return self._visit(action) if isinstance(action, Visit) else self._grow()
+def reported(state: RunState, level: int, context: Context) -> RunState:
+    """Tell of a level, unless nothing has changed since it was told of."""
+    result = state.visited[level]
+    if state.reported.get(level) == result.steps:
+        return state
+    context.emit(LevelFinished(result.record(level), result.field))
+    return state._replace(reported={**state.reported, level: result.steps})
 
-    def _outcome(self, level: int, value: float) -> Outcome:
-        """What a visit or a way up has led to; corrected problems are a means only, and nothing is concluded."""
-        if self.ladder is not None and self.ladder.corrected(level):
-            return Outcome(level, len(self.levels), value=value)
-        self._note_change(level)
-        return Outcome(level, len(self.levels), True, self.changes.get(level), self._obstacle(level), value)
 
-    def _march(self, why: str) -> str:
-        """Sweep over time slabs, each sweep a level; returns what stopped it."""
-        self.plan = replace(self.plan, label=LABEL, reasons=(*self.plan.reasons, why))
-        self.emit(Decision(why))
-        march = March(self.bench, self.plan, lambda: self.budget - self.elapsed, self._note_slab)
-        start, compiled = time.perf_counter(), compile_seconds()
-        for sweep in march.sweeps():
-            level = self.current = max(self.visited) + 1
-            self.visited[level] = Visited(
-                sweep.field, None, sweep.total("loss"), int(sweep.total("steps")), int(sweep.total("points")),
-                time.perf_counter() - start, compile_seconds() - compiled, sweep.total("work"), None,
-                march.samples(sweep),
-            )  # fmt: skip
-            self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
-            self._note_change(level)
-            if precision_reached(level, self.changes):
-                return "converged"
-            if isinstance(self.plan.cycle, NestedIteration) and len(self.visited) == self.plan.cycle.most:
-                return "levels"
-            start, compiled = time.perf_counter(), compile_seconds()
-        self.emit(Decision(march.ended))
-        if self.current not in self.visited or self.visited[self.current].samples is None:
-            # the levels before looked unsettled: without a sweep nothing confirms them
-            self.failure = RESULTS.guard_levels
-        return march.reason
+def _acted(state: RunState, context: Context) -> RunState:
+    """What the cycle wants next, done."""
+    outcome = _judged(state, context)
+    cycle, action = context.plan.cycle.next(state.cycle, outcome)
+    state = state._replace(cycle=cycle)
+    if isinstance(action, Done) and outcome is not None and outcome.forecast is not None:
+        context.say(f"The next level would {outcome.forecast}: stopped.")
+    if isinstance(action, Grow) and outcome is not None:
+        if outcome.obstacle is not None:
+            action = Done(outcome.obstacle)
+        elif why := wants_slabs(context.problem_of(state), outcome.level, state.changes, state.visited):
+            context.say(why)
+            return state._replace(slabs=SlabsState(why, FIRST_TOLERANCE))
+    return state._replace(stopped=action.reason) if isinstance(action, Done) else _done(state, action, context)
 
-    def _note_slab(self, count: int, loss: float) -> None:
-        self._note(StepTaken(max(self.visited) + 1, count, loss, np.inf, self.elapsed))
 
-    def _note(self, taken: StepTaken, view: Prepared | None = None, sentence: str = "") -> None:
-        """Keep a step and tell of it, and of what was decided with it."""
-        self.history.append(taken)
-        self.emit(taken, view)
-        if sentence:
-            self.emit(Decision(f"Level {taken.level}, step {taken.step}: {sentence}"))
+def _judged(state: RunState, context: Context) -> Outcome | None:
+    """The last outcome, with what the levels so far say against a finer one."""
+    outcome = state.outcome
+    if outcome is None or not outcome.visited:
+        return outcome
+    level = outcome.level
+    if level not in state.visited or level < state.first or corrected(state.corrections, level):
+        return outcome
+    points = state.levels[level].points
+    obstacle = settled(context.problem_of(state), level, state.visited, state.changes, points)
+    return replace(outcome, obstacle=_reason(obstacle, context))
 
-    def _visit(self, visit: Visit) -> Outcome:
-        """Train a level, before that with the easier problems that are its part of a continuation."""
-        level = self.current = visit.level
-        while len(self.led) < min(self.stages.last(level) + 1, len(self.stages.benches) - 1):
-            visited = self._train(Visit(level, EASIER), len(self.led))
-            self.led.append((level, self.stages.handed_on(len(self.led), visited)))
-            self.emit(LevelFinished(self.led[-1][1].record(level), self.led[-1][1].field))
-            if self.failure is not None or self.elapsed > self.budget:
-                return Outcome(level, len(self.levels))
-        if level < self.stages.first:
-            return Outcome(level, len(self.levels))
-        visited = self._train(visit, -1)
-        if self.failure is None and self.ladder is None:
-            visited = moved(self.bench, visited, lambda start: self._train(visit, -1, start), self._may_move)
-            self.failure = None  # moves that failed were taken back
-        self.visited[level] = visited
-        if self.ladder is None:  # with a ladder each level is told about once, at the end
-            self.emit(LevelFinished(visited.record(level), visited.field))
-        return replace(self._outcome(level, visited.loss), pace=visited.pace)
 
-    def _train(self, visit: Visit, number: int, start: Prepared | None = None) -> Visited:
-        """Train a level with one problem; a ladder, which knows the last problem only, takes the result of that."""
-        level, bench, own = visit.level, self.stages.benches[number], self.levels[visit.level].points
-        began, compiled = time.perf_counter(), compile_seconds()
-        ladder = self.ladder if bench is self.bench else None
-        trained = start or (ladder.prepared(level) if ladder else bench.prepare(self._carried(level), points=own))
-        points = sum(s.count for s in trained.objective.samples)
-        self.emit(LevelStarted(level, len(trained.theta), points))
-        done, unit = self._steps(visit, trained, bench), trained.objective.work
-        field_ = trained.build(done.theta)
-        visited = Visited(
-            field_, done.state, float(done.value), done.steps, points, time.perf_counter() - began,
-            compile_seconds() - compiled, done.steps * unit, bench.validation_error(field_),
-            note=self.stages.notes[number], pace=Pace(done.steps * unit, done.brought / unit, done.promise),
-        )  # fmt: skip
-        return visited if ladder is None else ladder.visit(level, done.theta, visited)
+def _done(state: RunState, action: Action, context: Context) -> RunState:
+    if isinstance(action, Visit):
+        return visited(state, action, context)
+    if isinstance(action, Descend | Ascend):
+        return _moved(state, action, context)
+    return _grown(state, context)
 
-    def _steps(self, visit: Visit, trained: Prepared, bench: Bench) -> Stepped:
-        """Step until the solver, the cycle, the budget or the data kept back say that it is enough."""
-        solver, objective, theta = self.plan.solver, trained.objective, trained.theta
-        state = bench.initial_state(solver.init(objective, theta), trained, visit.level, self.known, self.transfers)
-        value, steps, best, corrected = np.inf, 0, Patience(), isinstance(objective, CorrectedObjective)
-        while True:
-            step = solver.step(objective, theta, state)
-            theta, state, steps = step.theta, step.state, steps + 1
-            if step.failure is not None:
-                if not corrected:
-                    self._fail(step.failure, visit.level, steps, objective, theta)
-                return Stepped(theta, state, step.value, steps)
-            stalled = visit.until.reached(steps, step.decrease, value, step.value)
-            brought, value = (value - step.value) / max(abs(step.value), 1e-300), step.value
-            sentence = step.note or (visit.until.sentence(steps, brought) if stalled and not step.done else "")
-            inner = step.iterations, step.condition
-            taken = StepTaken(visit.level, steps, value, step.decrease, self.elapsed, *inner)
-            self._note(taken, replace(trained, theta=theta), sentence)
-            if not corrected and bench.watched(objective):
-                best = best.see(bench.validation_error(trained.build(theta)), theta)
-            if step.done or stalled or best.exhausted or self.elapsed > self.budget:
-                kept = theta if best.theta is None else best.theta
-                return Stepped(kept, state, value, steps, brought, 0.0 if best.exhausted else step.decrease)
 
-    def _carried(self, level: int) -> Any:
-        """The field a visit starts from: its own on a revisit, else the prolonged coarser one, else the initial one."""
-        known = self.known
-        if level in known:
-            return known[level].field
-        if level - 1 in known and level - 1 < len(self.transfers):
-            coarse, fine = known[level - 1].field, self.levels[level].field
-            return self.bench.prolonged(self.transfers[level - 1], coarse, fine)
-        return self.levels[level].field
+def _reached_the_last_problem(state: RunState, context: Context) -> RunState:
+    """At the end: the last problem of a continuation on the present level, if it was not trained before."""
+    if state.failure is not None or state.visited:
+        return state
+    if not context.over:
+        state = visited(state._replace(first=state.current), Visit(state.current), context)
+    if state.failure is None and not state.visited:
+        context.say("The budget ended before the last problem of the continuation was trained.")
+        state = state._replace(failure=RESULTS.guard_levels)
+    return state
 
-    def _note_change(self, level: int) -> None:
-        # a coarse problem that was only ever corrected says nothing about refinement: it has seen the finer level
-        if level - 1 in self.visited and (self.ladder is None or self.ladder.solved(level - 1)):
-            self.changes[level] = self.bench.change(self.visited[level].field, self.visited[level - 1].field)
 
-    def _obstacle(self, level: int) -> str | None:
-        """Why there can be no finer level now."""
-        return self._said(settled(self.bench, level, self.visited, self.changes, self.levels[level].points))
+# visits
 
-    def _may_move(self, sentence: str) -> bool:
-        self.emit(Decision(sentence))
-        return self.failure is None and self.elapsed <= self.budget
 
-    def _said(self, obstacle: Obstacle | None) -> str | None:
-        """The reason for the cycle, the sentence for those who watch."""
-        if obstacle is not None and obstacle.sentence:
-            self.emit(Decision(obstacle.sentence))
-        return obstacle and obstacle.reason
+def visited(state: RunState, visit: Visit, context: Context) -> RunState:
+    """Train a level, before that with the easier problems that are its part of a continuation."""
+    level, sequence = visit.level, context.sequence
+    state = state._replace(current=level, outcome=Outcome(level, len(state.levels)))
+    while len(state.easier) < min(sequence.last(level, state.first) + 1, len(sequence.problems) - 1):
+        number = len(state.easier)
+        state, result = _trained(state, Visit(level, EASIER), number, context)
+        result = sequence.handed_on(number, result)
+        state = state._replace(easier=(*state.easier, (level, result)))
+        context.emit(LevelFinished(result.record(level), result.field))
+        if state.failure is not None or context.over:
+            return state
+    return state if level < state.first else _visited_last(state, visit, context)
 
-    def _grow(self) -> Outcome:
-        """Make a finer level where size and time allow; otherwise the outcome says why not."""
-        last = len(self.levels) - 1
-        done, own = self.known[last], jax.random.key(seed_of(self.key, 100 + last))
-        coarse = Level(done.field, self.levels[last].points)
-        found = growth(self.bench, coarse, done, self.changes, own, self.budget - self.elapsed)
-        obstacle = self._said(found.obstacle)
-        if obstacle is not None:
-            return Outcome(last, len(self.levels), False, obstacle=obstacle)
-        self.levels.append(found.finer)
-        self.transfers.append(found.transfer)
-        return Outcome(last + 1, len(self.levels), False, forecast=found.promise)
 
-    def _fail(self, failure: RESULTS, level: int, step: int, objective: Any, theta: np.ndarray) -> None:
-        self.failure = failure
-        self.emit(Decision(f"{place_of(self.bench, failure, level, step, objective, theta)}: {failure.value}"))
+def _visited_last(state: RunState, visit: Visit, context: Context) -> RunState:
+    """Train a level with the problem that is asked for."""
+    level = visit.level
+    state, result = _trained(state, visit, len(context.sequence.problems) - 1, context)
+    if state.failure is None and state.corrections is None:
+        state, result = _with_moves(state, visit, result, context)
+    state = state._replace(visited={**state.visited, level: result})
+    state = concluded(state, level, result.loss, context)
+    return state._replace(outcome=replace(state.outcome, pace=result.pace))  # pyright: ignore
 
-    def finish(self, reason: str, seed: int) -> Solution:
-        """Choose the level to return, check it, measure it."""
-        if self.ladder is not None:
-            if (below := None if self.failure else self.ladder.untold(self.changes)) is not None:
-                self._visit(Visit(below))
-                self._note_change(below + 1)
-            self.emit(Decision(self.ladder.close()))
-            for level in sorted(self.visited):
-                self.emit(LevelFinished(self.visited[level].record(level), self.visited[level].field))
-        level, trained = self._returned()
-        guards = guarded(self.bench, self.visited, self.changes, level, trained, self.key, reason == "budget")
-        result = self.failure or verdict(guards)
-        result, reason = (RESULTS.interrupted, "budget") if reason == "interrupted" else (result, reason)
-        seconds, compiled = self.elapsed, compile_seconds() - self.compiled
-        self.emit(RunFinished(result, reason, guards, seconds))
-        errors = {k: self.bench.accuracy(v.field) for k, v in self.visited.items()}
-        reached = self.bench.accuracy(trained)
-        validation = self.visited[level].validation if level in self.visited else None
-        return Solution(
-            problem=self.problem,
-            field=trained,
-            result=result,
-            stopped_by=reason,
-            levels=[
-                *self.stages.rows(self.led),
-                *(self.visited[k].record(k, errors[k].relative_l2) for k in sorted(self.visited)),
-            ],
-            guards=guards,
-            history=self.history,
-            plan=self.plan.text,
-            solver=named(self.plan.solver),
-            cycle=named(self.plan.cycle),
-            field_kind=self.plan.label or type(trained).__name__,
-            seed=seed,
-            linear_in_parameters=linear_in_parameters(trained),
-            parameters=parameter_count(trained),
-            loss=self.visited[level].loss if level in self.visited else float("nan"),
-            accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, validation),
-            fresh_residual_ratio=guards["fresh_residual"].value if "fresh_residual" in guards else None,
-            seconds_total=seconds,
-            seconds_compile=compiled,
-            work_units=sum(v.work for v in (*self.visited.values(), *(v for _, v in self.led))),
-            second_order=self.plan.solver.second_order,
-            linear_problem=self.plan.linear,
-            changes=[self.changes[k] for k in sorted(self.changes)],
-        )
 
-    def _returned(self) -> tuple[int, Any]:
-        """The finest level; with data the one with the smallest validation error, fitted again to all of them."""
-        if not self.visited:
-            return (0, self.levels[0].field) if not self.led else (self.led[-1][0], self.led[-1][1].field)
-        last = last_level(self.visited, self.current, self.elapsed > self.budget, self.ladder)
-        if self.failure is None:
-            return chosen(self.bench, self.visited, self.changes, last, self.budget - self.elapsed, self.emit)
-        return last, self.visited[last].field
+def concluded(state: RunState, level: int, value: float, context: Context) -> RunState:
+    """The outcome of a visit or a way up; corrected problems are a means only, and nothing is concluded from them."""
+    if not corrected(state.corrections, level):
+        state = with_change(state, level, context)
+    change = None if corrected(state.corrections, level) else state.changes.get(level)
+    return state._replace(outcome=Outcome(level, len(state.levels), True, change, value=value))
+
+
+def with_change(state: RunState, level: int, context: Context) -> RunState:
+    """With the difference of a level from the one before, where both were trained for themselves."""
+    # a coarse problem that was only ever corrected says nothing about refinement: it has seen the finer level
+    if level - 1 not in state.visited or not solved(state.corrections, level - 1):
+        return state
+    change = context.problem_of(state).change(state.visited[level].field, state.visited[level - 1].field)
+    return state._replace(changes={**state.changes, level: change})
+
+
+def _trained(
+    state: RunState, visit: Visit, number: int, context: Context, start: Prepared | None = None
+) -> tuple[RunState, Visited]:
+    """Train a level with one problem of the sequence."""
+    level, began, compiled = visit.level, clock.seconds_now(), compile_seconds()
+    stacked = state.corrections is not None and number == len(context.sequence.problems) - 1
+    state, made = (state, start) if start else _prepared(state, level, number, context, stacked)
+    discrete = context.problem_of(state, number)
+    points = sum(s.count for s in made.objective.samples)
+    context.emit(LevelStarted(level, len(made.theta), points))
+    solver = context.plan.solver
+    first = initial_state(solver, made, level, state.known, state.transfers)
+
+    def seen(step: StepTaken, view: Prepared, sentence: str) -> None:
+        context.emit(step, view)
+        context.say(f"Level {step.level}, step {step.step}: {sentence}" if sentence else "")
+
+    done, unit = stepped(discrete, made, first, visit, context.clock, seen), made.objective.work
+    state = state._replace(history=(*state.history, *done.taken), failure=done.failure)
+    if done.failure is not None:
+        place = place_of(discrete, done.failure, level, done.steps, made.objective, done.theta)
+        context.say(f"{place}: {done.failure.value}")
+    trained = made.build(done.theta)
+    result = Visited(
+        trained, lasting(solver, done.state), float(done.value), done.steps, points, clock.seconds_now() - began,
+        compile_seconds() - compiled, done.steps * unit, discrete.validation_error(trained),
+        context.sequence.notes[number], Pace(done.steps * unit, done.brought / unit, done.promise),
+    )  # fmt: skip
+    if not stacked:
+        return state, result
+    assert state.corrections is not None
+    stack = context.stack(state)
+    corrections = stack.noted(state.corrections, level, done.theta, result.loss)
+    result = stack.kept(corrections, level, result, state.visited.get(level))
+    return state._replace(corrections=corrections), result
+
+
+def _prepared(state: RunState, level: int, number: int, context: Context, stacked: bool) -> tuple[RunState, Prepared]:
+    """Objective and start of a visit, and the factor of the equations where this is the first one."""
+    state = _balanced(state, level, number, context)
+    if not stacked:
+        start, points = carried(state, level, context), state.levels[level].points
+        return state, context.problem_of(state, number).prepare(start, points=points)
+    assert state.corrections is not None
+    stack = context.stack(state)
+    corrections = stack.entered(state.corrections, level, carried(state, level, context))
+    return state._replace(corrections=corrections), stack.prepared(corrections, level)
+
+
+def _balanced(state: RunState, level: int, number: int, context: Context) -> RunState:
+    """With the factor of a problem's equations against its data, fixed where it is met first."""
+    discrete = context.problem_of(state, number)
+    if state.scales[number] is not None or not discrete.weighs_data:
+        return state
+    scale = discrete.equation_factor(carried(state, level, context), state.levels[level].points)
+    return state._replace(scales=(*state.scales[:number], scale, *state.scales[number + 1 :]))
+
+
+def carried(state: RunState, level: int, context: Context) -> Any:
+    """The field a visit starts from: its own on a revisit, else the prolonged coarser one, else the initial one."""
+    known = state.known
+    if level in known:
+        return known[level].field
+    if level - 1 in known and level - 1 < len(state.transfers):
+        coarse, fine = known[level - 1].field, state.levels[level].field
+        return context.problem_of(state).prolonged(state.transfers[level - 1], coarse, fine)
+    return state.levels[level].field
+
+
+def _with_moves(state: RunState, visit: Visit, result: Visited, context: Context) -> tuple[RunState, Visited]:
+    """A level after moves of its knots, where the rule moves them; moves that failed are taken back."""
+    now, number = [state], len(context.sequence.problems) - 1
+
+    def train(start: Prepared) -> Visited:
+        now[0], trial = _trained(now[0], visit, number, context, start)
+        return trial
+
+    def may_go_on(sentence: str) -> bool:
+        context.say(sentence)
+        return now[0].failure is None and not context.over
+
+    result = moved(context.problem_of(state), result, train, may_go_on)
+    return now[0]._replace(failure=None), result
+
+
+# further levels
+
+
+def _moved(state: RunState, action: Descend | Ascend, context: Context) -> RunState:
+    """A way down to a corrected coarser level, or up again."""
+    assert state.corrections is not None
+    level, number = action.level, len(context.sequence.problems) - 1
+    state, _ = _prepared(state, level, number, context, True)
+    stack, corrections = context.stack(state), state.corrections
+    assert corrections is not None
+    if isinstance(action, Descend):
+        start = carried(state, level - 1, context)
+        corrections, value = stack.descended(corrections, action, start)
+        return concluded(state._replace(corrections=corrections), level - 1, value, context)
+    corrections, record, value = stack.ascended(corrections, action, state.visited)
+    if record is not None:
+        state = state._replace(visited={**state.visited, level: record})
+    return concluded(state._replace(corrections=corrections), level, value, context)
+
+
+def _grown(state: RunState, context: Context) -> RunState:
+    """A finer level where size and time allow; otherwise the outcome says why not."""
+    last = len(state.levels) - 1
+    done, own = state.known[last], jax.random.key(seed_of(context.key, 100 + last))
+    coarse = Level(done.field, state.levels[last].points)
+    found = growth(context.problem_of(state), coarse, done, state.changes, own, context.left(state))
+    reason = _reason(found.obstacle, context)
+    if reason is not None:
+        return state._replace(outcome=Outcome(last, len(state.levels), False, obstacle=reason))
+    levels, transfers = (*state.levels, found.finer), (*state.transfers, found.transfer)
+    outcome = Outcome(last + 1, len(levels), False, forecast=found.promise)
+    return state._replace(levels=levels, transfers=transfers, outcome=outcome)
+
+
+def _reason(obstacle: Obstacle | None, context: Context) -> str | None:
+    """The reason for the cycle, the sentence for those who watch."""
+    if obstacle is None:
+        return None
+    context.say(obstacle.sentence)
+    return obstacle.reason
+
+
+def _swept(state: RunState, slabs: SlabsState, context: Context) -> RunState:
+    """A sweep over time slabs, which is a level; after others with the tolerance that counted work allows."""
+    if slabs.slabs:
+        following = next_sweep(slabs, context.left(state).nominal)
+        if following.reason is not None:
+            return _ended_slabs(state, following, context)
+        slabs = following.state
+    began, compiled, level = clock.seconds_now(), compile_seconds(), state.finest + 1
+    taken: list[StepTaken] = []
+
+    def seen(count: int, loss: float) -> None:
+        taken.append(StepTaken(level, count, loss, np.inf, context.elapsed))
+        context.emit(taken[-1])
+
+    sweep = TimeSlabs.of(context.problem_of(state), lambda: context.over, seen).swept(slabs)
+    state = state._replace(history=(*state.history, *taken), slabs=sweep.state)
+    if sweep.field is None:
+        return state if sweep.reason is None else _ended_slabs(state, sweep, context)
+    done = sweep.state.slabs
+    record = Visited(
+        sweep.field, None, sum(s.loss for s in done), sum(s.steps for s in done), sum(s.points for s in done),
+        clock.seconds_now() - began, compile_seconds() - compiled, sum(s.work for s in done), None,
+    )  # fmt: skip
+    state = with_change(state._replace(visited={**state.visited, level: record}, current=level), level, context)
+    if precision_reached(level, state.changes):
+        return state._replace(stopped="converged")
+    if isinstance(context.plan.cycle, NestedIteration) and len(state.visited) == context.plan.cycle.most:
+        return state._replace(stopped="levels")
+    return state
+
+
+def _ended_slabs(state: RunState, sweep: Sweep, context: Context) -> RunState:
+    """The last sweep was made; the levels before looked unsettled, and without a sweep nothing confirms them."""
+    context.say(sweep.sentence)
+    failure = state.failure if sweep.state.slabs else RESULTS.guard_levels
+    return state._replace(stopped=sweep.reason, failure=failure)

@@ -15,39 +15,42 @@ from hierax.objective import AbstractObjective, Samples, flat_parameters
 from hierax.objective.build import mesh
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing
-from hierax.training.corrections import Ladder
-from hierax.training.discrete import Bench, Visited
+from hierax.training.corrections import solved
+from hierax.training.discrete import DiscreteProblem
 from hierax.training.galerkin_step import polished
+from hierax.training.state import RunState, Visited
+from hierax.training.time_slabs import on_slabs, slab_samples
 
 MISSED = 1.5
 """Loss of a level over that of the best validated one, above which it is too coarse for the equations."""
 
 
-def last_level(visited: Mapping[int, Visited], current: int, over: bool, ladder: Ladder | None) -> int:
+def last_level(run: RunState, over: bool) -> int:
     """The level that was trained last; the one before when the time was over and the last was cut off while worse.
 
-    With a ladder it is the finest, and only a level that was trained for itself can stand in for it.
+    With corrections it is the finest, and only a level that was trained for itself can stand in for it.
     """
-    last = current if current in visited else max(visited)
-    last = last if ladder is None else ladder.finest
-    cut_off = over and last - 1 in visited and (ladder is None or ladder.solved(last - 1))
+    visited, finest = run.visited, run.finest
+    last = run.current if run.current in visited and run.corrections is None else finest
+    # a sweep over time slabs is kept only when it has ended
+    cut_off = over and last - 1 in visited and solved(run.corrections, last - 1) and not on_slabs(visited[last].field)
     return last - 1 if cut_off and visited[last].loss > visited[last - 1].loss else last
 
 
-def best_validated(bench: Bench, visited: Mapping[int, Visited]) -> tuple[int, Any] | None:
+def best_validated(discrete: DiscreteProblem, visited: Mapping[int, Visited]) -> tuple[int, Any] | None:
     """With data the level with the smallest validation error, fitted again to all of them; `None` without."""
     errors = {k: v.validation for k, v in visited.items() if v.validation is not None}
     if not errors:
         return None
     # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
     best = min(errors, key=errors.__getitem__)
-    level = min(k for k in errors if k == best or _as_good(bench, visited, k, best))
-    if isinstance(bench.plan.solver, Smoothing):
-        return level, bench.refitted(visited[level].field, bench.plan.solver, visited[level].state)
+    level = min(k for k in errors if k == best or _as_good(discrete, visited, k, best))
+    if isinstance(discrete.plan.solver, Smoothing):
+        return level, discrete.refitted(visited[level].field, discrete.plan.solver, visited[level].state)
     return level, visited[level].field
 
 
-def _as_good(bench: Bench, visited: Mapping[int, Visited], level: int, best: int) -> bool:
+def _as_good(discrete: DiscreteProblem, visited: Mapping[int, Visited], level: int, best: int) -> bool:
     """Whether the error of a level at data kept back is about that of the best, as far as these data can tell.
 
     Data say little of what is inferred; where a level is too coarse for that, its equations are missed.
@@ -55,15 +58,15 @@ def _as_good(bench: Bench, visited: Mapping[int, Visited], level: int, best: int
     own, least = visited[level].validation, visited[best].validation
     assert own is not None
     assert least is not None
-    if own > bench.plan.indifference * least:
+    if own > discrete.plan.indifference * least:
         return False
-    if bench.equations.any() and visited[level].loss > MISSED * visited[best].loss:
+    if discrete.equations.any() and visited[level].loss > MISSED * visited[best].loss:
         return False
-    return not bench.rows.tells_apart(visited[level].field, visited[best].field, bench.values_at)
+    return not discrete.rows.tells_apart(visited[level].field, visited[best].field, discrete.values_at)
 
 
 def chosen(
-    bench: Bench,
+    discrete: DiscreteProblem,
     visited: Mapping[int, Visited],
     changes: Mapping[int, float],
     last: int,
@@ -77,14 +80,14 @@ def chosen(
     last:
         The level that was trained last.
     left:
-        Seconds that are left.
+        Seconds of a nominal machine that are left, by counted work.
     emit:
         Told about a last step.
     """
-    best = best_validated(bench, visited)
+    best = best_validated(discrete, visited)
     if best is not None:
         return best
-    better = polished(bench, visited, changes, last, left)
+    better = polished(discrete, visited, changes, last, left)
     if better is None:
         return last, visited[last].field
     emit(Decision(better[1]))
@@ -92,7 +95,7 @@ def chosen(
 
 
 def guarded(
-    bench: Bench,
+    discrete: DiscreteProblem,
     visited: Mapping[int, Visited],
     changes: Mapping[int, float],
     level: int,
@@ -109,45 +112,50 @@ def guarded(
     errors = [v.validation for v in visited.values() if v.validation is not None]
     # where validation returns a coarser level than the last, the next one still shows how well it is resolved
     shown = level + 1 if level + 1 in changes else level
-    misfit, noise = _misfit(bench, trained)
+    misfit, noise = _misfit(discrete, trained)
     return check(
         Evidence(
-            sampled=bench.sampled,
-            residuals=bench.residuals,
+            sampled=discrete.sampled,
+            residuals=discrete.residuals,
             key=seed_of(key, 4),
             field=trained,
-            untrained=bench.plan.hierarchy.levels[0].field,
+            untrained=discrete.plan.hierarchy.levels[0].field,
             coarsest=visited[min(visited)].field,
-            samples=visited[level].samples or bench.samples(trained),
+            samples=_samples(discrete, trained),
             changes=[changes[k] for k in sorted(changes) if k <= shown],
             losses=[visited[k].loss for k in sorted(visited) if k <= level],
-            mesh_widths=_widths(bench, visited, level),
-            cut_short=over and len(visited) == 1 and bench.plan.rule is not None,
-            untrained_loss=bench.untrained_loss,
+            mesh_widths=_widths(discrete, visited, level),
+            cut_short=over and len(visited) == 1 and discrete.plan.rule is not None,
+            untrained_loss=discrete.untrained_loss,
             validation_errors=errors,
             validation_error=visited[level].validation,
             misfit=misfit,
             noise=noise,
-            solution_size=float(np.sqrt(np.mean(bench.probe(trained) ** 2, axis=0)).max()),
+            solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
         )
     )
 
 
-def _misfit(bench: Bench, trained: Any) -> tuple[float | None, float | None]:
-    rows = bench.rows
+def _samples(discrete: DiscreteProblem, trained: Any) -> list[Samples]:
+    evolution = discrete.plan.evolution
+    return slab_samples(discrete, evolution, trained) if evolution and on_slabs(trained) else discrete.samples(trained)
+
+
+def _misfit(discrete: DiscreteProblem, trained: Any) -> tuple[float | None, float | None]:
+    rows = discrete.rows
     if not rows.terms:
         return None, None
     # noise that neighbouring data show is typical noise too; with equations a few misses may be their fault
-    measured = rows.misfit if bench.equations.any() else rows.typical_misfit
-    return measured(trained, rows.held or rows.seen(None), bench.values_at), max(rows.noise, rows.stated)
+    measured = rows.misfit if discrete.equations.any() else rows.typical_misfit
+    return measured(trained, rows.held or rows.seen(None), discrete.values_at), max(rows.noise, rows.stated)
 
 
-def _widths(bench: Bench, visited: Mapping[int, Visited], level: int) -> list[np.ndarray]:
+def _widths(discrete: DiscreteProblem, visited: Mapping[int, Visited], level: int) -> list[np.ndarray]:
     """Shortest interval along each axis of the levels; none unless equations of first order are nonlinear.
 
     Those admit kinks. In equations of higher order a kink has an infinite residual, and in time it has to be followed.
     """
-    plan, own = bench.plan, [visited[k] for k in sorted(visited) if k <= level]
+    plan, own = discrete.plan, [visited[k] for k in sorted(visited) if k <= level]
     meshes = [mesh(v.field) for v in own]
     if plan.linear or plan.order != 1 or plan.evolution is not None or any(m is None for m in meshes):
         return []
@@ -155,21 +163,21 @@ def _widths(bench: Bench, visited: Mapping[int, Visited], level: int) -> list[np
 
 
 def place_of(
-    bench: Bench, failure: RESULTS, level: int, step: int, objective: AbstractObjective, theta: np.ndarray
+    discrete: DiscreteProblem, failure: RESULTS, level: int, step: int, objective: AbstractObjective, theta: np.ndarray
 ) -> str:
     """Where a step failed, in words."""
     where = f"{failure.name} at level {level}, step {step}"
-    return where + (f", term {_first_bad_term(bench, objective, theta)}" if failure is RESULTS.nonfinite else "")
+    return where + (f", term {_first_bad_term(discrete, objective, theta)}" if failure is RESULTS.nonfinite else "")
 
 
-def _first_bad_term(bench: Bench, objective: AbstractObjective, theta: np.ndarray) -> str:
+def _first_bad_term(discrete: DiscreteProblem, objective: AbstractObjective, theta: np.ndarray) -> str:
     """Name of the first term whose value is not finite, and the first of its points where it is not."""
     values = objective.values(theta)
     bad = np.flatnonzero(~np.isfinite(values))
     if not bad.size:
         return "unknown (its gradient)"
     samples: Samples = objective.samples[int(bad[0])]  # pyright: ignore
-    rows = bench.evaluate(flat_parameters(objective.field)[1](theta), samples)  # pyright: ignore
+    rows = discrete.evaluate(flat_parameters(objective.field)[1](theta), samples)  # pyright: ignore
     where = np.flatnonzero(~np.all(np.isfinite(rows), axis=1))
     point = f", point {[float(f'{c:.4g}') for c in samples.points[where[0]]]}" if where.size else ""
-    return repr(bench.sampled.terms[int(bad[0])].name) + point
+    return repr(discrete.sampled.terms[int(bad[0])].name) + point

@@ -8,15 +8,13 @@ asks for it: a hierarchy in time.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from hierax.clock import compile_seconds
-from hierax.fields import Slabs, parameter_count
+from hierax.fields import Slabs, Unknowns, parameter_count
 from hierax.hierarchy.regrid import (
     breakpoints_of,
     coarsened,
@@ -30,10 +28,12 @@ from hierax.hierarchy.regrid import (
 from hierax.objective import Samples, flat_parameters, make_samples
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import balance
-from hierax.objective.evolution import after_start, at_start, joined, rates
-from hierax.planning.plan import Plan
+from hierax.objective.evolution import Evolution, after_start, at_start, joined, rates
+from hierax.objective.pointwise import SquaredResidual
 from hierax.solvers import GaussNewton, Tolerances
-from hierax.training.discrete import Bench
+from hierax.training.cost import nominal_seconds
+from hierax.training.discrete import DiscreteProblem
+from hierax.training.state import Slab, SlabsState
 
 INTERVALS = 6
 """Intervals of a slab along time."""
@@ -53,6 +53,10 @@ FIRST_TOLERANCE = 0.3
 """Rate of error, over the whole time and in units of the solution, of the first sweep."""
 NEXT = 0.2
 """Tolerance of a sweep over that of the one before."""
+LEAST_FACTOR = 1.6
+"""A sweep with a tolerance that is not smaller by this factor is not begun."""
+SWEEP_SHARE = 1.0
+"""Seconds of a sweep over those of its last grids' work at the nominal speed, refinements and guesses included."""
 RETRY, LOOSE = 0.05, 1e-3
 """A first sweep that cannot be finished is begun again with so much of its tolerance, down to where that is below
 `LOOSE`: where solutions depart from one another fast, one from a start that is a little wrong may not exist for long.
@@ -67,124 +71,125 @@ class Stuck(Exception):
     """A slab could not be trained, however short."""
 
 
-@dataclass(frozen=True, eq=False)
-class Slab:
-    """A trained slab.
+class Sweep(NamedTuple):
+    """What a sweep has led to.
 
     Attributes
     ----------
+    state:
+        With the slabs of the sweep, or with another tolerance where it is to be begun again.
+    reason, sentence:
+        Why there is no sweep any more; `None` and empty where there may be one.
     field:
-        Spline grids on the slab.
-    shares:
-        For each axis the part of every interval in the squared rate of error; `None` before training.
-    loss, points, steps, work:
-        The equations' part of the objective, sample points, Gauss-Newton steps and their cost.
+        All slabs as one field; `None` where the sweep could not be ended.
     """
 
-    field: Any
-    shares: tuple[np.ndarray, ...] | None = None
-    loss: float = 0.0
-    points: int = 0
-    steps: int = 0
-    work: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Squared rate of error, relative to the size of the solution."""
-        assert self.shares is not None
-        return float(self.shares[0].sum())
+    state: SlabsState
+    reason: str | None = None
+    sentence: str = ""
+    field: Any = None
 
 
+def next_sweep(state: SlabsState, left: float) -> Sweep:
+    """The tolerance of the next sweep, as small as `left` seconds of a nominal machine are expected to allow.
+
+    Three steps a slab, and unknowns like the root of the tolerance: rates of error fall with the fourth power of the
+    spacing in two coordinates.
+    """
+    expected = SWEEP_SHARE * nominal_seconds(4.0 * sum(slab.unit for slab in state.slabs), 0)
+    factor = min(1.0 / NEXT, (0.8 * left / expected) ** 2) if left > 0 else 0.0
+    if factor < LEAST_FACTOR:
+        return Sweep(
+            state, "budget",
+            f"By counted work the next sweep would take about {2.2 * expected:.0f} s, {max(left, 0.0):.0f} s are left: "
+            "stopped.",
+        )  # fmt: skip
+    # every sweep improves something, also where all slabs turned out better than they were asked to
+    tolerance = min(state.tolerance, max(slab.rate for slab in state.slabs) ** 0.5) / factor
+    return Sweep(state._replace(tolerance=tolerance))
+
+
+def on_slabs(field: Any) -> bool:
+    """Whether a field consists of time slabs."""
+    parts = field.parts.values() if isinstance(field, Unknowns) else (field,)
+    return all(isinstance(part, Slabs) for part in parts)
+
+
+def slab_samples(discrete: DiscreteProblem, evolution: Evolution, field: Any, most: int = 20_000) -> list[Samples]:
+    """Samples of every term of the problem over all slabs of a field; of each at most about `most`."""
+    rng = np.random.default_rng(0)
+    each = [discrete.samples(slab) for slab in _slabs_of(field)]
+    each = [[after_start(s, evolution.axis) if k else s for s in own] for k, own in enumerate(each)]
+    out = []
+    for own in zip(*each, strict=True):
+        every = joined(own)
+        out.append(every if every.count <= most else every.take(np.sort(rng.permutation(every.count)[:most])))
+    return out
+
+
+def _slabs_of(field: Any) -> list[Any]:
+    if not isinstance(field, Unknowns):
+        return list(field.parts)
+    each = zip(*(part.parts for part in field.parts.values()), strict=True)
+    return [Unknowns(**dict(zip(field.parts, grids, strict=True))) for grids in each]
+
+
+@final
 @dataclass(frozen=True, eq=False)
-class Sweep:
-    """All slabs, trained to one tolerance."""
+class TimeSlabs:
+    """Sweeps over the slabs of an evolution: a state in, the state after one sweep out.
 
-    slabs: tuple[Slab, ...]
-    field: Any
-    tolerance: float
-
-    def total(self, name: str) -> float:
-        """Sum over the slabs of `loss`, `points`, `steps` or `work`."""
-        return sum(getattr(slab, name) for slab in self.slabs)
-
-
-class March:
-    """Sweeps over the slabs of an evolution.
-
-    Parameters
+    Attributes
     ----------
-    bench:
-        Objectives of the problem.
-    plan:
-        With the evolution, and the coarsest field, on the whole domain: degrees, ends and longest intervals of the
-        slabs are those of its grids.
-    left:
-        Seconds that are left.
+    discrete:
+        Objectives of the problem, with a plan that has its evolution and the coarsest field, on the whole domain:
+        degrees, ends and longest intervals of the slabs are those of its grids.
+    evolution, links:
+        The problem as an evolution, and the terms that join a slab to the end of the one before.
+    start:
+        The coarsest field.
+    over:
+        Says when the budget is over.
     seen:
         Called after each slab with the number of slabs so far and the loss.
+    solver, shortest:
+        Of the present sweep: a guess that is far off is damped a little, or most full steps are refused, one of the
+        sweep before is good; and the shortest slab that is tried, in units of the whole time.
     """
 
-    def __init__(self, bench: Bench, plan: Plan, left: Callable[[], float], seen: Callable[[int, float], None]) -> None:
-        assert plan.evolution is not None
-        self.bench, self.evolution, self.start = bench, plan.evolution, plan.hierarchy.levels[0].field
-        self.left, self.seen = left, seen
-        self.links = plan.evolution.links
-        # a guess that is far off is damped a little, or most full steps are refused; one of the sweep before is good
-        self.solvers = [GaussNewton(damping=d, tolerances=Tolerances(1e-2, STEPS)) for d in (1e-3, 0.0)]
-        self.solver = self.solvers[0]
-        self.reason, self.ended = "budget", ""
-        self._done, self._shortest = 0, SHORTEST
+    discrete: DiscreteProblem
+    evolution: Evolution
+    links: tuple[SquaredResidual, ...]
+    start: Any
+    over: Callable[[], bool]
+    seen: Callable[[int, float], None]
+    solver: GaussNewton = GaussNewton(damping=1e-3, tolerances=Tolerances(1e-2, STEPS))
+    shortest: float = SHORTEST
 
-    def sweeps(self) -> Iterator[Sweep]:
-        """Sweeps with falling tolerance while there is time; `reason` and `ended` then say why there are no more."""
-        tolerance, before = FIRST_TOLERANCE, None
-        while True:
-            began, compiled, self._done = time.perf_counter(), compile_seconds(), 0
-            swept = self.sweep(tolerance, before)
-            if swept is None and before is None and self.reason == "stalled" and tolerance > LOOSE:
-                tolerance *= RETRY
-                continue
-            if swept is None:
-                return
-            before = swept
-            pace = (time.perf_counter() - began - (compile_seconds() - compiled)) / self._done
-            yield before
-            # three steps a slab, and unknowns like the root of the tolerance: rates of error fall with the fourth power
-            # of the spacing in two coordinates
-            expected = 4.0 * pace * before.total("points")
-            factor = min(1.0 / NEXT, (0.8 * self.left() / expected) ** 2) if self.left() > 0 else 0.0
-            if factor < 1.6:
-                self.ended = (
-                    f"The next sweep would take about {2.2 * expected:.0f} s, {self.left():.0f} s are left: stopped."
-                )
-                return
-            # every sweep improves something, also where all slabs turned out better than they were asked to
-            tolerance = min(tolerance, max(slab.rate for slab in before.slabs) ** 0.5) / factor
+    @classmethod
+    def of(cls, discrete: DiscreteProblem, over: Callable[[], bool], seen: Callable[[int, float], None]) -> TimeSlabs:
+        """Slabs of a problem whose plan has an evolution."""
+        evolution = discrete.plan.evolution
+        assert evolution is not None
+        return cls(discrete, evolution, evolution.links, discrete.plan.hierarchy.levels[0].field, over, seen)
 
-    def sweep(self, tolerance: float, before: Sweep | None) -> Sweep | None:
-        """One sweep; `None` when the time is over or a slab cannot be trained."""
-        self._shortest = SHORT if before is None and tolerance > LOOSE else SHORTEST
-        self.solver = self.solvers[before is not None]
+    def swept(self, state: SlabsState) -> Sweep:
+        """One sweep to the tolerance of the state; where its slabs are missing it could not be ended."""
+        first = not state.slabs
+        own = replace(
+            self,
+            solver=self.solver if first else replace(self.solver, damping=0.0),
+            shortest=SHORT if first and state.tolerance > LOOSE else SHORTEST,
+        )
         try:
-            slabs = self._first(tolerance) if before is None else self._again(tolerance, before)
+            slabs = own._first(state.tolerance) if first else own._again(state.tolerance, state.slabs)
         except OutOfTime:
-            self.reason, self.ended = "budget", "The budget is spent."
-            return None
+            return Sweep(state, "budget", "The budget is spent.")
         except Stuck as stuck:
-            self.reason, self.ended = "stalled", str(stuck)
-            return None
-        return Sweep(tuple(slabs), self._joined(slabs), tolerance)
-
-    def samples(self, sweep: Sweep, most: int = 20_000) -> list[Samples]:
-        """Samples of every term of the problem over all slabs; of each at most about `most`."""
-        rng = np.random.default_rng(0)
-        each = [self.bench.samples(slab.field) for slab in sweep.slabs]
-        each = [[after_start(s, self.evolution.axis) if k else s for s in own] for k, own in enumerate(each)]
-        out = []
-        for own in zip(*each, strict=True):
-            every = joined(own)
-            out.append(every if every.count <= most else every.take(np.sort(rng.permutation(every.count)[:most])))
-        return out
+            if first and state.tolerance > LOOSE:
+                return Sweep(state._replace(tolerance=RETRY * state.tolerance))
+            return Sweep(state, "stalled", str(stuck))
+        return Sweep(state._replace(slabs=tuple(slabs)), field=self._joined(slabs))
 
     # the sweeps
 
@@ -210,10 +215,10 @@ class March:
             at, guess = end, None
         return slabs
 
-    def _again(self, tolerance: float, before: Sweep) -> list[Slab]:
+    def _again(self, tolerance: float, before: tuple[Slab, ...]) -> list[Slab]:
         """Each slab from its own field of the sweep before."""
         slabs: list[Slab] = []
-        waiting = [field for slab in before.slabs for field in self._prepared(slab, tolerance)][::-1]
+        waiting = [field for slab in before for field in self._prepared(slab, tolerance)][::-1]
         while waiting:
             guess = waiting.pop()
             trained, good = self._settled(guess, slabs[-1] if slabs else None, tolerance)
@@ -232,7 +237,6 @@ class March:
     def _prepared(self, slab: Slab, tolerance: float) -> list[Any]:
         """A slab's field refined for a smaller tolerance, as one slab or as two."""
         axis = self.evolution.axis
-        assert slab.shares is not None
         if slab.rate <= tolerance**2:
             return [slab.field]
         finer = regrid(slab.field, self._marked(slab, tolerance, coarsen=True))
@@ -253,30 +257,29 @@ class March:
         axis = self.evolution.axis
         steps = 0
         for _ in range(REFINEMENTS):
-            if self.left() <= 0:
+            if self.over():
                 raise OutOfTime
             slab = self._trained(guess, before)
             if slab is None:
                 return None, False
-            assert slab.shares is not None
             steps = max(steps, slab.steps)
             if slab.rate <= tolerance**2:
-                return Slab(slab.field, slab.shares, slab.loss, slab.points, steps, slab.work), True
+                return slab._replace(steps=steps), True
             errors = jumps(slab.field, axis, slab.shares)
             if errors[axis] > np.delete(errors, axis).max(initial=0.0):
                 return slab, False
             guess = regrid(slab.field, self._marked(slab, tolerance))
-            if parameter_count(guess) > self.bench.plan.largest:
+            if parameter_count(guess) > self.discrete.plan.largest:
                 return slab, False
         return None, False
 
     def _trained(self, guess: Any, before: Slab | None) -> Slab | None:
         """Gauss-Newton steps on one grid; `None` when they fail or are too many."""
         samples, scales, equations = self._terms(guess, before)
-        objective = self.bench.objective(guess, samples)
+        objective = self.discrete.objective(guess, samples)
         theta, build = flat_parameters(guess)
         diagonals = objective.diagonals(theta, equations)
-        factors = np.full(len(samples), self.bench.plan.condition_factor)
+        factors = np.full(len(samples), self.discrete.plan.condition_factor)
         objective = objective.rescaled(list(balance(diagonals, equations, factors)))
         state, done, steps = self.solver.init(objective, theta), False, 0
         while not done:
@@ -286,15 +289,15 @@ class March:
                 return None
         if steps >= STEPS:
             return None
-        self._done += (steps + 1) * sum(s.count for s in samples)
         field = build(theta)
         shares, value = rates(self.evolution, field, samples, scales, equations)
-        return Slab(field, shares, value, sum(s.count for s in samples), steps, steps * objective.work)
+        points, unit = sum(s.count for s in samples), objective.work
+        return Slab(field, shares, value, points, steps, steps * unit, unit)
 
     def _terms(self, field: Any, before: Slab | None) -> tuple[list[Samples], list[np.ndarray], np.ndarray]:
         """Samples, scales of the residuals, and which are equations; links in place of the start."""
-        samples = self.bench.samples(field)
-        triples = list(zip(samples, self.evolution.scales, self.bench.equations, strict=True))
+        samples = self.discrete.samples(field)
+        triples = list(zip(samples, self.evolution.scales, self.discrete.equations, strict=True))
         if before is not None:
             axis = self.evolution.axis
             start = next(s for s in (at_start(s, axis) for s in samples) if s.count)
@@ -314,7 +317,6 @@ class March:
     def _marked(self, slab: Slab, tolerance: float, coarsen: bool = False) -> list[np.ndarray]:
         """Break points refined in space where the residual is; also coarsened where there is hardly any."""
         axis = self.evolution.axis
-        assert slab.shares is not None
         errors = jumps(slab.field, axis, slab.shares)
         worst = np.delete(errors, axis).max(initial=0.0)
         out = []
@@ -340,7 +342,6 @@ class March:
             breaks = list(breakpoints_of(self.start))
             breaks[axis] = times
             return regrid(self.start, breaks)
-        assert before.shares is not None
         breaks = [
             b if k == axis else coarsened(b, share, tolerance**2, self._longest(k))
             for k, (b, share) in enumerate(zip(breakpoints_of(before.field), before.shares, strict=True))
@@ -358,7 +359,7 @@ class March:
         return with_grids(slabs[0].field, [Slabs(parts, self.evolution.axis) for parts in each])
 
     def _check_length(self, length: float) -> None:
-        if length < self._shortest * self.evolution.span:
+        if length < self.shortest * self.evolution.span:
             raise Stuck(f"A slab of length {length:.3g} could not be trained: stopped.")
 
     def _note(self, slabs: Sequence[Slab]) -> None:

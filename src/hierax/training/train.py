@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 
+from hierax import clock
 from hierax._errors import InputError, TrainingError
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
@@ -19,8 +19,10 @@ from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
 from hierax.solvers import AbstractSolver
+from hierax.training.context import Context
 from hierax.training.fidelities import climb
-from hierax.training.run import Run
+from hierax.training.finish import finish
+from hierax.training.run import begin, run
 
 
 def train(
@@ -71,7 +73,7 @@ def train(
     TrainingError
         With `throw`, for any result other than `successful`.
     """
-    began = time.perf_counter(), compile_seconds()
+    began = clock.seconds_now(), compile_seconds()
     parts = {"hierarchy": hierarchy, "solver": solver, "cycle": cycle, "levels": levels}
     if plan is not None:
         _refuse_beside_plan(problem, parts)
@@ -80,12 +82,9 @@ def train(
         solution = climb(problem, train, key=key, budget=budget, subscribers=subscribers, **parts)
     else:
         plan = plan or planned(problem, key=key, **parts)
-        run = Run.start(problem, plan, key, budget, tuple(subscribers), began)
-        try:
-            reason = run.walk()
-        except KeyboardInterrupt:
-            reason, run.budget = "interrupted", 0.0  # nothing more is begun
-        solution = run.finish(reason, key if isinstance(key, int) else -1)
+        context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
+        state = run(begin(context), context)
+        solution = finish(state, context, key if isinstance(key, int) else -1)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
     return solution

@@ -1,0 +1,116 @@
+"""What a training needs besides its state: problem, plan, key, the clock and those who are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from hierax import clock
+from hierax.clock import compile_seconds
+from hierax.events import Decision, Subscriber, Teller
+from hierax.planning.plan import Plan
+from hierax.problems.keys import Key, seed_of
+from hierax.problems.problem import Problem
+from hierax.training.continuation import ProblemSequence
+from hierax.training.corrections import LevelStack, Objectives
+from hierax.training.cost import nominal_seconds
+from hierax.training.discrete import DiscreteProblem, refuse_32_bit
+from hierax.training.refinement import Left
+from hierax.training.state import RunState
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a training needs besides its state: all of it follows from problem, plan and key, or is of the process.
+
+    Attributes
+    ----------
+    problem, plan, key:
+        What is learned, how, and the seed of points and growth.
+    sequence:
+        The discretised problems, those of a continuation in their order.
+    budget, emit:
+        Seconds, and who is told.
+    began, compiled:
+        When the training began by the clock of this process, and the seconds of compilation until then.
+    made:
+        Objectives that were made before.
+    """
+
+    problem: Problem
+    plan: Plan
+    key: Key
+    sequence: ProblemSequence
+    budget: float
+    emit: Teller
+    began: float
+    compiled: float
+    made: Objectives = field(default_factory=Objectives)
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        plan: Plan,
+        key: Key,
+        budget: float,
+        subscribers: Sequence[Subscriber] = (),
+        began: tuple[float, float] | None = None,
+    ) -> Context:
+        """The context of a training, with its root key.
+
+        Parameters
+        ----------
+        began:
+            When it began and the seconds of compilation before that; now if not given. A training that goes on from a
+            state began `state.seconds` ago.
+
+        Raises
+        ------
+        InputError
+            For 32-bit parameters with a second-order solver.
+        """
+        refuse_32_bit(plan)
+        sampler = seed_of(key, 1)
+        sequence = ProblemSequence.of(problem, plan, sampler)
+        start = began or (clock.seconds_now(), compile_seconds())
+        return cls(problem, plan, sampler, sequence, budget, Teller(tuple(subscribers)), *start)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the training began."""
+        return clock.seconds_now() - self.began
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is over."""
+        return self.elapsed > self.budget
+
+    def clock(self) -> tuple[float, bool]:
+        """Seconds since the training began, and whether the budget is over."""
+        return self.elapsed, self.over
+
+    def say(self, sentence: str) -> None:
+        """Tell of a decision; nothing where there is nothing to say."""
+        if sentence:
+            self.emit(Decision(sentence))
+
+    def problem_of(self, state: RunState, number: int = -1) -> DiscreteProblem:
+        """A problem of the sequence, with the factor of its equations that the state has."""
+        number %= len(self.sequence.problems)
+        known, scale = self.made.problems, state.scales[number]
+        if (number, scale) not in known:
+            known[number, scale] = self.sequence.problems[number].scaled(scale)
+        return known[number, scale]
+
+    def stack(self, state: RunState) -> LevelStack:
+        """The levels for corrections."""
+        cycle: Any = self.plan.cycle
+        return LevelStack(self.problem_of(state), cycle, state.levels, state.transfers, self.made)
+
+    def left(self, state: RunState) -> Left:
+        """What is left of the budget, by the clock and by counted work."""
+        visits = len(state.easier) + len(state.visited)
+        return Left(self.budget - self.elapsed, self.budget - nominal_seconds(state.work, visits))

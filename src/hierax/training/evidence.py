@@ -1,0 +1,38 @@
+"""What rules are told about a level that has seen a part of the data, and whether data support a finer one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hierax.hierarchy import Fit, Level
+from hierax.training.discrete import DiscreteProblem
+
+
+def evidence_for(discrete: DiscreteProblem, level: Level) -> Fit | None:
+    """What a rule is told about a level: where that has seen a part of the data, how it meets those and others."""
+    if level.points is None or not discrete.rows.held:
+        return None
+    both = discrete.rows.seen(level.points), discrete.rows.held
+    seen, unseen = (discrete.rows.misfit(level.field, samples, discrete.values_at) for samples in both)
+    return Fit(seen, unseen, discrete.rows.total)
+
+
+def supports_no_more(discrete: DiscreteProblem, errors: Sequence[float | None], last: Level) -> bool:
+    """Whether the validation errors of the levels say that a finer one would only follow the noise.
+
+    They do when the last two are no better than the best before, unless the levels may still be too coarse to see
+    what is there: with fewer parameters than half the data, or an error above the noise that neighbouring data
+    show, and fewer parameters than data. With equations the levels are coarse for other reasons. A level that has
+    seen a part of the data only is too coarse, and a network that has seen all of them is not.
+    """
+    if any(e is None for e in errors):
+        return False
+    best = min(errors[:-2])  # pyright: ignore
+    if min(errors[-2:]) < 0.97 * best:  # pyright: ignore
+        return False
+    if discrete.equations.any():
+        return best < 1.5 * discrete.rows.noise
+    if last.points is not None:
+        return last.points >= discrete.rows.total
+    count, parameters = discrete.rows.values, last.parameters
+    return parameters >= count or (parameters >= count / 2 and best < 1.15 * discrete.rows.noise)

@@ -1,0 +1,107 @@
+"""The end of a training: the level that is returned is chosen, checked and measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hierax._results import RESULTS
+from hierax.checks.guards import verdict
+from hierax.clock import compile_seconds
+from hierax.cycles import Visit
+from hierax.events import RunFinished
+from hierax.fields import linear_in_parameters, parameter_count
+from hierax.planning.plan import Plan, named
+from hierax.results.solution import Accuracy, Solution
+from hierax.training.context import Context
+from hierax.training.corrections import sentence, unconfirmed
+from hierax.training.refinement import LABEL
+from hierax.training.run import reported, visited, with_change
+from hierax.training.selection import chosen, guarded, last_level
+from hierax.training.state import RunState
+
+
+def finish(state: RunState, context: Context, seed: int) -> Solution:
+    """The solution of a training that has stopped."""
+    state = _closed(state, context)
+    discrete, plan = context.problem_of(state), _plan(state, context)
+    level, trained = _returned(state, context)
+    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, state.stopped == "budget")
+    interrupted = state.stopped == "interrupted"
+    result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
+    reason = "budget" if interrupted else state.stopped or "budget"
+    seconds, compiled = context.elapsed, compile_seconds() - context.compiled
+    context.emit(RunFinished(result, reason, guards, seconds))
+    reached, own = discrete.accuracy(trained), state.visited.get(level)
+    rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]
+    return Solution(
+        problem=context.problem,
+        field=trained,
+        result=result,
+        stopped_by=reason,
+        levels=[*context.sequence.rows(state.easier), *rows],
+        guards=guards,
+        history=list(state.history),
+        plan=plan.text,
+        solver=named(plan.solver),
+        cycle=named(plan.cycle),
+        field_kind=plan.label or type(trained).__name__,
+        seed=seed,
+        linear_in_parameters=linear_in_parameters(trained),
+        parameters=parameter_count(trained),
+        loss=float("nan") if own is None else own.loss,
+        accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, own and own.validation),
+        fresh_residual_ratio=guards["fresh_residual"].value if "fresh_residual" in guards else None,
+        seconds_total=seconds,
+        seconds_compile=compiled,
+        work_units=state.work,
+        second_order=plan.solver.second_order,
+        linear_problem=plan.linear,
+        changes=[state.changes[k] for k in sorted(state.changes)],
+    )
+
+
+def _plan(state: RunState, context: Context) -> Plan:
+    """What was done: the plan, with time slabs where these took over."""
+    plan = context.plan
+    return replace(plan, label=LABEL, reasons=(*plan.reasons, state.slabs.why)) if state.slabs else plan
+
+
+def _closed(state: RunState, context: Context) -> RunState:
+    """After cycles that correct: the best parameters, and a coarser level to compare with, trained for itself."""
+    if state.corrections is None:
+        return state
+    equations = bool(context.problem_of(state).equations.any())
+    below = unconfirmed(state, equations) if state.failure is None and state.stopped != "interrupted" else None
+    if below is not None:
+        state = _trained_for_itself(state, below, context)
+    assert state.corrections is not None
+    context.say(sentence(state.corrections))
+    state = state._replace(visited=context.stack(state).closed(state.corrections, state.visited))
+    for level in sorted(state.visited):
+        state = reported(state, level, context)
+    return state
+
+
+def _trained_for_itself(state: RunState, level: int, context: Context) -> RunState:
+    assert state.corrections is not None
+    levels = state.corrections.levels
+    if level in levels:
+        levels = {**levels, level: levels[level]._replace(above=None)}
+    state = state._replace(corrections=state.corrections._replace(levels=levels))
+    return with_change(visited(state, Visit(level), context), level + 1, context)
+
+
+def _returned(state: RunState, context: Context) -> tuple[int, Any]:
+    """The finest level; with data the one with the smallest validation error, fitted again to all of them."""
+    if not state.visited:
+        if not state.easier:
+            return 0, state.levels[0].field
+        level, last = state.easier[-1]
+        return level, last.field
+    over = context.over or state.stopped == "interrupted"
+    last = last_level(state, over)
+    if state.failure is not None:
+        return last, state.visited[last].field
+    left = 0.0 if over else context.left(state).nominal
+    return chosen(context.problem_of(state), state.visited, state.changes, last, left, context.emit)

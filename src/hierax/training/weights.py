@@ -1,0 +1,65 @@
+"""Factors of the terms of a problem: data by their spread, conditions by the equations, equations over data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hierax.objective.build import balance
+from hierax.problems.terms import Data
+
+if TYPE_CHECKING:
+    from hierax.training.discrete import DiscreteProblem
+
+
+def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) -> np.ndarray:
+    """Factor of every term: data by their spread or noise, conditions by the equations, equations over data."""
+    terms, equations = discrete.sampled.terms, discrete.equations
+    is_data = np.array([isinstance(t, Data) for t in terms])
+    scales = _data_scales(discrete)
+    if not equations.any():
+        scales[~is_data] = discrete.plan.condition_factor
+        return scales
+    if equations.all():
+        return scales
+    diagonals = _diagonals(discrete, objective, theta)
+    balanced = balance(diagonals, equations, np.full(len(terms), discrete.plan.condition_factor))
+    conditions = ~equations & ~is_data
+    scales[conditions] = balanced[conditions]
+    if is_data.any():
+        own = discrete.equation_scale
+        scales[equations | conditions] *= _over_data(discrete, diagonals) if own is None else own
+    return scales
+
+
+def equation_scale(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) -> float:
+    """Factor of the equations with which they outweigh the data as the plan says, by diagonals of the curvature."""
+    return _over_data(discrete, _diagonals(discrete, objective, theta))
+
+
+def _data_scales(discrete: DiscreteProblem) -> np.ndarray:
+    scales = np.ones(len(discrete.sampled.terms))
+    for k, term in enumerate(discrete.sampled.terms):
+        if isinstance(term, Data):
+            spread = float(np.mean(np.var(term.values, axis=0)))
+            scales[k] = 1.0 / (spread if spread > 0 else 1.0)
+    return scales
+
+
+def _diagonals(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) -> np.ndarray:
+    """Diagonals of the curvature of every term; where equations vanish at `theta`, at a point beside it."""
+    diagonals = objective.diagonals(theta, discrete.equations)
+    if np.any(diagonals[discrete.equations] > 0):
+        return diagonals
+    shaken = theta + np.random.default_rng(0).normal(size=len(theta))
+    return objective.diagonals(shaken, discrete.equations)
+
+
+def _over_data(discrete: DiscreteProblem, diagonals: np.ndarray) -> float:
+    is_data = np.array([isinstance(t, Data) for t in discrete.sampled.terms])
+    data = (_data_scales(discrete)[is_data, None] * diagonals[is_data]).sum(axis=0)
+    equation = diagonals[discrete.equations].sum(axis=0)
+    touched = (data > 0.05 * data.max(initial=0.0)) & (equation > 0)
+    ratio = np.median(data[touched] / equation[touched]) if touched.any() else 1.0
+    return discrete.plan.equation_factor * float(ratio)
