@@ -53,7 +53,7 @@ def inverse():
     def decay(w, x):
         return hx.derivative(w.u, "x")(x) + w.rate * w.u(x)
 
-    terms = (hx.Residual("decay", decay), hx.Data("data", x, values, unknown="u"))
+    terms = (hx.Residual("decay", decay), hx.Data("u", x, values))
     return hx.Problem(hx.Box([0.0], [1.0]), terms, unknowns={"u": hx.Function(), "rate": hx.Constant(1.0)})
 
 
