@@ -29,6 +29,7 @@ from hierax.solvers import (
     lbfgs,
 )
 from hierax.solvers.linear.solve import AbstractLinearSolver
+from hierax.training.cost import fits
 from hierax.training.discrete import DiscreteProblem
 from studies.common import Network
 from studies.gap import first, reference_values
@@ -244,7 +245,7 @@ class Ruler:
 
     def __init__(self, problem: Problem, bench: DiscreteProblem) -> None:
         self.bench = bench
-        self.points = bench.points(PROBES, 7)
+        self.points = bench.spread(PROBES, 7)
         self.exact = reference_values(problem, self.points)
         self.columns = self.exact.shape[1]
         assert first(problem) == next(iter(problem.functions))
@@ -327,7 +328,7 @@ def own_errors(sizes: Sizes, depth: int) -> tuple[list[Any], list[float]]:
     fields: list[Any] = []
     for number in range(depth):
         start = site.start(number, fields[-1] if fields else None)
-        if not site.bench.fits(start):
+        if not fits(site.bench, start):
             break
         watch = Stopwatch()
         fields.append(_visit(site, start, None, watch, found))

@@ -158,9 +158,10 @@ class DiscreteProblem:
     @functools.cached_property
     def probes(self) -> np.ndarray:
         """Fixed points of the domain at which levels are compared, not used in training."""
-        return self._spread(PROBES, 2)
+        return self.spread(PROBES, 2)
 
-    def _spread(self, count: int, number: int) -> np.ndarray:
+    def spread(self, count: int, number: int) -> np.ndarray:
+        """Fixed points of the domain, other ones for each `number`; some of those of a cloud."""
         domain = self.problem.domain
         if isinstance(domain, Box):
             return Sobol(domain).sample(seed_of(self.key, number), 0, count).points
@@ -212,7 +213,7 @@ class DiscreteProblem:
         reference = self.problem.reference
         if reference is None:
             return Accuracy()
-        points = self._spread(MEASURED, 3)
+        points = self.spread(MEASURED, 3)
         values = self.values_at(field, points)
         relative, largest = [], []
         for name in self.problem.functions:
