@@ -59,13 +59,13 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a word where files differ from it."""
+    """The commit that is checked out, with a word where files other than pages differ from it."""
 
     def asked(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
-        changed = asked("status", "--porcelain", "--untracked-files=no")
+        changed = asked("status", "--porcelain", "--untracked-files=no", ".", ":!docs/measurements", ":!README.md")
         return asked("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
