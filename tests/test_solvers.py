@@ -423,3 +423,13 @@ def test_settings_are_frozen():
     with pytest.raises(AttributeError):
         GaussNewton().damping = 1.0  # type: ignore
     assert replace(GaussNewton(), damping=1.0).damping == 1.0
+
+
+def test_solvers_refuse_an_objective_that_cannot_do_what_they_need():
+    local, rows = on_line(LINEAR, np.ones((8, 1))), on_line(LINEAR, np.ones((8, 1)), local=False)
+    theta = np.zeros(local.size)
+    with pytest.raises(hx.InputError, match=r"LocalObjective\n.*Optax"):
+        Optax(optax.adam(1e-3)).init(local, theta)
+    with pytest.raises(hx.InputError, match=r"RowObjective\n.*Smoothing"):
+        Smoothing((0,), (1,), 8).init(rows, theta)
+    assert LocalObjective(local.field, local.samples, [False], quadratic=True).rescaled([2.0]).quadratic

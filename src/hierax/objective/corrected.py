@@ -22,9 +22,8 @@ import jax
 import numpy as np
 
 from hierax.objective.flat_transfer import FlatTransfer
-from hierax.objective.objective import AbstractObjective, Linearisation
+from hierax.objective.objective import AbstractObjective, AbstractProgrammed, Linearisation, required
 from hierax.objective.program import Program
-from hierax.objective.rows import RowObjective
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class CorrectedProgram:
         return (self.base.drawn(data[0], key, count), *data[1:])
 
 
-class CorrectedObjective(AbstractObjective):
+class CorrectedObjective(AbstractProgrammed):
     """A coarse objective with the correction of the head of this file, which counts as one more term.
 
     Parameters
@@ -104,8 +103,8 @@ class CorrectedObjective(AbstractObjective):
 
     def program(self) -> tuple[CorrectedProgram, Any]:
         """The objective as a pure function with its data, for networks."""
-        assert isinstance(self.base, RowObjective), "only objectives of networks are one function"
-        program, data = self.base.program()
+        base = required(self.base, AbstractProgrammed, "a coarse correction", "train grids by GaussNewton")
+        program, data = base.program()
         return CorrectedProgram(program), (data, self.origin, np.asarray(self.offset), self.slope)
 
 

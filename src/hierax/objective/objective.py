@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from jax.core import Tracer
 
+from hierax._errors import InputError
 from hierax.fields.base import partition
 from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
 from hierax.objective.curvature import AbstractCurvature, Ordering, SparseGram
@@ -40,7 +42,7 @@ class Linearisation:
 class AbstractObjective(abc.ABC):
     """A sum of `scale * sum_q weight_q density_q` over terms, as a function of flat parameters `theta` `(N,)`.
 
-    Solvers see only this class.
+    Solvers see only this class and the capabilities below, which they ask for by `required` when they begin.
     """
 
     samples: tuple[Samples, ...]
@@ -83,6 +85,62 @@ class AbstractObjective(abc.ABC):
         return np.array([s.scale for s in self.samples])
 
 
+class AbstractSampledObjective(AbstractObjective):
+    """An objective made of a field and samples, whose terms can be weighed anew.
+
+    Attributes
+    ----------
+    field:
+        What is trained; its parameters are the start.
+    """
+
+    field: Any
+
+    @abc.abstractmethod
+    def rescaled(self, scales: Sequence[float]) -> AbstractSampledObjective:
+        """The same objective with other factors of the terms; nothing is gathered again."""
+
+    @abc.abstractmethod
+    def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
+        """Diagonal of each term's unscaled curvature, `(terms, N)`: what the terms weigh on each parameter.
+
+        Of the terms marked in `equations` `(terms,)` only the entries that another term touches need to be right:
+        beside a condition on the boundary these are few.
+        """
+
+
+class AbstractProgrammed(AbstractObjective):
+    """Capability: the objective is one function that JAX can trace, for first-order optimisers."""
+
+    @abc.abstractmethod
+    def program(self) -> tuple[Any, Any]:
+        """A hashable pure function of `(theta, data)`, see `Program`, and its data."""
+
+
+class AbstractSeparable(AbstractObjective):
+    """Capability: terms are linearised one by one in one storage, so that their weights can be searched for."""
+
+    @abc.abstractmethod
+    def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
+        """Linearisation of each unscaled term; all curvatures fit one ordering, so `BandCombination` can add them."""
+
+
+Capability = TypeVar("Capability", bound=AbstractObjective)
+
+
+def required(objective: AbstractObjective, capability: type[Capability], solver: str, remedy: str) -> Capability:
+    """The objective as one with a capability that a solver cannot do without.
+
+    Raises
+    ------
+    InputError
+        Where the objective lacks it.
+    """
+    if not isinstance(objective, capability):
+        raise InputError(what=f"an objective of the kind {type(objective).__name__}", where=solver, remedy=remedy)
+    return objective
+
+
 def flat_parameters(field: Any) -> tuple[np.ndarray, Any]:
     """Flat trained parameters `(N,)` and the function that puts such a vector back into the field."""
     params, rest = partition(field)
@@ -109,7 +167,7 @@ STENCIL_WORK = 5.0e3
 """Cost of a multigrid solve for one coupling of a stencil, in the same units, measured."""
 
 
-class LocalObjective(AbstractObjective):
+class LocalObjective(AbstractSampledObjective, AbstractSeparable):
     """For fields with cells that do not depend on their parameters: band or stencil storage, cost linear in the points.
 
     Parameters
@@ -124,6 +182,8 @@ class LocalObjective(AbstractObjective):
         Matrices of quadratic penalties, `theta' P theta / 2`; further terms after the sampled ones.
     mesh:
         Present if the curvature is stored as a stencil on this mesh and not as a band; not with penalties.
+    quadratic:
+        Whether all residuals are affine in the parameters and there is no energy of higher order.
     """
 
     def __init__(
@@ -133,6 +193,7 @@ class LocalObjective(AbstractObjective):
         periodic: Sequence[bool],
         quadratics: Sequence[SparseGram] = (),
         mesh: Mesh | None = None,
+        quadratic: bool = False,
     ) -> None:
         self.field = field
         self.samples = tuple(samples)
@@ -140,7 +201,7 @@ class LocalObjective(AbstractObjective):
         self.quadratics = tuple(quadratics)
         self.quadratic_scales = np.ones(len(self.quadratics))
         self.mesh = mesh
-        self.quadratic = False
+        self.quadratic = quadratic
         self.terms = [_local_term(field, s) for s in self.samples]
 
     @property
@@ -162,16 +223,12 @@ class LocalObjective(AbstractObjective):
         return np.r_[super().scales, self.quadratic_scales]
 
     def rescaled(self, scales: Sequence[float]) -> LocalObjective:
-        """The same objective with other factors of the terms; nothing is gathered again."""
-        samples = [s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)]
-        other = object.__new__(LocalObjective)
-        other.field, other.periodic, other.samples = self.field, self.periodic, tuple(samples)
-        other.mesh = self.mesh
-        other.quadratics, other.quadratic_scales = self.quadratics, np.asarray(scales[len(samples) :], dtype=float)
-        other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
-        other.quadratic = self.quadratic
         if self.mesh is None:
-            other.ordering = self.ordering
+            _ = self.ordering  # found once, and kept by the copy
+        samples = [s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)]
+        other = copy.copy(self)
+        other.samples, other.quadratic_scales = tuple(samples), np.asarray(scales[len(samples) :], dtype=float)
+        other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
         return other
 
     def values(self, theta: np.ndarray) -> np.ndarray:
@@ -199,7 +256,6 @@ class LocalObjective(AbstractObjective):
         return BandSum(self.ordering) if self.mesh is None else StencilSum(self.mesh)
 
     def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
-        """Linearisation of each unscaled term; all curvatures fit one ordering, so `BandCombination` can add them."""
         out = []
         for term in self.terms:
             gradient, gram = np.zeros(len(theta)), BandSum(self.ordering)
@@ -211,11 +267,6 @@ class LocalObjective(AbstractObjective):
         return out
 
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
-        """Diagonal of each term's unscaled curvature, `(terms, N)`: what the terms weigh on each parameter.
-
-        Of the terms marked in `equations` `(terms,)` only the entries that another term touches are computed: beside a
-        condition on the boundary these are few.
-        """
         out = np.zeros((len(self.terms), len(theta)))
         inside = np.zeros(len(self.terms), dtype=bool) if equations is None else equations
         for term in np.flatnonzero(~inside):

@@ -25,7 +25,7 @@ from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeG
 from hierax.objective.gather import gather
 from hierax.objective.kernel import KernelGram
 from hierax.objective.network_pieces import network_pieces as network_pieces  # registers itself with `gather`
-from hierax.objective.objective import AbstractObjective, Linearisation
+from hierax.objective.objective import AbstractProgrammed, AbstractSampledObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
 from hierax.objective.program import Program, padded, pointwise
 from hierax.objective.row_block import RowBlock
@@ -120,7 +120,7 @@ def _pieces(field: Any, places: Place) -> tuple[np.ndarray, Layout, Any]:
     return index, *layout_of(stacked)
 
 
-class RowObjective(AbstractObjective):
+class RowObjective(AbstractSampledObjective, AbstractProgrammed):
     """For any callable pytree; see the head of the file.
 
     Parameters

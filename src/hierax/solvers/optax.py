@@ -15,9 +15,9 @@ import optax
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import DUAL, METRIC, NEWNESS, PRIMAL, RESET, SCALAR, SQUARE, Kind, Stacked
 from hierax.objective import AbstractObjective
-from hierax.objective.corrected import CorrectedObjective, CorrectedProgram
+from hierax.objective.corrected import CorrectedProgram
+from hierax.objective.objective import AbstractProgrammed, required
 from hierax.objective.program import Program
-from hierax.objective.rows import RowObjective
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 
 
@@ -85,6 +85,10 @@ def _run_batches(
     return jax.lax.scan(one, (theta, inner), jax.random.split(key, count))[0]
 
 
+def _programmed(objective: AbstractObjective) -> AbstractProgrammed:
+    return required(objective, AbstractProgrammed, "Optax", "give an objective that is one function: a RowObjective")
+
+
 @dataclass(frozen=True, eq=False)
 class Optax(AbstractSolver):
     """First-order and quasi-Newton training by an Optax optimiser.
@@ -126,6 +130,7 @@ class Optax(AbstractSolver):
         return False
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> OptaxState:
+        _programmed(objective)
         inner = optax.with_extra_args_support(self.optimiser).init(jnp.asarray(theta))
         if self.carried and any(map(_pairs, jax.tree.leaves(inner, is_leaf=_pairs))):
             # the first pair of a level is made of what is known there, not of the level before
@@ -143,10 +148,7 @@ class Optax(AbstractSolver):
         return OptaxState(kept, RESET, RESET, SCALAR, RESET if self.boost == 1.0 else NEWNESS)  # pyright: ignore
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: OptaxState) -> Step:
-        assert isinstance(objective, RowObjective | CorrectedObjective), (
-            "Optax optimisers need an objective that is one function"
-        )
-        program, data = objective.program()
+        program, data = _programmed(objective).program()
         count = min(self.block, max(1, self.steps - state.steps))
         factors = None if self.boost == 1.0 else 1.0 + (self.boost - 1.0) * jnp.asarray(state.newness)
         if self.batch is None:

@@ -11,9 +11,9 @@ from scipy.optimize import minimize
 
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
-from hierax.objective import AbstractObjective, LocalObjective
+from hierax.objective import AbstractObjective
 from hierax.objective.curvature import BandCombination, BandGram
-from hierax.objective.objective import Linearisation
+from hierax.objective.objective import AbstractSeparable, Linearisation, required
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.linear.solve import Apply, NotPositive, factorise
 
@@ -38,6 +38,10 @@ class SmoothingState(NamedTuple):
     settled: bool = False
     steps: int = 0
     value: float = np.inf
+
+
+def _separable(objective: AbstractObjective) -> AbstractSeparable:
+    return required(objective, AbstractSeparable, "Smoothing", "fit a spline grid, or train by GaussNewton")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class Smoothing(AbstractSolver):
         return True
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> SmoothingState:
-        del objective, theta
+        del theta
+        _separable(objective)
         return SmoothingState()
 
     def kinds(self, state: SmoothingState) -> Any:
@@ -88,8 +93,7 @@ class Smoothing(AbstractSolver):
         return SmoothingState(SCALAR, RESET, RESET, RESET)  # pyright: ignore
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: SmoothingState) -> Step:
-        assert isinstance(objective, LocalObjective), "Smoothing needs a spline grid"
-        each = objective.linearise_each(theta)
+        each = _separable(objective).linearise_each(theta)
         if not all(np.isfinite(e.value) and np.all(np.isfinite(e.gradient)) for e in each):
             return Step(theta, state, np.nan, np.inf, True, RESULTS.nonfinite)
         model = _Model(self, each, objective.scales, theta)
@@ -113,14 +117,14 @@ class Smoothing(AbstractSolver):
         new = SmoothingState(logs, settled, steps, value)
         return Step(theta + length * trial, new, value, relative, done)
 
-    def _thorough(self, objective: LocalObjective, logs: np.ndarray | None, steps: int) -> bool:
+    def _thorough(self, objective: AbstractObjective, logs: np.ndarray | None, steps: int) -> bool:
         """Whether each factor is chosen by itself: where that is cheap, and on the way of a nonlinear problem twice."""
         if self.choices == 1:
             return logs is None or objective.size < 2500
         return steps in (2, self.choices - 1) and objective.size < 2500
 
     def _search(
-        self, objective: LocalObjective, theta: np.ndarray, trial: np.ndarray, lin: Linearisation, scales: np.ndarray
+        self, objective: AbstractObjective, theta: np.ndarray, trial: np.ndarray, lin: Linearisation, scales: np.ndarray
     ) -> tuple[float | None, float]:
         """Halve the step until the penalised objective does not rise."""
         length = 1.0
@@ -131,7 +135,7 @@ class Smoothing(AbstractSolver):
             length /= 2
         return None, 0.0
 
-    def smooth(self, objective: LocalObjective, theta: np.ndarray, state: SmoothingState) -> Step:
+    def smooth(self, objective: AbstractObjective, theta: np.ndarray, state: SmoothingState) -> Step:
         """One step with the factors of `state` kept, for a refit on all data."""
         return self.step(objective, theta, state._replace(steps=self.choices))
 

@@ -19,7 +19,7 @@ from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.data_rows import DataRows
 from hierax.objective.gather import has_fixed_cells
-from hierax.objective.objective import STENCIL_WORK
+from hierax.objective.objective import STENCIL_WORK, AbstractSampledObjective
 from hierax.objective.pointwise import value_term
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
@@ -113,13 +113,12 @@ class DiscreteProblem:
         """Whether curvature is assembled cell by cell."""
         return self.plan.local and self.plan.solver.second_order and has_fixed_cells(field)
 
-    def objective(self, field: Any, samples: Sequence[Samples]) -> Any:
+    def objective(self, field: Any, samples: Sequence[Samples]) -> AbstractSampledObjective:
         """The objective in the storage that suits field and solver."""
         if self.local(field):
             quadratics = [p.gram(field) for p in self.plan.penalties]
-            objective = LocalObjective(field, samples, self.periodic, quadratics, self.stencil(field))
-            objective.quadratic = self.plan.linear and linear_in_parameters(field)
-            return objective
+            quadratic = self.plan.linear and linear_in_parameters(field)
+            return LocalObjective(field, samples, self.periodic, quadratics, self.stencil(field), quadratic)
         return RowObjective(field, samples, self.plan.local)
 
     def stencil(self, field: Any) -> Mesh | None:
