@@ -9,10 +9,11 @@ import pytest
 
 import hierax as hx
 from hierax import clock as clock_module
-from hierax.events import Decision, LevelFinished
+from hierax.events import Decision, EventDispatcher, LevelFinished
 from hierax.objective import AbstractObjective
 from hierax.objective.curvature import AbstractCurvature
 from hierax.training.context import Context
+from hierax.training.fidelities import FidelityContext
 from hierax.training.finish import finish
 from hierax.training.run import advance, begin, told
 
@@ -179,3 +180,16 @@ def test_networks_on_levels_are_told_of_when_they_are_trained():
     assert [e.record.level for e in events if isinstance(e, LevelFinished)] == [0, 1]
     finish(to_the_end(state, context), context, 0)
     assert not any("Of 0 " in e.sentence for e in events if isinstance(e, Decision))
+
+
+def test_fidelities_go_on_elsewhere_to_the_same_bits():
+    x = np.linspace(0, 1, 13)[:, None]
+    many, few = (hx.Fidelity(p, np.sin(8 * p[:, 0]) * f, f) for p, f in ((x, 1.0), (x[::3], 2.0)))
+    runs = hx.Fidelities(hx.Box([0.0], [1.0]), [many, few])
+    contexts = [FidelityContext(runs, hx.train, 0, 60.0, EventDispatcher(()), {}) for _ in range(2)]
+    first = contexts[0].advance(contexts[0].begin())
+    ends = [own.run(copied(first)) for own in contexts]
+    leaves = [jax.tree.leaves([{k: fit.field for k, fit in fits.items()} for fits in end.fits]) for end in ends]
+    assert len(ends[0].fits) == 2
+    assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
+    assert ends[0].reasons == ends[1].reasons

@@ -130,7 +130,7 @@ class AbstractWatcher(abc.ABC):
 
 @final
 @dataclass(frozen=True)
-class Teller:
+class EventDispatcher:
     """Tells subscribers what happens, and shows watchers where training stands."""
 
     subscribers: Sequence[Subscriber]

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from hierax import clock
 from hierax.clock import compile_seconds
-from hierax.events import Decision, Subscriber, Teller
+from hierax.events import Decision, EventDispatcher, Subscriber
 from hierax.planning.plan import Plan
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -44,7 +44,7 @@ class Context:
     key: Key
     sequence: ProblemSequence
     budget: float
-    emit: Teller
+    emit: EventDispatcher
     began: float
     compiled: float
     made: Objectives = field(default_factory=Objectives)
@@ -76,7 +76,7 @@ class Context:
         sampler = seed_of(key, 1)
         sequence = ProblemSequence.of(problem, plan, sampler)
         start = began or (clock.seconds_now(), compile_seconds())
-        return cls(problem, plan, sampler, sequence, budget, Teller(tuple(subscribers)), *start)
+        return cls(problem, plan, sampler, sequence, budget, EventDispatcher(tuple(subscribers)), *start)
 
     @property
     def elapsed(self) -> float:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -14,10 +13,10 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.clock import compile_seconds
+from hierax.clock import compile_seconds, seconds_now
 from hierax.events import (
     Decision,
-    Event,
+    EventDispatcher,
     Guard,
     LevelFinished,
     LevelRecord,
@@ -45,7 +44,7 @@ Trainer = Callable[..., Solution]
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class FidelityFit:
     """One fidelity of one unknown, fitted: its field, its relative errors, and what was decided in words."""
 
     field: Any
@@ -57,9 +56,23 @@ class Stage:
     work: float = 0.0
 
 
-@dataclass
-class Climb:
-    """A training over all fidelities; `climb` is its entrance.
+class FidelityState(NamedTuple):
+    """Where a training over fidelities stands: the fits of every fidelity so far, rows of the table, and reasons."""
+
+    fits: tuple[dict[str, FidelityFit], ...] = ()
+    rows: tuple[LevelRecord, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a fit was interrupted."""
+        return any(fit.result is RESULTS.interrupted for fits in self.fits for fit in fits.values())
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FidelityContext:
+    """What a training over fidelities needs besides its state; `train_fidelities` is its entrance.
 
     Parameters
     ----------
@@ -67,63 +80,65 @@ class Climb:
         The fidelities.
     train:
         Trains an ordinary problem; used where a fidelity has more values than a kernel fit takes.
-    key, budget, subscribers:
-        As those of `hierax.training.train`.
+    key, budget, emit:
+        As those of `hierax.train`; who is told.
     options:
         Further arguments of `train`.
+    began, compiled:
+        When the training began, and the seconds of compilation before.
     """
 
     problem: Fidelities
     train: Trainer
     key: Key
     budget: float
-    subscribers: tuple[Subscriber, ...]
+    emit: EventDispatcher
     options: dict[str, Any]
-    began: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=seconds_now)
     compiled: float = field(default_factory=compile_seconds)
-    stages: list[dict[str, Stage]] = field(default_factory=list)
-    rows: list[LevelRecord] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
 
-    def emit(self, event: Event) -> None:
-        for subscriber in self.subscribers:
-            subscriber(event)
+    def begin(self) -> FidelityState:
+        """Before the first fit."""
+        reasons = (_seen_text(self.problem), PLAN)
+        self.emit(RunStarted(self.problem.name, "\n".join(reasons), self.budget))
+        return FidelityState(reasons=reasons)
 
-    def walk(self) -> None:
+    def run(self, state: FidelityState) -> FidelityState:
         """Fit one fidelity after the other, the cheapest first."""
-        self.reasons = [_seen_text(self.problem), PLAN]
-        self.emit(RunStarted(self.problem.name, "\n".join(self.reasons), self.budget))
-        for level, fidelity in enumerate(self.problem.fidelities):
-            start, compiled = time.perf_counter(), compile_seconds()
-            count = sum(np.size(v) for v in fidelity.named_values.values())
-            self.emit(LevelStarted(level, 0, count))
-            found = {name: self._stage(level, name) for name in self.problem.unknowns}
-            self.stages.append(found)
-            for stage in found.values():
-                self.reasons.append(stage.words)
-                self.emit(Decision(stage.words))
-            self.rows.append(
-                LevelRecord(
-                    level,
-                    sum(parameter_count(s.field) for s in found.values()),
-                    count,
-                    max(s.steps for s in found.values()),
-                    float(np.mean([s.loss for s in found.values()])),
-                    time.perf_counter() - start,
-                    compile_seconds() - compiled,
-                    note=fidelity.name,
-                )
-            )
-            self.emit(LevelFinished(self.rows[-1]))
-            if any(s.result is RESULTS.interrupted for s in found.values()):
-                return
+        while len(state.fits) < len(self.problem.fidelities) and not state.interrupted:
+            state = self.advance(state)
+        return state
 
-    def _stage(self, level: int, name: str) -> Stage:
+    def advance(self, state: FidelityState) -> FidelityState:
+        """Fit the next fidelity."""
+        start, compiled, level = seconds_now(), compile_seconds(), len(state.fits)
+        fidelity = self.problem.fidelities[level]
+        count = sum(np.size(v) for v in fidelity.named_values.values())
+        self.emit(LevelStarted(level, 0, count))
+        found = {name: self._fit(state, name) for name in self.problem.unknowns}
+        for fit in found.values():
+            self.emit(Decision(fit.words))
+        row = LevelRecord(
+            level,
+            sum(parameter_count(fit.field) for fit in found.values()),
+            count,
+            max(fit.steps for fit in found.values()),
+            float(np.mean([fit.loss for fit in found.values()])),
+            seconds_now() - start,
+            compile_seconds() - compiled,
+            note=fidelity.name,
+        )
+        self.emit(LevelFinished(row))
+        reasons = (*state.reasons, *(fit.words for fit in found.values()))
+        return FidelityState((*state.fits, found), (*state.rows, row), reasons)
+
+    def _fit(self, state: FidelityState, name: str) -> FidelityFit:
+        level = len(state.fits)
         fidelity = self.problem.fidelities[level]
         x, values = np.asarray(fidelity.points, float), np.asarray(fidelity.named_values[name], float)
         x = x.reshape(len(values), -1)
         spread = max(float(np.std(values)), 1e-10 * float(np.abs(values).max()), 1e-300)
-        coarser = [stages[name].field for stages in self.stages]
+        coarser = [fits[name].field for fits in state.fits]
         if not coarser and len(values) > MOST:
             return self._trained(level, name, (x, values), spread, None)
         lower = np.stack([_values(f, x) for f in coarser], axis=1) if coarser else np.empty((len(x), 0))
@@ -140,7 +155,9 @@ class Climb:
         words = f"{self._head(level, name)} {self._coupling_text(choice, spread)}."
         loss = 0.5 * float(np.mean(choice.fit.misfit**2)) / spread**2
         work = float(len(values)) ** 3
-        return Stage(coupled_field(choice, parents, kernels=True), loss, choice.fit.error / spread, words, work=work)
+        return FidelityFit(
+            coupled_field(choice, parents, kernels=True), loss, choice.fit.error / spread, words, work=work
+        )
 
     def _trained(
         self,
@@ -150,14 +167,14 @@ class Climb:
         spread: float,
         choice: Choice | None,
         parents: Iterable[Any] = (),
-    ) -> Stage:
+    ) -> FidelityFit:
         """Many values: what the coupling leaves is an ordinary problem of its own."""
         x, values = data
         parents = tuple(parents)
         coupled = coupled_field(choice, parents, choice.candidate.free) if choice is not None and parents else None
         rest = values if coupled is None else values - _values(coupled, x)
         problem = Problem(self.problem.domain, (Data("u", x, rest),), name=f"{self.problem.name}-{level}")
-        left = max(self.budget - (time.perf_counter() - self.began), 0.5)
+        left = max(self.budget - (seconds_now() - self.began), 0.5)
         solution = self.train(
             problem, key=seed_of(self.key, 200 + level), budget=left / (len(self.problem.unknowns) + 1), **self.options
         )
@@ -167,7 +184,7 @@ class Climb:
         words = f"{self._head(level, name)}{text} {solution.field_kind}, validation error {error:.2g} of the spread."
         trained = solution.field if coupled is None else _with_grid(coupled, solution.field)
         steps = sum(row.steps for row in solution.levels)
-        return Stage(trained, solution.loss * scale**2, error, words, solution.result, steps, solution.work_units)
+        return FidelityFit(trained, solution.loss * scale**2, error, words, solution.result, steps, solution.work_units)
 
     def _head(self, level: int, name: str) -> str:
         fidelity = self.problem.fidelities[level]
@@ -185,17 +202,17 @@ class Climb:
             f"spread, without cheaper data {alone}"
         )
 
-    def finish(self, seed: int) -> Solution:
+    def finish(self, state: FidelityState, seed: int) -> Solution:
         """Measure all levels, judge the last, and put the solution together."""
-        seconds, compiled = time.perf_counter() - self.began, compile_seconds() - self.compiled
-        fields = [self._joined(stages) for stages in self.stages]
-        final = self.stages[-1]
-        validation = self._validation()
-        rows = [_measured(row, self.problem, f, v) for row, f, v in zip(self.rows, fields, validation, strict=True)]
+        seconds, compiled = seconds_now() - self.began, compile_seconds() - self.compiled
+        fields = [self._joined(fits) for fits in state.fits]
+        final = state.fits[-1]
+        validation = self._validation(state)
+        rows = [_measured(row, self.problem, f, v) for row, f, v in zip(state.rows, fields, validation, strict=True)]
         guards = _guards(validation)
         # that no guard applies to the fit of one fidelity is made good by those of them all
-        fits = [s.result for stages in self.stages for s in stages.values() if s.result is not RESULTS.unchecked]
-        failed = next((result for result in fits if result.exit_code), None)
+        results = [s.result for fits in state.fits for s in fits.values() if s.result is not RESULTS.unchecked]
+        failed = next((result for result in results if result.exit_code), None)
         judged = RESULTS.successful if all(g.passed for g in guards.values()) else RESULTS.guard_validation
         result = failed or judged
         self.emit(RunFinished(result, "levels", guards, seconds))
@@ -204,11 +221,11 @@ class Climb:
             problem=self.problem,
             field=fields[-1],
             result=result,
-            stopped_by="levels" if len(self.stages) == len(self.problem.fidelities) else "budget",
+            stopped_by="levels" if len(state.fits) == len(self.problem.fidelities) else "budget",
             levels=rows,
             guards=guards,
             history=[],
-            plan="\n".join(self.reasons),
+            plan="\n".join(state.reasons),
             solver="leave-one-out kernels",
             cycle="one fidelity after another",
             field_kind="coupled fidelities (each linear in its own parameters)",
@@ -220,25 +237,25 @@ class Climb:
             fresh_residual_ratio=None,
             seconds_total=seconds,
             seconds_compile=compiled,
-            work_units=sum(s.work for stages in self.stages for s in stages.values()),
+            work_units=sum(s.work for fits in state.fits for s in fits.values()),
         )
 
-    def _joined(self, stages: dict[str, Stage]) -> Any:
-        parts = {name: stage.field for name, stage in stages.items()}
+    def _joined(self, fits: dict[str, FidelityFit]) -> Any:
+        parts = {name: fit.field for name, fit in fits.items()}
         return Unknowns(**parts) if self.problem.named else next(iter(parts.values()))
 
-    def _validation(self) -> list[float]:
+    def _validation(self, state: FidelityState) -> list[float]:
         """Errors at the dearest data that a level has not seen: direct below, left out in turn on the last level."""
         errors = []
         dearest = self.problem.fidelities[-1]
-        for level, stages in enumerate(self.stages):
+        for level, fits in enumerate(state.fits):
             if level == len(self.problem.fidelities) - 1:
-                own = [stage.left_out for stage in stages.values()]
+                own = [fit.left_out for fit in fits.values()]
             else:
                 own = []
-                for name, stage in stages.items():
+                for name, fit in fits.items():
                     values = np.asarray(dearest.named_values[name], float)
-                    misfit = _values(stage.field, np.asarray(dearest.points, float).reshape(len(values), -1)) - values
+                    misfit = _values(fit.field, np.asarray(dearest.points, float).reshape(len(values), -1)) - values
                     own.append(np.sqrt(np.mean(misfit**2)) / max(float(np.std(values)), 1e-300))
             errors.append(float(np.sqrt(np.mean(np.square(own)))))
         return errors
@@ -251,7 +268,7 @@ PLAN = (
 )
 
 
-def climb(
+def train_fidelities(
     problem: Fidelities,
     train: Trainer,
     *,
@@ -267,7 +284,7 @@ def climb(
     problem:
         The fidelities.
     train:
-        `hierax.training.train`.
+        `hierax.train`.
     key, budget, subscribers:
         As there.
     **options:
@@ -284,9 +301,9 @@ def climb(
             where="train(Fidelities(...))",
             remedy='begin the script with: import jax; jax.config.update("jax_enable_x64", True)',
         )
-    run = Climb(problem, train, key, budget, tuple(subscribers), options)
-    run.walk()
-    return run.finish(key if isinstance(key, int) else -1)
+    context = FidelityContext(problem, train, key, budget, EventDispatcher(tuple(subscribers)), options)
+    state = context.run(context.begin())
+    return context.finish(state, key if isinstance(key, int) else -1)
 
 
 def coupled_field(choice: Choice, parents: Iterable[Any], kernels: bool) -> Coupled:

@@ -20,7 +20,7 @@ from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
 from hierax.solvers import AbstractSolver
 from hierax.training.context import Context
-from hierax.training.fidelities import climb
+from hierax.training.fidelities import train_fidelities
 from hierax.training.finish import finish
 from hierax.training.run import begin, run
 
@@ -79,7 +79,7 @@ def train(
         _refuse_beside_plan(problem, parts)
         refuse_open(problem, plan.hierarchy)
     if isinstance(problem, Fidelities):
-        solution = climb(problem, train, key=key, budget=budget, subscribers=subscribers, **parts)
+        solution = train_fidelities(problem, train, key=key, budget=budget, subscribers=subscribers, **parts)
     else:
         plan = plan or planned(problem, key=key, **parts)
         context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
