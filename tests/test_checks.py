@@ -1,6 +1,9 @@
 """Guards: what they see, in kinds of problems of which the answer is known."""
 
+import jax.numpy as jnp
 import numpy as np
+import pytest
+from scipy.special import ellipk
 
 import hierax as hx
 from hierax.checks.guards import GUARDS, verdict
@@ -28,3 +31,63 @@ def test_the_first_guard_that_fails_gives_the_result():
     for guard in GUARDS:
         assert verdict({guard.name: failed}) is guard.result
         assert guard.result.exit_code == 3
+
+
+ENDS = hx.Residual("ends", lambda u, x, normal: u(x), on="boundary")
+
+
+def energy(density, length=1.0, conditions=(ENDS,)):
+    return hx.Problem(hx.Box([0.0], [length], names=("x",)), (hx.Energy("energy", density), *conditions))
+
+
+def column(load):
+    """Rotation of a column, clamped below and free above, of unit stiffness; it buckles at `(pi / 2)^2`."""
+
+    def density(u, x):
+        return 0.5 * hx.derivative(u, "x")(x) ** 2 + load * (jnp.cos(u(x)) - 1.0)
+
+    clamped = hx.Residual("clamped", lambda u, x, normal: u(x), on=hx.Face("x", "lower"))
+    return energy(density, conditions=(clamped,))
+
+
+@pytest.mark.parametrize("conditions", [(), (ENDS,)], ids=["alone", "with ends"])
+def test_an_energy_without_a_lower_bound_is_no_success(conditions):
+    solution = hx.train(energy(lambda u, x: -u(x), conditions=conditions), levels=2, budget=BUDGET)
+    assert solution.result is hx.RESULTS.guard_stationary
+    assert not solution.guards["stationary"].passed
+
+
+def test_a_concave_energy_is_no_success():
+    solution = hx.train(energy(lambda u, x: -(hx.derivative(u, "x")(x) ** 2) - u(x) ** 2), levels=2, budget=BUDGET)
+    assert solution.result.exit_code != 0
+
+
+def test_a_saddle_between_two_wells_is_left():
+    """Zero is a saddle of the double well on a long interval; at its minima `|u|` is one away from the ends."""
+    solution = hx.train(
+        energy(lambda u, x: 0.5 * hx.derivative(u, "x")(x) ** 2 + 0.25 * (u(x) ** 2 - 1.0) ** 2, 20.0),
+        levels=4,
+        budget=BUDGET,
+    )
+    middle = solution.evaluate(np.linspace(8.0, 12.0, 9)[:, None])
+    np.testing.assert_allclose(np.abs(middle), 1.0, atol=0.02)
+    assert solution.guards["stationary"].passed
+
+
+@pytest.mark.parametrize("load", [2.0, 4.0])
+def test_a_column_buckles_above_its_critical_load_alone(load):
+    solution = hx.train(column(load), levels=3, budget=BUDGET)
+    free = abs(float(solution.evaluate(np.array([[1.0]]))[0]))
+    assert solution.guards["stationary"].passed, solution
+    if load < (np.pi / 2) ** 2:
+        assert free < 1e-6
+    else:
+        # sqrt(load) = K(sin(a / 2)), the complete elliptic integral of the elastica
+        assert ellipk(np.sin(free / 2) ** 2) == pytest.approx(np.sqrt(load), rel=1e-3)
+
+
+def test_a_convex_energy_passes():
+    solution = hx.train(energy(lambda u, x: 0.5 * hx.derivative(u, "x")(x) ** 2 - u(x)), levels=3, budget=BUDGET)
+    assert solution.result is hx.RESULTS.successful, solution
+    assert solution.guards["stationary"].value < 1e-3
+    np.testing.assert_allclose(solution.evaluate(np.array([[0.5]])), 0.125, rtol=1e-6)

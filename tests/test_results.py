@@ -16,6 +16,7 @@ CODES = {
     "guard_boundary": 3,
     "guard_levels": 3,
     "guard_validation": 3,
+    "guard_stationary": 3,
     "unchecked": 3,
     "interrupted": 130,
 }

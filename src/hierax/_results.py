@@ -53,6 +53,13 @@ class RESULTS(enum.Enum):
         "solution, or a level that was stopped before it was trained. "
         "Add levels, give the run a larger budget, or check that the problem has one solution."
     )
+    guard_stationary = (
+        "The answer is no minimum of its energy: the gradient does not vanish, or the energy curves downwards. "
+        "Likely causes: an energy without a lower bound, a missing boundary condition, or a state of rest that is not "
+        "stable, such as a straight column under more than its critical load. "
+        "Check the sign of the energy and of the loads, add the missing condition, or begin from a state near the "
+        "solution that is meant."
+    )
     guard_validation = (
         "Values that training did not use are missed by more than a coarser level missed them, or by far more than "
         "their noise. Likely causes: more parameters than the data support, duplicated rows that hide the noise, "

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from hierax.objective.build import SampledProblem, is_equation
+from hierax.objective.landscape import Landscape
 from hierax.objective.samples import Samples
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
@@ -46,6 +47,8 @@ class Evidence:
     misfit, noise:
         Misfit at data, those kept back where there are any, and the noise of the data, both in units of their spread;
         `None` without data.
+    landscape:
+        The energy about the finest level that is small enough for its second derivative; `None` without energies.
     solution_size:
         Root mean square of the largest component of the solution.
     """
@@ -66,6 +69,7 @@ class Evidence:
     validation_error: float | None = None
     misfit: float | None = None
     noise: float | None = None
+    landscape: Landscape | None = None
     solution_size: float
 
     @property

@@ -8,5 +8,8 @@ SMALL_CHANGE = 1e-3
 """A change of the solution by less is compared with the larger of the two before."""
 UNCHANGED = 1e-6
 """Relative change of the solution below which a refinement has not changed it."""
+DOWNWARDS = 1e-6
+"""An energy curves downwards where an eigenvalue of its second derivative, scaled to a unit diagonal, is below minus
+this."""
 SETTLING = 0.3
 """Factor above which the changes by two refinements one after the other no longer fall."""

@@ -21,6 +21,7 @@ from hierax.training.corrections import corrected, solved
 from hierax.training.discrete import Prepared
 from hierax.training.moving_knots import moved
 from hierax.training.refinement import Obstacle, growth, precision_reached, settled, wants_slabs
+from hierax.training.saddles import left_saddle
 from hierax.training.selection import place_of
 from hierax.training.state import RunState, SlabsState, Visited, lasting
 from hierax.training.time_slabs import FIRST_TOLERANCE, Sweep, TimeSlabs, next_sweep
@@ -242,7 +243,7 @@ def carried(state: RunState, level: int, context: Context) -> Any:
 
 
 def _with_moves(state: RunState, visit: Visit, result: Visited, context: Context) -> tuple[RunState, Visited]:
-    """A level after moves of its knots, where the rule moves them; moves that failed are taken back."""
+    """A level after it left a saddle and its knots were moved, where they are; what failed is taken back."""
     now, number = [state], len(context.sequence.problems) - 1
 
     def train(start: Prepared) -> Visited:
@@ -253,6 +254,8 @@ def _with_moves(state: RunState, visit: Visit, result: Visited, context: Context
         context.say(sentence)
         return now[0].failure is None and not context.over
 
+    if not state.visited:
+        result = left_saddle(context.problem_of(state), result, train, may_go_on)
     result = moved(context.problem_of(state), result, train, may_go_on)
     return now[0]._replace(failure=None), result
 

@@ -13,11 +13,13 @@ from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
 from hierax.objective import AbstractObjective, Samples, flat_parameters
 from hierax.objective.build import mesh
+from hierax.objective.landscape import Landscape
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing
 from hierax.training.corrections import solved
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.galerkin_step import polished
+from hierax.training.saddles import landscape
 from hierax.training.state import RunState, Visited
 from hierax.training.time_slabs import on_slabs, slab_samples
 
@@ -131,6 +133,7 @@ def guarded(
             validation_error=visited[level].validation,
             misfit=misfit,
             noise=noise,
+            landscape=_landscape(discrete, visited, level),
             solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
         )
     )
@@ -139,6 +142,12 @@ def guarded(
 def _samples(discrete: DiscreteProblem, trained: Any) -> list[Samples]:
     evolution = discrete.plan.evolution
     return slab_samples(discrete, evolution, trained) if evolution and on_slabs(trained) else discrete.samples(trained)
+
+
+def _landscape(discrete: DiscreteProblem, visited: Mapping[int, Visited], level: int) -> Landscape | None:
+    """Of the finest level, up to the returned one, that is small enough."""
+    found = (landscape(discrete, visited[k].field) for k in sorted(visited, reverse=True) if k <= level)
+    return next((one for one in found if one is not None), None)
 
 
 def _misfit(discrete: DiscreteProblem, trained: Any) -> tuple[float | None, float | None]:

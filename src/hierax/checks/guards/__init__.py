@@ -14,12 +14,14 @@ from hierax.checks.guards.fresh_residual import FreshResidual
 from hierax.checks.guards.levels import Levels
 from hierax.checks.guards.regularity import Regularity
 from hierax.checks.guards.resolution import Resolution
+from hierax.checks.guards.stationary import Stationary
 from hierax.checks.guards.validation import Validation
 from hierax.events import Guard
 
 GUARDS: tuple[AbstractGuard, ...] = (
     FreshResidual(),
     Boundary(),
+    Stationary(),
     Levels(),
     Resolution(),
     Equation(),

@@ -19,6 +19,8 @@ MEANINGS = {
     "best level.",
     "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "
     "falls; kinks and jumps, of which an equation may admit several, leave 1/2.",
+    "stationary": "Is the answer a minimum of its energy? Gradient over the size of its parts, and whether the energy "
+    "curves downwards along any direction.",
     "data": "Does the solution fit the data? Misfit at measured values over their noise.",
     "prediction": "Do the cheaper fidelities and the other rows predict a row of the dearest one? Error when it is "
     "left out, over the spread of the values.",

@@ -1,0 +1,101 @@
+"""The energy of a small level as a function of its parameters: whether a point is stationary, and how it curves there.
+
+Steps use the positive semidefinite part of the second derivative, which sees neither a saddle nor an energy without a
+lower bound. Here the true second derivative is formed; it is dense, so levels have to be small.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import eigh
+
+from hierax.objective.objective import flat_parameters
+from hierax.objective.pointwise import Place
+from hierax.objective.samples import Samples
+
+LARGEST = 300
+"""Most parameters of a level whose second derivative is formed."""
+DRAWS = 4
+"""Random signs with which the parts of the gradient are added up to tell their size."""
+REACH = np.concatenate([[0.0], np.geomspace(1e-6, 1e6, 121)])
+"""Lengths of the step along a direction, in units in which the diagonal of the second derivative is one."""
+
+
+class Bend(NamedTuple):
+    """The smallest eigenvalue of the second derivative, scaled to a unit diagonal, and its direction `(N,)`."""
+
+    value: float
+    direction: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """Energy, with conditions and their weights, about the parameters of a field.
+
+    Parameters
+    ----------
+    field:
+        The field; of at most `LARGEST` parameters.
+    samples:
+        Of every term, with its scale.
+    """
+
+    field: Any
+    samples: Sequence[Samples]
+
+    @functools.cached_property
+    def theta(self) -> np.ndarray:
+        """Parameters of the field `(N,)`."""
+        return np.asarray(flat_parameters(self.field)[0])
+
+    @functools.cached_property
+    def _energy(self) -> Callable[[Any, list[Any]], Any]:
+        build = flat_parameters(self.field)[1]
+
+        def energy(theta: Any, weights: list[Any]) -> Any:
+            total = 0.0
+            for own, weight in zip(self.samples, weights, strict=True):
+                places = Place(own.points, own.normals, own.targets)
+                values = jax.vmap(lambda p, t=own.term: t.value(build, theta, p))(places)
+                total = total + own.scale * jnp.sum(weight * values)
+            return total
+
+        return energy
+
+    @property
+    def _weights(self) -> list[np.ndarray]:
+        return [own.weights for own in self.samples]
+
+    def unbalanced(self) -> float:
+        """Size of the gradient over that of its parts added with random signs: far below one where it is stationary.
+
+        One or more says that the parts all pull in one direction, as they do where there is no lowest energy.
+        """
+        slope, rng = jax.jit(jax.grad(self._energy)), np.random.default_rng(0)
+        whole = np.linalg.norm(slope(self.theta, self._weights))
+        signed = [[w * rng.choice([-1.0, 1.0], len(w)) for w in self._weights] for _ in range(DRAWS)]
+        parts = np.sqrt(np.mean([np.sum(np.square(slope(self.theta, weights))) for weights in signed]))
+        return float(whole / parts) if parts > 0 else 0.0
+
+    def bend(self) -> Bend:
+        """The direction along which the energy curves most downwards, or least upwards."""
+        second = np.asarray(jax.jit(jax.hessian(self._energy))(self.theta, self._weights))
+        size = np.abs(np.diag(second))
+        root = 1.0 / np.sqrt(np.maximum(size, 1e-14 * size.max(initial=0.0) + 1e-300))
+        scaled = root[:, None] * second * root
+        if not np.all(np.isfinite(scaled)) or not size.any():
+            return Bend(0.0, np.zeros(len(size)))
+        values, vectors = eigh(scaled, subset_by_index=[0, 0])
+        return Bend(float(values[0]), root * vectors[:, 0])
+
+    def energies(self, direction: np.ndarray) -> np.ndarray:
+        """Energies at the steps `REACH` along a direction."""
+        along = jax.jit(jax.vmap(lambda t: self._energy(self.theta + t * direction, self._weights)))
+        return np.asarray(along(REACH))
