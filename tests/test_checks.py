@@ -91,3 +91,33 @@ def test_a_convex_energy_passes():
     assert solution.result is hx.RESULTS.successful, solution
     assert solution.guards["stationary"].value < 1e-3
     np.testing.assert_allclose(solution.evaluate(np.array([[0.5]])), 0.125, rtol=1e-6)
+
+
+def bar(length=1e-3, young=210e9, pull=1e8):
+    """A steel bar in SI units, held below, pulled above: `u = pull x / young`."""
+    terms = (
+        hx.Residual("balance", lambda u, x: young * hx.derivative(u, "xx")(x)),
+        hx.Residual("held", lambda u, x, normal: u(x), on=hx.Face("x", "lower")),
+        hx.Residual("pulled", lambda u, x, normal: young * hx.derivative(u, "x")(x) - pull, on=hx.Face("x", "upper")),
+    )
+    return hx.Problem(hx.Box([0.0], [length], names=("x",)), terms)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+def test_conditions_are_judged_in_their_own_units(unit):
+    """A misfit in Pa is none in m: whatever the unit of the stress is, the same part of it is missed."""
+    problem = bar(young=210e9 * unit, pull=1e8 * unit)
+    solution = hx.train(problem, levels=3, budget=BUDGET)
+    assert solution.guards["boundary"].passed, solution
+    assert solution.guards["boundary"].value < 1e-9
+    end = solution.evaluate(np.array([[1e-3]]))
+    np.testing.assert_allclose(end, 1e-3 / 2100.0, rtol=1e-9)
+
+
+def test_a_condition_that_is_missed_in_small_units_fails():
+    """Two forces that differ by a tenth, in a unit in which both are tiny beside the displacement."""
+    one = bar(length=1.0, young=1e-6, pull=1e-7)
+    more = hx.Residual("more", lambda u, x, n: 1e-6 * hx.derivative(u, "x")(x) - 1.1e-7, on=hx.Face("x", "upper"))
+    solution = hx.train(hx.Problem(one.domain, (*one.terms, more)), levels=3, budget=BUDGET)
+    assert solution.result is hx.RESULTS.guard_boundary
+    assert solution.guards["boundary"].value == pytest.approx(0.05, rel=0.1)

@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from hierax.fields import partition
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.landscape import Landscape
 from hierax.objective.samples import Samples
@@ -76,6 +80,12 @@ class Evidence:
     def problem(self) -> Problem:
         """What was to be learned."""
         return self.sampled.problem
+
+    @property
+    def nothing(self) -> Any:
+        """The field with all parameters zero."""
+        params, rest = partition(self.field)
+        return eqx.combine(jax.tree.map(jnp.zeros_like, params), rest)
 
     @property
     def equations(self) -> list[int]:

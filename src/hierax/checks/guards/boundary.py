@@ -15,29 +15,61 @@ from hierax.objective.samples import Samples
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
+from hierax.problems.sampling import Sobol
+
+INSIDE = 256
+"""Fewest points inside the domain at which the size of a condition is looked at."""
+ROUNDING = 1e-10
+"""Components below this part of the largest one are rounding."""
 
 
 @final
 @dataclass(frozen=True)
 class Boundary(AbstractGuard):
-    """Misfit of the conditions, between their training points, over the size of the solution."""
+    """Misfit of the conditions, between their training points, over the size of the condition in its own units.
+
+    That size is the larger of what the condition prescribes, which is its value for fields that are zero, and of its
+    value for the solution at points inside the domain: of `u = 0` the size of `u`, of a stress the size of stresses.
+    """
 
     limit: float = 1e-2
     name: ClassVar[str] = "boundary"
     result: ClassVar[RESULTS] = RESULTS.guard_boundary
 
     def judge(self, evidence: Evidence) -> Guard | None:
-        worst, name = 0.0, ""
-        for k in evidence.conditions:
-            points, normals = between(evidence.samples[k], evidence.problem, evidence.key)
-            misfit = evidence.rms(k, evidence.field, points, normals) / max(evidence.solution_size, 1e-300)
-            misfit = misfit if np.isfinite(misfit) else np.inf
-            if misfit >= worst:
-                worst, name = misfit, evidence.sampled.terms[k].name
-        sentence = (
-            f"The condition {name!r} is missed by {worst:.3g} of the size of the solution (limit {self.limit:g})."
-        )
-        return Guard(worst, self.limit, bool(worst <= self.limit), sentence) if evidence.conditions else None
+        if not evidence.conditions:
+            return None
+        worst, number = max((_misfit(evidence, k), k) for k in evidence.conditions)
+        name = evidence.sampled.terms[number].name
+        sentence = f"The condition {name!r} is missed by {worst:.3g} of its own size (limit {self.limit:g})."
+        return Guard(worst, self.limit, bool(worst <= self.limit), sentence)
+
+
+def _misfit(evidence: Evidence, term: int) -> float:
+    """Largest misfit of any component of a condition over the size of that component."""
+    points, normals = between(evidence.samples[term], evidence.problem, evidence.key)
+    missed = _columns(evidence.residuals(term, evidence.field, points, normals))
+    if not np.all(np.isfinite(missed)):
+        return np.inf
+    asked = _columns(evidence.residuals(term, evidence.nothing, points, normals))
+    inner = _inside(evidence.problem, max(INSIDE, len(points)), evidence.key)
+    turned = normals[np.arange(len(inner)) % len(normals)]
+    inside = _columns(evidence.residuals(term, evidence.field, inner, turned))
+    size = np.fmax(np.where(np.isfinite(asked), asked, 0.0), np.where(np.isfinite(inside), inside, 0.0))
+    rounding = max(ROUNDING * size.max(), 1e-3 * ROUNDING * evidence.solution_size, 1e-300)
+    return float(np.max(missed / np.maximum(size, rounding)))
+
+
+def _columns(values: np.ndarray) -> np.ndarray:
+    """Root mean square of every component."""
+    return np.sqrt(np.mean(values**2, axis=0))
+
+
+def _inside(problem: Problem, count: int, key: Key) -> np.ndarray:
+    domain = problem.domain
+    if isinstance(domain, Box):
+        return Sobol(domain).sample(seed_of(key, 3), 0, count).points
+    return domain.points[:: max(1, len(domain.points) // count)]
 
 
 def between(samples: Samples, problem: Problem, key: Key) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from hierax.results.report.account import Account
 MEANINGS = {
     "fresh_residual": "Do the equations hold where they were not imposed? Residual at fresh points, a quarter of them "
     "in the first cells at the boundaries and the start, over that at the training points.",
-    "boundary": "Are the boundary and start conditions met? Their misfit over the size of the solution.",
+    "boundary": "Are the boundary and start conditions met? Misfit of each over its own size, in its own units.",
     "levels": "Does refinement settle? Change by the last refinement over the change by the one "
     "before, or over the larger of the two before where it is small.",
     "resolution": "Is the last level fine enough? Change by the last refinement over the size of the solution.",
