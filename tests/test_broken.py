@@ -10,7 +10,6 @@ import hierax as hx
 from hierax.fields import BrokenPartition, PartitionOfUnity, Polynomials
 from hierax.objective import flat_parameters
 from hierax.objective.build import SampledProblem, Sampling
-from hierax.objective.gather import cell_keys, gather
 from hierax.objective.least_squares import weighted_residual
 from hierax.objective.rows import RowObjective
 from hierax.problems import Boundary, PointCloud, sides
@@ -48,7 +47,7 @@ def test_only_cells_that_the_interface_crosses_are_doubled():
 def test_local_pieces_are_the_field_with_finite_derivatives():
     field = filled(broken(6))
     theta = flat_parameters(field)[0]
-    index, pieces = gather(field, POINTS)
+    index, pieces = field.gather(POINTS)
     local, _ = jax.vmap(lambda x: field.at(field.locate(x)))(jnp.asarray(POINTS))
     np.testing.assert_array_equal(index, local)
     assert index.max() < len(theta)
@@ -60,7 +59,7 @@ def test_local_pieces_are_the_field_with_finite_derivatives():
     within = np.asarray(jax.vmap(distance)(jnp.asarray(POINTS))) < 0
     for side, own in zip(field.sides, (within, ~within), strict=True):
         np.testing.assert_allclose(values[own], evaluate(side, jnp.asarray(POINTS[own])), rtol=1e-12)
-    keys = cell_keys(field, POINTS)
+    keys = field.cell_keys(POINTS)
     same = (keys[:, None] == keys) == (index[:, None] == index).all(axis=2)
     assert same.all()
 

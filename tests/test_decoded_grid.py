@@ -11,7 +11,6 @@ from hierax.fields.decoded_grid import felt_channels
 from hierax.hierarchy import IntervalDoubling, KnotInsertion, Level, MarkedKnots, spline_axes
 from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.build import SampledProblem, Sampling
-from hierax.objective.gather import gather
 from hierax.objective.rows import RowObjective
 from hierax.planning.families import DecodedFeatures
 from hierax.records.fields_io import load_field, save_field
@@ -76,7 +75,7 @@ def test_channels_start_as_affine_functions_that_wrap_where_the_axis_does():
 
 def test_pieces_gathered_in_numpy_are_those_of_at_and_locate():
     field = square(coordinates=True)
-    index, local = gather(field, POINTS)
+    index, local = field.gather(POINTS)
     wanted, pieces = jax.vmap(lambda x: field.at(field.locate(x)))(jnp.asarray(POINTS))
     np.testing.assert_array_equal(index, wanted)
     for a, b in zip(jax.tree.leaves(local), jax.tree.leaves(pieces), strict=True):

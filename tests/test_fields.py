@@ -30,7 +30,7 @@ from hierax.fields import (
     to_power_relu,
     trainable,
 )
-from hierax.fields.kan import squash
+from hierax.fields.spline_layer import squash
 
 POINTS = jnp.asarray(np.random.default_rng(3).uniform(-1.2, 1.2, (12, 2)))
 

@@ -9,9 +9,9 @@ import hierax as hx
 from hierax import RESULTS
 from hierax.events import Decision
 from hierax.fields import Slabs, SplineGrid, Unknowns, parameter_count
+from hierax.fields.base import positions
 from hierax.hierarchy.regrid import coarsened, collocation, held, motion, refined, regrid
 from hierax.objective.evolution import evolution
-from hierax.objective.gather import cell_keys, gather, positions
 from hierax.planning.choose import choose
 from hierax.records.fields_io import load_field, save_field
 from hierax.training.discrete import DiscreteProblem
@@ -49,13 +49,13 @@ def test_slabs_are_their_parts():
 @pytest.mark.parametrize("out", [None, 2])
 def test_gathered_slabs_are_the_traced_ones(out):
     field, where = slabs(out), points()
-    indices, local = gather(field, where)
+    indices, local = field.gather(where)
     traced, pieces = jax.vmap(lambda x: field.at(field.locate(x)))(jnp.asarray(where))
     np.testing.assert_array_equal(indices, traced)
     for a, b in zip(jax.tree.leaves(local), jax.tree.leaves(pieces), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)
     assert len(positions(field, 2)) == parameter_count(field)
-    assert len(np.unique(cell_keys(field, points(4000)))) == 2 * 9 + 4 * 6 + 3 * 12
+    assert len(np.unique(field.cell_keys(points(4000)))) == 2 * 9 + 4 * 6 + 3 * 12
 
 
 def test_slabs_refuse_gaps_and_mixtures():

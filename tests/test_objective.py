@@ -13,7 +13,6 @@ from hierax.objective import LocalObjective, flat_parameters, physical
 from hierax.objective.assembly import element_sums
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.curvature import BandGram, Ordering
-from hierax.objective.gather import gather
 from hierax.objective.order import reach
 from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import SquaredResidual
@@ -255,7 +254,7 @@ def test_penalty_of_an_unknown_beside_a_constant():
 )
 def test_band_of_a_tensor_grid_is_the_least(intervals, degree, band):
     field = grid(intervals, degree)
-    cells, _ = gather(field, np.random.default_rng(0).random((300, 2)))
+    cells, _ = field.gather(np.random.default_rng(0).random((300, 2)))
     order = narrow_order(field.positions(), [cells], [False, False])
     assert order.band == band
     assert np.array_equal(np.sort(order.place), np.arange(parameter_count(field)))

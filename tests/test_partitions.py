@@ -24,12 +24,12 @@ from hierax.fields import (
     partition,
     supports_local,
 )
+from hierax.fields.base import has_fixed_cells, mesh
 from hierax.fields.partition_of_unity import subdomain_parameters
 from hierax.fields.windows import PowerWindow
 from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import element_sums
-from hierax.objective.build import SampledProblem, Sampling, mesh
-from hierax.objective.gather import cell_keys, gather, has_fixed_cells
+from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.rows import RowObjective
 from hierax.planning.families import Subdomains
 from hierax.records.fields_io import load_field, save_field
@@ -131,11 +131,11 @@ def test_local_pieces_are_the_field_and_hold_the_parameters_they_name(local, tmp
     index, pieces = localise(field, POINTS)
     own = np.concatenate([np.reshape(leaf, (40, -1)) for leaf in jax.tree.leaves(partition(pieces)[0])], axis=1)
     np.testing.assert_array_equal(theta[np.asarray(index)], own)
-    gathered, local_fields = gather(field, POINTS)
+    gathered, local_fields = field.gather(POINTS)
     np.testing.assert_array_equal(gathered, index)
     for a, b in zip(jax.tree.leaves(local_fields), jax.tree.leaves(pieces), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-14)
-    keys = cell_keys(field, POINTS)
+    keys = field.cell_keys(POINTS)
     same = (keys[:, None] == keys) == (np.asarray(index)[:, None] == np.asarray(index)).all(axis=2)
     assert same.all()
     assert field.linear_in_parameters == (not isinstance(local, Perceptrons))

@@ -9,7 +9,6 @@ import hierax as hx
 from hierax.fields import SplineGrid, Stretch, StretchedGrid, partition
 from hierax.fields.spline_grid import with_coefficients
 from hierax.hierarchy import FUNCTION_PRESERVING, IntervalDoubling, Level, MarkedKnots
-from hierax.objective.gather import gather
 from hierax.records.fields_io import load_field, save_field
 
 ONE, TWO, INNER = (
@@ -61,7 +60,7 @@ def test_refinement_keeps_the_function_and_the_maps():
 def test_gathered_pieces_are_the_field():
     own = field()
     points = np.random.default_rng(2).uniform([0.0, -1.0], [1.0, 3.0], (20, 2))
-    indices, local = gather(own, points)
+    indices, local = own.gather(points)
     values = jax.vmap(lambda piece, x: piece(x))(local, jnp.asarray(points))
     np.testing.assert_allclose(values, jax.vmap(own)(jnp.asarray(points)), atol=1e-13)
     assert indices.max() < own.grid.coefficients.size

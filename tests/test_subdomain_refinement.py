@@ -8,11 +8,10 @@ import pytest
 
 import hierax as hx
 from hierax.fields import Cover, PartitionOfUnity, Polynomials, Scalar, Unknowns
+from hierax.fields.base import mesh
 from hierax.hierarchy import Level, SubdomainHalving
 from hierax.hierarchy.transfer import LINEAR
 from hierax.objective import flat_parameters
-from hierax.objective.build import mesh
-from hierax.objective.gather import gather
 from hierax.testing import check_transfer
 
 POINTS = np.random.default_rng(0).uniform(0.0, 1.0, (20, 2))
@@ -55,7 +54,7 @@ def test_splines_add_up_to_one_by_themselves_and_their_cells_are_those_of_the_do
     cells = mesh(field)
     assert cells is not None
     np.testing.assert_allclose(cells[0], np.linspace(0, 1, 4), atol=1e-15)
-    near = gather(field, LINE)[1].subdomains
+    near = field.gather(LINE)[1].subdomains
     z = (LINE[:, None] - near.centres) / near.half_widths
     np.testing.assert_allclose(np.asarray(field.cover.window(jnp.asarray(z))).sum(axis=1), 1.0, atol=1e-14)
 

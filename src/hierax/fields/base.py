@@ -5,12 +5,12 @@ output. The functions of this module accept any callable pytree; the classes are
 """
 
 import abc
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -47,6 +47,28 @@ class AbstractField(eqx.Module):
         spec = self.trainable()
         return spec if self.linear_in_parameters else jax.tree.map(lambda leaf: False, spec)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether `AbstractLocalField.locate` and `at` are offered and worth using."""
+        return False
+
+    @property
+    def has_fixed_cells(self) -> bool:
+        """Whether the cell of a point does not depend on the parameters, so that gathered pieces can be kept."""
+        return False
+
+    def mesh(self) -> tuple[Float[np.ndarray, " lines"], ...] | None:
+        """Break points of the cells, one increasing array a coordinate, where these are boxes that stay; else none."""
+        return None
+
+    def crowd(self, cells: int) -> float:
+        """Parameters a cell of the mesh, by which points are counted; 0 where a fixed number of points is enough."""
+        return 0.0 if self.linear_in_parameters else parameter_count(self) / cells
+
+    def positions(self, dim: int) -> Float[np.ndarray, "parameters dim"]:
+        """Where in the domain each parameter acts; NaN for those that act everywhere."""
+        return np.full((parameter_count(self), dim), np.nan)
+
     def placed(self, box: Any) -> Any:
         """The field with this `hierax.fields.InputBox` around its inputs; as it is where it needs none or has one."""
         del box
@@ -57,7 +79,9 @@ class AbstractLocalField(AbstractField):
     """A field whose value at a point depends on few of its parameters.
 
     The field is *defined* by its local pieces, so the two views cannot disagree:
-    ``field(x) = field.at(field.locate(x))[1](x)``.
+    ``field(x) = field.at(field.locate(x))[1](x)``. A new kind says `locate` and `at`, and `mesh` where its cells are
+    boxes; `gather` and `cell_keys` follow from these, and are there to be replaced by arithmetic in NumPy, for which
+    no program has to be compiled on every level.
     """
 
     @abc.abstractmethod
@@ -77,8 +101,31 @@ class AbstractLocalField(AbstractField):
             Equal to the field on the cell; its own raveled parameters are those at `indices`, in that order.
         """
 
-    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+    def __call__(self, x: Float[Array, " dim"]) -> PyTree[Float[Array, "..."]]:
         return self.at(self.locate(x))[1](x)
+
+    @property
+    def is_local(self) -> bool:
+        return True
+
+    @property
+    def has_fixed_cells(self) -> bool:
+        """See `AbstractField.has_fixed_cells`; true where there is a mesh."""
+        return self.mesh() is not None
+
+    def gather(self, points: Float[np.ndarray, "n dim"]) -> tuple[Int[np.ndarray, "n local"], PyTree]:
+        """Indices of the local parameters of every point, and the local fields stacked along the first axis.
+
+        It is ``vmap(at . locate)``.
+        """
+        indices, local = _gathered(self, jnp.asarray(points))
+        return np.asarray(indices), local
+
+    def cell_keys(self, points: Float[np.ndarray, "n dim"]) -> Int[np.ndarray, " n"]:
+        """One integer a point, equal for points in the same cell; for fields with fixed cells."""
+        cells = jax.tree.leaves(_located(self, jnp.asarray(points)))
+        rows = np.concatenate([np.asarray(cell).reshape(len(points), -1) for cell in cells], axis=1)
+        return np.unique(rows, axis=0, return_inverse=True)[1].ravel()
 
 
 def trainable(field: PyTree) -> PyTree[bool]:
@@ -109,10 +156,31 @@ def marked(field: PyTree, part: Callable[[PyTree], PyTree]) -> PyTree[bool]:
     return eqx.tree_at(part, nothing, jax.tree.map(eqx.is_inexact_array, part(field)))
 
 
-@functools.singledispatch
-def supports_local(field: Any) -> bool:
-    """Whether `locate` and `at` are offered and worth using. New kinds of fields register their own answer."""
-    return isinstance(field, AbstractLocalField)
+def supports_local(field: PyTree) -> bool:
+    """See `AbstractField.is_local`; false for a callable that does not say."""
+    return isinstance(field, AbstractField) and field.is_local
+
+
+def has_fixed_cells(field: PyTree) -> bool:
+    """See `AbstractField.has_fixed_cells`; false for a callable that does not say."""
+    return isinstance(field, AbstractField) and field.has_fixed_cells
+
+
+def mesh(field: PyTree) -> tuple[Float[np.ndarray, " lines"], ...] | None:
+    """See `AbstractField.mesh`; nothing for a callable that does not say."""
+    return field.mesh() if isinstance(field, AbstractField) else None
+
+
+def crowd(field: PyTree, cells: int) -> float:
+    """See `AbstractField.crowd`; all parameters of a callable that does not say."""
+    return field.crowd(cells) if isinstance(field, AbstractField) else parameter_count(field) / cells
+
+
+def positions(field: PyTree, dim: int) -> Float[np.ndarray, "parameters dim"]:
+    """See `AbstractField.positions`; everywhere for a callable that does not say."""
+    if isinstance(field, AbstractField):
+        return field.positions(dim)
+    return np.full((parameter_count(field), dim), np.nan)
 
 
 def linear_in_parameters(field: PyTree) -> bool:
@@ -130,6 +198,16 @@ def linear_parameters(field: PyTree) -> PyTree[bool]:
 def placed(field: PyTree, box: Any) -> PyTree:
     """The field with a box around its inputs, see `AbstractField.placed`; a callable that does not say, as it is."""
     return field.placed(box) if isinstance(field, AbstractField) else field
+
+
+@eqx.filter_jit
+def _gathered(field: AbstractLocalField, points: Float[Array, "n dim"]) -> tuple[Int[Array, "n local"], PyTree]:
+    return jax.vmap(lambda x: field.at(field.locate(x)))(points)
+
+
+@eqx.filter_jit
+def _located(field: AbstractLocalField, points: Float[Array, "n dim"]) -> PyTree:
+    return jax.vmap(field.locate)(points)
 
 
 def _specification(tree: PyTree, owner: PyTree) -> PyTree[bool]:

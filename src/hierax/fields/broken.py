@@ -1,23 +1,18 @@
 """Fields that are broken along an interface: one partition of unity on either side of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float
 
-from hierax.fields.base import (
-    AbstractField,
-    AbstractLocalField,
-    linear_in_parameters,
-    linear_parameters,
-    parameter_count,
-)
+from hierax.fields.base import AbstractField, linear_in_parameters
 from hierax.fields.cover import Cover
 from hierax.fields.initial import Key, generator_of
+from hierax.fields.joined import AbstractJoined
 from hierax.fields.local_fields import AbstractLocals
 from hierax.fields.partition_of_unity import PartitionOfUnity
 
@@ -52,7 +47,7 @@ class LocalBroken(AbstractField):
         return linear_in_parameters(self.inside) and linear_in_parameters(self.outside)
 
 
-class BrokenPartition(AbstractLocalField):
+class BrokenPartition(AbstractJoined):
     r"""A partition of unity whose local fields are cut in two where an interface crosses their subdomain.
 
     .. math:: u(x) = \sum_j w_j^-(x)\, u_j^-(x) \ \text{where}\ s(x) < 0,
@@ -117,25 +112,17 @@ class BrokenPartition(AbstractLocalField):
         """The fields inside and outside, see `hierax.problems.sides`."""
         return self.inside, self.outside
 
-    def locate(self, x: Float[Array, " dim"]) -> tuple[PyTree, PyTree]:
-        return self.inside.locate(x), self.outside.locate(x)
-
-    def at(self, cell: tuple[PyTree, PyTree]) -> tuple[Int[Array, " local"], LocalBroken]:
-        first, inside = self.inside.at(cell[0])
-        second, outside = self.outside.at(cell[1])
-        indices = jnp.concatenate([first, second + parameter_count(self.inside)])
-        return indices, LocalBroken(inside, outside, self.distance)
-
     @property
-    def linear_in_parameters(self) -> bool:
-        return linear_in_parameters(self.inside) and linear_in_parameters(self.outside)
+    def members(self) -> tuple[PartitionOfUnity, PartitionOfUnity]:
+        return self.sides
 
-    def linear_parameters(self) -> PyTree[bool]:
-        return eqx.tree_at(
-            lambda field: (field.inside, field.outside),
-            self,
-            (linear_parameters(self.inside), linear_parameters(self.outside)),
-        )
+    def joined(self, members: Sequence[Any]) -> "BrokenPartition":
+        inside, outside = members
+        return BrokenPartition(inside, outside, self.distance)
+
+    def pieces(self, members: Sequence[Any]) -> LocalBroken:
+        inside, outside = members
+        return LocalBroken(inside, outside, self.distance)
 
 
 def _extremes(cover: Cover, overlap: np.ndarray, distance: Distance) -> tuple[np.ndarray, np.ndarray]:

@@ -139,6 +139,23 @@ class DecodedGrid(AbstractLocalField):
         shared = parameter_count(self.grid) + jnp.arange(parameter_count(self.decoder), dtype=nodes.dtype)
         return jnp.concatenate([nodes, shared]), LocalDecodedGrid(piece, self.decoder, self.scalar)
 
+    def mesh(self) -> tuple[np.ndarray, ...]:
+        return self.grid.mesh()
+
+    def positions(self, dim: int) -> np.ndarray:
+        return np.concatenate([self.grid.positions(dim), np.full((parameter_count(self.decoder), dim), np.nan)])
+
+    def gather(self, points: np.ndarray) -> tuple[np.ndarray, LocalDecodedGrid]:
+        nodes, pieces = self.grid.gather(points)
+        count = len(points)
+        shared = parameter_count(self.grid) + np.arange(parameter_count(self.decoder))
+        indices = np.concatenate([nodes, np.broadcast_to(shared, (count, len(shared)))], axis=1)
+        decoder = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a), (count, *a.shape)), self.decoder)
+        return indices, LocalDecodedGrid(pieces, decoder, self.scalar)
+
+    def cell_keys(self, points: np.ndarray) -> np.ndarray:
+        return self.grid.cell_keys(points)
+
 
 def felt_channels(field: DecodedGrid, points: int = 256) -> SplineGrid:
     """The grid with every channel in the units of the outputs: times the mean slope of the decoder in it.

@@ -9,76 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from hierax.fields.axis import Extended, SplineAxis
-from hierax.fields.base import AbstractField, AbstractLocalField, marked, parameter_count, supports_local
+from hierax.fields.base import AbstractField, AbstractLocalField, marked, parameter_count
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.initial import Key, generator_of
 from hierax.fields.inputs import InputBox, coordinates, input_box
-from hierax.fields.pieces import Pieces
+from hierax.fields.spline_layer import BoundedLinear, SplineLayer, SplinePieces, squash
 
 # of the slopes of hidden layers: values then have variance near one, which `squash` spreads almost evenly
 HIDDEN_VARIANCE = 3.5
-
-
-def squash(z: Float[Array, " width"]) -> Float[Array, " width"]:
-    r"""The fixed map :math:`z / \sqrt{1 + z^2}` of hidden values into ``(-1, 1)``.
-
-    It has no statistics and no parameters, so refining a layer keeps the network's function exactly.
-    """
-    return z * jax.lax.rsqrt(1.0 + z * z)
-
-
-class BoundedLinear(eqx.Module):
-    r"""Linear map :math:`z_q = (a_q \cdot y + b_q) \,/\, (\sum_i |a_{qi}| + |b_q|)`.
-
-    Inputs in ``[-1, 1]`` stay in ``[-1, 1]`` for every ``a`` and ``b``, and the knots that follow need not move; the
-    common scale of ``a`` and ``b`` has no effect. Without a bias no function is lost, because the splines that follow
-    can shift. With it training moves the knots of a node against the function: nodes with almost the same direction
-    then have knots between each other's, and the finest features are seen by all of them together.
-    """
-
-    weights: Float[Array, "out in"]
-    bias: Float[Array, " out"] | None = None
-
-    def __call__(self, y: Float[Array, " in"]) -> Float[Array, " out"]:
-        z, size = self.weights @ y, jnp.sum(jnp.abs(self.weights), axis=1)
-        return z / size if self.bias is None else (z + self.bias) / (size + jnp.abs(self.bias))
-
-    def on_rows(self, y: np.ndarray) -> np.ndarray:
-        """The same for many points `(n, in)`, in NumPy."""
-        weights, bias = np.asarray(self.weights), 0.0 if self.bias is None else np.asarray(self.bias)
-        return (y @ weights.T + bias) / (np.abs(weights).sum(axis=1) + np.abs(bias))
-
-
-class SplinePieces(eqx.Module):
-    """One interval of every edge of a layer; shapes do not depend on the number of intervals."""
-
-    coefficients: Float[Array, "out in alive"]
-    pieces: Pieces
-
-    def __call__(self, z: Float[Array, " in"]) -> Float[Array, " out"]:
-        basis = jax.vmap(lambda piece, coordinate: piece(coordinate))(self.pieces, z)
-        return jnp.einsum("qis,is->q", self.coefficients, basis)
-
-
-class SplineLayer(eqx.Module):
-    """Splines on all edges between ``in`` and ``out`` nodes, on one `SplineAxis`, added up at the outputs."""
-
-    weights: Float[Array, "out in size"]
-    axis: SplineAxis
-    geometry: AbstractGeometry
-
-    def indices(self, cell: Int[Array, " in"]) -> Int[Array, "out in alive"]:
-        """Positions of the acting coefficients in the raveled weights."""
-        outputs, inputs, size = self.weights.shape
-        rows = jnp.arange(outputs * inputs, dtype=cell.dtype).reshape(outputs, inputs, 1)
-        return rows * size + self.axis.alive(cell)
-
-    def pieces(self, cell: Int[Array, " in"]) -> SplinePieces:
-        """The polynomial pieces of one cell."""
-        splines = self.geometry.splines(self.weights, self.axis)
-        index = jnp.broadcast_to(self.axis.alive(cell), (*self.weights.shape[:2], self.axis.degree + 1))
-        gathered = jnp.take_along_axis(splines, index, axis=2, mode="promise_in_bounds")
-        return SplinePieces(gathered, self.axis.piece(cell))
 
 
 class LocalKAN(AbstractField):
@@ -226,6 +164,29 @@ class KAN(AbstractLocalField):
             offset += layer.weights.size
         return jnp.concatenate(indices), self.pieces(cell)
 
+    @property
+    def is_local(self) -> bool:
+        return self.geometry.local
+
+    def gather(self, points: np.ndarray) -> tuple[np.ndarray, AbstractField]:
+        if not self.geometry.local:
+            return super().gather(points)
+        z, count, offset, indices, layers = np.asarray(points), len(points), 0, [], []
+        box, first = (jax.tree.map(np.asarray, part) for part in (self.box, self.first))
+        z = z if box is None else box.on_rows(z)
+        if first is not None:
+            z, offset = first.on_rows(z), parameter_count(self.first)
+            indices.append(np.broadcast_to(np.arange(offset), (count, offset)))
+        for number, layer in enumerate(self.layers):
+            z = z / np.sqrt(1.0 + z * z) if number else z
+            index, part = layer.gather(z)
+            indices.append(offset + index.reshape(count, -1))
+            offset += layer.weights.size
+            layers.append(part)
+            z = part.on_rows(z) if number < len(self.layers) - 1 else z
+        box, first = jax.tree.map(lambda a: np.broadcast_to(a, (count, *a.shape)), (box, first))
+        return np.concatenate(indices, axis=1), LocalKAN(box, first, tuple(layers))
+
 
 def to_power_relu(field: KAN) -> KAN:
     """The same function with weights of truncated powers as parameters, as far as conditioning allows."""
@@ -235,11 +196,6 @@ def to_power_relu(field: KAN) -> KAN:
 def to_bspline(field: KAN) -> KAN:
     """The same function with B-spline coefficients as parameters."""
     return _with_geometry(field, BSplineBasis())
-
-
-@supports_local.register
-def _(field: KAN) -> bool:
-    return field.geometry.local
 
 
 def _boxed(field: KAN, domain: Any) -> tuple[InputBox | None, BoundedLinear | None, tuple[SplineLayer, ...]]:

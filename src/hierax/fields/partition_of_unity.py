@@ -13,12 +13,14 @@ from scipy.spatial import KDTree
 from hierax.fields.base import (
     AbstractField,
     AbstractLocalField,
+    has_fixed_cells,
     linear_in_parameters,
     linear_parameters,
     partition,
     supports_local,
 )
 from hierax.fields.cover import Cover, Subdomains
+from hierax.fields.finders import UniformFinder
 from hierax.fields.initial import Key, generator_of
 from hierax.fields.local_fields import AbstractLocals, RandomFeatures
 from hierax.fields.windows import AbstractWindow
@@ -161,6 +163,50 @@ class PartitionOfUnity(AbstractLocalField):
         ends = np.cumsum([0, *own_sizes(fields)])
         indices = [numbers[:, start:stop].ravel() for start, stop in itertools.pairwise(ends)]
         return jnp.concatenate(indices), LocalPartition(self.cover.at(ids), fields, bears)
+
+    @property
+    def has_fixed_cells(self) -> bool:
+        return not supports_local(self.locals) or has_fixed_cells(self.locals)
+
+    def gather(self, points: np.ndarray) -> tuple[np.ndarray, Any]:
+        if supports_local(self.locals):
+            return super().gather(points)
+        ids = np.asarray(self.cover.locate(np.asarray(points)))
+        cover, locals_ = (jax.tree.map(np.asarray, part) for part in (self.cover, self.locals))
+        base, stride = numbering(self.locals)
+        slots, bears = self.slots(ids)
+        numbers = base + slots[:, :, None] * stride
+        ends = np.cumsum([0, *own_sizes(self.locals)])
+        parts = [numbers[:, :, start:stop].reshape(len(points), -1) for start, stop in itertools.pairwise(ends)]
+        near = Subdomains(cover.centres[ids], cover.half_widths[ids], cover.window, cover.periods, cover.unity)
+        return np.concatenate(parts, axis=1), LocalPartition(near, taken(locals_, slots), bears)
+
+    def cell_keys(self, points: np.ndarray) -> np.ndarray:
+        if supports_local(self.locals):
+            return super().cell_keys(points)
+        rows = np.asarray(self.cover.locate(np.asarray(points)))
+        if isinstance(self.cover.finder, UniformFinder):
+            return rows[:, 0].astype(np.int64)  # the first of a full grid's members names the others
+        return np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+
+    def mesh(self) -> tuple[np.ndarray, ...] | None:
+        """Lines between the middles of a uniform cover; none for other covers."""
+        finder = self.cover.finder
+        if not isinstance(finder, UniformFinder):
+            return None
+        margin = self.cover.window.margin
+        cells = [n if wraps else n - round(2 * margin) for n, wraps in zip(finder.counts, finder.wraps, strict=True)]
+        ends = zip(np.asarray(finder.lower), np.asarray(finder.spacing), cells, strict=True)
+        return tuple(lower + h * (margin + np.arange(n + 1)) for lower, h, n in ends)
+
+    def crowd(self, cells: int) -> float:
+        # that of a subdomain on every level, so that blocks of points keep their shape
+        return max(1.0, self.cover.subdomains / cells / 2**self.cover.dim) * sum(own_sizes(self.locals))
+
+    def positions(self, dim: int) -> np.ndarray:
+        del dim
+        centres = np.asarray(self.cover.centres)[self.owners]
+        return np.concatenate([np.repeat(centres, size, axis=0) for size in own_sizes(self.locals)])
 
     @property
     def linear_in_parameters(self) -> bool:

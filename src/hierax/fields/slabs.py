@@ -118,6 +118,31 @@ class Slabs(AbstractLocalField):
         indices = (nodes[..., None] * count + jnp.arange(count, dtype=nodes.dtype)).ravel()
         return indices, LocalSplineGrid(flat[nodes], tuple(pieces))
 
+    def mesh(self) -> tuple[np.ndarray, ...]:
+        return self.breakpoints()
+
+    def positions(self, dim: int) -> np.ndarray:
+        return np.concatenate([part.positions(dim) for part in self.parts])
+
+    def gather(self, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGrid]:
+        slab, offsets = self.slab_of(points), self.offsets()
+        order = np.argsort(slab, kind="stable")
+        runs = np.split(order, np.flatnonzero(np.diff(slab[order])) + 1)
+        gathered = [self.parts[slab[run[0]]].gather(points[run]) for run in runs]
+        pairs = zip(runs, gathered, strict=True)
+        indices = np.concatenate([index + offsets[slab[run[0]]] for run, (index, _) in pairs])
+        back = np.argsort(order, kind="stable")
+        local = jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *(pieces for _, pieces in gathered))
+        return indices[back], local
+
+    def cell_keys(self, points: np.ndarray) -> np.ndarray:
+        slab, keys = self.slab_of(points), np.zeros(len(points), dtype=np.int64)
+        cells = [math.prod(part.intervals) for part in self.parts]
+        for k in np.unique(slab):
+            own = slab == k
+            keys[own] = sum(cells[:k]) + self.parts[k].cell_keys(points[own])
+        return keys
+
 
 def _tables(parts: tuple[SplineGrid, ...], axis: int) -> SlabTables:
     spans = [part.breakpoints() for part in parts]

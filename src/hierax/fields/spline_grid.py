@@ -3,6 +3,7 @@
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -120,8 +121,12 @@ class SplineGrid(AbstractLocalField):
         """Breakpoints of each axis (NumPy): the cells of the field."""
         return tuple(axis.breakpoints() for axis in self.axes)
 
-    def positions(self) -> np.ndarray:
+    def mesh(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.unique(points) for points in self.breakpoints())
+
+    def positions(self, dim: int | None = None) -> np.ndarray:
         """Greville position ``(parameters, dim)`` of every parameter, in the order of the raveled coefficients."""
+        del dim
         grid = np.meshgrid(*(axis.positions() for axis in self.axes), indexing="ij")
         points = np.stack([part.ravel() for part in grid], axis=-1)
         return np.repeat(points, math.prod(self.channels), axis=0)
@@ -139,6 +144,31 @@ class SplineGrid(AbstractLocalField):
         indices = (nodes[..., None] * count + jnp.arange(count, dtype=nodes.dtype)).ravel()
         pieces = tuple(axis.piece(i) for axis, i in zip(self.axes, cell, strict=True))
         return indices, LocalSplineGrid(gathered, pieces)
+
+    def gather(self, points: np.ndarray) -> tuple[np.ndarray, LocalSplineGrid]:
+        nodes = np.zeros((len(points), 1), dtype=np.int64)
+        pieces = []
+        for axis, x in zip(self.axes, points.T, strict=True):
+            interval = _intervals(axis, x)
+            alive = (interval[:, None] + np.arange(axis.degree + 1)) % axis.size
+            nodes = (nodes[:, :, None] * axis.size + alive[:, None, :]).reshape(len(points), -1)
+            pieces.append(jax.tree.map(lambda a, i=interval: np.asarray(a)[i], axis.pieces))
+        channels = math.prod(self.channels)
+        indices = (nodes[:, :, None] * channels + np.arange(channels)).reshape(len(points), -1)
+        shape = (len(points), *(axis.degree + 1 for axis in self.axes), *self.channels)
+        coefficients = np.asarray(self.coefficients).ravel()[indices].reshape(shape)
+        return indices, LocalSplineGrid(coefficients, tuple(pieces))  # pyright: ignore
+
+    def cell_keys(self, points: np.ndarray) -> np.ndarray:
+        keys = np.zeros(len(points), dtype=np.int64)
+        for axis, x in zip(self.axes, points.T, strict=True):
+            keys = keys * axis.intervals + _intervals(axis, x)
+        return keys
+
+
+def _intervals(axis: SplineAxis, x: np.ndarray) -> np.ndarray:
+    inner = np.asarray(axis.knots)[axis.degree + 1 : axis.degree + axis.intervals]
+    return np.searchsorted(inner, x, side="right")
 
 
 def with_coefficients(field: SplineGrid, coefficients) -> SplineGrid:

@@ -167,8 +167,12 @@ class StretchedGrid(AbstractLocalField):
         pairs = zip(self.maps, self.grid.breakpoints(), strict=True)
         return tuple(points if part is None else part.inverse(points) for part, points in pairs)
 
-    def positions(self) -> np.ndarray:
+    def mesh(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.unique(points) for points in self.breakpoints())
+
+    def positions(self, dim: int | None = None) -> np.ndarray:
         """Position ``(parameters, dim)`` of every parameter in the coordinates of the domain."""
+        del dim
         return self.unstretched(self.grid.positions())
 
     def unstretched(self, points: np.ndarray) -> np.ndarray:
@@ -182,6 +186,17 @@ class StretchedGrid(AbstractLocalField):
     def at(self, cell: tuple[Int[Array, ""], ...]) -> tuple[Int[Array, " local"], LocalStretchedGrid]:
         nodes, piece = self.grid.at(cell)
         return nodes, LocalStretchedGrid(piece, self.maps)
+
+    def gather(self, points: np.ndarray) -> tuple[np.ndarray, LocalStretchedGrid]:
+        indices, pieces = self.grid.gather(self._reference(points))
+        return indices, LocalStretchedGrid(pieces, self.maps)
+
+    def cell_keys(self, points: np.ndarray) -> np.ndarray:
+        return self.grid.cell_keys(self._reference(points))
+
+    def _reference(self, points: np.ndarray) -> np.ndarray:
+        pairs = zip(self.maps, points.T, strict=True)
+        return np.stack([x if part is None else np.asarray(part(x)) for part, x in pairs], axis=1)
 
 
 def reference_grid(field) -> SplineGrid | None:

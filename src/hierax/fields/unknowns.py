@@ -1,20 +1,15 @@
 """Several unknowns as one field: functions and numbers that are trained together."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+import numpy as np
+from jaxtyping import Array, Float, Int
 
-from hierax.fields.base import (
-    AbstractField,
-    AbstractLocalField,
-    linear_in_parameters,
-    linear_parameters,
-    parameter_count,
-    placed,
-    supports_local,
-)
+from hierax.fields.base import AbstractField, AbstractLocalField, crowd, mesh, parameter_count
+from hierax.fields.joined import AbstractJoined
 
 
 class Scalar(AbstractLocalField):
@@ -42,6 +37,17 @@ class Scalar(AbstractLocalField):
         return jnp.zeros((1,), dtype=jnp.int32), ScalarValue(self.value)
 
     @property
+    def has_fixed_cells(self) -> bool:
+        return True
+
+    def gather(self, points: np.ndarray) -> tuple[np.ndarray, "ScalarValue"]:
+        values = np.full(len(points), float(self.value))
+        return np.zeros((len(points), 1), dtype=np.int64), ScalarValue(values)  # pyright: ignore
+
+    def cell_keys(self, points: np.ndarray) -> np.ndarray:
+        return np.zeros(len(points), dtype=np.int64)
+
+    @property
     def linear_in_parameters(self) -> bool:
         return True
 
@@ -60,7 +66,7 @@ class ScalarValue(AbstractField):
         return True
 
 
-class Unknowns(AbstractField):
+class Unknowns(AbstractJoined):
     """Named unknowns ``w`` with attribute access: ``w.u`` is a field, ``w.nu`` the number of a `Scalar`.
 
     Parameters
@@ -103,31 +109,26 @@ class Unknowns(AbstractField):
         return {name: part(x) for name, part in self.parts.items()}
 
     @property
-    def linear_in_parameters(self) -> bool:
-        return all(linear_in_parameters(part) for part in self.parts.values())
+    def members(self) -> tuple[Any, ...]:
+        return tuple(self.parts.values())
 
-    def linear_parameters(self) -> PyTree[bool]:
-        """Those of every part: right for terms that are linear in each unknown and couple none of them."""
-        answers = {name: linear_parameters(part) for name, part in self.parts.items()}
-        return eqx.tree_at(lambda w: w.parts, self, answers)
+    def joined(self, members: Sequence[Any]) -> "Unknowns":
+        return Unknowns(**dict(zip(self.parts, members, strict=True)))
 
-    def placed(self, box: Any) -> "Unknowns":
-        return Unknowns(**{name: placed(part, box) for name, part in self.parts.items()})
+    def mesh(self) -> tuple[np.ndarray, ...] | None:
+        """The lines of the meshes of all functions together, where each of them has one."""
+        meshes = [mesh(part) for part in self._functions]
+        if not meshes or any(m is None for m in meshes):
+            return None
+        return tuple(functools.reduce(np.union1d, axis) for axis in zip(*meshes, strict=True))  # pyright: ignore
 
-    def locate(self, x: Float[Array, " dim"]) -> dict[str, PyTree]:
-        """Cells of all unknowns; every part has to be local, see `supports_local`."""
-        return {name: part.locate(x) for name, part in self.parts.items()}
+    def crowd(self, cells: int) -> float:
+        crowds = [crowd(part, cells) for part in self._functions]
+        if min(crowds, default=0.0) > 0:
+            return sum(crowds)
+        return parameter_count(self) / cells if any(crowds) else 0.0
 
-    def at(self, cell: dict[str, PyTree]) -> tuple[Int[Array, " local"], "Unknowns"]:
-        """Indices into the raveled parameters of the whole, and the unknowns made of the local pieces."""
-        offset, indices, pieces = 0, [], {}
-        for name, part in sorted(self.parts.items()):
-            index, pieces[name] = part.at(cell[name])
-            indices.append(index + offset)
-            offset += parameter_count(part)
-        return jnp.concatenate(indices), Unknowns(**pieces)
-
-
-@supports_local.register
-def _(field: Unknowns) -> bool:
-    return all(supports_local(part) for part in field.parts.values())
+    @property
+    def _functions(self) -> tuple[Any, ...]:
+        """The unknowns that are more than one number."""
+        return tuple(part for part in self.members if parameter_count(part) > 1)

@@ -5,7 +5,7 @@ from hierax.hierarchy.data_growth import Fit, MoreData, WiderOrMoreData
 from hierax.hierarchy.depth import DepthGrowth
 from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
 from hierax.hierarchy.hierarchy import Hierarchy, refine
-from hierax.hierarchy.level import Level, cells_of
+from hierax.hierarchy.level import Level
 from hierax.hierarchy.marking import MarkedKnots, Settling
 from hierax.hierarchy.refinement import (
     AbstractRefinement,
@@ -74,7 +74,6 @@ __all__ = [
     "WiderOrMoreData",
     "WidthGrowth",
     "axis_map",
-    "cells_of",
     "equidistributed",
     "insert_breakpoints",
     "refine",

@@ -25,9 +25,10 @@ from hierax.fields.adaptive_basis import AdaptiveBasis
 from hierax.fields.base import parameter_count
 from hierax.fields.fourier import FourierNetwork
 from hierax.fields.initial import generator_of
-from hierax.fields.kan import KAN, BoundedLinear, SplineLayer
+from hierax.fields.kan import KAN
 from hierax.fields.mlp import MLP, linear_layer
 from hierax.fields.residual import ResidualBlocks, ResidualNetwork
+from hierax.fields.spline_layer import BoundedLinear, SplineLayer
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.axis_transfer import AxisMap, LeafTransfer
 from hierax.hierarchy.level import Level

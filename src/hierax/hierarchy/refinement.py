@@ -13,8 +13,9 @@ from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count, partition
 from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.geometry import BSplineBasis
-from hierax.fields.kan import KAN, SplineLayer
+from hierax.fields.kan import KAN
 from hierax.fields.spline_grid import SplineGrid
+from hierax.fields.spline_layer import SplineLayer
 from hierax.fields.stretched import StretchedGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.axis_transfer import EXACT, AxisTransfer, LeafTransfer, axis_map

@@ -22,7 +22,6 @@ from jaxtyping import Array, Float
 
 from hierax.fields.base import partition
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
-from hierax.objective.gather import gather
 from hierax.objective.pointwise import AbstractPointTerm, Place
 from hierax.objective.samples import BLOCK_POINTS, Elements, Samples
 
@@ -98,7 +97,7 @@ def local_residuals(field: Any, samples: Samples) -> np.ndarray:
     for start in range(0, samples.count, RESIDUAL_BLOCK):
         pick = np.minimum(np.arange(start, start + RESIDUAL_BLOCK), samples.count - 1)
         some = samples.take(pick)
-        _, stacked = gather(field, some.points)
+        _, stacked = field.gather(some.points)
         layout, rest = layout_of(stacked)
         leaves = jax.tree.leaves(partition(stacked)[0])
         c = np.concatenate([np.asarray(leaf).reshape(RESIDUAL_BLOCK, -1) for leaf in leaves], axis=1)
@@ -128,7 +127,7 @@ class LocalTerm:
 
     def gathered(self, elements: Elements) -> tuple[np.ndarray, Any]:
         """Numbers `(elements, k)` of the local coefficients, and the untrained part of the local fields."""
-        indices, stacked = gather(elements.field, self.samples.points[elements.order[:, 0]])
+        indices, stacked = elements.field.gather(self.samples.points[elements.order[:, 0]])
         return indices, jax.tree.map(np.asarray, partition(stacked)[1])
 
     def indices(self) -> Iterator[np.ndarray]:

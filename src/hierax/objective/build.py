@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hierax.fields.base import linear_in_parameters, parameter_count
-from hierax.fields.decoded_grid import DecodedGrid
-from hierax.fields.partition_of_unity import PartitionOfUnity, own_sizes
-from hierax.fields.slabs import Slabs
-from hierax.fields.spline_grid import SplineGrid
-from hierax.fields.stretched import StretchedGrid
-from hierax.fields.sums import Sum
-from hierax.fields.unknowns import Unknowns
+from hierax.fields.base import crowd, mesh, parameter_count
 from hierax.objective.cloud import Cloud
 from hierax.objective.local_means import Measurements
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
-from hierax.objective.subdomains import cells_of_cover, cells_of_sum
 from hierax.problems.domain import Box, Face
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -30,74 +21,6 @@ from hierax.problems.terms import Data, Energy, Residual, Term
 
 CROWD = 2
 """Points of a cloud that a cell uses along an axis for each Gauss point that it would have: they lie less well."""
-
-
-@functools.singledispatch
-def mesh(field: Any) -> tuple[np.ndarray, ...] | None:
-    """Break points of a field's cells, one array an axis; `None` for fields without fixed cells."""
-    return None
-
-
-@mesh.register(SplineGrid)
-@mesh.register(StretchedGrid)
-@mesh.register(Slabs)
-def _(field: SplineGrid | StretchedGrid | Slabs) -> tuple[np.ndarray, ...] | None:
-    return tuple(np.unique(b) for b in field.breakpoints())
-
-
-@mesh.register
-def _(field: DecodedGrid) -> tuple[np.ndarray, ...] | None:
-    return mesh(field.grid)
-
-
-mesh.register(PartitionOfUnity, cells_of_cover)
-mesh.register(Sum, cells_of_sum)
-
-
-@mesh.register
-def _(field: Unknowns) -> tuple[np.ndarray, ...] | None:
-    meshes = [mesh(part) for part in field.parts.values() if parameter_count(part) > 1]
-    if not meshes or any(m is None for m in meshes):
-        return None
-    return tuple(functools.reduce(np.union1d, axis) for axis in zip(*meshes, strict=True))  # pyright: ignore
-
-
-@functools.singledispatch
-def crowd(field: Any, cells: int) -> float:
-    """Parameters a cell, by which the points of a cell are counted; 0 where a fixed number of them is enough."""
-    return 0.0 if linear_in_parameters(field) else parameter_count(field) / cells
-
-
-@crowd.register
-def _(field: PartitionOfUnity, cells: int) -> float:
-    # that of a subdomain on every level, so that blocks of points keep their shape
-    return max(1.0, field.cover.subdomains / cells / 2**field.cover.dim) * sum(own_sizes(field.locals))
-
-
-@crowd.register
-def _(field: Sum, cells: int) -> float:
-    mean = parameter_count(field) / cells
-    parts = [part for part in field.parts if isinstance(part, PartitionOfUnity)]
-    if all(part.place is None and cells_of_cover(part) is not None for part in parts):
-        return mean
-    # where only some subdomains are refined, the mean says nothing of the cells there
-    together = [sum(sum(own_sizes(p.locals)) for p in parts if _together(p, part)) for part in parts]
-    return max(mean, *(own / 2**part.cover.dim for own, part in zip(together, parts, strict=True)))
-
-
-def _together(one: PartitionOfUnity, other: PartitionOfUnity) -> bool:
-    """Whether two parts stand on the same cover."""
-    return one.cover.subdomains == other.cover.subdomains and one.cover.unity == other.cover.unity
-
-
-@crowd.register
-def _(field: Unknowns, cells: int) -> float:
-    parts = [part for part in field.parts.values() if parameter_count(part) > 1]
-    if all(isinstance(part, PartitionOfUnity) for part in parts):
-        return sum(crowd(part, cells) for part in parts)
-    if any(crowd(part, cells) > 0 for part in parts):
-        return parameter_count(field) / cells
-    return 0.0
 
 
 @dataclass(frozen=True)

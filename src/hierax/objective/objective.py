@@ -17,10 +17,9 @@ import scipy.sparse as sp
 from jax.core import Tracer
 
 from hierax._errors import InputError
-from hierax.fields.base import partition
+from hierax.fields.base import partition, positions
 from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
 from hierax.objective.curvature import AbstractCurvature, Ordering, SparseGram
-from hierax.objective.gather import cell_keys, gather, positions
 from hierax.objective.ordering import narrow_order
 from hierax.objective.samples import Elements, Samples, group
 from hierax.objective.stencil import Mesh, StencilSum
@@ -288,8 +287,8 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
 
 
 def _local_term(field: Any, samples: Samples) -> LocalTerm:
-    order, padded = group(cell_keys(field, samples.points))
-    layout, _ = layout_of(gather(field, samples.points[:1])[1])
+    order, padded = group(field.cell_keys(samples.points))
+    layout, _ = layout_of(field.gather(samples.points[:1])[1])
     # gathering is NumPy's work: with its arrays nothing is converted again for every block
     host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
     return LocalTerm(samples, Elements(order, padded, host), layout)

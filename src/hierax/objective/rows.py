@@ -22,9 +22,7 @@ from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
 from hierax.objective.assembly import Layout, layout_of
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
-from hierax.objective.gather import gather
 from hierax.objective.kernel import KernelGram
-from hierax.objective.network_pieces import network_pieces as network_pieces  # registers itself with `gather`
 from hierax.objective.objective import AbstractProgrammed, AbstractSampledObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
 from hierax.objective.program import Program, padded, pointwise
@@ -116,7 +114,7 @@ def _local_residuals(term: AbstractPointTerm, layout: Layout, c: Array, rest: An
 
 def _pieces(field: Any, places: Place) -> tuple[np.ndarray, Layout, Any]:
     """Indices, layout and untrained part of the local fields around some points."""
-    index, stacked = gather(field, places.x)
+    index, stacked = field.gather(places.x)
     return index, *layout_of(stacked)
 
 
@@ -204,7 +202,7 @@ class RowObjective(AbstractSampledObjective, AbstractProgrammed):
         """Whether there are coarser spaces and the rows, kept through the local pieces, stay within memory."""
         if not self.local or spline_leaves(self.field).below is None:
             return False
-        local = gather(self.field, self.samples[0].points[:1])[0].shape[1]
+        local = self.field.gather(self.samples[0].points[:1])[0].shape[1]
         return sum(s.count * self._rows_a_point(s) for s in self.samples) * local <= KERNEL_ENTRIES
 
     def _kept(self, theta: np.ndarray, part: Any, join: Any) -> Linearisation:

@@ -16,6 +16,7 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, AbstractMultigrid, Automatic, NestedIteration, SingleLevel
 from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, parameter_count
+from hierax.fields.base import mesh
 from hierax.hierarchy import (
     AbstractRefinement,
     Hierarchy,
@@ -25,7 +26,6 @@ from hierax.hierarchy import (
     WiderOrMoreData,
     refine,
 )
-from hierax.objective.build import mesh
 from hierax.objective.evolution import evolution
 from hierax.objective.view import unbounded
 from hierax.planning.data import plan_for_data

@@ -24,6 +24,7 @@ from hierax.fields import (
     Unknowns,
     linear_in_parameters,
 )
+from hierax.fields.base import mesh
 from hierax.hierarchy import (
     AbstractRefinement,
     Hierarchy,
@@ -33,7 +34,6 @@ from hierax.hierarchy import (
     SubdomainHalving,
     WiderOrMoreData,
     WidthGrowth,
-    cells_of,
 )
 from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
@@ -271,4 +271,4 @@ def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hiera
         or linear_in_parameters(first)
     )
     once = once or any(level.points is not None for level in hierarchy.levels)
-    return not once and (rule is not None or len(hierarchy) > 1) and cells_of(first) is None
+    return not once and (rule is not None or len(hierarchy) > 1) and mesh(first) is None

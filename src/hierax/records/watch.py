@@ -17,10 +17,10 @@ import numpy as np
 from hierax.dynamics.convergence import contractions
 from hierax.dynamics.spectrum import band_edges, grid_bands, scattered_bands
 from hierax.events import AbstractWatcher, Event, LevelFinished, RunFinished, StepTaken, View
+from hierax.fields.base import has_fixed_cells
 from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, is_equation
-from hierax.objective.gather import has_fixed_cells
 from hierax.objective.pointwise import SquaredResidual, value_term
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples

@@ -1,7 +1,8 @@
-"""Laws that every problem, every transfer and every solver has to obey, as functions for one's own tests."""
+"""Laws that every problem, field, transfer and solver has to obey, as functions for one's own tests."""
 
+from hierax.testing.fields import check_field
 from hierax.testing.problems import check_problem
 from hierax.testing.solvers import check_solver
 from hierax.testing.transfers import check_transfer
 
-__all__ = ["check_problem", "check_solver", "check_transfer"]
+__all__ = ["check_field", "check_problem", "check_solver", "check_transfer"]

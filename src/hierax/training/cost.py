@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hierax.fields import parameter_count
+from hierax.fields.base import positions
 from hierax.hierarchy import Level
-from hierax.objective.gather import gather, positions
 from hierax.objective.objective import ROW_WORK, STENCIL_WORK
 from hierax.objective.ordering import narrow_order
 from hierax.objective.rows import DENSE_LIMIT
@@ -41,7 +41,7 @@ def fits(discrete: DiscreteProblem, field: Any) -> bool:
 
 def band_width(discrete: DiscreteProblem, field: Any) -> int:
     """Width of the band with its dense rows, from the cells of a few points."""
-    indices, _ = gather(field, discrete.probes[::8])
+    indices, _ = field.gather(discrete.probes[::8])
     order = narrow_order(positions(field, discrete.problem.domain.dim), [indices], discrete.periodic)
     return order.band + order.dense
 
@@ -52,7 +52,7 @@ def work(discrete: DiscreteProblem, level: Level) -> float:
     size = parameter_count(field)
     if not discrete.local(field):
         return float(size) ** 2 * (1 if level.points is None else min(level.points, discrete.rows.total))
-    k = gather(field, discrete.probes[:1])[0].shape[1]
+    k = field.gather(discrete.probes[:1])[0].shape[1]
     points, mesh = sum(s.count for s in discrete.samples(field)), discrete.stencil(field)
     solving = STENCIL_WORK * mesh.couplings if mesh else size * float(band_width(discrete, field)) ** 2
     return ROW_WORK * points * k**2 + solving

@@ -14,11 +14,11 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.fields import linear_in_parameters, partition
+from hierax.fields.base import has_fixed_cells
 from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.data_rows import DataRows
-from hierax.objective.gather import has_fixed_cells
 from hierax.objective.objective import STENCIL_WORK, AbstractSampledObjective
 from hierax.objective.pointwise import value_term
 from hierax.objective.rows import RowObjective

@@ -14,7 +14,6 @@ from hierax.cycles import Forecast
 from hierax.fields import parameter_count
 from hierax.hierarchy import AbstractRefinement, AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling
 from hierax.hierarchy.regrid import motion
-from hierax.objective.gather import gather
 from hierax.training.cost import fits, growth_of_work, nominal_seconds, work
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.evidence import evidence_for, supports_no_more
@@ -108,7 +107,7 @@ def _determined(discrete: DiscreteProblem, field: Any) -> bool:
     cloud, equations = discrete.sampled.cloud, np.flatnonzero(discrete.equations)
     if cloud is None or not (len(equations) and discrete.local(field)):
         return True
-    seen = len(np.unique(gather(field, cloud.points)[0]))
+    seen = len(np.unique(field.gather(cloud.points)[0]))
     one, normal = cloud.points[:1], np.zeros((1, discrete.problem.domain.dim))
     rows = sum(discrete.residuals(int(k), field, one, normal).size for k in equations)
     return seen <= DETERMINED * rows * len(cloud.points)

@@ -11,8 +11,8 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
+from hierax.fields.base import mesh
 from hierax.objective import AbstractObjective, Samples, flat_parameters
-from hierax.objective.build import mesh
 from hierax.objective.landscape import Landscape
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing

@@ -12,7 +12,7 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
-from hierax.objective.build import mesh
+from hierax.fields.base import mesh
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.sampling import Sobol
