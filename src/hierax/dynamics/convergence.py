@@ -1,34 +1,19 @@
-r"""How fast levels, cycles and refinement converge: contraction of visits, factors of a two-grid cycle, orders in h.
-
-A two-grid cycle multiplies the error by :math:`E = S' (I - \Pi) S` with the smoother's error propagation `S`, its
-adjoint in the energy inner product :math:`\langle u, v \rangle = u' A v`, and the projection
-:math:`\Pi = P (P' A P)^{-1} P' A` onto the coarse space. `E` is symmetric in that inner product, and
-
-.. math:: \|E\| = \|(I - \Pi) S\|^2 =: \mu^2 ,
-
-the *smoothing factor* squared: what the smoother leaves of the errors that the coarse space cannot represent. With a
-coarse solver that is not exact but contracts by the *coarse-grid factor* :math:`\delta`, as in a V-cycle, the factor is
-at most :math:`\mu^2 + \delta (1 - \mu^2)`. Both are found by Lanczos iterations on the operators alone, before anything
-is solved.
+"""How fast levels and refinement converge: contraction of visits, orders in the mesh width.
 
 References
 ----------
-McCormick, SIAM J. Numer. Anal. 22 (1985) 634-643 (variational two-grid theory); Trottenberg, Oosterlee, Schueller,
-Multigrid (2001), sections 2 and 3; Schumaker, Spline Functions (2007), chapter 6 (orders of approximation).
+Schumaker, Spline Functions (2007), chapter 6 (orders of approximation).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from hierax.dynamics.cost_scaling import PowerLaw, fit_power_law
-
-Apply = Callable[[np.ndarray], np.ndarray]
 
 
 class Contraction(NamedTuple):

@@ -1,4 +1,4 @@
-r"""The curvature of an objective: density and ratio of eigenvalues, effective dimension, noise of gradients.
+r"""The curvature of an objective: density and ratio of eigenvalues.
 
 The density of the eigenvalues of a symmetric operator `A` of size `N`,
 :math:`\phi(t) = \frac1N \sum_i \delta(t - \lambda_i)`, is estimated without them by Lanczos quadrature: the tridiagonal
@@ -11,9 +11,7 @@ JAX trace the product, which these cannot be.
 
 References
 ----------
-Golub, Meurant, Matrices, Moments and Quadrature (2010); Ghorbani, Krishnan, Xiao, ICML 2019, arXiv 1901.10159; Hastie,
-Tibshirani, Friedman, The Elements of Statistical Learning (2009), section 3.4 (effective dimension); Wang et al., arXiv
-2502.00604 (alignment score); Anagnostopoulos et al., arXiv 2403.18494 (signal-to-noise ratio of gradients).
+Golub, Meurant, Matrices, Moments and Quadrature (2010); Ghorbani, Krishnan, Xiao, ICML 2019, arXiv 1901.10159.
 """
 
 from __future__ import annotations

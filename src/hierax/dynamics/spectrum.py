@@ -1,4 +1,4 @@
-r"""Values and errors per frequency, how fast each frequency is learned, and which one is missing.
+r"""Values and errors per frequency, and when each frequency is learned.
 
 A mode with the wave vector `k` (periods across the box along each axis) of values `v` has the complex amplitude
 
@@ -13,8 +13,7 @@ with a sine or exponential series the jump at the boundary would fill all freque
 
 References
 ----------
-Rahaman et al., On the spectral bias of neural networks, ICML 2019, arXiv 1806.08734; Wang and Lai, Multi-stage neural
-networks, J. Comput. Phys. 2024, arXiv 2307.08934 (the frequency of a new stage).
+Rahaman et al., On the spectral bias of neural networks, ICML 2019, arXiv 1806.08734.
 """
 
 from __future__ import annotations
@@ -66,33 +65,6 @@ def amplitudes(
     turned = np.exp(-2j * np.pi * (waves @ points.T)) * share
     twice = np.where(np.any(waves != 0, axis=1), 2.0, 1.0)
     return (turned * twice[:, None]) @ values
-
-
-def projected(
-    points: Float[np.ndarray, "n dim"],
-    values: Float[np.ndarray, "n *components"],
-    waves: Float[np.ndarray, "modes dim"],
-) -> Complex[np.ndarray, "modes *components"]:
-    """Amplitudes of given waves by least squares: for scattered points, whose sums mix the modes.
-
-    The waves should be all that the values consist of, or nearly: what other waves there are is seen as noise. Wave
-    vectors of opposite sign are one real wave; give only one of them.
-
-    Raises
-    ------
-    ValueError
-        For more unknowns (twice the waves) than points or than a dense problem may have.
-    """
-    unknowns = 2 * len(waves)
-    if unknowns > min(len(points), MOST_LEAST_SQUARES):
-        raise ValueError(
-            f"projected: {unknowns} unknowns for {len(points)} points; at most {MOST_LEAST_SQUARES} and the number of "
-            "points can be told apart, give fewer waves or use amplitudes()"
-        )
-    phase = 2.0 * np.pi * (points @ waves.T)
-    # the sine of a constant is nothing: the fit of least norm leaves its factor at zero
-    found = np.linalg.lstsq(np.concatenate([np.cos(phase), np.sin(phase)], axis=1), values, rcond=1e-12)[0]
-    return found[: len(waves)] - 1j * found[len(waves) :]
 
 
 def grid_bands(
@@ -158,17 +130,6 @@ def band_edges(highest: float, bands: int = 24) -> Float[np.ndarray, " edges"]:
         return np.arange(0.0, np.ceil(highest) + 1.0)
     # half a period, then geometric: a wave twice as fine is as far away everywhere
     return np.concatenate([[0.0], np.geomspace(0.75, highest, bands)])
-
-
-def dominant(energy: Float[np.ndarray, " bands"], edges: Float[np.ndarray, " edges"]) -> float:
-    """Wave number of the strongest band, in periods across the box: the frequency that a new stage should start with.
-
-    Zero where there is no energy at all.
-    """
-    if not np.any(energy > 0):
-        return 0.0
-    band = int(np.argmax(energy))
-    return float(0.5 * (edges[band] + edges[band + 1]))
 
 
 def settled(

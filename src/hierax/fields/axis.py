@@ -13,7 +13,6 @@ from hierax.fields.base import AbstractFixed
 from hierax.fields.bspline import (
     breakpoints_of,
     clamped_knots,
-    elevation_matrix,
     extended_knots,
     find_interval,
     greville,
@@ -146,32 +145,14 @@ class SplineAxis(AbstractFixed):
         lower = self.knots[self.degree]
         return lower, (self.knots[self.degree + self.intervals] - lower) / self.intervals
 
-    def elevated(self) -> "SplineAxis":
-        """The axis of the next degree with the same smoothness: breakpoints are repeated once more.
-
-        Raises
-        ------
-        ValueError
-            For periodic axes: the seam would have to be repeated too, as an interval of length zero at one end.
-        """
-        if self.size < self.intervals + self.degree:
-            raise ValueError("a periodic spline axis cannot be raised in degree; refine its intervals")
-        points = self.breakpoints()
-        inner = np.unique(points[(points > points[0]) & (points < points[-1])])
-        return SplineAxis(np.sort(np.concatenate([points, inner])), self.degree + 1, self.ends)
-
 
 def unfolded_insertion(coarse: SplineAxis, fine: SplineAxis) -> csr_array:
-    """Matrix between all basis functions, periodic copies not yet identified; by insertion or elevation by one."""
-    if fine.degree == coarse.degree + 1:
-        return elevation_matrix(coarse.knots, coarse.degree, fine.knots)
+    """Matrix between all basis functions, periodic copies not yet identified."""
     return insertion_matrix(coarse.knots, fine.knots, coarse.degree)
 
 
 def insertion(coarse: SplineAxis, fine: SplineAxis) -> csr_array:
     """Matrix ``(fine.size, coarse.size)`` that carries the coefficients of a spline to a finer axis, exactly.
-
-    The fine axis has the same degree, or the next one.
 
     Raises
     ------

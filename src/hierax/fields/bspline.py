@@ -108,11 +108,6 @@ def find_interval(knots: Float[Array, " knots"], degree: int, x: Float[Array, ".
     return jnp.searchsorted(inner, jax.lax.stop_gradient(x), side="right", method="scan_unrolled").astype(jnp.int32)
 
 
-def local_knots_at(knots: Float[Array, " knots"], degree: int, interval: Int[Array, ""]) -> Float[Array, " local"]:
-    """The ``2 p`` knots ``t_{i+1}, ..., t_{i+2p}`` that `local_basis` needs on interval ``i``."""
-    return jax.lax.dynamic_slice_in_dim(jnp.asarray(knots), interval + 1, 2 * degree)
-
-
 def insertion_matrix(coarse_knots, fine_knots, degree: int) -> csr_array:
     r"""Coefficients of a coarse spline in a finer basis.
 
@@ -146,45 +141,6 @@ def insertion_matrix(coarse_knots, fine_knots, degree: int) -> csr_array:
     piece = _coarse_pieces(coarse, degree, fine, degree)
     arguments = fine[np.arange(piece.size)[:, None] + 1 + np.arange(degree)]
     return _scattered(coarse, degree, piece, _polar(coarse, degree, piece, arguments))
-
-
-def elevation_matrix(coarse_knots, degree: int, fine_knots) -> csr_array:
-    r"""Coefficients of a spline of degree ``p`` in a basis of degree ``p + 1``.
-
-    The polar form of a polynomial as one of degree ``p + 1`` is the mean of its polar forms with one argument left out:
-
-    .. math:: F(t_1, \dots, t_{p+1}) = \frac{1}{p+1} \sum_i f(t_1, \dots, t_{i-1}, t_{i+1}, \dots, t_{p+1}) .
-
-    Parameters
-    ----------
-    coarse_knots, fine_knots : array-like
-        Full knot vectors of degree ``p`` and of degree ``p + 1`` on the same domain.
-    degree : int
-        Degree ``p`` of the coarse space.
-
-    Returns
-    -------
-    csr_array
-        Matrix ``(n_f + p + 1, n_c + p)`` with at most ``p + 1`` entries a row, which sum to one.
-
-    Raises
-    ------
-    NotNested
-        If a breakpoint inside the domain is not repeated once more than in the coarse space, which has to be as the
-        higher degree would be smoother there.
-
-    References
-    ----------
-    L. Ramshaw, Blossoms are polar forms, Computer Aided Geometric Design 6 (1989) 323-358.
-    """
-    coarse, fine = np.asarray(coarse_knots, dtype=float), np.asarray(fine_knots, dtype=float)
-    points = breakpoints_of(coarse, degree)
-    inner = np.unique(points[(points > points[0]) & (points < points[-1])])
-    _check_nested(np.sort(np.concatenate([points, inner])), breakpoints_of(fine, degree + 1))
-    piece = _coarse_pieces(coarse, degree, fine, degree + 1)
-    arguments = fine[np.arange(piece.size)[:, None] + 1 + np.arange(degree + 1)]
-    parts = [_polar(coarse, degree, piece, np.delete(arguments, i, axis=1)) for i in range(degree + 1)]
-    return _scattered(coarse, degree, piece, np.mean(parts, axis=0))
 
 
 def _polar(coarse: np.ndarray, degree: int, piece: np.ndarray, arguments: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.fields.base import AbstractField, AbstractFixed
@@ -73,51 +72,6 @@ class Legendre(AbstractBasis):
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " functions"]:
         parts = [_legendre(x[axis], degree) for axis, degree in enumerate(self.degrees)]
         return functools.reduce(lambda a, b: (a[:, None] * b).ravel(), parts)
-
-
-class Shell(AbstractBasis):
-    """The tensor products of Legendre polynomials that one set of degrees has beyond a smaller one.
-
-    Parameters
-    ----------
-    low, high : tuple of int
-        Degrees for each coordinate.
-
-    Examples
-    --------
-    >>> Shell((1,), (3,))(jnp.array([1.0])).shape, Shell((1, 1), (2, 2)).size
-    ((2,), 5)
-    """
-
-    low: tuple[int, ...] = eqx.field(static=True)
-    high: tuple[int, ...] = eqx.field(static=True)
-
-    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " functions"]:
-        return Legendre(self.high)(x)[jnp.asarray(self._beyond)]
-
-    @property
-    def size(self) -> int:
-        """Number of functions."""
-        return len(self._beyond)
-
-    @property
-    def _beyond(self) -> np.ndarray:
-        inside = [np.arange(b + 1) <= a for a, b in zip(self.low, self.high, strict=True)]
-        return np.flatnonzero(~functools.reduce(np.logical_and.outer, inside).ravel())
-
-
-class Joined(AbstractBasis):
-    """The functions of several bases, one after the other.
-
-    Parameters
-    ----------
-    parts : tuple of AbstractBasis
-    """
-
-    parts: tuple[AbstractBasis, ...]
-
-    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " functions"]:
-        return jnp.concatenate([part(x) for part in self.parts])
 
 
 class Expansion(AbstractField):

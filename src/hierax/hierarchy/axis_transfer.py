@@ -128,7 +128,7 @@ class Entries(eqx.Module):
 
 @final
 class KnotMap(AbstractAxisMap):
-    """Knot insertion or elevation of the degree along one axis of one array: storage is linear in the knots.
+    """Knot insertion along one axis of one array: storage is linear in the knots.
 
     Parameters
     ----------
