@@ -121,3 +121,15 @@ def test_a_condition_that_is_missed_in_small_units_fails():
     solution = hx.train(hx.Problem(one.domain, (*one.terms, more)), levels=3, budget=BUDGET)
     assert solution.result is hx.RESULTS.guard_boundary
     assert solution.guards["boundary"].value == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("width", [1e-2, 1e-3])
+def test_a_source_that_the_first_level_misses_is_no_false_alarm(width):
+    """`u'' = -g` with a narrow Gaussian: the first loss is near zero, since no point of that level sees the source."""
+    z = lambda x: (x[0] - 0.3712) / width  # noqa: E731
+    source = hx.Residual("source", lambda u, x: hx.derivative(u, "xx")(x) + jnp.exp(-0.5 * z(x) ** 2) / width)
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0], names=("x",)), (source, ENDS)), budget=BUDGET)
+    right = 0.3712 * 0.6288 * np.sqrt(2 * np.pi)
+    error = abs(solution.evaluate(np.array([[0.3712]]))[0] - right) / right
+    assert error < 2 * width  # of the peak, which the width rounds off
+    assert solution.result is hx.RESULTS.successful, solution

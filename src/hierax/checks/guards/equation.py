@@ -40,6 +40,9 @@ class Equation(AbstractGuard):
     def _levels(self, evidence: Evidence) -> Guard | None:
         last = max(evidence.losses[-1], 0.0)
         ratio = float(np.sqrt(last / max(evidence.losses[0], 1e-300)))
+        if ratio > self.limit:
+            # points of the first level may have missed a narrow source, and its loss says nothing then
+            ratio = min(ratio, max(_on_same_points(evidence, k) for k in evidence.equations))
         how = "while refinement still changes the solution"
         if evidence.changes[-1] < UNCHANGED:
             share = float(np.sqrt(last / max(evidence.untrained_loss, 1e-300)))
@@ -66,3 +69,14 @@ class Equation(AbstractGuard):
             ratio = max(ratio, after / before if before > 0 else 0.0)
         sentence = f"The residual of the only level is {ratio:.3g} times that of the untrained field (limit {limit:g})."
         return Guard(ratio, limit, bool(ratio <= limit), sentence)
+
+
+def _on_same_points(evidence: Evidence, term: int) -> float:
+    """Residual of the returned level over that of the first one, both at the points of the returned one."""
+    own = evidence.samples[term]
+    weights = own.weights[:, None]
+    after, before = (
+        float(np.sum(weights * evidence.residuals(term, field, own.points, own.normals) ** 2))
+        for field in (evidence.field, evidence.coarsest)
+    )
+    return float(np.sqrt(after / before)) if before > 0 else np.inf
