@@ -1,13 +1,15 @@
 """Levels, hierarchies and their growth."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns, parameter_count
+import hierax as hx
+from hierax.fields import KAN, MLP, Scalar, SplineGrid, Unknowns
+from hierax.fields.base import mesh
 from hierax.hierarchy import Hierarchy, IntervalDoubling, KnotInsertion, Level, refine, spline_axes
+from hierax.problems import poisson_1d
 
 
 def small_grid():
@@ -37,27 +39,19 @@ def test_the_table_of_a_hierarchy():
     assert "-" in repr(Hierarchy([Level(MLP([1, 2, 1], key=0))]))
 
 
-def test_levels_split_trained_and_fixed_arrays():
-    field = MLP([1, 4, 1], key=0)
-    spec = eqx.tree_at(lambda net: net.layers[0], jax.tree.map(eqx.is_inexact_array, field), replace_fn=lambda _: False)
-    level = Level(field, trained=spec)
-    assert level.parameters == 5
-    params, rest = level.partition()
-    assert params.layers[0].weight is None
-    np.testing.assert_array_equal(eqx.combine(params, rest).layers[0].weight, field.layers[0].weight)
-    assert Level(field).parameters == parameter_count(field) == 13
-
-
 def test_cells_come_from_the_grids():
-    level = Level(small_grid())
-    np.testing.assert_allclose(level.cells[0], np.linspace(0, 1, 5))
-    fine = refine(level, levels=2)[1]
-    np.testing.assert_allclose(fine.cells[1], np.linspace(0, 2, 5))
+    np.testing.assert_allclose(mesh(small_grid())[0], np.linspace(0, 1, 5))
+    np.testing.assert_allclose(mesh(refine(small_grid(), levels=2)[1].field)[1], np.linspace(0, 2, 5))
     other = SplineGrid.uniform([0.0, 0.0], [1.0, 2.0], (3, 2), 2)
-    joint = Level(Unknowns(u=small_grid(), v=other, nu=Scalar(1.0))).cells
+    joint = mesh(Unknowns(u=small_grid(), v=other, nu=Scalar(1.0)))
     np.testing.assert_allclose(joint[0], [0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1])
-    assert Level(MLP([1, 2, 1], key=0)).cells is None
-    np.testing.assert_allclose(Level(small_grid(), cells=([0, 1], [0, 2])).cells[1], [0, 2])
+    assert mesh(MLP([1, 2, 1], key=0)) is None
+
+
+def test_a_part_of_the_data_is_refused_where_there_are_none():
+    problem = poisson_1d()
+    with pytest.raises(hx.InputError, match="has no data"):
+        hx.train(problem, refine(SplineGrid.uniform([0.0], [1.0], 4, 5), levels=3, points=1000))
 
 
 def test_growth_and_rules():
@@ -73,6 +67,3 @@ def test_wrong_hierarchies_are_refused():
         Hierarchy([Level(small_grid()), Level(small_grid())])
     with pytest.raises(ValueError, match="at least one level"):
         refine(small_grid(), levels=0)
-    level = Level(small_grid(), trained=jax.tree.map(eqx.is_inexact_array, small_grid()))
-    with pytest.raises(ValueError, match="refine first"):
-        IntervalDoubling().refine(level)

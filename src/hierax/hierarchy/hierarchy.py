@@ -82,7 +82,7 @@ def refine(
     key : key or int, optional
         For rules that draw parameters; level ``k`` uses ``fold_in(key, k)``.
     points : int, optional
-        Sample points of the coarsest level.
+        Measured values that the coarsest level sees, see `Level`.
 
     Examples
     --------

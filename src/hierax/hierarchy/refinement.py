@@ -159,7 +159,7 @@ def on_new_breakpoints(level: Level, breakpoints: list[np.ndarray]) -> tuple[Lev
     Raises
     ------
     ValueError
-        If the field has no spline axes, or the level trains its own choice of arrays.
+        If the field has no spline axes.
     """
     pairs = zip(spline_axes(level.field), breakpoints, strict=True)
     return on_new_axes(level, tuple(axis.with_breakpoints(points) for axis, points in pairs))
@@ -171,7 +171,7 @@ def on_new_axes(level: Level, axes: tuple[SplineAxis, ...]) -> tuple[Level, Abst
     Raises
     ------
     ValueError
-        If the field has no spline axes, or the level trains its own choice of arrays.
+        If the field has no spline axes.
     """
     field = level.field
     if not axes:
@@ -189,15 +189,7 @@ def grown(
     leaves: tuple[LeafTransfer, ...],
     tags: frozenset[Tag] = EXACT,
 ) -> tuple[Level, AxisTransfer]:
-    """The level of a finer field, with points in proportion to its parameters, and the transfer to it.
-
-    Raises
-    ------
-    ValueError
-        If the level trains its own choice of arrays.
-    """
-    if level.trained is not None:
-        raise ValueError("a level that trains its own choice of arrays cannot be refined: refine first, then choose")
+    """The level of a finer field, with points in proportion to its parameters, and the transfer to it."""
     growth = parameter_count(fine) / level.parameters
     points = None if level.points is None else round(level.points * growth)
     return Level(fine, points), AxisTransfer(level.field, fine, leaves, tags)

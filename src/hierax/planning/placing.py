@@ -14,15 +14,31 @@ from hierax.fields import partition, place
 from hierax.hierarchy import Hierarchy, Level
 from hierax.planning.families import periodic_axes
 from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
 
 POINTS = 16
 """Pairs of points on the faces of a periodic coordinate at which a field is compared."""
 
 
 def on_domain(hierarchy: Hierarchy, problem: Problem) -> Hierarchy:
-    """Networks built without a domain get the problem's."""
+    """Networks built without a domain get the problem's.
+
+    Raises
+    ------
+    InputError
+        For levels that are to see a part of the data of a problem without data.
+    """
+    if any(level.points is not None for level in hierarchy.levels) and not any(
+        isinstance(term, Data) for term in problem.terms
+    ):
+        raise InputError(
+            what="levels say how many measured values they see (points), and the problem has no data",
+            where="Level(field, points) or refine(..., points=...)",
+            remedy="leave points out; the points of equations follow hx.plan(problem).sampling, which "
+            "plan.changed(sampling=...) replaces",
+        )
     box = (*problem.domain.bounds(), periodic_axes(problem))
-    levels = [Level(place(part.field, *box), part.points, part.cells, part.trained) for part in hierarchy.levels]
+    levels = [Level(place(part.field, *box), part.points) for part in hierarchy.levels]
     return Hierarchy(levels, hierarchy.transfers)
 
 
