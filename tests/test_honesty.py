@@ -111,5 +111,3 @@ def test_the_short_form_is_honest(tmp_path):
     result = study.run(tmp_path, True)
     assert len(result["rows"]) == sum(case.quick for case in KNOWN.values())
     assert [row["case"] for row in result["rows"] if row["verdict"] == CONFIDENT_WRONG] == []
-    controls = [row for row in result["rows"] if row["control"]]
-    assert sum(row["verdict"] == RIGHT for row in controls) == len(controls)

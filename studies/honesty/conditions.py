@@ -11,7 +11,7 @@ from studies.honesty.battery import END, LEFT, START, WALLS, Posed, enter, fixed
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
 
 
-@enter(quick=True)
+@enter()
 def index_out_of_range() -> Posed:
     """A source that reads `x[2]` in two dimensions."""
     terms = (hx.Residual("balance", lambda u, x: hx.laplacian(u)(x) - jnp.exp(x[2])), fixed("edge"))
@@ -40,7 +40,7 @@ def condition_without_an_unknown() -> Posed:
     return Posed(hx.Problem(line(1.0), terms), ())
 
 
-@enter()
+@enter(quick=True)
 def slope_and_two_values() -> Posed:
     """`u' = 2` with `u(0) = 0` and `u(1) = 5`: no solution."""
     terms = (

@@ -40,7 +40,7 @@ def cubic_well() -> Posed:
     return Posed(hx.Problem(line(3.0), (hx.Energy("energy", energy), fixed("ends"))), ())
 
 
-@enter(quick=True)
+@enter()
 def double_well() -> Posed:
     """`u'^2 / 2 + (u^2 - 2)^2 / 4` with zero ends on `[0, 12]`: zero is a saddle, minima are near +-1.41."""
     curve, _ = boundary_value(

@@ -99,7 +99,7 @@ def _layered(conductivity: Any, exact: Any) -> Posed:
     return Posed(hx.Problem(line(1.0), terms), ({"u": exact},), satisfies=False)
 
 
-@enter(quick=True)
+@enter()
 def wall_of_two_materials() -> Posed:
     """Conductivity 1 up to 0.437, then 25."""
     resistance = lambda x: jnp.minimum(x, 0.437) + jnp.maximum(x - 0.437, 0.0) / 25.0  # noqa: E731

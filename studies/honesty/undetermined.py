@@ -28,7 +28,7 @@ def heat_without_walls() -> Posed:
     return _heat(fixed("start", lambda x: jnp.sin(jnp.pi * x[1]), START))
 
 
-@enter(quick=True)
+@enter()
 def one_ended() -> Posed:
     """`u'' = cos(3 x)` with a value at one end: its slope is free."""
     terms = (
