@@ -156,11 +156,3 @@ def replicates() -> Posed:
     x = np.repeat(np.linspace(0.0, 1.0, 12), 20)
     values = 3.0 * x - 1.0 + 0.3 * np.random.default_rng(63).normal(size=240)
     return _fit({"x": x}, values, {"y": lambda p: 3.0 * p[0] - 1.0}, 0.1)
-
-
-@enter()
-def repeated_rows_that_disagree() -> Posed:
-    """Forty rows at four places whose readings are 0 or 10 with no rule: nothing is known between the places."""
-    x = np.repeat([0.0, 0.3, 0.6, 1.0], 10)
-    problem = table({"x": x, "y": 10.0 * np.random.default_rng(64).integers(0, 2, 40)}, ("y",))
-    return Posed(problem, ())
