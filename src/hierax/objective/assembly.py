@@ -2,7 +2,7 @@
 
 The pointwise kernel (a user's residual with its derivatives, pulled back to the local coefficients) is compiled once
 for
-each term and family of local fields, in blocks of fixed shape, and used by all levels. Scatter and factorisation are
+each term and family of local fields, for chunks of fixed shape, and used by all levels. Scatter and factorisation are
 NumPy and LAPACK on the host.
 """
 
@@ -23,7 +23,8 @@ from jaxtyping import Array, Float
 from hierax.fields.base import partition
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
 from hierax.objective.pointwise import AbstractPointTerm, Place
-from hierax.objective.samples import BLOCK_POINTS, Elements, Samples
+from hierax.objective.reduction import CHUNK, concatenated, evaluated
+from hierax.objective.samples import Elements, Samples
 
 
 @dataclass(frozen=True)
@@ -88,105 +89,83 @@ def point_residuals(
     return jax.vmap(lambda c, rest, place: term.residual(layout.build(c, rest), place))(c, rest, places)
 
 
-RESIDUAL_BLOCK = 1024
+RESIDUAL_CHUNK = 1024
 
 
 def local_residuals(field: Any, samples: Samples) -> np.ndarray:
-    """Residuals `(n, r)` of a term for a field with local support, at any points, by one kernel for all levels."""
-    out = []
-    for start in range(0, samples.count, RESIDUAL_BLOCK):
-        pick = np.minimum(np.arange(start, start + RESIDUAL_BLOCK), samples.count - 1)
-        some = samples.take(pick)
-        _, stacked = field.gather(some.points)
+    """Residuals `(n, r)` of a term for a field with local pieces, at any points, by one kernel for all levels."""
+
+    def kernel(pick: np.ndarray) -> Array:
+        _, stacked = field.gather(samples.points[pick])
         layout, rest = layout_of(stacked)
         leaves = jax.tree.leaves(partition(stacked)[0])
-        c = np.concatenate([np.asarray(leaf).reshape(RESIDUAL_BLOCK, -1) for leaf in leaves], axis=1)
-        places = Place(some.points, some.normals, some.targets)
-        values = point_residuals(samples.term, layout, c, rest, places)
-        out.append(np.asarray(values)[: min(RESIDUAL_BLOCK, samples.count - start)])
-    return np.concatenate(out)
+        c = np.concatenate([np.asarray(leaf).reshape(len(pick), -1) for leaf in leaves], axis=1)
+        return point_residuals(samples.term, layout, c, rest, samples.places(pick))
 
-
-class Block(NamedTuple):
-    """Inputs of one kernel call; the last elements repeat when a block is not full, with weight zero."""
-
-    real: int
-    indices: np.ndarray
-    rest: Any
-    places: Place
-    weights: np.ndarray
+    return concatenated(kernel, samples.count, RESIDUAL_CHUNK)
 
 
 @dataclass(frozen=True, eq=False)
 class LocalTerm:
-    """A term's samples as elements of a spline field, cut into blocks of equal shape."""
+    """A term's samples as elements of a spline field."""
 
     samples: Samples
     elements: Elements
     layout: Layout
 
-    def gathered(self, elements: Elements) -> tuple[np.ndarray, Any]:
-        """Numbers `(elements, k)` of the local coefficients, and the untrained part of the local fields."""
-        indices, stacked = elements.field.gather(self.samples.points[elements.order[:, 0]])
+    def gathered(self, pick: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Numbers `(n, k)` of the local coefficients, and the untrained part of the local fields, of some elements."""
+        e = self.elements
+        indices, stacked = e.field.gather(self.samples.points[e.order[pick, 0]])
         return indices, jax.tree.map(np.asarray, partition(stacked)[1])
 
-    def indices(self) -> Iterator[np.ndarray]:
-        """Numbers of the local coefficients of all elements, in pieces."""
-        for start in range(0, len(self.elements.order), BLOCK_POINTS):
-            pick = np.arange(start, min(start + BLOCK_POINTS, len(self.elements.order)))
-            yield self.gathered(self.elements.take(pick))[0]
+    def indices(self) -> np.ndarray:
+        """Numbers `(elements, k)` of the local coefficients of all elements."""
+        count = len(self.elements.order)
+        return concatenated(lambda pick: self.gathered(pick)[0], count, min(count, CHUNK))
 
     @property
     def coefficients(self) -> int:
         """Number of local coefficients."""
         return sum(int(np.prod(shape, dtype=int)) for shape in self.layout.shapes)
 
-    def blocks(self) -> Iterator[Block]:
-        """Fixed-shape blocks of about `BLOCK_POINTS` points."""
-        e, s = self.elements, self.samples
-        width = e.order.shape[1]
-        per_block = max(1, BLOCK_POINTS // width)
-        for start in range(0, len(e.order), per_block):
-            pick = np.arange(start, start + per_block)
-            real = min(per_block, len(e.order) - start)
-            pick = np.minimum(pick, len(e.order) - 1)
-            some = e.take(pick)
-            order = some.order
-            weights = np.where(some.padded, 0.0, s.weights[order])
-            weights[real:] = 0.0
-            places = Place(s.points[order], s.normals[order], s.targets[order])
-            yield Block(real, *self.gathered(some), places, weights)
-
     def value(self, theta: np.ndarray) -> float:
         """Weighted sum of the density, without the term's scale."""
         # by the kernel that also gives gradient and curvature: a kernel of its own would cost more to compile
-        return sum(float(np.sum(np.asarray(self._sums(theta, b).value))) for b in self.blocks())
+        return sum(float(np.sum(sums.value)) for _, sums in self.sums(theta))
 
-    def _sums(self, theta: np.ndarray, b: Block) -> ElementSums:
-        return element_sums(self.samples.term, self.layout, theta[b.indices], b.rest, b.places, b.weights)
+    def sums(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, ElementSums]]:
+        """Numbers of the local coefficients and weighted sums of the elements, chunk by chunk of about `CHUNK` points.
+
+        Arrays are NumPy's; the term's scale is not in them.
+        """
+        e, s = self.elements, self.samples
+
+        def kernel(pick: np.ndarray) -> tuple[np.ndarray, ElementSums]:
+            order, (indices, rest) = e.order[pick], self.gathered(pick)
+            weights = np.where(e.padded[pick], 0.0, s.weights[order])
+            return indices, element_sums(s.term, self.layout, theta[indices], rest, s.places(order), weights)
+
+        return evaluated(kernel, len(e.order), max(1, CHUNK // e.order.shape[1]))
 
     def meeting(self, parameters: np.ndarray) -> LocalTerm:
         """The part of the term on the elements with any of the parameters marked in the mask `(N,)`."""
-        keep = [np.any(parameters[index], axis=1) for index in self.indices()]
-        return LocalTerm(self.samples, self.elements.take(np.flatnonzero(np.concatenate(keep))), self.layout)
+        keep = np.flatnonzero(np.any(parameters[self.indices()], axis=1))
+        return LocalTerm(self.samples, self.elements.take(keep), self.layout)
 
     def add_diagonal(self, theta: np.ndarray, diagonal: np.ndarray) -> None:
         """Add the diagonal of the unscaled curvature."""
-        for b in self.blocks():
-            sums = self._sums(theta, b)
-            own = np.diagonal(np.asarray(sums.gram), axis1=1, axis2=2)
-            np.add.at(diagonal, b.indices[: b.real], own[: b.real])
+        for indices, sums in self.sums(theta):
+            np.add.at(diagonal, indices, np.diagonal(sums.gram, axis1=1, axis2=2))
 
     def accumulate(self, theta: np.ndarray, gradient: np.ndarray, gram: AbstractGramSum | None) -> float:
         """Add the term, times its scale, to `gradient` and `gram`; return its unscaled value."""
         total, scale = 0.0, self.samples.scale
-        for b in self.blocks():
-            sums = self._sums(theta, b)
-            total += float(np.sum(np.asarray(sums.value)))
-            index = b.indices[: b.real]
-            np.add.at(gradient, index, scale * np.asarray(sums.gradient)[: b.real])
+        for indices, sums in self.sums(theta):
+            total += float(np.sum(sums.value))
+            np.add.at(gradient, indices, scale * sums.gradient)
             if gram is not None:
-                gram.add(index, scale * np.asarray(sums.gram)[: b.real])
+                gram.add(indices, scale * np.asarray(sums.gram))
         return total
 
 

@@ -211,7 +211,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
     def ordering(self) -> Ordering:
         """Order of the parameters in the band."""
         where = positions(self.field, len(self.periodic))
-        met = [np.concatenate(list(t.indices())) for t in self.terms]
+        met = [t.indices() for t in self.terms]
         if self.quadratics:
             pattern = sp.triu(sum(abs(q.matrix) for q in self.quadratics), k=1, format="coo")
             met.append(np.stack(pattern.coords, axis=1))

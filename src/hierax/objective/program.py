@@ -9,20 +9,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.objective.assembly import Layout
-from hierax.objective.pointwise import AbstractPointTerm, Place
-from hierax.objective.samples import BLOCK_POINTS, Samples
+from hierax.objective.pointwise import AbstractPointTerm, SquaredResidual
+from hierax.objective.reduction import chunked, scanned
+from hierax.objective.samples import Samples
 
 
 @dataclass(frozen=True)
 class Program:
     """The objective as a pure function of `(theta, data)`, point by point.
 
-    `data` are the untrained part and, for each term, blocks of places and weights. Its gradient is formed block by
-    block beside the value: memory stays that of one block, and nothing is computed twice.
+    `data` are the untrained part and, for each term, chunks of places and weights. Its gradient is formed chunk by
+    chunk beside the value: memory stays that of one chunk, and nothing is computed twice.
     """
 
     terms: tuple[AbstractPointTerm, ...]
@@ -33,19 +33,26 @@ class Program:
         return _total(self, theta, data)
 
     def summed(self, function: Any, theta: Float[Array, " N"], data: tuple[Any, Any], start: Any) -> Any:
-        """Sum over all blocks of `function(density)(theta)`, with `density` the weighted sum over one block."""
-        rest, blocks = data
+        """Sum over all chunks of `function(density)(theta)`, with `density` the weighted sum over one chunk."""
+        rest, chunks = data
+        build = lambda y: self.layout.build(y, rest)  # noqa: E731
         total = start
-        for term, inputs in zip(self.terms, blocks, strict=True):
+        for term, own in zip(self.terms, chunks, strict=True):
 
-            def block(sum_: Any, inputs: Any, term: AbstractPointTerm = term) -> tuple[Any, None]:
-                def density(z: Array) -> Array:
-                    build = lambda y: self.layout.build(y, rest)  # noqa: E731
-                    return inputs[1] @ jax.vmap(lambda place: term.value(build, z, place))(inputs[0])
+            def part(chunk: Any, term: AbstractPointTerm = term) -> Any:
+                places, weights = chunk
+                density = lambda z: weights @ jax.vmap(lambda place: term.value(build, z, place))(places)  # noqa: E731
+                return function(density)(theta)
 
-                return jax.tree.map(jnp.add, sum_, function(density)(theta)), None
+            total = scanned(part, own, total)
+        return total
 
-            total, _ = jax.lax.scan(block, total, inputs)
+    def product(self, theta: Float[Array, " N"], data: tuple[Any, Any], v: Float[Array, " N"]) -> Float[Array, " N"]:
+        """Gauss-Newton matrix times a vector; of an energy the second derivative."""
+        rest, chunks = data
+        total = jnp.zeros_like(v)
+        for term, own in zip(self.terms, chunks, strict=True):
+            total = scanned(lambda chunk, t=term: _product(t, self.layout, theta, rest, chunk, v), own, total)
         return total
 
     def drawn(self, data: tuple[Any, Any], key: Array, count: int) -> tuple[Any, Any]:
@@ -85,24 +92,22 @@ def _total_backward(program: Program, gradient: Array, factor: Array) -> tuple[A
 _total.defvjp(_total_forward, _total_backward)
 
 
-def pointwise(field: Any, samples: Sequence[Samples], layout: Layout, rest: Any) -> tuple[Program, Any]:
-    """The same, point by point for fields of all kinds."""
-    del field
-    return Program(tuple(s.term for s in samples), layout), (rest, tuple(_stacked(s) for s in samples))
+def _product(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, chunk: Any, v: Array) -> Array:
+    places, weights = chunk
+    build = lambda y: layout.build(y, rest)  # noqa: E731
+    if not isinstance(term, SquaredResidual):
+        energy = lambda z: weights @ jax.vmap(lambda place: term.value(build, z, place))(places)  # noqa: E731
+        return jax.jvp(jax.grad(energy), (theta,), (v,))[1]
+
+    def residuals(z: Array) -> Array:
+        field = build(z)
+        return jax.vmap(lambda place: term.residual(field, place))(places)
+
+    _, pushed = jax.jvp(residuals, (theta,), (v,))
+    _, pull = jax.vjp(residuals, theta)
+    return pull(pushed * weights[:, None])[0]
 
 
-def padded(s: Samples, width: int):
-    """Blocks of fixed width: places, weights (zero where padded) and the number of real points."""
-    width = min(width, 1 << max(s.count - 1, 1).bit_length())
-    for start in range(0, s.count, width):
-        pick = np.minimum(np.arange(start, start + width), s.count - 1)
-        real = min(width, s.count - start)
-        weights = np.where(np.arange(width) < real, s.weights[pick], 0.0)
-        yield Place(s.points[pick], s.normals[pick], s.targets[pick]), weights, real
-
-
-def _stacked(s: Samples) -> tuple[Place, np.ndarray]:
-    """All blocks of a term along a leading axis, weights times the term's scale."""
-    blocks = list(padded(s, BLOCK_POINTS))
-    places = jax.tree.map(lambda *parts: np.stack(parts), *[b[0] for b in blocks])
-    return places, s.scale * np.stack([b[1] for b in blocks])
+def pointwise(samples: Sequence[Samples], layout: Layout, rest: Any) -> tuple[Program, Any]:
+    """The program of some terms, and its data."""
+    return Program(tuple(s.term for s in samples), layout), (rest, tuple(chunked(s) for s in samples))

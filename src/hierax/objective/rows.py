@@ -20,14 +20,15 @@ from scipy.sparse import csr_array
 
 from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
-from hierax.objective.assembly import Layout, layout_of
+from hierax.objective.assembly import Layout, layout_of, local_residuals
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.kernel import KernelGram
 from hierax.objective.objective import AbstractProgrammed, AbstractSampledObjective, Linearisation
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
-from hierax.objective.program import Program, padded, pointwise
+from hierax.objective.program import Program, pointwise
+from hierax.objective.reduction import CHUNK, concatenated, evaluated, fitting
 from hierax.objective.row_block import RowBlock
-from hierax.objective.samples import BLOCK_POINTS, Samples
+from hierax.objective.samples import Samples
 from hierax.objective.sparse_rows import SparseRowGram, stacked
 
 DENSE_LIMIT = 4000
@@ -78,44 +79,20 @@ def _value_and_gradient(program: Program, theta: Array, data: Any) -> tuple[Arra
     return program.value_and_gradient(theta, data)
 
 
-@partial(jax.jit, static_argnames=("term", "layout"))
-def _product(
-    term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place, weights: Array, v: Array
-) -> Array:
-    """Gauss-Newton matrix of a residual term times a vector; for an energy the second derivative."""
-    if not isinstance(term, SquaredResidual):
+@partial(jax.jit, static_argnames="program")
+def _value(program: Program, theta: Array, data: Any) -> Array:
+    return program(theta, data)
 
-        def energy(z: Array) -> Array:
-            build = lambda y: layout.build(y, rest)  # noqa: E731
-            return weights @ jax.vmap(lambda place: term.value(build, z, place))(places)
 
-        return jax.jvp(jax.grad(energy), (theta,), (v,))[1]
-
-    def residuals(z: Array) -> Array:
-        field = layout.build(z, rest)
-        return jax.vmap(lambda place: term.residual(field, place))(places)
-
-    _, pushed = jax.jvp(residuals, (theta,), (v,))
-    _, pull = jax.vjp(residuals, theta)
-    return pull(pushed * weights[:, None])[0]
+@partial(jax.jit, static_argnames="program")
+def _product(program: Program, theta: Array, data: Any, v: Array) -> Array:
+    return program.product(theta, data, v)
 
 
 @partial(jax.jit, static_argnames=("term", "layout"))
 def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place) -> Array:
     field = layout.build(theta, rest)
     return jax.vmap(lambda place: term.residual(field, place))(places)
-
-
-@partial(jax.jit, static_argnames=("term", "layout"))
-def _local_residuals(term: AbstractPointTerm, layout: Layout, c: Array, rest: Any, places: Place) -> Array:
-    """As `_residuals`, through the local coefficients of each point; compiled once for all levels."""
-    return jax.vmap(lambda c, rest, place: term.residual(layout.build(c, rest), place))(c, rest, places)
-
-
-def _pieces(field: Any, places: Place) -> tuple[np.ndarray, Layout, Any]:
-    """Indices, layout and untrained part of the local fields around some points."""
-    index, stacked = field.gather(places.x)
-    return index, *layout_of(stacked)
 
 
 class RowObjective(AbstractSampledObjective, AbstractProgrammed):
@@ -154,12 +131,12 @@ class RowObjective(AbstractSampledObjective, AbstractProgrammed):
 
     @cached_property
     def _programmed(self) -> tuple[Program, Any]:
-        return pointwise(self.field, self.samples, self.layout, self.rest)
+        return pointwise(self.samples, self.layout, self.rest)
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         out = []
         for s in self.samples:
-            program, data = pointwise(self.field, [s.scaled(1.0)], self.layout, self.rest)
+            program, data = pointwise([s.scaled(1.0)], self.layout, self.rest)
             out.append(float(_value(program, theta, data)))
         return np.array(out)
 
@@ -237,19 +214,13 @@ class RowObjective(AbstractSampledObjective, AbstractProgrammed):
         return out
 
     def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
-        field = self._whole(theta)
-        out = []
-        for s in self.samples:
-            parts = []
-            for places, _, real in padded(s, BLOCK_POINTS):
-                if field is None:
-                    part = _residuals(s.term, self.layout, theta, self.rest, places)
-                else:
-                    index, layout, rest = _pieces(field, places)
-                    part = _local_residuals(s.term, layout, np.asarray(theta)[index], rest, places)
-                parts.append(np.asarray(part)[:real])
-            out.append(np.concatenate(parts))
-        return out
+        if self.local:
+            field = self.layout.build(jnp.asarray(theta), self.rest)
+            return [local_residuals(field, s) for s in self.samples]
+        return [concatenated(partial(self._residuals, s, theta), s.count, fitting(s.count)) for s in self.samples]
+
+    def _residuals(self, s: Samples, theta: np.ndarray, pick: np.ndarray) -> Array:
+        return _residuals(s.term, self.layout, theta, self.rest, s.places(pick))
 
     @property
     def work(self) -> float:
@@ -277,40 +248,30 @@ class RowObjective(AbstractSampledObjective, AbstractProgrammed):
             return values.sum(axis=0)
         return np.bincount(index.ravel(), values.ravel(), minlength=self.size)
 
-    def _whole(self, theta: np.ndarray) -> Any:
-        """The field if it has local pieces."""
-        return self.layout.build(jnp.asarray(theta), self.rest) if self.local else None
-
     def row_blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
         """Rows of a term, block by block."""
-        width = max(64, min(BLOCK_POINTS, ROW_ENTRIES // max(self.size, 1)))
-        width = 1 << (width.bit_length() - 1)
-        field = self._whole(theta)
-        for places, weights, real in padded(s, width):
-            index = None
+        most = max(64, min(CHUNK, ROW_ENTRIES // max(self.size, 1)))
+        size = fitting(s.count, 1 << (most.bit_length() - 1))
+        field = self.layout.build(jnp.asarray(theta), self.rest) if self.local else None
+
+        def kernel(pick: np.ndarray) -> RowBlock:
+            places, index = s.places(pick), None
             if field is None:
-                found = _rows(s.term, self.layout, theta, self.rest, places)
+                values, slopes, rows = _rows(s.term, self.layout, theta, self.rest, places)
             else:
-                index, layout, rest = _pieces(field, places)
-                found = _local_rows(s.term, layout, np.asarray(theta)[index], rest, places)
-                index = index[:real]
-            values, slopes, rows = (np.asarray(part)[:real] for part in found)
-            yield RowBlock(rows, values, slopes, weights[:real], index)
+                index, stacked = field.gather(places.x)
+                layout, rest = layout_of(stacked)
+                values, slopes, rows = _local_rows(s.term, layout, np.asarray(theta)[index], rest, places)
+            return RowBlock(rows, values, slopes, s.weights[pick], index)
+
+        return evaluated(kernel, s.count, size)
 
     def _matrix_free(self, theta: np.ndarray) -> AbstractCurvature:
-        blocks = [(s, p, w) for s in self.samples for p, w, _ in padded(s, BLOCK_POINTS)]
+        program, data = self.program()
 
         def product(v: np.ndarray) -> np.ndarray:
-            total = np.zeros(self.size)
-            for s, places, weights in blocks:
-                total += s.scale * np.asarray(_product(s.term, self.layout, theta, self.rest, places, weights, v))
-            return total
+            return np.asarray(_product(program, theta, data, v))
 
         signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(8, self.size))
         estimate = np.mean([z * product(z) for z in signs], axis=0)
         return MatrixFreeGram(product, np.maximum(estimate, 1e-3 * np.abs(estimate).mean()))
-
-
-@partial(jax.jit, static_argnames="program")
-def _value(program: Program, theta: Array, data: Any) -> Array:
-    return program(theta, data)

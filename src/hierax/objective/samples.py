@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hierax.objective.pointwise import AbstractPointTerm
-
-BLOCK_POINTS = 4096
-"""Points in one call of a compiled kernel: small enough for the cache, large enough to hide the call."""
+from hierax.objective.pointwise import AbstractPointTerm, Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +29,10 @@ class Samples:
     def count(self) -> int:
         """Number of points."""
         return len(self.points)
+
+    def places(self, pick: np.ndarray) -> Place:
+        """Where a term is evaluated, for samples of some numbers, in the shape of these."""
+        return Place(self.points[pick], self.normals[pick], self.targets[pick])
 
     def scaled(self, scale: float) -> Samples:
         """The same samples with another scale."""

@@ -17,15 +17,13 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
+from hierax.objective.reduction import concatenated, fitting
 from hierax.objective.view import physical
 from hierax.problems.domain import Box, as_points
 from hierax.problems.operators import coordinates, derivative, parse_axes
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Residual
 from hierax.problems.unknowns import Constant
-
-BLOCK = 4096
-"""Points evaluated at once; the last block is filled up, so that one compiled kernel serves any number of points."""
 
 
 @final
@@ -151,14 +149,9 @@ def _values(problem: Problem, field: Any, points: np.ndarray, wanted: tuple[Quan
 
 
 def _blockwise(evaluated: Callable[[Array], Array], points: np.ndarray) -> np.ndarray:
-    """Rows of a function of many points, a block of one size after the other."""
-    block = min(BLOCK, 1 << max(6, int(np.ceil(np.log2(len(points))))))
-    parts = []
-    for first in range(0, len(points), block):
-        part = points[first : first + block]
-        filled = np.concatenate([part, np.repeat(part[-1:], block - len(part), axis=0)])
-        parts.append(np.asarray(evaluated(jnp.asarray(filled)))[: len(part)])
-    return np.concatenate(parts)
+    """Rows of a function of many points, a chunk of one size after the other: few kernels serve any number of them."""
+    size = max(64, fitting(len(points)))
+    return concatenated(lambda pick: evaluated(jnp.asarray(points[pick])), len(points), size)
 
 
 @eqx.filter_jit
