@@ -11,8 +11,11 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import time
+
 import jax
 import matplotlib
+import pytest
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_enable_x64", True)
@@ -28,3 +31,21 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("fixed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_seconds():
+    """Budgets count the seconds that a test has the processor, so that other work on the machine changes nothing."""
+    from hierax import clock
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "seconds_now", time.process_time)
+        yield
+
+
+@pytest.fixture
+def elapsed(monkeypatch):
+    """Elapsed seconds, for tests about them."""
+    from hierax import clock
+
+    monkeypatch.setattr(clock, "seconds_now", time.perf_counter)

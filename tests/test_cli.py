@@ -167,7 +167,6 @@ BAD = {
     "outputs missing": ("fit data.csv --inputs x", "outputs"),
     "run missing": ("predict nothing data.csv --out o.csv", "no such run"),
     "no run": ("predict mine data.csv --out o.csv", "settings.json"),
-    "study unknown": ("study nothing", "Study 'nothing' is unknown"),
 }
 
 
@@ -319,9 +318,13 @@ def test_a_study_leaves_its_json(here, monkeypatch, capsys):
     monkeypatch.setitem(registry._STUDIES, "toy", run)
     assert study_main(["toy", "--quick", "--json", "toy.json", "--out", "out"]) == 0
     record = json.loads((here / "toy.json").read_text())
+    assert record.pop("made")["command"] == "python -m studies toy --quick"
     assert record == {"summary": {"gain": 2.0, "quick": True}, "rows": [None]}
-    assert json.loads((here / "out" / "toy.json").read_text()) == record
+    kept = json.loads((here / "out" / "toy.json").read_text())
+    assert {name: kept[name] for name in record} == record
     assert "gain: 2.0" in capsys.readouterr().out
+    assert study_main(["nothing"]) == 1
+    assert "Study 'nothing' is unknown" in capsys.readouterr().err
 
 
 def test_list_names_problems_and_settings(capsys):

@@ -40,7 +40,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "results": MET | {"_results", "events", "checks"},
     "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
     "records": MET | {"_results", "events", "dynamics", "results"},
-    "testing": MET | {"_results", "solvers"},
+    "testing": MET | {"_results", "solvers", "results", "training"},
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
     | {FRONT},
     FRONT: TRAINED | {"planning", "training", "results", "records"},

@@ -72,14 +72,15 @@ def test_conditions_that_contradict_each_other():
     )
     problem = hx.Problem(hx.Box([0.0], [1.0]), terms, reference=lambda x: jnp.ones(()))
     solution = hx.train(problem, levels=2, budget=BUDGET)
-    assert_trapped(solution, "boundary", RESULTS.guard_boundary, loss=1e-6, error=0.4)
+    assert solution.loss > 1.0  # in units of its own the loss shows what the tiny factor hid
+    assert_trapped(solution, "boundary", RESULTS.guard_boundary, loss=np.inf, error=0.4)
 
 
 def test_an_oscillation_that_no_level_resolves():
     """Sixty waves on at most thirty-odd intervals, in units that make every residual tiny."""
     solution = hx.train(poisson(400.0, unit=1e-12), levels=3, budget=BUDGET)
     assert not solution.guards["resolution"].passed
-    assert_trapped(solution, "resolution", RESULTS.guard_levels, loss=1e-10, error=1.0)
+    assert_trapped(solution, "resolution", RESULTS.guard_levels, loss=np.inf, error=0.9)
 
 
 def test_an_equation_without_a_solution():
@@ -89,7 +90,7 @@ def test_an_equation_without_a_solution():
         hx.Residual("ends", lambda u, x, normal: u(x), on="boundary"),
     )
     solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), terms), levels=4, budget=BUDGET)
-    assert solution.loss < 1e-10
+    assert solution.loss > 1e-2
     assert solution.result in (RESULTS.guard_boundary, RESULTS.guard_levels)
 
 
@@ -121,6 +122,7 @@ def test_a_level_that_follows_the_noise_is_named():
         evidence = Evidence(
             sampled=SampledProblem(problem),
             residuals=lambda *_: np.zeros((1, 1)),
+            misses=lambda *_: np.zeros((1, 1)),
             key=0,
             **fields,
             samples=[],

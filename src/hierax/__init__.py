@@ -70,6 +70,7 @@ from hierax.problems import Problem as Problem
 from hierax.problems import Reference as Reference
 from hierax.problems import Residual as Residual
 from hierax.problems import TabulatedReference as TabulatedReference
+from hierax.problems import Values as Values
 from hierax.problems import coordinates as coordinates
 from hierax.problems import derivative as derivative
 from hierax.problems import divergence as divergence

@@ -17,7 +17,7 @@ from hierax.objective.landscape import Landscape
 from hierax.objective.samples import Samples
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data, Residual
+from hierax.problems.terms import Data, Residual, Values
 
 Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
 """`residuals(term, field, points, normals)`: a term, by its number, at any points; shape `(n, r)`."""
@@ -30,8 +30,8 @@ class Evidence:
 
     Attributes
     ----------
-    sampled, residuals, key:
-        The problem, its terms at any points, and the random key of points that training did not use.
+    sampled, residuals, misses, key:
+        The problem, its terms at any points and at samples, and the random key of points that training did not use.
     field, untrained:
         The returned field and the one before any training.
     coarsest:
@@ -59,6 +59,7 @@ class Evidence:
 
     sampled: SampledProblem
     residuals: Residuals
+    misses: Callable[[Any, Samples], np.ndarray]
     key: Key
     field: Any
     untrained: Any
@@ -96,7 +97,7 @@ class Evidence:
     def conditions(self) -> list[int]:
         """Numbers of the residuals on boundaries and at the start."""
         terms = enumerate(self.sampled.terms)
-        return [k for k, t in terms if isinstance(t, Residual) and not is_equation(t, self.problem)]
+        return [k for k, t in terms if isinstance(t, Residual | Values) and not is_equation(t, self.problem)]
 
     @property
     def governed(self) -> bool:
@@ -109,6 +110,9 @@ class Evidence:
         return any(isinstance(t, Data) for t in self.sampled.terms)
 
     def rms(self, term: int, field: Any, points: np.ndarray, normals: np.ndarray | None = None) -> float:
-        """Root mean square of a term at points; zero without any."""
+        """Root mean square of a term at points; zero without any. Prescribed values are known at their points alone."""
+        if isinstance(self.sampled.terms[term], Values):
+            values = self.misses(field, self.samples[term])
+            return float(np.sqrt(np.mean(values**2)))
         values = self.residuals(term, field, points, np.zeros_like(points) if normals is None else normals)
         return float(np.sqrt(np.mean(values**2))) if values.size else 0.0

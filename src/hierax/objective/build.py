@@ -17,7 +17,7 @@ from hierax.problems.domain import Box, Face
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import AbstractSampler, Batch, Gauss, Sobol, on_face, thinned, without
-from hierax.problems.terms import Data, Energy, Residual, Term
+from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term
 
 CROWD = 2
 """Points of a cloud that a cell uses along an axis for each Gauss point that it would have: they lie less well."""
@@ -79,8 +79,9 @@ class SampledProblem:
         keys = [seed_of(key, k) for k in range(len(self.terms))]
         out = []
         for term, point, k in zip(self.terms, self.point_terms, keys, strict=True):
-            if isinstance(term, Data):
-                seen = Measurements.equal(term.points, term.values) if data is None else data[term.name]
+            if isinstance(term, AbstractValues):
+                measured = data is not None and isinstance(term, Data)
+                seen = data[term.name] if measured else Measurements.equal(term.points, term.values)  # pyright: ignore
                 out.append(make_samples(point, seen.points, seen.weights, None, seen.values))
             else:
                 out.append(self.samples_of(term, point, self._density(term, settings), count, cells, k))

@@ -12,9 +12,11 @@ import numpy as np
 
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data, Term
+from hierax.problems.terms import AbstractValues, Term
 
 HIGHEST = 6
+SAME = 1e-9
+"""Points that are nearer to each other, in units of the domain, count as the same."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ def reach(problem: Problem, term: Term) -> Reach:
     The unknowns are smooth functions plus `c_m (a . (z - x))^m [z = x]` for `m = 1 .. 6`, which touch derivatives of
     order `m` at `x` and nothing else, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order
     is the largest `m` whose `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have
-    order 0; a density that cannot be evaluated this way counts as local and of order 2. Linearity is tried with
-    unknowns of either sign, so that absolute values and the like are seen.
+    order 0; a density that cannot be evaluated this way counts as local and of order 2. A term is linear whose second
+    derivative in the size of the unknowns is zero, and that is affine when tried with unknowns of either sign, so that
+    absolute values and the like are seen.
     """
-    if isinstance(term, Data):
+    if isinstance(term, AbstractValues):
         return Reach(0, True, all(u.bounds is None for u in problem.unknowns.values()) and problem.constraint is None)
     rng = np.random.default_rng(0)
     low, high = problem.domain.bounds()
@@ -87,7 +90,11 @@ def _slopes(problem: Problem, point: AbstractPointTerm, place: Place) -> tuple[j
     none = jnp.zeros(HIGHEST + 1)
     small, middle, large = (point.residual(build(none, size), place) for size in (-0.6, 0.5, 1.6))
     size = jnp.abs(small) + jnp.abs(middle) + jnp.abs(large) + 1e-300
-    defect = jnp.max(jnp.abs(small - 2 * middle + large) / size)
+    kinks = jnp.max(jnp.abs(small - 2 * middle + large) / size)
+    # of an affine term the second derivative is zero to the last bit, however small a nonlinear part is beside others
+    along = lambda size: point.residual(build(none, size), place)  # noqa: E731
+    bend = jax.jvp(lambda s: jax.jvp(along, (s,), (jnp.ones(()),))[1], (jnp.asarray(0.5),), (jnp.ones(()),))[1]
+    defect = jnp.where(jnp.all(bend == 0.0), kinks, jnp.inf)
     return jax.jacfwd(lambda c: point.residual(build(c), place))(none), defect
 
 
@@ -96,12 +103,14 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
     phase = jnp.asarray(np.arange(np.prod(lead, dtype=int)).reshape(lead) + number)
 
     def u(z: jax.Array) -> jax.Array:
+        # a term may convert its coordinates to other units and back, which rounds
+        here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x) * direction) < SAME)
         t = direction @ (z - x)
+        t = jnp.where(here, t - jax.lax.stop_gradient(t), t)
         s = 0.3 * t + phase
         # a wave along every axis as well: of a function of one direction all Hessian determinants vanish
         bends = [jnp.sin(k + phase + (0.5 + 0.2 * k) * direction[k] * z[k]) for k in range(len(x))]
         powers = [c[m] * t**m for m in range(1, HIGHEST + 1)]
-        here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x)) < 1e-12)
         return size * (0.5 + 0.2 * jnp.exp(s) + 0.1 * sum(bends)) + jnp.where(here, sum(powers), c[0])
 
     return u

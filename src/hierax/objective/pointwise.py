@@ -30,7 +30,7 @@ from jaxtyping import Array, Float
 from hierax.objective.view import component, physical
 from hierax.problems.operators import coordinates
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data, Energy, Residual, Term
+from hierax.problems.terms import AbstractValues, Energy, Residual, Term
 
 Build = Callable[[Float[Array, " k"]], Any]
 """Local coefficients to the field that a term is evaluated with."""
@@ -162,7 +162,7 @@ class JetEnergy(AbstractPointTerm):
 @functools.lru_cache(maxsize=64)
 def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
     """The pointwise form of one term of a problem; the same one whenever it is asked for, and so its kernels."""
-    if isinstance(term, Data):
+    if isinstance(term, AbstractValues):
         return SquaredResidual(term.name, _misfit(problem, term))
     names = tuple(problem.domain.names or ())
     on_boundary = problem.places(term) != (None,)
@@ -215,7 +215,7 @@ def _positional(function: Callable[..., Any]) -> int:
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters)
 
 
-def _misfit(problem: Problem, term: Data) -> Callable[[Any, Place], Any]:
+def _misfit(problem: Problem, term: AbstractValues) -> Callable[[Any, Place], Any]:
     name = problem.data_unknown(term)
 
     def misfit(field: Any, place: Place) -> Any:

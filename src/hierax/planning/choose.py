@@ -27,6 +27,8 @@ from hierax.hierarchy import (
     refine,
 )
 from hierax.objective.evolution import evolution
+from hierax.objective.prescribed import with_prescribed_values
+from hierax.objective.sizes import own_units
 from hierax.objective.view import unbounded
 from hierax.planning.data import plan_for_data
 from hierax.planning.examine import examine
@@ -112,6 +114,12 @@ def choose(
         Used in place of the strategy's own.
     """
     examine(problem)
+    if hierarchy is None or isinstance(hierarchy, AbstractFamily):
+        problem = with_prescribed_values(problem)
+        units = own_units(problem)
+        problem = units.converted(problem)
+    else:
+        units = None
     seen = ProblemFeatures.of(problem)
     if isinstance(hierarchy, Hierarchy):
         plan = _given(problem, on_domain(hierarchy, problem), None, seen)
@@ -138,7 +146,9 @@ def choose(
         plan = replace(plan, cycle=Automatic(nested=plan.cycle))
     if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem))
-    return replace(plan, order=seen.order, local=seen.local, linear=seen.linear, convection=seen.convection)
+    return replace(
+        plan, units=units, order=seen.order, local=seen.local, linear=seen.linear, convection=seen.convection
+    )
 
 
 def _family(seen: ProblemFeatures) -> AbstractFamily:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hierax._errors import InputError
 from hierax.objective.traced import OutOfRange, traced
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data, Energy, Residual, Term
+from hierax.problems.terms import AbstractValues, Energy, Residual, Term
 
 
 def examine(problem: Problem) -> None:
@@ -17,7 +17,7 @@ def examine(problem: Problem) -> None:
         For a term that depends on no unknown, and for an index that is out of range, with the user's line.
     """
     for term in problem.terms:
-        if isinstance(term, Data):
+        if isinstance(term, AbstractValues):
             continue
         try:
             found = traced(problem, term)

@@ -10,7 +10,10 @@ from hierax.cycles import AbstractCycle
 from hierax.hierarchy import AbstractRefinement, Hierarchy
 from hierax.objective.build import Sampling
 from hierax.objective.evolution import Evolution
+from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.roughness import Roughness
+from hierax.problems.problem import Problem
+from hierax.problems.units import Units
 from hierax.solvers import AbstractSolver
 
 
@@ -50,6 +53,9 @@ class Plan:
         Share of the data kept back to choose the level.
     largest:
         Most parameters of a level.
+    units:
+        Those in which the problem is trained: its unknowns and equations have about size one in them. `None` for its
+        own, where the user gave the fields.
     label:
         The kind of field, for tables.
     reasons:
@@ -73,8 +79,13 @@ class Plan:
     linear: bool = False
     convection: float = 0.0
     evolution: Evolution | None = None
+    units: Units | None = None
     label: str = ""
     reasons: tuple[str, ...] = ()
+
+    def in_its_units(self, problem: Problem) -> Problem:
+        """What is trained: the problem in the units of the plan, with prescribed values for data without noise."""
+        return problem if self.units is None else self.units.converted(with_prescribed_values(problem))
 
     @property
     def text(self) -> str:

@@ -51,6 +51,7 @@ from hierax.problems.terms import Data as Data
 from hierax.problems.terms import Energy as Energy
 from hierax.problems.terms import Residual as Residual
 from hierax.problems.terms import Term as Term
+from hierax.problems.terms import Values as Values
 from hierax.problems.unknowns import Constant as Constant
 from hierax.problems.unknowns import Function as Function
 from hierax.problems.waves import oscillator as oscillator

@@ -28,6 +28,8 @@ class Continuation(Problem):
         The easiest first, the one that is asked for last; anything that `make` takes.
     parameter:
         What tables call the parameter.
+    notes:
+        What tables say of each problem, in place of parameter and value.
 
     Raises
     ------
@@ -46,7 +48,14 @@ class Continuation(Problem):
     ('viscosity 0.1', 'viscosity 0.03', 'viscosity 0.01')
     """
 
-    def __init__(self, make: Callable[[Any], Problem], values: Sequence[Any], *, parameter: str = "value") -> None:
+    def __init__(
+        self,
+        make: Callable[[Any], Problem],
+        values: Sequence[Any],
+        *,
+        parameter: str = "value",
+        notes: Sequence[str] = (),
+    ) -> None:
         if not len(values):
             raise InputError(
                 what="no values", where="Continuation(values=...)", remedy="give the easiest first, the target last"
@@ -65,7 +74,7 @@ class Continuation(Problem):
         )
         self.easier = tuple(problems[:-1])
         shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-        self.notes = tuple(f"{parameter} {text}" for text in shown)
+        self.notes = tuple(notes) or tuple(f"{parameter} {text}" for text in shown)
 
 
 def _check_member(value: Any, problem: Any, target: Any) -> None:

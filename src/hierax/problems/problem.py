@@ -14,7 +14,7 @@ from hierax._errors import InputError
 from hierax.problems.domain import TIME, Box, Domain, Face
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
-from hierax.problems.terms import Data, Energy, Residual, Term
+from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Values
 from hierax.problems.unknowns import Constant, Function, Unknown
 
 SINGLE = "u"
@@ -24,14 +24,14 @@ class Problem:
     """What is to be learned.
 
     Find the unknowns that minimise the sum over the terms of the integrals of their densities: half the square of a
-    `Residual`, an `Energy`, half the squared misfit of `Data`.
+    `Residual`, an `Energy`, half the squared misfit of `Data`; `Values` are met as conditions are.
 
     Parameters
     ----------
     domain:
         `Box` or `PointCloud`.
     terms:
-        One or more `Residual`, `Energy`, `Data`.
+        One or more `Residual`, `Energy`, `Data`, `Values`.
     unknowns:
         Names with `Function(...)` or `Constant(...)`. One scalar function `u` by default; then every term gets `u`
         itself, otherwise it gets the collection `w`, with `w.NAME` for each.
@@ -97,8 +97,8 @@ class Problem:
             return self.domain.faces() if isinstance(self.domain, Box) else tuple(self.domain.boundaries)
         return tuple(on) if isinstance(on, tuple | list) else (on,)
 
-    def data_unknown(self, term: Data) -> str:
-        """Name of the unknown that a data term measures."""
+    def data_unknown(self, term: AbstractValues) -> str:
+        """Name of the unknown whose values a term gives."""
         return term.name if term.name in self.functions else next(iter(self.functions))
 
     def _as_reference(self, reference: Any) -> AnyReference | None:
@@ -127,13 +127,14 @@ class Problem:
         if not self.terms:
             raise InputError(what="no terms", where="Problem(terms=...)", remedy="add at least one Residual or Data")
         for term in self.terms:
-            if not isinstance(term, Residual | Energy | Data):
+            if not isinstance(term, Residual | Energy | AbstractValues):
                 raise InputError(
                     what=f"{type(term).__name__} is no term",
                     where="Problem(terms=...)",
-                    remedy="use Residual, Energy or Data",
+                    remedy="use Residual, Energy, Data or Values",
                 )
-        names = [t.name for t in self.terms]
+        # an unknown may be prescribed at some points and measured at others
+        names = [t.name for t in self.terms if not isinstance(t, Values)]
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice is not None:
             raise InputError(
@@ -153,7 +154,7 @@ class Problem:
         self._check_callables()
         for term in self.terms:
             self._check_places(term)
-            if isinstance(term, Data):
+            if isinstance(term, AbstractValues):
                 self._check_data(term)
 
     def _check_callables(self) -> None:
@@ -225,13 +226,13 @@ class Problem:
                     remedy=f"the cloud has {', '.join(self.domain.boundaries) or 'none'}",
                 )
 
-    def _check_data(self, term: Data) -> None:
-        where = f"Data({term.name!r}, points)"
+    def _check_data(self, term: AbstractValues) -> None:
+        where = f"{type(term).__name__}({term.name!r}, points)"
         if len(self.functions) > 1 and term.name not in self.functions:
             raise InputError(
-                what=f"data {term.name!r} measures none of the unknowns {', '.join(self.functions)}",
+                what=f"{term.name!r} measures none of the unknowns {', '.join(self.functions)}",
                 where=where,
-                remedy="give the data the name of the unknown that was measured, or write a Residual",
+                remedy="give the values the name of their unknown, or write a Residual",
             )
         if term.points.shape[1] != self.domain.dim:
             raise InputError(
@@ -253,6 +254,6 @@ class Problem:
         if term.values.shape[1:] != expected:
             raise InputError(
                 what=f"values have shape {term.values.shape}, the unknown has components {expected or 'one'}",
-                where=f"Data({term.name!r}, values)",
+                where=f"{type(term).__name__}({term.name!r}, values)",
                 remedy="give one value a point and component",
             )

@@ -54,8 +54,33 @@ class Energy:
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
-    """Measured values: `u(points[i])` should be `values[i]`.
+class AbstractValues:
+    """Values of an unknown at points: `u(points[i])` should be `values[i]`."""
+
+    name: str
+    points: np.ndarray
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        where = f"{type(self).__name__}({self.name!r}, "
+        points = as_points(self.points, f"{where}points)")
+        values = np.atleast_1d(as_floats(self.values, f"{where}values)"))
+        if len(values) != len(points):
+            raise InputError(
+                what=f"{len(points)} points, but {len(values)} values",
+                where=f"{where}points, values)",
+                remedy="give one value (or one row of values) a point",
+            )
+        check_finite(values, f"{where}values)")
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True, eq=False)
+class Data(AbstractValues):
+    """Measured values, which carry noise.
+
+    Without a stated noise it is found from the values; those that show none, beside equations, are prescribed values.
 
     Parameters
     ----------
@@ -64,36 +89,38 @@ class Data:
     points, values:
         Arrays `(n, dim)` and `(n,)` or `(n, m)`; finite.
     noise:
-        Standard deviation of the values in their own units, where it is known.
+        Standard deviation of the values in their own units, where it is known; values with noise 0 are prescribed.
     """
 
-    name: str
-    points: np.ndarray
-    values: np.ndarray
     noise: float | None = None
     on: Where = None
 
     def __post_init__(self) -> None:
-        points = as_points(self.points, f"Data({self.name!r}, points)")
-        values = np.atleast_1d(as_floats(self.values, f"Data({self.name!r}, values)"))
-        if len(values) != len(points):
-            raise InputError(
-                what=f"{len(points)} points, but {len(values)} values",
-                where=f"Data({self.name!r}, points, values)",
-                remedy="give one value (or one row of values) a point",
-            )
-        check_finite(values, f"Data({self.name!r}, values)")
+        super().__post_init__()
         if self.noise is not None and not (np.isfinite(self.noise) and self.noise >= 0):
             raise InputError(
                 what=f"noise is {self.noise}",
                 where=f"Data({self.name!r}, noise=...)",
                 remedy="give a standard deviation in the units of the values, or leave it out",
             )
-        object.__setattr__(self, "points", points)
-        object.__setattr__(self, "values", values)
 
 
-Term = Residual | Energy | Data
+@dataclass(frozen=True, eq=False)
+class Values(AbstractValues):
+    """Prescribed values, which are met as boundary conditions are.
+
+    Parameters
+    ----------
+    name:
+        Name of the unknown, where there are several; any name where there is one.
+    points, values:
+        Arrays `(n, dim)` and `(n,)` or `(n, m)`; finite. Points may lie anywhere in the domain and on its boundary.
+    """
+
+    on: Where = None
+
+
+Term = Residual | Energy | Data | Values
 
 
 def _check_function(function: object, where: str) -> None:

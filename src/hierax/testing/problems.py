@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierax.problems import Box, Constant, Data, Energy, PointCloud, Problem, Reference, Residual, Sobol
+from hierax.problems import Box, Constant, Energy, PointCloud, Problem, Reference, Residual, Sobol
 from hierax.problems.domain import Face
 from hierax.problems.operators import coordinates
 from hierax.problems.sampling import Batch, on_face, without
+from hierax.problems.terms import AbstractValues
 
 WAVES = 6
 REFERENCE_RATIO = 1e-6
@@ -49,8 +50,8 @@ def check_problem(problem: Problem, *, key: jax.Array, points: int = 64, fields:
     _check_reference(problem, inside.points)
     parameters = [random_parameters(problem, k) for k in field_keys]
     for term in problem.terms:
-        if isinstance(term, Data):
-            _check_data(problem, term)
+        if isinstance(term, AbstractValues):
+            _check_values(problem, term)
             continue
         _check_term(problem, term, _everywhere(problem, term, point_key, points), parameters)
 
@@ -216,9 +217,9 @@ def _check_reference(problem: Problem, points: np.ndarray) -> None:
         assert np.isfinite(value).all(), f"the reference of {name!r} is not finite everywhere inside the domain"
 
 
-def _check_data(problem: Problem, term: Data) -> None:
+def _check_values(problem: Problem, term: AbstractValues) -> None:
     name = problem.data_unknown(term)
-    if problem.reference is None or term.noise or problem.constraint is not None:
+    if problem.reference is None or getattr(term, "noise", None) or problem.constraint is not None:
         return
     known = problem.reference.evaluate(term.points, name)
     if known is None:

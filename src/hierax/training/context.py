@@ -27,8 +27,10 @@ class Context:
 
     Attributes
     ----------
-    problem, plan, key:
-        What is learned, how, and the seed of points and growth.
+    asked, plan, key:
+        What the user wants to learn, how it is done, and the seed of points and growth.
+    problem:
+        What is trained: the problem in the units of the plan.
     sequence:
         The discretised problems, those of a continuation in their order.
     budget, emit:
@@ -39,6 +41,7 @@ class Context:
         Objectives that were made before.
     """
 
+    asked: Problem
     problem: Problem
     plan: Plan
     key: Key
@@ -73,10 +76,10 @@ class Context:
             For 32-bit parameters with a second-order solver.
         """
         refuse_32_bit(plan)
-        sampler = seed_of(key, 1)
-        sequence = ProblemSequence.of(problem, plan, sampler)
+        sampler, own = seed_of(key, 1), plan.in_its_units(problem)
+        sequence = ProblemSequence.of(own, plan, sampler)
         start = began or (clock.seconds_now(), compile_seconds())
-        return cls(problem, plan, sampler, sequence, budget, EventDispatcher(tuple(subscribers)), *start)
+        return cls(problem, own, plan, sampler, sequence, budget, EventDispatcher(tuple(subscribers)), *start)
 
     @property
     def elapsed(self) -> float:

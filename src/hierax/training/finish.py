@@ -16,6 +16,7 @@ from hierax.results.solution import Accuracy, Solution
 from hierax.training.context import Context
 from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.refinement import LABEL
+from hierax.training.restoring import restored
 from hierax.training.run import reported, visited, with_change
 from hierax.training.selection import chosen, guarded, last_level
 from hierax.training.state import RunState
@@ -34,7 +35,7 @@ def finish(state: RunState, context: Context, seed: int) -> Solution:
     context.emit(RunFinished(result, reason, guards, seconds))
     reached, own = discrete.accuracy(trained), state.visited.get(level)
     rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]
-    return Solution(
+    solution = Solution(
         problem=context.problem,
         field=trained,
         result=result,
@@ -59,6 +60,7 @@ def finish(state: RunState, context: Context, seed: int) -> Solution:
         linear_problem=plan.linear,
         changes=[state.changes[k] for k in sorted(state.changes)],
     )
+    return solution if plan.units is None else restored(solution, context.asked, plan.units)
 
 
 def _plan(state: RunState, context: Context) -> Plan:

@@ -119,6 +119,7 @@ def guarded(
         Evidence(
             sampled=discrete.sampled,
             residuals=discrete.residuals,
+            misses=discrete.evaluate,
             key=seed_of(key, 4),
             field=trained,
             untrained=discrete.plan.hierarchy.levels[0].field,

@@ -11,11 +11,12 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
-from hierax.objective.samples import Samples
+from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
+from hierax.problems.terms import Values
 
 INSIDE = 256
 """Fewest points inside the domain at which the size of a condition is looked at."""
@@ -47,6 +48,8 @@ class Boundary(AbstractGuard):
 
 def _misfit(evidence: Evidence, term: int) -> float:
     """Largest misfit of any component of a condition over the size of that component."""
+    if isinstance(evidence.sampled.terms[term], Values):
+        return _missed_values(evidence, term)
     points, normals = between(evidence.samples[term], evidence.problem, evidence.key)
     missed = _columns(evidence.residuals(term, evidence.field, points, normals))
     if not np.all(np.isfinite(missed)):
@@ -58,6 +61,17 @@ def _misfit(evidence: Evidence, term: int) -> float:
     size = np.fmax(np.where(np.isfinite(asked), asked, 0.0), np.where(np.isfinite(inside), inside, 0.0))
     rounding = max(ROUNDING * size.max(), 1e-3 * ROUNDING * evidence.solution_size, 1e-300)
     return float(np.max(missed / np.maximum(size, rounding)))
+
+
+def _missed_values(evidence: Evidence, term: int) -> float:
+    """Largest misfit of prescribed values, at their own points, over the size of the unknown in the domain."""
+    own = evidence.samples[term]
+    missed = _columns(evidence.misses(evidence.field, own))
+    inner = _inside(evidence.problem, INSIDE, evidence.key)
+    free = make_samples(own.term, inner, np.ones(len(inner)), None, np.zeros((len(inner), own.targets.shape[1])))
+    size = np.maximum(_columns(own.targets), _columns(evidence.misses(evidence.field, free)))
+    worst = float(np.max(missed / np.maximum(size, max(ROUNDING * size.max(), 1e-300))))
+    return worst if np.isfinite(worst) else np.inf
 
 
 def _columns(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,174 @@
+"""Units of a problem: the same problem in others, in which its unknowns and its equations have size one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hierax.problems.continuation import Continuation
+from hierax.problems.problem import Problem
+from hierax.problems.reference import AnyReference
+from hierax.problems.terms import AbstractValues, Data, Energy, Term
+from hierax.problems.unknowns import Constant, Unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Sizes of the quantities of a problem, in the units that it was written in.
+
+    An unknown `u` becomes `(u - shift) / size`, a residual `r` becomes `r / size`, component by component; an energy
+    is divided by one number.
+
+    Attributes
+    ----------
+    sizes, shifts:
+        Of each unknown, by name: `()`, or `(components,)`.
+    terms:
+        Of each residual and energy, by name: `()`, or `(rows,)`.
+    levels:
+        Of each unknown the value, in its old unit, that conditions give it in the mean, where training may start.
+    """
+
+    sizes: Mapping[str, np.ndarray]
+    shifts: Mapping[str, np.ndarray]
+    terms: Mapping[str, np.ndarray]
+    levels: Mapping[str, np.ndarray]
+
+    def converted(self, problem: Problem) -> Problem:
+        """The problem whose unknowns are `(u - shift) / size`: the same minimisers, counted in other units.
+
+        The same object comes back whenever it is asked for, and with it all kernels.
+        """
+        return _converted(self, problem)
+
+    def start(self, name: str) -> np.ndarray:
+        """The level of an unknown in these units."""
+        return (self.levels[name] - self.shifts[name]) / self.sizes[name]
+
+    def _made(self, problem: Problem) -> Problem:
+        if isinstance(problem, Continuation):
+            members = [*(self._made(easier) for easier in problem.easier), self._alone(problem)]
+            return Continuation(members.__getitem__, range(len(members)), notes=problem.notes)
+        return self._alone(problem)
+
+    def _alone(self, problem: Problem) -> Problem:
+        return Problem(
+            problem.domain,
+            [self._term(problem, term) for term in problem.terms],
+            unknowns={name: self._unknown(name, u) for name, u in problem.unknowns.items()} if problem.named else None,
+            constraint=self._constraint(problem),
+            reference=self._reference(problem),
+            name=problem.name,
+        )
+
+    def seen(self, problem: Problem, w: Any) -> Any:
+        """The unknowns in the problem's own units, from those in these units."""
+        if problem.named:
+            return types.SimpleNamespace(
+                **{name: self._back(problem, name, getattr(w, name)) for name in problem.unknowns}
+            )
+        return self._back(problem, next(iter(problem.unknowns)), w)
+
+    def _back(self, problem: Problem, name: str, u: Any) -> Any:
+        size, shift = self.sizes[name], self.shifts[name]
+        if name in problem.constants:
+            return shift + size * u
+        return _Affine(u, size, shift)
+
+    def _unknown(self, name: str, unknown: Unknown) -> Unknown:
+        size, shift = self.sizes[name], self.shifts[name]
+
+        def inside(value: float | None) -> Any:
+            return None if value is None else float((value - shift) / size)
+
+        changed: dict[str, Any] = {}
+        if unknown.bounds is not None:
+            changed["bounds"] = tuple(inside(value) for value in unknown.bounds)
+        if unknown.prior is not None:
+            changed["prior"] = (inside(unknown.prior[0]), float(unknown.prior[1] / size))
+        if isinstance(unknown, Constant):
+            changed["initial"] = inside(unknown.initial)
+        return replace(unknown, **changed)
+
+    def _constraint(self, problem: Problem) -> Callable[[Any], Any] | None:
+        inner = problem.constraint
+        if inner is None:
+            return None
+
+        def constraint(w: Any) -> Any:
+            out = inner(self.seen(problem, w))
+            if not problem.named:
+                return self._forth(next(iter(problem.unknowns)), out)
+            parts = {name: getattr(out, name) for name in problem.unknowns}
+            return types.SimpleNamespace(
+                **{n: u if n in problem.constants else self._forth(n, u) for n, u in parts.items()}
+            )
+
+        return constraint
+
+    def _forth(self, name: str, u: Callable[..., Any]) -> _Affine:
+        size, shift = self.sizes[name], self.shifts[name]
+        return _Affine(u, 1.0 / size, -shift / size)
+
+    def _term(self, problem: Problem, term: Term) -> Term:
+        if isinstance(term, AbstractValues):
+            name = problem.data_unknown(term)
+            size = self.sizes[name]
+            term = replace(term, values=(term.values - self.shifts[name]) / size)
+            if isinstance(term, Data) and term.noise is not None:
+                term = replace(term, noise=float(term.noise / np.mean(size)))
+            return term
+        factor = 1.0 / self.terms[term.name]
+        if isinstance(term, Energy):
+            return replace(term, density=self._measured(problem, term.density, factor))
+        return replace(term, function=self._measured(problem, term.function, factor))
+
+    def _measured(self, problem: Problem, user: Callable[..., Any], factor: np.ndarray) -> Callable[..., Any]:
+        def changed(w: Any, *place: Any) -> Any:
+            return factor * jnp.asarray(user(self.seen(problem, w), *place))
+
+        # terms are called with as many arguments as they ask for
+        changed.__signature__ = inspect.signature(user)  # pyright: ignore
+        return changed
+
+    def _reference(self, problem: Problem) -> AnyReference | None:
+        known = problem.reference
+        if known is None:
+            return None
+
+        def value(name: str, own: Any) -> Any:
+            size, shift = self.sizes[name], self.shifts[name]
+            return (lambda x: (own(x) - shift) / size) if callable(own) else (own - shift) / size
+
+        return type(known)({name: value(name, own) for name, own in known.named().items()}, known.error_bound)
+
+
+@functools.lru_cache(maxsize=64)
+def _converted(units: Units, problem: Problem) -> Problem:
+    return units._made(problem)
+
+
+@dataclass(frozen=True, eq=False)
+class _Affine:
+    """`shift + size u`, with the sides of a broken unknown."""
+
+    inner: Callable[..., Any]
+    size: Any
+    shift: Any
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        return self.shift + self.size * self.inner(x)
+
+    @property
+    def sides(self) -> tuple[_Affine, _Affine]:
+        """From inside and from outside; see `hierax.problems.sides`."""
+        inside, outside = getattr(self.inner, "sides", (self.inner, self.inner))
+        return replace(self, inner=inside), replace(self, inner=outside)

@@ -1,0 +1,50 @@
+"""Back from the units of a training to those of its problem."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from hierax.fields import Scalar, Unknowns
+from hierax.fields.affine import affine
+from hierax.problems.problem import Problem
+from hierax.problems.units import Units
+from hierax.problems.unknowns import Unknown
+from hierax.results.solution import Solution
+
+
+def restored(solution: Solution, problem: Problem, units: Units) -> Solution:
+    """A solution of the converted problem as one of the problem itself."""
+    largest, accuracy = solution.accuracy.max_error, solution.accuracy
+    if largest is not None:
+        factor = max(float(np.max(size)) for name, size in units.sizes.items() if name in problem.functions)
+        accuracy = replace(accuracy, max_error=largest * factor)
+    return replace(solution, problem=problem, field=restored_field(solution.field, problem, units), accuracy=accuracy)
+
+
+def restored_field(field: Any, problem: Problem, units: Units) -> Any:
+    """The field whose values, after the bounds of the problem, are those that the converted problem sees in it."""
+    if not problem.named:
+        ((name, unknown),) = problem.unknowns.items()
+        return affine(field, *_factors(unknown, units.sizes[name], units.shifts[name]))
+    parts = {}
+    for name, unknown in problem.unknowns.items():
+        size, shift = _factors(unknown, units.sizes[name], units.shifts[name])
+        part = field.parts[name]
+        parts[name] = Scalar(shift + size * part.value) if name in problem.constants else affine(part, size, shift)
+    return Unknowns(**parts)
+
+
+def _factors(unknown: Unknown, size: np.ndarray, shift: np.ndarray) -> tuple[Any, Any]:
+    """Size and shift before the bounds: a bound on one side is kept by an exponential, on both by a sigmoid."""
+    low, high = unknown.bounds or (None, None)
+    if low is not None and high is not None:
+        return jnp.ones_like(size), jnp.zeros_like(size)
+    if low is not None:
+        return jnp.ones_like(size), jnp.log(size)
+    if high is not None:
+        return jnp.ones_like(size), -jnp.log(size)
+    return jnp.asarray(size), jnp.asarray(shift)

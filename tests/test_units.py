@@ -1,0 +1,165 @@
+"""Units: a problem is trained in units of its own, so that those it was written in change nothing."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax.objective.prescribed import with_prescribed_values
+from hierax.objective.sizes import own_units
+from hierax.problems.terms import Data, Values
+from hierax.testing import check_units
+
+
+def beam(stiffness=1.0, length=1.0, load=1.0):
+    """`M'' = -load`, `stiffness w'' = -M`, both zero at the ends."""
+    return hx.Problem(
+        domain=hx.Box([0.0], [length], names=("x",)),
+        terms=(
+            hx.Residual("moment", lambda w, x: hx.derivative(w.M, "xx")(x) + load),
+            hx.Residual("bending", lambda w, x: stiffness * hx.derivative(w.w, "xx")(x) + w.M(x)),
+            hx.Residual("M ends", lambda w, x, normal: w.M(x), on="boundary"),
+            hx.Residual("w ends", lambda w, x, normal: w.w(x), on="boundary"),
+        ),
+        unknowns={"M": hx.Function(), "w": hx.Function()},
+    )
+
+
+def pipe(top=1e7, resistance=2e-11, length=500.0):
+    """`q + resistance p' = 0`, `q' = 0`: a flux and a pressure that differ by many decades."""
+    return hx.Problem(
+        domain=hx.Box([0.0], [length], names=("x",)),
+        terms=(
+            hx.Residual("law", lambda w, x: w.q(x) + resistance * hx.derivative(w.p, "x")(x)),
+            hx.Residual("balance", lambda w, x: hx.derivative(w.q, "x")(x)),
+            hx.Residual("inlet", lambda w, x, n: w.p(x) - top, on=hx.Face("x", "lower")),
+            hx.Residual("outlet", lambda w, x, n: w.p(x), on=hx.Face("x", "upper")),
+        ),
+        unknowns={"p": hx.Function(), "q": hx.Function()},
+    )
+
+
+def radiating(furnace=1300.0, conductivity=30.0):
+    """A wall that is heated by radiation: nonlinear, with numbers far from one."""
+    s = 0.8 * 5.670374e-8
+    return hx.Problem(
+        domain=hx.Box([0.0], [0.2], names=("x",)),
+        terms=(
+            hx.Residual("conduction", lambda T, x: conductivity * hx.derivative(T, "xx")(x)),
+            hx.Residual("cold", lambda T, x, n: T(x) - 300.0, on=hx.Face("x", "lower")),
+            hx.Residual(
+                "hot",
+                lambda T, x, n: conductivity * hx.derivative(T, "x")(x) - s * (furnace**4 - T(x) ** 4),
+                on=hx.Face("x", "upper"),
+            ),
+        ),
+    )
+
+
+def plane(wave=3.0):
+    """`-Lap u = f` with Dirichlet and Neumann sides."""
+
+    def exact(x):
+        return jnp.sin(wave * x[0]) * jnp.cos(2.0 * x[1])
+
+    return hx.Problem(
+        domain=hx.Box([0.0, 0.0], [1.0, 2.0]),
+        terms=(
+            hx.Residual("inside", lambda u, x: hx.laplacian(u)(x) + (wave**2 + 4.0) * exact(x)),
+            hx.Residual("x", lambda u, x, n: u(x) - exact(x), on=(hx.Face("x", "lower"), hx.Face("x", "upper"))),
+            hx.Residual(
+                "y",
+                lambda u, x, n: n @ (hx.gradient(u)(x) - hx.gradient(exact)(x)),
+                on=(hx.Face("y", "lower"), hx.Face("y", "upper")),
+            ),
+        ),
+        reference=exact,
+    )
+
+
+def membrane():
+    """An energy with a bilinear obstacle-free load."""
+    return hx.Problem(
+        domain=hx.Box([0.0], [3.0]),
+        terms=(
+            hx.Energy("strain", lambda u, x: 2.0 * hx.derivative(u, "x")(x) ** 2 + 0.25 * u(x) ** 4 - u(x)),
+            hx.Residual("ends", lambda u, x, n: u(x), on="boundary"),
+        ),
+    )
+
+
+def table():
+    """A noisy table."""
+    rng = np.random.default_rng(0)
+    x = rng.random((60, 1))
+    y = np.sin(5 * x[:, 0]) + 0.05 * rng.normal(size=60)
+    return hx.Problem(hx.Box([0.0], [1.0]), hx.Data("u", x, y))
+
+
+KINDS = {"system": beam, "fluxes": pipe, "radiation": radiating, "plane": plane, "energy": membrane, "table": table}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_units_change_neither_verdict_nor_answer(kind):
+    check_units(KINDS[kind](), seed=3, levels=2, budget=600.0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"length": 6000.0}, {"stiffness": 1e13}, {"stiffness": 1e-6, "load": 1e5}])
+def test_a_system_in_si_units_is_solved(settings):
+    length, stiffness, load = (settings.get(k, 1.0) for k in ("length", "stiffness", "load"))
+    found = hx.train(beam(**settings), levels=2, budget=600.0)
+    x = np.linspace(0.0, length, 30)
+    moment = load * x * (length - x) / 2
+    deflection = load / stiffness * (x * (length**3 - 2 * length * x**2 + x**3)) / 24
+    assert found.result is hx.RESULTS.successful
+    np.testing.assert_allclose(found.evaluate(x[:, None], "M"), moment, atol=1e-10 * moment.max())
+    np.testing.assert_allclose(found.evaluate(x[:, None], "w"), deflection, atol=1e-10 * deflection.max())
+
+
+def test_unknowns_of_very_different_size_are_both_found():
+    found = hx.train(pipe(), levels=2, budget=600.0)
+    x = np.linspace(0.0, 500.0, 20)[:, None]
+    np.testing.assert_allclose(found.evaluate(x, "p"), 1e7 * (1 - x[:, 0] / 500.0), atol=1e-2)
+    np.testing.assert_allclose(found.evaluate(x, "q"), 2e-11 * 1e7 / 500.0, rtol=1e-9)
+
+
+def test_sizes_follow_from_the_terms():
+    units = own_units(beam(stiffness=1e9, length=10.0, load=1e3))
+    assert 0.1 < units.sizes["M"] / (1e3 * 100 / 8) < 10  # the largest moment is load length^2 / 8
+    assert 0.1 < units.sizes["w"] / (5 * 1e3 * 1e4 / (384 * 1e9)) < 10
+
+
+def test_values_without_noise_are_prescribed():
+    def problem(*data, **unknowns):
+        terms = (hx.Residual("r", lambda w, x: hx.derivative(w.u, "x")(x) - 1.0), *data)
+        return hx.Problem(hx.Box([0.0], [1.0]), terms, unknowns={"u": hx.Function(), **unknowns})
+
+    rng, x = np.random.default_rng(0), np.linspace(0, 1, 50)[:, None]
+    kept = lambda p: [type(t) for t in with_prescribed_values(p).terms[1:]]  # noqa: E731
+    assert kept(problem(hx.Data("u", [[0.5]], [2.0]))) == [Values]
+    assert kept(problem(hx.Data("u", x, x[:, 0], noise=0.0))) == [Values]
+    assert kept(problem(hx.Data("u", x, x[:, 0] ** 2))) == [Values]
+    assert kept(problem(hx.Data("u", x, x[:, 0], noise=0.1))) == [Data]
+    assert kept(problem(hx.Data("u", x, x[:, 0] + 0.1 * rng.normal(size=50)))) == [Data]
+    # with something to infer the values are measurements
+    assert kept(problem(hx.Data("u", x, x[:, 0]), k=hx.Constant(1.0))) == [Data]
+
+
+@pytest.mark.parametrize("half", [3.0, 10.0])
+def test_values_inside_are_conditions(half):
+    terms = (
+        hx.Residual("slope", lambda w, x: hx.derivative(w.y, "x")(x) - w.v(x)),
+        hx.Residual("equation", lambda w, x: 0.5 * hx.derivative(w.v, "x")(x) + w.y(x)),
+        hx.Values("y", [[0.0]], [1.0]),
+        hx.Values("v", [[0.0]], [0.0]),
+    )
+    unknowns = {"y": hx.Function(), "v": hx.Function()}
+    found = hx.train(hx.Problem(hx.Box([-half], [half]), terms, unknowns=unknowns), budget=600.0)
+    x = np.linspace(-half, half, 60)
+    assert found.result is hx.RESULTS.successful
+    np.testing.assert_allclose(found.evaluate(x[:, None], "y"), np.cos(np.sqrt(2) * x), atol=1e-7)
+
+
+def test_prescribed_values_have_no_noise():
+    with pytest.raises(TypeError):
+        hx.Values("u", [[0.0]], [1.0], noise=0.1)
