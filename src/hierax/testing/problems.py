@@ -51,7 +51,7 @@ def check_problem(problem: Problem, *, key: jax.Array, points: int = 64, fields:
     parameters = [random_parameters(problem, k) for k in field_keys]
     for term in problem.terms:
         if isinstance(term, AbstractValues):
-            _check_values(problem, term)
+            _check_data(problem, term)
             continue
         _check_term(problem, term, _everywhere(problem, term, point_key, points), parameters)
 
@@ -217,7 +217,7 @@ def _check_reference(problem: Problem, points: np.ndarray) -> None:
         assert np.isfinite(value).all(), f"the reference of {name!r} is not finite everywhere inside the domain"
 
 
-def _check_values(problem: Problem, term: AbstractValues) -> None:
+def _check_data(problem: Problem, term: AbstractValues) -> None:
     name = problem.data_unknown(term)
     if problem.reference is None or getattr(term, "noise", None) or problem.constraint is not None:
         return
