@@ -28,6 +28,7 @@ from hierax.objective.noise import neighbour_correlation, relative_noise
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.evaluation import evaluate
+from hierax.results.intervals import Interval
 
 
 @final
@@ -73,6 +74,8 @@ class Solution:
         Whether all residuals are affine in the unknowns.
     changes:
         Relative changes of the solution from level to level, coarsest first.
+    unknowns:
+        The constants that were found, with intervals where noisy data determine them.
     """
 
     problem: Problem
@@ -99,6 +102,7 @@ class Solution:
     second_order: bool = True
     linear_problem: bool = False
     changes: Sequence[float] = ()
+    unknowns: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
 
     def diagnose(self) -> Diagnosis | None:
         """What limits this training, with evidence in words; `None` after a numerical failure or without a step."""
@@ -206,6 +210,7 @@ class Solution:
             lines[0] += f", relative L2 error {_number(known.relative_l2)}{floor}{worst}"
         if known.validation_error is not None:
             lines[0] += f", validation error {_number(known.validation_error)}"
+        lines += [f"{name} = {found}" for name, found in self.unknowns.items()]
         lines.append(f"{self.seconds_total:.2f} s, of which compilation {self.seconds_compile:.2f} s")
         for name, guard in self.guards.items():
             lines.append(f"{'pass' if guard.passed else 'FAIL'}  {name}: {guard.sentence}")
@@ -246,6 +251,7 @@ class Solution:
             "validation_error": self.accuracy.validation_error,
             "result": self.result.name,
             "stopped_by": self.stopped_by,
+            "unknowns": {name: found._asdict() for name, found in self.unknowns.items()},
             "guards": {name: dataclasses.asdict(guard) for name, guard in self.guards.items()},
             "fresh_residual_ratio": self.fresh_residual_ratio,
             "seconds_total": self.seconds_total,

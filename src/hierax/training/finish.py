@@ -15,6 +15,7 @@ from hierax.planning.plan import Plan, named
 from hierax.results.solution import Accuracy, Solution
 from hierax.training.context import Context
 from hierax.training.corrections import sentence, unconfirmed
+from hierax.training.intervals import intervals
 from hierax.training.refinement import LABEL
 from hierax.training.restoring import restored
 from hierax.training.run import reported, visited, with_change
@@ -31,9 +32,11 @@ def finish(state: RunState, context: Context, seed: int) -> Solution:
     interrupted = state.stopped == "interrupted"
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
+    own = state.visited.get(level)
+    found = {} if result.exit_code == 2 else intervals(discrete, trained, own and own.state)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
     context.emit(RunFinished(result, reason, guards, seconds))
-    reached, own = discrete.accuracy(trained), state.visited.get(level)
+    reached = discrete.accuracy(trained)
     rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]
     solution = Solution(
         problem=context.problem,
@@ -59,6 +62,7 @@ def finish(state: RunState, context: Context, seed: int) -> Solution:
         second_order=plan.solver.second_order,
         linear_problem=plan.linear,
         changes=[state.changes[k] for k in sorted(state.changes)],
+        unknowns=found,
     )
     return solution if plan.units is None else restored(solution, context.asked, plan.units)
 

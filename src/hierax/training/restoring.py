@@ -22,7 +22,9 @@ def restored(solution: Solution, problem: Problem, units: Units) -> Solution:
     if largest is not None:
         factor = max(float(np.max(size)) for name, size in units.sizes.items() if name in problem.functions)
         accuracy = replace(accuracy, max_error=largest * factor)
-    return replace(solution, problem=problem, field=restored_field(solution.field, problem, units), accuracy=accuracy)
+    found = {n: own.restored(units.sizes[n], units.shifts[n]) for n, own in solution.unknowns.items()}
+    field = restored_field(solution.field, problem, units)
+    return replace(solution, problem=problem, field=field, accuracy=accuracy, unknowns=found)
 
 
 def restored_field(field: Any, problem: Problem, units: Units) -> Any:

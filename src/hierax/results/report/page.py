@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hierax._errors import InputError
+from hierax.results.intervals import Interval
 from hierax.results.report.account import Account
 from hierax.results.report.citations import cited
 from hierax.results.report.markup import Child, Markup, bullets, element, style, table
@@ -85,6 +86,9 @@ def _tiles(account: Account) -> list[tuple[str, str, str]]:
         tiles.append(("validation error", number(validation), "data kept back"))
     if error is None and validation is None:
         tiles.append(("error", "not measured", "no reference is known"))
+    for name, found in (account.record.get("unknowns") or {}).items():
+        interval = Interval.of_record(found)
+        tiles.append((name, interval.number, interval.bounds))
     seconds, compiling = account.number("seconds_total"), account.number("seconds_compile")
     tiles.append(("seconds", number(seconds), f"{number(compiling)} of them compiling" if compiling else ""))
     linear = account.record.get("linear_in_parameters")

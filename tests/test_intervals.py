@@ -1,0 +1,95 @@
+"""Intervals of constants: against the sensitivities of solutions that are known in closed form."""
+
+import numpy as np
+import pytest
+from scipy.special import stdtrit
+
+import hierax as hx
+from hierax.results.intervals import Interval
+
+RATE, NOISE, TIMES = 1.3, 0.02, np.linspace(0.05, 2.0, 30)
+
+
+def decay(noise, unit=1.0):
+    """`u' = -k u` with `u(0) = 1` from noisy values, all times `unit`."""
+    values = unit * (np.exp(-RATE * TIMES) + NOISE * np.random.default_rng(3).normal(size=len(TIMES)))
+    return hx.Problem(
+        hx.Box([0.0], [2.0], names=("t",)),
+        (
+            hx.Residual("decay", lambda w, x: hx.derivative(w.u, "t")(x) + w.k * w.u(x)),
+            hx.Residual("start", lambda w, x: w.u(x) - unit, on=hx.Face("t", "lower")),
+            hx.Data("u", TIMES[:, None], values, noise=None if noise is None else unit * noise),
+        ),
+        unknowns={"u": hx.Function(), "k": hx.Constant(0.5)},
+    )
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return hx.train(decay(None))
+
+
+def deviation(k):
+    """Standard deviation of the rate for noise one, from `du/dk = -t exp(-k t)`."""
+    return 1.0 / np.sqrt(np.sum((TIMES * np.exp(-k * TIMES)) ** 2))
+
+
+def test_interval_is_that_of_the_known_sensitivity(trained):
+    found = trained.unknowns["k"]
+    misfit = trained.evaluate(TIMES[:, None], "u") - trained.problem.terms[2].values
+    spread = np.sqrt(np.sum(misfit**2) / (len(TIMES) - 1))
+    half = stdtrit(len(TIMES) - 1, 0.975) * spread * deviation(found.value)
+    assert found.high - found.value == pytest.approx(half, rel=0.03)
+    assert found.value - found.low == pytest.approx(half, rel=0.03)
+    assert found.low < RATE < found.high
+
+
+def test_interval_is_told_in_text_and_json(trained):
+    found = trained.unknowns["k"]
+    assert trained.to_json()["unknowns"] == {"k": {"value": found.value, "low": found.low, "high": found.high}}
+    assert f"k = {found.number} (95 %: " in str(trained)
+
+
+def test_stated_noise_gives_the_normal_quantile_in_any_unit():
+    unit = 1e6
+    found = hx.train(decay(NOISE, unit)).unknowns["k"]
+    assert found.high - found.low == pytest.approx(2 * 1.959964 * NOISE * deviation(found.value), rel=0.03)
+
+
+def test_interval_of_a_constant_with_bounds_stays_inside_them():
+    problem = decay(None)
+    unknowns = {"u": hx.Function(), "k": hx.Constant(0.5, bounds=(0.0, None))}
+    found = hx.train(hx.Problem(problem.domain, problem.terms, unknowns=unknowns)).unknowns["k"]
+    assert 0 < found.low < RATE < found.high
+
+
+def test_a_constant_without_data_has_a_value_only():
+    def interior(w, x):
+        return hx.derivative(w.u, "x")(x) - w.c
+
+    def ends(w, x, normal):
+        return w.u(x) - 2.0 * x[0]
+
+    problem = hx.Problem(
+        hx.Box([0.0], [1.0]),
+        (hx.Residual("interior", interior), hx.Residual("ends", ends, on="boundary")),
+        unknowns={"u": hx.Function(), "c": hx.Constant(1.0)},
+    )
+    found = hx.train(problem).unknowns["c"]
+    assert found.value == pytest.approx(2.0, rel=1e-8)
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
+    assert str(found) == "2"
+
+
+def test_an_interval_shows_the_digits_that_it_is_worth():
+    assert str(Interval(0.0493635, 0.047797, 0.050982)) == "0.04936 (95 %: 0.0478 to 0.05098)"
+    assert str(Interval(2.0)) == "2"
+    assert Interval(1.0, 0.5, 2.0).restored(10.0, 3.0) == Interval(13.0, 8.0, 23.0)
+
+
+def test_page_has_a_tile_for_each_constant(trained, tmp_path):
+    trained.report(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert trained.unknowns["k"].number in text
+    assert trained.unknowns["k"].bounds in text
