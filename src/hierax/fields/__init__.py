@@ -1,7 +1,7 @@
 """What learns: callable pytrees from a point to a value."""
 
 from hierax.fields.adaptive_basis import AdaptiveBasis
-from hierax.fields.axis import Clamped, Extended, Periodic, SplineAxis
+from hierax.fields.axis import Clamped, Extended, Flat, Periodic, SplineAxis
 from hierax.fields.base import (
     AbstractField,
     AbstractFixed,
@@ -50,6 +50,7 @@ __all__ = [
     "DecodedGrid",
     "Expansion",
     "Extended",
+    "Flat",
     "FourierFeatures",
     "FourierNetwork",
     "InputBox",

@@ -64,6 +64,16 @@ class Periodic(AbstractEnds):
         return intervals
 
 
+class Flat(AbstractEnds):
+    """One coefficient for all intervals, of degree 0: what does not depend on a coordinate has the mesh of the rest."""
+
+    def knots(self, breakpoints: np.ndarray, degree: int) -> np.ndarray:
+        return clamped_knots(breakpoints, degree)
+
+    def coefficients(self, intervals: int, degree: int) -> int:
+        return 1
+
+
 class SplineAxis(AbstractFixed):
     """Knots of one axis; never trained.
 
@@ -74,7 +84,7 @@ class SplineAxis(AbstractFixed):
     degree : int
         Degree ``p``.
     ends : AbstractEnds
-        `Extended`, `Clamped` or `Periodic`.
+        `Extended`, `Clamped`, `Periodic` or `Flat`.
 
     Examples
     --------

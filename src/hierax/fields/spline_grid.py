@@ -1,6 +1,7 @@
 """Tensor-product B-splines on a box: a field that is linear in its parameters."""
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hierax.fields.axis import Clamped, Periodic, SplineAxis
+from hierax.fields.axis import Clamped, Flat, Periodic, SplineAxis
 from hierax.fields.base import AbstractField, AbstractLocalField
 from hierax.fields.pieces import Pieces
 
@@ -169,6 +170,12 @@ class SplineGrid(AbstractLocalField):
 def _intervals(axis: SplineAxis, x: np.ndarray) -> np.ndarray:
     inner = np.asarray(axis.knots)[axis.degree + 1 : axis.degree + axis.intervals]
     return np.searchsorted(inner, x, side="right")
+
+
+def depending_on(grid: SplineGrid, coordinates: Sequence[int]) -> SplineGrid:
+    """A grid of the same cells, with zero coefficients, whose values depend on some of the coordinates alone."""
+    axes = [a if k in coordinates else SplineAxis(a.breakpoints(), 0, Flat()) for k, a in enumerate(grid.axes)]
+    return SplineGrid(axes, jnp.zeros((*(axis.size for axis in axes), *grid.channels)))
 
 
 def with_coefficients(field: SplineGrid, coefficients) -> SplineGrid:

@@ -149,9 +149,15 @@ class BandGram(AbstractCurvature):
 
 @dataclass(frozen=True, eq=False)
 class SparseGram(AbstractCurvature):
-    """A sparse matrix that is known beforehand, such as that of a quadratic penalty."""
+    """A sparse matrix that is known beforehand: that of a quadratic penalty on the distance from a `center`."""
 
     matrix: csr_array
+    center: np.ndarray | float = 0.0
+
+    def penalty(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """`(v - c)' A (v - c) / 2` and its gradient."""
+        slope = self.matrix @ (vector - self.center)
+        return 0.5 * float((vector - self.center) @ slope), slope
 
     @property
     def size(self) -> int:
@@ -170,13 +176,20 @@ class SparseGram(AbstractCurvature):
         """Add `scale` times the matrix to a band, in place."""
         rows, columns, values = self.entries(band.ordering)
         band.lower[rows, columns] += scale * values
+        band.corner[:] += scale * self.corner(band.ordering)
 
     def entries(self, ordering: Ordering) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows and columns in a band's storage, and values, of what is not zero in the lower triangle."""
         entries = self.matrix.tocoo()
         i, j = ordering.place[entries.row], ordering.place[entries.col]
-        keep = (i >= j) & (entries.data != 0.0)
+        keep = (i >= j) & (entries.data != 0.0) & (i < ordering.size)
         return i[keep] - j[keep], j[keep], entries.data[keep]
+
+    def corner(self, ordering: Ordering) -> np.ndarray:
+        """The block `(dense, dense)` of the dense rows, which nothing couples to the others."""
+        dense = np.flatnonzero(ordering.place >= ordering.size)
+        dense = dense[np.argsort(ordering.place[dense])]
+        return self.matrix[dense][:, dense].toarray()
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +234,7 @@ class BandCombination:
         # places in memory of a band that is stored by columns, as LAPACK wants it
         places = [rows + shape[0] * columns for rows, columns, _ in entries]
         self.places, where = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *places]), return_inverse=True)
+        self.corners = [g.corner(ordering) for _, g in sparse]
         self.values = np.zeros((len(sparse), len(self.places)))
         start = 0
         for own, (_, _, values) in zip(self.values, entries, strict=True):
@@ -233,5 +247,7 @@ class BandCombination:
         lower = np.asfortranarray(sum(c * g.lower for c, g in chosen))
         border, corner = sum(c * g.border for c, g in chosen), sum(c * g.corner for c, g in chosen)
         if self.sparse:
-            lower.reshape(-1, order="F")[self.places] += np.asarray(scales)[self.sparse] @ self.values
+            own = np.asarray(scales)[self.sparse]
+            lower.reshape(-1, order="F")[self.places] += own @ self.values
+            corner = corner + np.tensordot(own, self.corners, axes=1)
         return BandGram(first.ordering, lower, border, corner)  # pyright: ignore

@@ -178,7 +178,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
     periodic:
         Which coordinates wrap around.
     quadratics:
-        Matrices of quadratic penalties, `theta' P theta / 2`; further terms after the sampled ones.
+        Quadratic penalties, see `SparseGram.penalty`; further terms after the sampled ones.
     mesh:
         Present if the curvature is stored as a stencil on this mesh and not as a band; not with penalties.
     quadratic:
@@ -231,14 +231,14 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         return other
 
     def values(self, theta: np.ndarray) -> np.ndarray:
-        return np.array([t.value(theta) for t in self.terms] + [0.5 * q.quadratic(theta) for q in self.quadratics])
+        return np.array([t.value(theta) for t in self.terms] + [q.penalty(theta)[0] for q in self.quadratics])
 
     def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.zeros(len(theta))
         value = sum(t.samples.scale * t.accumulate(theta, gradient, None) for t in self.terms)
         for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
-            slope = quadratic.mv(theta)
-            value, gradient = value + 0.5 * scale * (theta @ slope), gradient + scale * slope
+            own, slope = quadratic.penalty(theta)
+            value, gradient = value + scale * own, gradient + scale * slope
         return float(value), gradient
 
     def linearise(self, theta: np.ndarray) -> Linearisation:
@@ -246,8 +246,8 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
         curvature = gram.result()
         for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
-            slope = quadratic.mv(theta)
-            value, gradient = value + 0.5 * scale * (theta @ slope), gradient + scale * slope
+            own, slope = quadratic.penalty(theta)
+            value, gradient = value + scale * own, gradient + scale * slope
             quadratic.add_to(curvature, scale)  # pyright: ignore
         return Linearisation(float(value), gradient, curvature)
 
@@ -261,8 +261,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
             value = LocalTerm(term.samples.scaled(1.0), term.elements, term.layout).accumulate(theta, gradient, gram)
             out.append(Linearisation(value, gradient, gram.result()))
         for quadratic in self.quadratics:
-            slope = quadratic.mv(theta)
-            out.append(Linearisation(0.5 * float(theta @ slope), slope, quadratic))
+            out.append(Linearisation(*quadratic.penalty(theta), quadratic))
         return out
 
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:

@@ -46,6 +46,8 @@ class Column:
     component: int | None
     bounds: tuple[float | None, float | None] | None
     initial: float | None = None
+    scale: float | None = None
+    of: tuple[int, ...] | None = None
 
 
 class Felt(NamedTuple):
@@ -145,14 +147,16 @@ class Probed:
             if isinstance(unknown, Constant):
                 parts[name] = c[own[0], 0]
             else:
-                parts[name] = self._function(c[own[0]] if unknown.components is None else c[jnp.asarray(own)])
+                part = c[own[0]] if unknown.components is None else c[jnp.asarray(own)]
+                parts[name] = self._function(part, self.columns[own[0]].of)
         return SimpleNamespace(**parts) if self.problem.named else next(iter(parts.values()))
 
-    def _function(self, own: Array) -> Callable[[Array], Array]:
+    def _function(self, own: Array, of: tuple[int, ...] | None) -> Callable[[Array], Array]:
         length = self.high - self.low
+        felt = np.ones(len(length)) if of is None else np.isin(np.arange(len(length)), of)
 
         def u(x: Float[Array, " dim"]) -> Array:
-            phase = self._vectors @ ((x - self.low) / length) + self._phases
+            phase = self._vectors @ (felt * (x - self.low) / length) + self._phases
             return own @ jnp.concatenate([jnp.ones(1), jnp.sin(phase)])
 
         return u
@@ -224,15 +228,31 @@ def _columns(problem: Problem) -> list[Column]:
     out = []
     for name, unknown in problem.unknowns.items():
         if isinstance(unknown, Constant):
-            out.append(Column(name, None, unknown.bounds, unknown.initial))
+            out.append(Column(name, None, unknown.bounds, unknown.initial, unknown.scale))
             continue
+        of = None if unknown.of is None else tuple(problem.domain.axis(coordinate) for coordinate in unknown.of)
         low, high = unknown.bounds or (None, None)
         start = None if unknown.prior is None else unknown.prior[0]
         if low is not None and high is not None:
             start = 0.5 * (low + high)
+        begun = _begun(problem, unknown.initial)
         for k in [None] if unknown.components is None else range(unknown.components):
-            out.append(Column(name, k, unknown.bounds, start))
+            scale = unknown.scale
+            if begun is not None:
+                own = begun.reshape(len(begun), -1)[:, min(k or 0, begun[0].size - 1)]
+                start, scale = float(np.mean(own)), scale or float(np.sqrt(np.mean(own**2))) or None
+            out.append(Column(name, k, unknown.bounds, start, scale, of))
     return out
+
+
+def _begun(problem: Problem, initial: Any) -> np.ndarray | None:
+    """Values `(points, ...)` of the start of a function at some points; `None` without one."""
+    if initial is None:
+        return None
+    low, high = problem.domain.bounds()
+    points = low + (high - low) * np.random.default_rng(3).random((4 * POINTS, len(low)))
+    values = [initial(jnp.asarray(x)) if callable(initial) else initial for x in points]
+    return np.asarray(values, dtype=float)
 
 
 def _prescribed(problem: Problem, probed: Probed) -> tuple[Sizes, dict[int, float]]:
@@ -257,6 +277,7 @@ def _prescribed(problem: Problem, probed: Probed) -> tuple[Sizes, dict[int, floa
             size = 0.5 * (high - low)
         elif column.initial:
             size = abs(column.initial)
+        size = column.scale or size
         if column.initial is not None:
             levels[k] = column.initial
         elif met.size:

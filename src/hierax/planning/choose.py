@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, AbstractMultigrid, Automatic, NestedIteration, SingleLevel
-from hierax.fields import Scalar, SplineGrid, Unknowns, linear_in_parameters, parameter_count
+from hierax.fields import linear_in_parameters, parameter_count
 from hierax.fields.base import mesh
 from hierax.hierarchy import (
     AbstractRefinement,
@@ -28,8 +26,8 @@ from hierax.hierarchy import (
 )
 from hierax.objective.evolution import evolution
 from hierax.objective.prescribed import with_prescribed_values
+from hierax.objective.prior import Prior, priors
 from hierax.objective.sizes import own_units
-from hierax.objective.view import unbounded
 from hierax.planning.data import plan_for_data
 from hierax.planning.examine import examine
 from hierax.planning.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, has_grid, revisits
@@ -37,6 +35,7 @@ from hierax.planning.features import ProblemFeatures
 from hierax.planning.inverse import plan_for_inverse
 from hierax.planning.placing import on_domain, refuse_open
 from hierax.planning.plan import Plan, named
+from hierax.planning.starting import refuse_unused, start_field
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -119,6 +118,7 @@ def choose(
         units = own_units(problem)
         problem = units.converted(problem)
     else:
+        refuse_unused(problem)
         units = None
     seen = ProblemFeatures.of(problem)
     if isinstance(hierarchy, Hierarchy):
@@ -130,13 +130,14 @@ def choose(
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
         plan = _from_family(problem, own, seen, key)
     refuse_open(problem, plan.hierarchy)
+    _refuse_prior(problem, plan)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
         note = "Note: there are equations but no conditions or data; they may not determine the solution."
         plan = replace(plan, reasons=(*plan.reasons, note))
     if isinstance(solver, Schwarz):
         solver.refuse_without_subdomains(plan.hierarchy.levels[0].field)
     if solver is not None:
-        plan = replace(plan, solver=solver, penalties=(), validation_share=plan.validation_share)
+        plan = replace(plan, solver=solver, penalties=tuple(p for p in plan.penalties if isinstance(p, Prior)))
     if cycle is not None:
         plan = _with_cycle(plan, cycle, levels)
     if levels is not None:
@@ -151,6 +152,16 @@ def choose(
     )
 
 
+def _refuse_prior(problem: Problem, plan: Plan) -> None:
+    """Refuse priors that nothing weighs."""
+    if priors(problem) and not any(isinstance(p, Prior) for p in plan.penalties):
+        raise InputError(
+            what="a prior is weighed against the noise of data, in spline grids, and one of both is missing",
+            where="Function(prior=...) or Constant(prior=...)",
+            remedy="leave it out (initial= says where to start), or add Data and take spline grids",
+        )
+
+
 def _family(seen: ProblemFeatures) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
@@ -158,7 +169,7 @@ def _family(seen: ProblemFeatures) -> AbstractFamily:
 
 
 def _from_family(problem: Problem, family: AbstractFamily, seen: ProblemFeatures, key: Key) -> Plan:
-    start = _start(problem, family, seen, key)
+    start = start_field(problem, family, seen, key)
     grid = isinstance(family, Grid)
     if grid and seen.dim > GRID_DIMENSIONS:
         raise InputError(
@@ -177,24 +188,6 @@ def _some(problem: Problem, start: Any, seen: ProblemFeatures) -> int | None:
     rows = sum(len(term.points) for term in problem.terms if isinstance(term, Data))
     points = int(np.ceil(VALUES_PER_PARAMETER * parameter_count(start) * rows / seen.values))
     return points if points < 0.5 * rows else None
-
-
-def _start(problem: Problem, family: AbstractFamily, seen: ProblemFeatures, key: Key) -> Any:
-    keys = [jax.random.key(seed_of(key, k)) for k in range(len(problem.unknowns))]
-    parts: dict[str, Any] = {}
-    for (name, unknown), k in zip(problem.unknowns.items(), keys, strict=True):
-        if name in problem.constants:
-            constant = problem.constants[name]
-            parts[name] = Scalar(float(unbounded(constant.bounds)(constant.initial)))
-            continue
-        values = seen.values if seen.only_data else None
-        part = family.part(problem, problem.functions[name].components, seen.order, values, k)
-        if name in seen.hidden and isinstance(part, SplineGrid) and unknown.bounds is None:
-            # one is a natural start for a coefficient, and harmless for a source; at zero its equation would degenerate
-            mean = unknown.prior[0] if unknown.prior else 1.0
-            part = SplineGrid(part.axes, jnp.full_like(part.coefficients, mean))
-        parts[name] = part
-    return Unknowns(**parts) if problem.named else next(iter(parts.values()))
 
 
 def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: ProblemFeatures) -> Plan:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hierax.cycles import NestedIteration
 from hierax.hierarchy import AbstractRefinement, Hierarchy, WiderOrMoreData
+from hierax.objective.prior import priors
 from hierax.objective.roughness import Roughness
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.plan import Plan
@@ -39,7 +40,7 @@ def plan_for_data(
         rule,
         solver,
         NestedIteration(tolerance=1e-7),
-        penalties=penalties,
+        penalties=(*penalties, *(priors(problem) if grids else ())),
         validation_share=share,
         largest=max(400, min(60_000, 2 * seen.values)) if grids else growing.largest if growing else 4000,
         reasons=(
@@ -60,6 +61,10 @@ def smoothness(
     problem: Problem, names: tuple[str, ...], orders: tuple[int, ...], groups: Sequence[tuple[int, ...]]
 ) -> tuple[Roughness, ...]:
     """Penalties: for each unknown, group of axes and order the mean square of the derivatives, in units of the box."""
-    return tuple(
-        Roughness(name if problem.named else "", axes, order) for name in names for axes in groups for order in orders
-    )
+    out = []
+    for name in names:
+        of = problem.functions[name].of
+        own = range(problem.domain.dim) if of is None else [problem.domain.axis(coordinate) for coordinate in of]
+        felt = [axes for group in groups if (axes := tuple(axis for axis in group if axis in own))]
+        out += [Roughness(name if problem.named else "", axes, order) for axes in felt for order in orders]
+    return tuple(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hierax.cycles import NestedIteration
 from hierax.hierarchy import AbstractRefinement, Hierarchy
+from hierax.objective.prior import priors
 from hierax.planning.data import smoothness
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.plan import Plan
@@ -40,7 +41,7 @@ def plan_for_inverse(
         solver,
         NestedIteration(tolerance=1e-6),
         sampling=seen.gauss_points,
-        penalties=penalties,
+        penalties=(*penalties, *priors(problem)),
         easier=() if seen.linear else FROM_DATA,
         validation_share=share,
         indifference=1.05,

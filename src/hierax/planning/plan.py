@@ -11,6 +11,7 @@ from hierax.hierarchy import AbstractRefinement, Hierarchy
 from hierax.objective.build import Sampling
 from hierax.objective.evolution import Evolution
 from hierax.objective.prescribed import with_prescribed_values
+from hierax.objective.prior import Prior
 from hierax.objective.roughness import Roughness
 from hierax.problems.problem import Problem
 from hierax.problems.units import Units
@@ -33,7 +34,7 @@ class Plan:
     sampling:
         How densely the terms are sampled.
     penalties:
-        Roughness of unknowns, further terms after the problem's own; the solver chooses their factors.
+        Further terms after the problem's own: roughness of unknowns, whose factors the solver chooses, then priors.
     indifference:
         Levels whose validation error is within this factor of the best count as equal.
     order:
@@ -67,7 +68,7 @@ class Plan:
     solver: AbstractSolver
     cycle: AbstractCycle
     sampling: Sampling = Sampling()
-    penalties: tuple[Roughness, ...] = ()
+    penalties: tuple[Roughness | Prior, ...] = ()
     condition_factor: float = 100.0
     equation_factor: float = 1e4
     easier: tuple[float, ...] = ()

@@ -147,6 +147,7 @@ class Problem:
                     where="Problem(unknowns=...)",
                     remedy="names are words, values Function(...) or Constant(...)",
                 )
+            self._check_coordinates(key, value)
         if not self.functions:
             raise InputError(
                 what="no unknown function", where="Problem(unknowns=...)", remedy="at least one must be Function(...)"
@@ -156,6 +157,16 @@ class Problem:
             self._check_places(term)
             if isinstance(term, AbstractValues):
                 self._check_data(term)
+
+    def _check_coordinates(self, name: str, unknown: Unknown) -> None:
+        of = (unknown.of if isinstance(unknown, Function) else None) or ()
+        stray = next((repr(n) for n in of if n not in (self.domain.names or ())), None)
+        if stray is not None or (isinstance(unknown, Function) and unknown.of == ()):
+            raise InputError(
+                what=f"the function {name!r} is one of {stray or 'no coordinate'}",
+                where="Function(of=...)",
+                remedy=f"the coordinates are {', '.join(self.domain.names or ())}; hx.Constant is a number",
+            )
 
     def _check_callables(self) -> None:
         if self.constraint is not None and not callable(self.constraint):

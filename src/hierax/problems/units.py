@@ -17,7 +17,7 @@ from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 from hierax.problems.reference import AnyReference
 from hierax.problems.terms import AbstractValues, Data, Energy, Term
-from hierax.problems.unknowns import Constant, Unknown
+from hierax.problems.unknowns import Unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,11 @@ class Units:
             changed["bounds"] = tuple(inside(value) for value in unknown.bounds)
         if unknown.prior is not None:
             changed["prior"] = (inside(unknown.prior[0]), float(unknown.prior[1] / size))
-        if isinstance(unknown, Constant):
-            changed["initial"] = inside(unknown.initial)
+        first = unknown.initial
+        if callable(first):
+            changed["initial"] = lambda x: (first(x) - shift) / size
+        elif first is not None:
+            changed["initial"] = inside(first)
         return replace(unknown, **changed)
 
     def _constraint(self, problem: Problem) -> Callable[[Any], Any] | None:

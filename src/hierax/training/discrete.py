@@ -35,7 +35,7 @@ from hierax.problems.terms import Data
 from hierax.results.solution import Accuracy
 from hierax.solvers import ConjugateGradients, GaussNewton, Multigrid, Relaxation, Smoothing
 from hierax.training.cost import band_width
-from hierax.training.weights import equation_scale, term_scales
+from hierax.training.weights import equation_scale, penalty_scales, term_scales
 
 PROBES = 2048
 """Points at which levels are compared."""
@@ -139,7 +139,8 @@ class DiscreteProblem:
         """Objective with weights, and start parameters, of a level."""
         objective = self.objective(field, self.samples(field, everything, points))
         theta, build = flat_parameters(field)
-        scales = np.r_[term_scales(self, objective, theta), np.ones(len(objective.scales) - len(self.sampled.terms))]
+        more = penalty_scales(self)[: len(objective.scales) - len(self.sampled.terms)]
+        scales = np.r_[term_scales(self, objective, theta), more]
         return Prepared(objective.rescaled(list(scales)), theta, build)
 
     @functools.cached_property

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierax.objective.build import balance
+from hierax.objective.prior import Prior
 from hierax.problems.terms import Data
 
 if TYPE_CHECKING:
     from hierax.training.discrete import DiscreteProblem
+
+
+LEAST_NOISE = 1e-6
+"""Noise of data over their spread, below which they are taken to carry some all the same."""
 
 
 def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) -> np.ndarray:
@@ -31,6 +36,13 @@ def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) ->
         own = discrete.equation_scale
         scales[equations | conditions] *= _over_data(discrete, diagonals) if own is None else own
     return scales
+
+
+def penalty_scales(discrete: DiscreteProblem) -> np.ndarray:
+    """Factors of the penalties: one, which the solver replaces; of priors that of a datum in units of its noise."""
+    rows = discrete.rows
+    noise = max(rows.stated or rows.noise, LEAST_NOISE) ** 2 / max(rows.values, 1) * len(rows.terms)
+    return np.array([noise if isinstance(p, Prior) else 1.0 for p in discrete.plan.penalties])
 
 
 def equation_scale(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) -> float:

@@ -1,0 +1,95 @@
+"""The fields that training starts from: of a family, with the start, the coordinates and the prior of each unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax._errors import InputError
+from hierax.fields import Scalar, SplineGrid, Unknowns
+from hierax.fields.spline_grid import depending_on
+from hierax.hierarchy.regrid import collocation
+from hierax.objective.view import unbounded
+from hierax.planning.families import AbstractFamily
+from hierax.planning.features import ProblemFeatures
+from hierax.problems.keys import Key, seed_of
+from hierax.problems.problem import Problem
+from hierax.problems.unknowns import Function
+
+POINTS = 4
+"""Points an interval and axis at which the start of a function is fitted."""
+
+
+def start_field(problem: Problem, family: AbstractFamily, seen: ProblemFeatures, key: Key) -> Any:
+    """The field of the coarsest level.
+
+    Raises
+    ------
+    InputError
+        For what an unknown says that fields of the family cannot follow.
+    """
+    keys = [jax.random.key(seed_of(key, k)) for k in range(len(problem.unknowns))]
+    parts: dict[str, Any] = {}
+    for (name, unknown), k in zip(problem.unknowns.items(), keys, strict=True):
+        if not isinstance(unknown, Function):
+            parts[name] = Scalar(float(unbounded(unknown.bounds)(unknown.initial)))
+            continue
+        values = seen.values if seen.only_data else None
+        part = family.part(problem, unknown.components, seen.order, values, k)
+        parts[name] = _begun(problem, name, part, name in seen.hidden)
+    return Unknowns(**parts) if problem.named else next(iter(parts.values()))
+
+
+def refuse_unused(problem: Problem) -> None:
+    """Refuse starts and coordinates of unknowns beside fields that the user gives, which have their own.
+
+    Raises
+    ------
+    InputError
+        For the first unknown that has either.
+    """
+    for name, unknown in problem.functions.items():
+        if unknown.of is not None or unknown.initial is not None:
+            raise InputError(
+                what=f"the unknown {name!r} says of what it is a function, or where it starts, and its field is given",
+                where="train(..., hierarchy=...)",
+                remedy="leave out of= and initial= and give a field that has both, or leave out the hierarchy",
+            )
+
+
+def _begun(problem: Problem, name: str, part: Any, hidden: bool) -> Any:
+    """The field of a function, on its own coordinates and at its start."""
+    unknown = problem.functions[name]
+    if not isinstance(part, SplineGrid):
+        if unknown.of is not None or unknown.initial is not None or unknown.prior is not None:
+            raise InputError(
+                what=f"a {type(part).__name__} follows no of=, initial= or prior= of the unknown {name!r}",
+                where="Function(of=..., initial=..., prior=...)",
+                remedy="leave them out, or take a spline grid (--field grid), which serves up to three coordinates",
+            )
+        return part
+    if unknown.of is not None:
+        part = depending_on(part, [problem.domain.axis(coordinate) for coordinate in unknown.of])
+    to_parameters = unbounded(unknown.bounds)
+    if callable(unknown.initial):
+        return fitted(part, lambda x: to_parameters(jnp.asarray(unknown.initial(x))))  # pyright: ignore
+    # one is a natural start for a coefficient, and harmless for a source; at zero its equation would degenerate
+    start = 1.0 if hidden and unknown.bounds is None else None
+    given = unknown.prior[0] if unknown.initial is None and unknown.prior and hidden else unknown.initial
+    if given is not None:
+        start = float(to_parameters(given))  # pyright: ignore
+    return part if start is None else SplineGrid(part.axes, jnp.full_like(part.coefficients, start))
+
+
+def fitted(grid: SplineGrid, function: Any) -> SplineGrid:
+    """The grid nearest to a function, by least squares at points of every cell."""
+    inside = (np.arange(POINTS) + 0.5) / POINTS
+    points = [(b[:-1, None] + np.diff(b)[:, None] * inside).ravel() for b in grid.breakpoints()]
+    places = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1).reshape(-1, len(points))
+    values = np.asarray(jax.vmap(function)(jnp.asarray(places))).reshape(*map(len, points), *grid.channels)
+    for k, (axis, x) in enumerate(zip(grid.axes, points, strict=True)):
+        values = np.moveaxis(np.tensordot(np.linalg.pinv(collocation(axis, x)), values, axes=(1, k)), 0, k)
+    return SplineGrid(grid.axes, jnp.asarray(values))
