@@ -8,7 +8,7 @@ from hermite_grid import HermiteGrid
 from test_periodic import FIELDS, LOWER, UPPER, WRAPS
 
 import hierax as hx
-from hierax.objective.objective import LocalObjective
+from hierax.objective import LocalObjective
 from hierax.solvers import Tolerances
 from hierax.testing import check_field
 from hierax.training import discrete

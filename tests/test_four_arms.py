@@ -126,7 +126,7 @@ def test_uniform_levels_end_at_about_the_same_size():
 class Endless:
     """Stands for a solver that never stops."""
 
-    second_order = False
+    second_order = assembles = stencils = False
 
     def init(self, objective, theta):
         return 0

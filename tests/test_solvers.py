@@ -24,12 +24,16 @@ from hierax.testing.solvers import CUBIC, LINEAR
 ARCTAN = SquaredResidual("arctan", lambda field, place: jnp.ravel(jnp.arctan(3.0 * field(place.x))) - place.target)
 
 
-def on_line(term, targets, intervals=6, local=True):
+def on_line(term, targets, intervals=6, local=True, quadratic=False):
     """Fit of a cubic spline on [0, 1] to values at equidistant points."""
     field = hx.SplineGrid.uniform([0.0], [1.0], intervals, 3)
     points = (np.arange(len(targets)) + 0.5)[:, None] / len(targets)
     samples = [make_samples(term, points, np.full(len(targets), 1 / len(targets)), None, np.asarray(targets))]
-    return LocalObjective(field, samples, [False]) if local else RowObjective(field, samples)
+    return (
+        LocalObjective(field, samples, [False], quadratic=quadratic)
+        if local
+        else RowObjective(field, samples, quadratic=quadratic)
+    )
 
 
 def matrix_of(objective):
@@ -103,8 +107,7 @@ def test_first_order_solvers_obey_the_laws():
 
 def test_one_step_solves_a_linear_problem():
     targets = np.random.default_rng(0).standard_normal(40)
-    objective = on_line(LINEAR, targets)
-    objective.quadratic = True
+    objective = on_line(LINEAR, targets, quadratic=True)
     theta = 100.0 * np.ones(objective.size)
     step = GaussNewton().step(objective, theta, GaussNewton().init(objective, theta))
     best = np.linalg.lstsq(matrix_of(objective), targets, rcond=None)[0]
@@ -339,9 +342,7 @@ def truth(points):
 def smoothing_case(dim, intervals, points, values, penalties):
     field = hx.SplineGrid.uniform([0.0] * dim, [1.0] * dim, intervals, 3)
     samples = [make_samples(LINEAR, points, np.full(len(points), 1 / len(points)), None, values)]
-    objective = LocalObjective(field, samples, [False] * dim, [p.gram(field) for p in penalties])
-    objective.quadratic = True
-    return objective
+    return LocalObjective(field, samples, [False] * dim, [p.gram(field) for p in penalties], quadratic=True)
 
 
 def probe_error(objective):

@@ -28,9 +28,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from hierax._errors import InputError
 from hierax.objective import AbstractObjective
-from hierax.objective.objective import Linearisation
-from hierax.objective.rows import RowObjective
+from hierax.objective.objective import AbstractLeastSquares, Linearisation
 
 DENSE = 600
 """Most parameters for which all eigenvectors are computed; above, Lanczos iterations find the leading ones."""
@@ -142,24 +142,28 @@ def tangent_kernel(objective: AbstractObjective, theta: Float[np.ndarray, " N"])
 
     Raises
     ------
-    ValueError
-        For an objective with energies, which are no sums of squares.
+    InputError
+        For an objective that is no sum of squares.
     """
-    rows_of = objective if isinstance(objective, RowObjective) else None
-    if rows_of is None:
-        rows_of = RowObjective(objective.field, objective.samples)  # pyright: ignore
+    rows = _rows(objective)
+    residuals = rows.weighted_residuals(theta)
     return TangentKernel(
-        np.concatenate(rows_of.weighted_rows(theta)),
-        np.concatenate(weighted_residuals(objective, theta)),
-        np.cumsum([0, *(r.size for r in objective.residuals(theta))]),
+        np.concatenate(rows.weighted_rows(theta)),
+        np.concatenate(residuals),
+        np.cumsum([0, *(r.size for r in residuals)]),
         tuple(s.term.name for s in objective.samples),
     )
 
 
-def weighted_residuals(objective: AbstractObjective, theta: Float[np.ndarray, " N"]) -> list[Float[np.ndarray, " m"]]:
-    """Residuals of every term times the roots of weights and scale: half their sum of squares is the objective."""
-    pairs = zip(objective.samples, objective.residuals(theta), strict=True)
-    return [(np.sqrt(s.weights * s.scale)[:, None] * r).ravel() for s, r in pairs]
+def _rows(objective: AbstractObjective) -> AbstractLeastSquares:
+    rows = objective.least_squares()
+    if rows is None:
+        raise InputError(
+            what="an objective with energies, penalties or corrections is no sum of squares and has no residuals",
+            where="tangent_kernel",
+            remedy="give it residuals and data only",
+        )
+    return rows
 
 
 class Decay(NamedTuple):
@@ -188,6 +192,6 @@ def decay(
     before, moved = vectors.T @ kernel.residuals, theta.copy()
     for _ in range(steps):
         moved = moved - rate * objective.value_and_gradient(moved)[1]
-    after = vectors.T @ np.concatenate(weighted_residuals(objective, moved))
+    after = vectors.T @ np.concatenate(_rows(objective).weighted_residuals(moved))
     # the ratio is near one: its logarithm from the difference
     return Decay(-np.log1p(-rate * values), -np.log1p((after - before) / before) / steps)

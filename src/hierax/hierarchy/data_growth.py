@@ -74,10 +74,15 @@ class WiderOrMoreData(AbstractRefinement):
     largest: int = 2000
     gap: float = 2.0
 
+    @property
+    def wants(self) -> type:
+        return Fit
+
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
-        """See `AbstractRefinement.refine`; without a `Fit` as evidence units are refined."""
-        rest = isinstance(evidence, Fit) and level.points is not None and level.points < evidence.rows
+        """See `AbstractRefinement.refine`; without evidence units are refined."""
         finer, transfer = self.wider.refine(level, key=key)
-        if rest and (evidence.unseen > self.gap * evidence.seen or finer.parameters > self.largest):
+        if evidence is None or level.points is None or level.points >= evidence.rows:
+            return finer, transfer
+        if evidence.unseen > self.gap * evidence.seen or finer.parameters > self.largest:
             return self.more.refine(level, key=key)
         return finer, transfer

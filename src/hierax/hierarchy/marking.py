@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,16 +81,24 @@ class MarkedKnots(AbstractRefinement):
     unresolved: float = 0.05
     small: int = 2500
 
+    @property
+    def wants(self) -> type:
+        return Settling
+
+    def sparing(self) -> "MarkedKnots":
+        """Along the worst axis alone, and no more than its errors say."""
+        return replace(self, axis_share=1.0, growth=1.0, small=0)
+
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
-        """See `AbstractRefinement.refine`; `evidence` is `Settling` or nothing."""
         del key
         grids, axes = _grids(level.field), spline_axes(level.field)
-        points = evidence.points if isinstance(evidence, Settling) and not _stretched(level.field) else None
+        seen: Settling = Settling(0.0) if evidence is None else evidence
+        points = None if _stretched(level.field) else seen.points
         errors = [interval_errors(grid, points) for grid in grids]
         before = _union([grid.breakpoints() for grid in grids])
-        unresolved = isinstance(evidence, Settling) and evidence.change > self.unresolved
+        unresolved = seen.change > self.unresolved
         share, axis_share = self.share, self.axis_share
-        if unresolved and _cells(before) * evidence.steps <= self.small:
+        if unresolved and _cells(before) * seen.steps <= self.small:
             share = 0.0
         least = self.growth * _cells(before) if unresolved else 0.0
         while True:

@@ -26,6 +26,15 @@ from hierax.hierarchy.transfer import AbstractTransfer, Tag
 class AbstractRefinement(eqx.Module):
     """A rule ``(level, key, evidence) -> (finer level, transfer)``."""
 
+    @property
+    def wants(self) -> type | None:
+        """The kind of evidence that the rule uses, `Settling` or `Fit`; `None` for a rule that needs none."""
+        return None
+
+    def sparing(self) -> "AbstractRefinement | None":
+        """A rule that adds less, for what is left of a budget; `None` where there is none."""
+        return None
+
     @abc.abstractmethod
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
         """A finer level and the transfer to it.
@@ -37,7 +46,7 @@ class AbstractRefinement(eqx.Module):
         key : key, optional
             For rules that draw new parameters.
         evidence : optional
-            What training has shown (indicators for each cell, spectrum of the residual), for rules that use it.
+            What training has shown, of the kind that the rule `wants`; every rule also works without.
         """
 
 

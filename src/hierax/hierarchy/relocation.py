@@ -48,6 +48,10 @@ class MovingKnots(AbstractRefinement):
     rule: AbstractRefinement = MarkedKnots()
     moves: int = 3
 
+    @property
+    def wants(self) -> type | None:
+        return self.rule.wants
+
     def refine(self, level: Level, *, key: Array | None = None, evidence: Any = None) -> tuple[Level, AbstractTransfer]:
         return self.rule.refine(level, key=key, evidence=evidence)
 

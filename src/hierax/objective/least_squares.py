@@ -9,21 +9,11 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.fields.base import linear_parameters, partition
-from hierax.objective.objective import AbstractObjective, LocalObjective
-from hierax.objective.pointwise import SquaredResidual
-from hierax.objective.rows import KERNEL_ENTRIES, RowObjective
+from hierax.objective.objective import AbstractLeastSquares
+from hierax.objective.rows import KERNEL_ENTRIES
 
 
-def is_least_squares(objective: AbstractObjective) -> bool:
-    """Whether the objective is half the square of what `dense_rows` gives: no energy, penalty or correction."""
-    if isinstance(objective, LocalObjective) and objective.quadratics:
-        return False
-    return isinstance(objective, RowObjective | LocalObjective) and all(
-        isinstance(s.term, SquaredResidual) for s in objective.samples
-    )
-
-
-def dense_rows(objective: RowObjective, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def dense_rows(objective: AbstractLeastSquares, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Residuals `(R,)` and their Jacobian `(R, N)`, times the roots of weights and scales.
 
     Half the square of the residuals is the objective. Working with rows and not with their products keeps what a
@@ -44,10 +34,9 @@ def dense_rows(objective: RowObjective, theta: np.ndarray) -> tuple[np.ndarray, 
     return residual, np.concatenate(objective.weighted_rows(theta))
 
 
-def weighted_residual(objective: AbstractObjective, theta: np.ndarray) -> np.ndarray:
+def weighted_residual(objective: AbstractLeastSquares, theta: np.ndarray) -> np.ndarray:
     """Residuals `(R,)` of all terms, times the roots of weights and scales."""
-    pairs = zip(objective.samples, objective.residuals(theta), strict=True)
-    return np.concatenate([np.ravel(r * np.sqrt(s.scale * s.weights)[:, None]) for s, r in pairs])
+    return np.concatenate(objective.weighted_residuals(theta))
 
 
 def linear_mask(field: Any) -> np.ndarray:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import abc
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
-import scipy.sparse as sp
 from jax.core import Tracer
+from scipy.sparse import csr_array
 
 from hierax._errors import InputError
-from hierax.fields.base import partition, positions
-from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
-from hierax.objective.curvature import AbstractCurvature, Ordering, SparseGram
-from hierax.objective.ordering import narrow_order
-from hierax.objective.samples import Elements, Samples, group
-from hierax.objective.stencil import Mesh, StencilSum
+from hierax.fields.base import partition
+from hierax.objective.curvature import AbstractCurvature
+from hierax.objective.pointwise import SquaredResidual
+from hierax.objective.samples import Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,8 @@ class AbstractObjective(abc.ABC):
     samples: tuple[Samples, ...]
     quadratic: bool = False
     """Whether the objective is a quadratic function: linear residuals of a linear field."""
+    assembled: bool = False
+    """Whether curvature is assembled cell by cell, which costs much less than rows of the Jacobian."""
 
     @property
     @abc.abstractmethod
@@ -74,6 +72,10 @@ class AbstractObjective(abc.ABC):
     def work(self) -> float:
         """Cost of one linearisation in work units (a fixed count of evaluated rows and solves)."""
 
+    def least_squares(self) -> AbstractLeastSquares | None:
+        """The objective as half a sum of squares; `None` with energies, penalties or corrections."""
+        return None
+
     def value(self, theta: np.ndarray) -> float:
         """The objective."""
         return float(self.scales @ self.values(theta))
@@ -95,6 +97,11 @@ class AbstractSampledObjective(AbstractObjective):
 
     field: Any
 
+    @property
+    def has_residuals(self) -> bool:
+        """Whether every sampled term is half the square of residuals: no energy."""
+        return all(isinstance(s.term, SquaredResidual) for s in self.samples)
+
     @abc.abstractmethod
     def rescaled(self, scales: Sequence[float]) -> AbstractSampledObjective:
         """The same objective with other factors of the terms; nothing is gathered again."""
@@ -106,6 +113,30 @@ class AbstractSampledObjective(AbstractObjective):
         Of the terms marked in `equations` `(terms,)` only the entries that another term touches need to be right:
         beside a condition on the boundary these are few.
         """
+
+
+class AbstractLeastSquares(AbstractSampledObjective):
+    """Capability: the rows of the Jacobian of all residuals, times the roots of weights and scales.
+
+    Half the square of the residuals is the objective wherever `least_squares` has given it.
+    """
+
+    @abc.abstractmethod
+    def with_samples(self, samples: Sequence[Samples]) -> AbstractLeastSquares:
+        """The same objective on other points."""
+
+    @abc.abstractmethod
+    def weighted_rows(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Rows `(m, N)` of each term."""
+
+    @abc.abstractmethod
+    def sparse_rows(self, theta: np.ndarray) -> csr_array:
+        """Rows `(R, N)` of all terms together, without the zeros."""
+
+    def weighted_residuals(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Residuals `(m,)` of each term."""
+        pairs = zip(self.samples, self.residuals(theta), strict=True)
+        return [np.ravel(r * np.sqrt(s.scale * s.weights)[:, None]) for s, r in pairs]
 
 
 class AbstractProgrammed(AbstractObjective):
@@ -156,138 +187,3 @@ def flat_parameters(field: Any) -> tuple[np.ndarray, Any]:
         return eqx.combine(jax.tree.unflatten(structure, new), rest)
 
     return np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(0), build
-
-
-ROW_WORK = 30.0
-"""Cost of one entry of an element matrix in units of one multiplication of a banded factorisation, measured."""
-
-
-STENCIL_WORK = 5.0e3
-"""Cost of a multigrid solve for one coupling of a stencil, in the same units, measured."""
-
-
-class LocalObjective(AbstractSampledObjective, AbstractSeparable):
-    """For fields with cells that do not depend on their parameters: band or stencil storage, cost linear in the points.
-
-    Parameters
-    ----------
-    field:
-        A field for which `has_fixed_cells` holds.
-    samples:
-        One entry a term.
-    periodic:
-        Which coordinates wrap around.
-    quadratics:
-        Quadratic penalties, see `SparseGram.penalty`; further terms after the sampled ones.
-    mesh:
-        Present if the curvature is stored as a stencil on this mesh and not as a band; not with penalties.
-    quadratic:
-        Whether all residuals are affine in the parameters and there is no energy of higher order.
-    """
-
-    def __init__(
-        self,
-        field: Any,
-        samples: Sequence[Samples],
-        periodic: Sequence[bool],
-        quadratics: Sequence[SparseGram] = (),
-        mesh: Mesh | None = None,
-        quadratic: bool = False,
-    ) -> None:
-        self.field = field
-        self.samples = tuple(samples)
-        self.periodic = tuple(periodic)
-        self.quadratics = tuple(quadratics)
-        self.quadratic_scales = np.ones(len(self.quadratics))
-        self.mesh = mesh
-        self.quadratic = quadratic
-        self.terms = [_local_term(field, s) for s in self.samples]
-
-    @property
-    def size(self) -> int:
-        return len(flat_parameters(self.field)[0])
-
-    @cached_property
-    def ordering(self) -> Ordering:
-        """Order of the parameters in the band."""
-        where = positions(self.field, len(self.periodic))
-        met = [t.indices() for t in self.terms]
-        if self.quadratics:
-            pattern = sp.triu(sum(abs(q.matrix) for q in self.quadratics), k=1, format="coo")
-            met.append(np.stack(pattern.coords, axis=1))
-        return narrow_order(where, met, self.periodic)
-
-    @property
-    def scales(self) -> np.ndarray:
-        return np.r_[super().scales, self.quadratic_scales]
-
-    def rescaled(self, scales: Sequence[float]) -> LocalObjective:
-        if self.mesh is None:
-            _ = self.ordering  # found once, and kept by the copy
-        samples = [s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)]
-        other = copy.copy(self)
-        other.samples, other.quadratic_scales = tuple(samples), np.asarray(scales[len(samples) :], dtype=float)
-        other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
-        return other
-
-    def values(self, theta: np.ndarray) -> np.ndarray:
-        return np.array([t.value(theta) for t in self.terms] + [q.penalty(theta)[0] for q in self.quadratics])
-
-    def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        gradient = np.zeros(len(theta))
-        value = sum(t.samples.scale * t.accumulate(theta, gradient, None) for t in self.terms)
-        for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
-            own, slope = quadratic.penalty(theta)
-            value, gradient = value + scale * own, gradient + scale * slope
-        return float(value), gradient
-
-    def linearise(self, theta: np.ndarray) -> Linearisation:
-        gradient, gram = np.zeros(len(theta)), self._sum()
-        value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
-        curvature = gram.result()
-        for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
-            own, slope = quadratic.penalty(theta)
-            value, gradient = value + scale * own, gradient + scale * slope
-            quadratic.add_to(curvature, scale)  # pyright: ignore
-        return Linearisation(float(value), gradient, curvature)
-
-    def _sum(self) -> AbstractGramSum:
-        return BandSum(self.ordering) if self.mesh is None else StencilSum(self.mesh)
-
-    def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
-        out = []
-        for term in self.terms:
-            gradient, gram = np.zeros(len(theta)), BandSum(self.ordering)
-            value = LocalTerm(term.samples.scaled(1.0), term.elements, term.layout).accumulate(theta, gradient, gram)
-            out.append(Linearisation(value, gradient, gram.result()))
-        for quadratic in self.quadratics:
-            out.append(Linearisation(*quadratic.penalty(theta), quadratic))
-        return out
-
-    def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
-        out = np.zeros((len(self.terms), len(theta)))
-        inside = np.zeros(len(self.terms), dtype=bool) if equations is None else equations
-        for term in np.flatnonzero(~inside):
-            self.terms[term].add_diagonal(theta, out[term])
-        touched = np.any(out != 0.0, axis=0)
-        for term in np.flatnonzero(inside):
-            self.terms[term].meeting(touched).add_diagonal(theta, out[term])
-        return out
-
-    def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
-        field = flat_parameters(self.field)[1](theta)
-        return [local_residuals(field, s) for s in self.samples]
-
-    @property
-    def work(self) -> float:
-        rows = sum(s.count * t.coefficients**2 for s, t in zip(self.samples, self.terms, strict=True))
-        solving = STENCIL_WORK * self.mesh.couplings if self.mesh else self.ordering.size * self.ordering.band**2
-        return ROW_WORK * rows + solving
-
-
-def _local_term(field: Any, samples: Samples) -> LocalTerm:
-    order, padded = group(field.cell_keys(samples.points))
-    layout, _ = layout_of(field.gather(samples.points[:1])[1])
-    # gathering is NumPy's work: with its arrays nothing is converted again for every block
-    host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
-    return LocalTerm(samples, Elements(order, padded, host), layout)

@@ -23,8 +23,8 @@ from hierax.hierarchy.variables import spline_leaves
 from hierax.objective.assembly import Layout, layout_of, local_residuals
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.kernel import KernelGram
-from hierax.objective.objective import AbstractProgrammed, AbstractSampledObjective, Linearisation
-from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual
+from hierax.objective.objective import AbstractLeastSquares, AbstractProgrammed, Linearisation
+from hierax.objective.pointwise import AbstractPointTerm, Place
 from hierax.objective.program import Program, pointwise
 from hierax.objective.reduction import CHUNK, concatenated, evaluated, fitting
 from hierax.objective.row_block import RowBlock
@@ -95,7 +95,7 @@ def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any,
     return jax.vmap(lambda place: term.residual(field, place))(places)
 
 
-class RowObjective(AbstractSampledObjective, AbstractProgrammed):
+class RowObjective(AbstractLeastSquares, AbstractProgrammed):
     """For any callable pytree; see the head of the file.
 
     Parameters
@@ -104,13 +104,15 @@ class RowObjective(AbstractSampledObjective, AbstractProgrammed):
         The field; one entry a term.
     local:
         Whether all terms look only at their own point, so that rows may be computed through the field's local pieces.
+    quadratic:
+        Whether all residuals are affine in the parameters.
     """
 
-    def __init__(self, field: Any, samples: Sequence[Samples], local: bool = True) -> None:
+    def __init__(self, field: Any, samples: Sequence[Samples], local: bool = True, quadratic: bool = False) -> None:
         self.field = field
         self.samples = tuple(samples)
         self.layout, self.rest = whole_layout(field)
-        self.local = local and supports_local(field)
+        self.local, self.quadratic = local and supports_local(field), quadratic
 
     @property
     def size(self) -> int:
@@ -119,11 +121,10 @@ class RowObjective(AbstractSampledObjective, AbstractProgrammed):
     def rescaled(self, scales: Sequence[float]) -> RowObjective:
         """The same objective with other factors of the terms."""
         samples = [s.scaled(c) for s, c in zip(self.samples, scales, strict=True)]
-        return RowObjective(self.field, samples, self.local)
+        return RowObjective(self.field, samples, self.local, self.quadratic)
 
     def with_samples(self, samples: Sequence[Samples]) -> RowObjective:
-        """The same objective on other points."""
-        return RowObjective(self.field, samples, self.local)
+        return RowObjective(self.field, samples, self.local, self.quadratic)
 
     def program(self) -> tuple[Program, Any]:
         """The objective as a pure function with its data, see `Program`."""
@@ -191,17 +192,15 @@ class RowObjective(AbstractSampledObjective, AbstractProgrammed):
                 rows.append(part(block, s.scale, self.size))
         return Linearisation(value, gradient, join(rows))
 
+    def least_squares(self) -> RowObjective | None:
+        return self if self.has_residuals else None
+
     def weighted_rows(self, theta: np.ndarray) -> list[np.ndarray]:
-        """Jacobian of each term's residuals `(m, N)`, rows times the roots of weights and scale; least squares only."""
-        energies = [s.term.name for s in self.samples if not isinstance(s.term, SquaredResidual)]
-        if energies:
-            raise ValueError(f"weighted_rows: {', '.join(energies)} is no sum of squares and has no residuals")
         return [
             np.concatenate([b.weighted(s.scale, self.size) for b in self.row_blocks(s, theta)]) for s in self.samples
         ]
 
     def sparse_rows(self, theta: np.ndarray) -> csr_array:
-        """As `weighted_rows`, all terms together and without the zeros."""
         return stacked([b.sparse(s.scale, self.size) for s in self.samples for b in self.row_blocks(s, theta)])
 
     def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:

@@ -17,11 +17,10 @@ import numpy as np
 from hierax.dynamics.convergence import contractions
 from hierax.dynamics.spectrum import band_edges, grid_bands, scattered_bands
 from hierax.events import AbstractWatcher, Event, LevelFinished, RunFinished, StepTaken, View
-from hierax.fields.base import has_fixed_cells
-from hierax.objective import LocalObjective, flat_parameters
-from hierax.objective.assembly import local_residuals
+from hierax.objective import flat_parameters
 from hierax.objective.build import SampledProblem, is_equation
-from hierax.objective.pointwise import SquaredResidual, value_term
+from hierax.objective.objective import AbstractSampledObjective
+from hierax.objective.pointwise import value_term
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box
@@ -121,14 +120,12 @@ class Watch(AbstractWatcher):
         objective, last = view.objective, self._kernels[-1] if self._kernels else None
         again = last is not None and last.wants(step)
         known = any(kernel.level == step.level for kernel in self._kernels)
-        most = LARGE if isinstance(objective, LocalObjective) else SMALL
-        suitable = isinstance(objective, RowObjective | LocalObjective) and len(view.theta) <= most
-        if not suitable or (known and not again):
+        if not isinstance(objective, AbstractSampledObjective) or not objective.has_residuals:
+            return
+        if len(view.theta) > (LARGE if objective.assembled else SMALL) or (known and not again):
             return
         left = self.share * step.seconds - self.seconds
         if last is not None and 2.0 * (step.seconds - self._stepped) > left:
-            return
-        if not all(isinstance(s.term, SquaredResidual) for s in objective.samples):
             return
         if again and last is not None:
             last.again(step, objective.linearise(view.theta))
@@ -246,10 +243,7 @@ class _Target:
 
     def bands(self, field: Any) -> np.ndarray:
         """Mean square in every band."""
-        if has_fixed_cells(field):
-            rows = local_residuals(field, self.samples)
-        else:
-            rows = RowObjective(field, [self.samples]).residuals(flat_parameters(field)[0])[0]
+        rows = RowObjective(field, [self.samples]).residuals(flat_parameters(field)[0])[0]
         values = np.nan_to_num(rows[:, 0] if self.exact is None else rows[:, 0] - self.exact)
         if self.shape is not None:
             return grid_bands(values.reshape(self.shape), self.edges, self.periodic)

@@ -55,6 +55,16 @@ class AbstractSolver(abc.ABC):
     def second_order(self) -> bool:
         """Whether curvature is used: needs 64 bits."""
 
+    @property
+    def assembles(self) -> bool:
+        """Whether the curvature of fields with fixed cells is to be assembled cell by cell, see `LocalObjective`."""
+        return self.second_order
+
+    @property
+    def stencils(self) -> bool | None:
+        """Whether assembled curvature may be kept as a stencil and not as a band; `None` for whichever is cheaper."""
+        return False
+
     @abc.abstractmethod
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> Any:
         """State before the first step on a level."""

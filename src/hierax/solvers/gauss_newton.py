@@ -62,6 +62,10 @@ class GaussNewton(AbstractSolver):
     def second_order(self) -> bool:
         return True
 
+    @property
+    def stencils(self) -> bool | None:
+        return None if self.linear is None else self.linear.by_products
+
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> DampingState:
         del objective, theta
         return DampingState(self.damping)

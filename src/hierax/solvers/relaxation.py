@@ -60,6 +60,10 @@ class Relaxation(AbstractSolver):
         return True
 
     @property
+    def stencils(self) -> bool | None:
+        return self.linear.by_products
+
+    @property
     def exact(self) -> GaussNewton:
         """The solver of the coarsest levels."""
         return GaussNewton(tolerances=self.tolerances)

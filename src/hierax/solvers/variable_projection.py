@@ -9,9 +9,9 @@ import numpy as np
 
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
-from hierax.objective import AbstractObjective, LocalObjective
-from hierax.objective.least_squares import dense_rows, is_least_squares, linear_mask
-from hierax.objective.rows import RowObjective
+from hierax.objective import AbstractObjective
+from hierax.objective.least_squares import dense_rows, linear_mask
+from hierax.objective.objective import AbstractLeastSquares
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.gauss_newton import GaussNewton
 
@@ -91,7 +91,7 @@ class VariableProjection(AbstractSolver):
         return True
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> ProjectionState:
-        other = None if _has_readout(objective) else self._other.init(objective, theta)
+        other = None if _with_readout(objective) else self._other.init(objective, theta)
         return ProjectionState(self.damping, other=other)
 
     def kinds(self, state: ProjectionState) -> Any:
@@ -103,11 +103,11 @@ class VariableProjection(AbstractSolver):
         return GaussNewton(tolerances=self.tolerances)
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: ProjectionState) -> Step:
-        if not _has_readout(objective):
+        rows = _with_readout(objective)
+        if rows is None:
             inner = self._other
             step = inner.step(objective, theta, state.other or inner.init(objective, theta))
             return step._replace(state=ProjectionState(state.damping, other=step.state))
-        rows = objective if isinstance(objective, RowObjective) else RowObjective(objective.field, objective.samples)  # pyright: ignore
         mask = linear_mask(rows.field)
         known = state.point is not None and np.array_equal(state.point.theta, theta)
         point = state.point if known else self._projected(rows, theta, mask)
@@ -121,7 +121,9 @@ class VariableProjection(AbstractSolver):
         done = bool(mask.all()) and (gain < self.tolerances.relative or steps >= self.tolerances.steps)
         return Step(after.theta, ProjectionState(state.damping, steps, after), after.value, gain, done)
 
-    def _trained(self, objective: RowObjective, state: ProjectionState, point: Projected, mask: np.ndarray) -> Step:
+    def _trained(
+        self, objective: AbstractLeastSquares, state: ProjectionState, point: Projected, mask: np.ndarray
+    ) -> Step:
         """A step of the other parameters, the readout following."""
         try:
             left, values, right = np.linalg.svd(_complement(point.basis, point.rows[:, ~mask]), full_matrices=False)
@@ -143,7 +145,7 @@ class VariableProjection(AbstractSolver):
         # no step however short decreases it: rounding decides, the point is as good as it gets
         return Step(point.theta, state._replace(damping=damping, point=point), point.value, 0.0, True)
 
-    def _solved(self, objective: RowObjective, point: Projected, mask: np.ndarray) -> Projected:
+    def _solved(self, objective: AbstractLeastSquares, point: Projected, mask: np.ndarray) -> Projected:
         """The same point with the best readout: one linear solve, or a few where terms are not linear in the field."""
         for _ in range(READOUTS):
             left = _complement(point.basis, point.residual)
@@ -159,7 +161,7 @@ class VariableProjection(AbstractSolver):
             point = after
         return point
 
-    def _projected(self, objective: RowObjective, theta: np.ndarray, mask: np.ndarray) -> Projected | None:
+    def _projected(self, objective: AbstractLeastSquares, theta: np.ndarray, mask: np.ndarray) -> Projected | None:
         """A point with the factors of its readout's columns; `None` where it is not finite."""
         residual, rows = dense_rows(objective, theta)
         if not (np.all(np.isfinite(residual)) and np.all(np.isfinite(rows))):
@@ -169,12 +171,12 @@ class VariableProjection(AbstractSolver):
         return Projected(theta, residual, rows, left[:, kept], right[kept].T / values[kept])
 
 
-def _has_readout(objective: AbstractObjective) -> bool:
-    if not is_least_squares(objective):
-        return False
-    mask = linear_mask(objective.field)  # pyright: ignore
+def _with_readout(objective: AbstractObjective) -> AbstractLeastSquares | None:
+    """The objective by rows, where some parameters enter its residuals linearly."""
+    rows = objective.least_squares()
+    mask = np.zeros(0, dtype=bool) if rows is None else linear_mask(rows.field)
     # bases of splines are well conditioned, and their bands much cheaper than rows
-    return bool(mask.any()) and not (mask.all() and isinstance(objective, LocalObjective))
+    return None if not mask.any() or (mask.all() and objective.assembled) else rows
 
 
 def _complement(basis: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -98,7 +98,7 @@ def _cases(solver: AbstractSolver, generator: np.random.Generator) -> Iterator[_
     matrix = np.stack([row.residuals(unit)[0][:, 0] for unit in np.eye(len(theta))], axis=1)
     values = matrix @ truth + 0.05 * generator.standard_normal(POINTS)
     best = np.linalg.lstsq(matrix, values, rcond=None)[0]
-    linear = _objective(solver, field, LINEAR, values, local=solver.second_order)
+    linear = _objective(solver, field, LINEAR, values, local=solver.assembles)
     yield _Case("linear problem", field, linear, theta, linear.value(best), best)
     u = matrix @ truth
     cubic = _objective(solver, field, CUBIC, u + u**3, local=False)
@@ -110,9 +110,7 @@ def _objective(solver: AbstractSolver, field: Any, term: SquaredResidual, target
     samples = [make_samples(term, points, np.full(len(targets), 1.0 / len(targets)), None, targets)]
     if not local:
         return RowObjective(field, samples)
-    objective = LocalObjective(field, samples, [False])
-    objective.quadratic = term is LINEAR and solver.second_order
-    return objective
+    return LocalObjective(field, samples, [False], quadratic=term is LINEAR and solver.second_order)
 
 
 def _step(name: str, solver: AbstractSolver, objective: AbstractObjective, theta: Any, state: Any, where: str) -> Step:
@@ -162,9 +160,8 @@ def _carried(name: str, solver: AbstractSolver, case: _Case, theta: np.ndarray, 
     above = _prolonged(transfer, case.field, fine, theta)
     samples = case.objective.samples
     objective: Any = RowObjective(fine, samples)
-    if isinstance(case.objective, LocalObjective):
-        objective = LocalObjective(fine, samples, [False])
-        objective.quadratic = case.objective.quadratic
+    if case.objective.assembled:
+        objective = LocalObjective(fine, samples, [False], quadratic=case.objective.quadratic)
     fresh = solver.init(objective, above)
     try:
         carried = transport(state, solver.kinds(state), transfer, fresh)
@@ -190,7 +187,7 @@ def _prolonged(transfer: AbstractTransfer, coarse: Any, fine: Any, theta: np.nda
 def _not_finite(name: str, solver: AbstractSolver) -> None:
     field = SplineGrid.uniform([0.0], [1.0], 6, 3)
     targets = np.full(POINTS, np.nan)
-    objective = _objective(solver, field, LINEAR, targets, local=solver.second_order)
+    objective = _objective(solver, field, LINEAR, targets, local=solver.assembles)
     theta, _ = flat_parameters(field)
     step = _step(name, solver, objective, theta, solver.init(objective, theta), "for an objective that is not finite")
     assert step.failure is RESULTS.nonfinite, (

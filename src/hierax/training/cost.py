@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hierax.fields import parameter_count
 from hierax.fields.base import positions
 from hierax.hierarchy import Level
-from hierax.objective.objective import ROW_WORK, STENCIL_WORK
+from hierax.objective.local import ROW_WORK, STENCIL_WORK
 from hierax.objective.ordering import narrow_order
 from hierax.objective.rows import DENSE_LIMIT
 

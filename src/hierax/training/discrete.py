@@ -19,7 +19,8 @@ from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.data_rows import DataRows
-from hierax.objective.objective import STENCIL_WORK, AbstractSampledObjective
+from hierax.objective.local import STENCIL_WORK
+from hierax.objective.objective import AbstractSampledObjective
 from hierax.objective.pointwise import value_term
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
@@ -33,7 +34,7 @@ from hierax.problems.reference import MEASURED
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.results.solution import Accuracy
-from hierax.solvers import ConjugateGradients, GaussNewton, Multigrid, Relaxation, Smoothing
+from hierax.solvers import Smoothing
 from hierax.training.cost import band_width
 from hierax.training.weights import equation_scale, penalty_scales, term_scales
 
@@ -111,7 +112,7 @@ class DiscreteProblem:
 
     def local(self, field: Any) -> bool:
         """Whether curvature is assembled cell by cell."""
-        return self.plan.local and self.plan.solver.second_order and has_fixed_cells(field)
+        return self.plan.local and self.plan.solver.assembles and has_fixed_cells(field)
 
     def objective(self, field: Any, samples: Sequence[Samples]) -> AbstractSampledObjective:
         """The objective in the storage that suits field and solver."""
@@ -123,11 +124,11 @@ class DiscreteProblem:
 
     def stencil(self, field: Any) -> Mesh | None:
         """The mesh of a field whose curvature is better kept as a stencil for multigrid than factored as a band."""
-        if self.plan.penalties or not isinstance(self.plan.solver, GaussNewton | Relaxation):
+        mesh, stencils = mesh_of(field), self.plan.solver.stencils
+        if mesh is None or self.plan.penalties or stencils is False:
             return None
-        mesh, linear = mesh_of(field), self.plan.solver.linear
-        if mesh is None or linear is not None:
-            return mesh if isinstance(linear, Multigrid | ConjugateGradients) else None
+        if stencils:
+            return mesh
         return mesh if STENCIL_WORK * mesh.couplings < mesh.size * float(band_width(self, field)) ** 2 else None
 
     def samples(self, field: Any, everything: bool = False, points: int | None = None) -> list[Samples]:
@@ -199,7 +200,7 @@ class DiscreteProblem:
 
     def watched(self, objective: Any) -> bool:
         """Whether every step is judged by the data kept back: networks overfit, penalised grids do not."""
-        network = isinstance(objective, RowObjective) or not linear_in_parameters(objective.field)
+        network = not objective.assembled or not linear_in_parameters(objective.field)
         return network and bool(self.rows.held)
 
     def refitted(self, field: Any, solver: Smoothing, state: Any) -> Any:

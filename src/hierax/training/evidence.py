@@ -1,15 +1,35 @@
-"""What rules are told about a level that has seen a part of the data, and whether data support a finer one."""
+"""What rules are told about a level, and whether data support a finer one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from hierax.hierarchy import Fit, Level
+import numpy as np
+
+from hierax.hierarchy import Fit, Level, Settling
 from hierax.training.discrete import DiscreteProblem
 
 
-def evidence_for(discrete: DiscreteProblem, level: Level) -> Fit | None:
-    """What a rule is told about a level: where that has seen a part of the data, how it meets those and others."""
+def evidence_for(
+    discrete: DiscreteProblem, wants: type | None, level: Level, steps: int, changes: Mapping[int, float]
+) -> Any:
+    """What a rule is told about a level, of the kind that it wants; `None` where there is nothing to tell."""
+    if wants is Settling:
+        return _settling(discrete, steps, changes)
+    return _fit(discrete, level) if wants is Fit else None
+
+
+def _settling(discrete: DiscreteProblem, steps: int, changes: Mapping[int, float]) -> Settling | None:
+    """Of equations: how much the last refinement changed the solution."""
+    if not discrete.equations.any() or discrete.rows.values:
+        return None
+    cloud = discrete.sampled.cloud
+    return Settling(changes[max(changes)] if changes else np.inf, steps, None if cloud is None else cloud.points)
+
+
+def _fit(discrete: DiscreteProblem, level: Level) -> Fit | None:
+    """Of a level that has seen a part of the data: how it meets those and others."""
     if level.points is None or not discrete.rows.held:
         return None
     both = discrete.rows.seen(level.points), discrete.rows.held

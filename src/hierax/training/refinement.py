@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 from hierax.checks.limits import SETTLED, SETTLING, UNCHANGED
 from hierax.cycles import Forecast
 from hierax.fields import parameter_count
-from hierax.hierarchy import AbstractRefinement, AbstractTransfer, Level, MarkedKnots, MovingKnots, Settling
+from hierax.hierarchy import AbstractTransfer, Level
 from hierax.hierarchy.regrid import motion
 from hierax.training.cost import fits, growth_of_work, nominal_seconds, work
 from hierax.training.discrete import DiscreteProblem
@@ -163,10 +163,11 @@ def growth(
     """
     rule = discrete.plan.rule
     assert rule is not None
-    finer, transfer = _refined(discrete, rule, coarse, done, changes, key)
-    if isinstance(rule, MarkedKnots) and not _worked_off(discrete, done, coarse, finer, left.nominal):
-        smaller = replace(rule, axis_share=1.0, growth=1.0, small=0)
-        finer, transfer = _refined(discrete, smaller, coarse, done, changes, key)
+    evidence = evidence_for(discrete, rule.wants, coarse, done.steps, changes)
+    finer, transfer = rule.refine(coarse, key=key, evidence=evidence)
+    smaller = rule.sparing()
+    if smaller is not None and not _worked_off(discrete, done, coarse, finer, left.nominal):
+        finer, transfer = smaller.refine(coarse, key=key, evidence=evidence)
     promise = forecast(discrete, coarse, finer, changes)
     obstacle = too_large(discrete, finer) or ends_the_budget(discrete, done, coarse, finer, left.seconds, promise)
     return Growth(finer, transfer, promise, obstacle)
@@ -177,20 +178,3 @@ def _worked_off(discrete: DiscreteProblem, done: Visited, coarse: Level, finer: 
     if too_large(discrete, finer) is not None:
         return True
     return nominal_seconds(done.work * growth_of_work(discrete, finer, coarse, done.steps)) <= left
-
-
-def _refined(
-    discrete: DiscreteProblem,
-    rule: AbstractRefinement,
-    level: Level,
-    done: Visited,
-    changes: Mapping[int, float],
-    key: jax.Array,
-) -> tuple[Level, AbstractTransfer]:
-    """Of equations on knots the rule is told how much the last refinement changed the solution; else see `evidence`."""
-    cloud = discrete.sampled.cloud
-    if not isinstance(rule, MarkedKnots | MovingKnots) or not discrete.equations.any() or discrete.rows.values:
-        return rule.refine(level, key=key, evidence=evidence_for(discrete, level))
-    change = changes[max(changes)] if changes else np.inf
-    settling = Settling(change, done.steps, None if cloud is None else cloud.points)
-    return rule.refine(level, key=key, evidence=settling)

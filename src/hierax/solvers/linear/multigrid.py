@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from hierax.objective.curvature import AbstractCurvature, MatrixFreeGram
-from hierax.objective.objective import STENCIL_WORK
+from hierax.objective.local import STENCIL_WORK
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import StencilGram
 from hierax.solvers.linear.smoothers import Smooth, smoothing
@@ -29,8 +29,8 @@ FACTOR_ENTRIES = 2.0e8
 """Most numbers in a banded factor that is tried when the iteration fails."""
 
 
-class Rung(NamedTuple):
-    """One level of the ladder of coarser problems: smoothers on the way down and up, and the way itself."""
+class GridLevel(NamedTuple):
+    """One level of a multigrid hierarchy: smoothers on the way down and up, and the way itself."""
 
     down: Smooth
     up: Smooth
@@ -69,6 +69,8 @@ class Multigrid(AbstractLinearSolver):
     Hackbusch, Multi-Grid Methods and Applications (1985); Trottenberg, Oosterlee, Schueller, Multigrid (2001).
     """
 
+    by_products: ClassVar[bool] = True
+
     tolerance: float = 1e-8
     limit: int = 100
     coarsest: int = 3000
@@ -93,11 +95,11 @@ class Multigrid(AbstractLinearSolver):
 
     def cycle(self, curvature: AbstractCurvature) -> Apply:
         """A symmetric V-cycle for a curvature, as an approximate inverse."""
-        rungs: list[Rung] = []
+        levels: list[GridLevel] = []
         while curvature.size > self.coarsest and (below := curvature.galerkin()) is not None:
-            rungs.append(Rung(*smoothing(curvature, self.sweeps), below.restrict, below.prolong, curvature.mv))
+            levels.append(GridLevel(*smoothing(curvature, self.sweeps), below.restrict, below.prolong, curvature.mv))
             curvature = below.curvature
-        return _Ladder(rungs, factorise(curvature, np.zeros(curvature.size)))
+        return _VCycle(levels, factorise(curvature, np.zeros(curvature.size)))
 
     def work(self, curvature: AbstractCurvature) -> float:
         couplings = curvature.mesh.couplings if isinstance(curvature, StencilGram) else 100 * curvature.size
@@ -113,19 +115,19 @@ def _factor_fits(curvature: AbstractCurvature) -> bool:
     return curvature.size * band <= FACTOR_ENTRIES
 
 
-class _Ladder:
+class _VCycle:
     """The cycle: down with smoothing and restriction, up with prolongation and smoothing."""
 
-    def __init__(self, rungs: list[Rung], coarsest: Apply) -> None:
-        self.rungs, self.coarsest = rungs, coarsest
+    def __init__(self, levels: list[GridLevel], coarsest: Apply) -> None:
+        self.levels, self.coarsest = levels, coarsest
 
     def __call__(self, b: np.ndarray, level: int = 0) -> np.ndarray:
-        if level == len(self.rungs):
+        if level == len(self.levels):
             return self.coarsest(b)
-        rung = self.rungs[level]
-        total, residual = rung.down(b)
-        correction = rung.prolong(self(rung.restrict(residual), level + 1))
-        after, _ = rung.up(residual - rung.product(correction))
+        own = self.levels[level]
+        total, residual = own.down(b)
+        correction = own.prolong(self(own.restrict(residual), level + 1))
+        after, _ = own.up(residual - own.product(correction))
         return total + correction + after
 
 

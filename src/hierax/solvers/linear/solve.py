@@ -6,7 +6,7 @@ import abc
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
@@ -76,6 +76,9 @@ class NotPositive(ArithmeticError):
 
 class AbstractLinearSolver(abc.ABC):
     """A way to solve with a damped curvature operator."""
+
+    by_products: ClassVar[bool] = False
+    """Whether it works with products, so that a stencil serves it and no band is needed."""
 
     @abc.abstractmethod
     def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
@@ -252,6 +255,8 @@ class ConjugateGradients(AbstractLinearSolver):
     limit:
         Most iterations.
     """
+
+    by_products: ClassVar[bool] = True
 
     tolerance: float = 1e-3
     limit: int = 500

@@ -17,8 +17,8 @@ from hierax.fields.partition_of_unity import PartitionOfUnity, subdomain_paramet
 from hierax.fields.sums import Sum
 from hierax.hierarchy.transport import RESET
 from hierax.objective import AbstractObjective
-from hierax.objective.least_squares import is_least_squares, weighted_residual
-from hierax.objective.rows import RowObjective
+from hierax.objective.least_squares import weighted_residual
+from hierax.objective.objective import AbstractLeastSquares
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.gauss_newton import GaussNewton
 from hierax.solvers.linear.adaptive_coarse import AdaptiveCoarseSpace
@@ -112,16 +112,16 @@ class Schwarz(AbstractSolver):
         return GaussNewton(tolerances=self.tolerances)
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> SchwarzState:
-        return SchwarzState(0, None if _is_linear(objective) else self._other.init(objective, theta))
+        return SchwarzState(0, None if _linear(objective) else self._other.init(objective, theta))
 
     def kinds(self, state: SchwarzState) -> Any:
         return SchwarzState(RESET, None if state.other is None else self._other.kinds(state.other))  # pyright: ignore
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: SchwarzState) -> Step:
-        if not _is_linear(objective):
+        rows = _linear(objective)
+        if rows is None:
             step = self._other.step(objective, theta, state.other or self._other.init(objective, theta))
             return step._replace(state=SchwarzState(state.steps + 1, step.state))
-        rows = objective if isinstance(objective, RowObjective) else RowObjective(objective.field, objective.samples)  # pyright: ignore
         residual = weighted_residual(rows, theta)
         if not np.all(np.isfinite(residual)):
             return Step(theta, state, 0.5 * float(residual @ residual), np.inf, True, RESULTS.nonfinite)
@@ -142,7 +142,7 @@ class Schwarz(AbstractSolver):
         return Step(theta, state, value, 0.0, True, iterations=found.iterations)
 
     def solve(
-        self, objective: RowObjective, theta: np.ndarray, residual: np.ndarray
+        self, objective: AbstractLeastSquares, theta: np.ndarray, residual: np.ndarray
     ) -> tuple[OrthogonalBlocks, Solved]:
         """Orthonormal blocks of the Jacobian, and the coefficients that come nearest to a residual `(R,)`."""
         parts = parts_of(objective.field)
@@ -164,5 +164,7 @@ class Schwarz(AbstractSolver):
         return basis, self.coarse.improved(TwoLevel(system, patches(system, self.layers), coarse))
 
 
-def _is_linear(objective: AbstractObjective) -> bool:
-    return is_least_squares(objective) and linear_in_parameters(objective.field)  # pyright: ignore
+def _linear(objective: AbstractObjective) -> AbstractLeastSquares | None:
+    """The objective by rows, where its field is linear in all parameters."""
+    rows = objective.least_squares()
+    return rows if rows is not None and linear_in_parameters(rows.field) else None

@@ -1,0 +1,166 @@
+"""Objectives of fields whose cells do not move: curvature is assembled element by element, the cost is linear."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+
+from hierax.fields.base import positions
+from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
+from hierax.objective.curvature import Ordering, SparseGram
+from hierax.objective.objective import (
+    AbstractLeastSquares,
+    AbstractSampledObjective,
+    AbstractSeparable,
+    Linearisation,
+    flat_parameters,
+)
+from hierax.objective.ordering import narrow_order
+from hierax.objective.rows import RowObjective
+from hierax.objective.samples import Elements, Samples, group
+from hierax.objective.stencil import Mesh, StencilSum
+
+ROW_WORK = 30.0
+"""Cost of one entry of an element matrix in units of one multiplication of a banded factorisation, measured."""
+
+STENCIL_WORK = 5.0e3
+"""Cost of a multigrid solve for one coupling of a stencil, in the same units, measured."""
+
+
+class LocalObjective(AbstractSampledObjective, AbstractSeparable):
+    """For fields with cells that do not depend on their parameters: band or stencil storage, cost linear in the points.
+
+    Parameters
+    ----------
+    field:
+        A field for which `has_fixed_cells` holds.
+    samples:
+        One entry a term.
+    periodic:
+        Which coordinates wrap around.
+    quadratics:
+        Quadratic penalties, see `SparseGram.penalty`; further terms after the sampled ones.
+    mesh:
+        Present if the curvature is stored as a stencil on this mesh and not as a band; not with penalties.
+    quadratic:
+        Whether all residuals are affine in the parameters and there is no energy of higher order.
+    """
+
+    assembled = True
+
+    def __init__(
+        self,
+        field: Any,
+        samples: Sequence[Samples],
+        periodic: Sequence[bool],
+        quadratics: Sequence[SparseGram] = (),
+        mesh: Mesh | None = None,
+        quadratic: bool = False,
+    ) -> None:
+        self.field = field
+        self.samples = tuple(samples)
+        self.periodic = tuple(periodic)
+        self.quadratics = tuple(quadratics)
+        self.quadratic_scales = np.ones(len(self.quadratics))
+        self.mesh = mesh
+        self.quadratic = quadratic
+        self.terms = [_local_term(field, s) for s in self.samples]
+
+    @property
+    def size(self) -> int:
+        return len(flat_parameters(self.field)[0])
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        """Order of the parameters in the band."""
+        where = positions(self.field, len(self.periodic))
+        met = [t.indices() for t in self.terms]
+        if self.quadratics:
+            pattern = sp.triu(sum(abs(q.matrix) for q in self.quadratics), k=1, format="coo")
+            met.append(np.stack(pattern.coords, axis=1))
+        return narrow_order(where, met, self.periodic)
+
+    @property
+    def scales(self) -> np.ndarray:
+        return np.r_[super().scales, self.quadratic_scales]
+
+    def rescaled(self, scales: Sequence[float]) -> LocalObjective:
+        if self.mesh is None:
+            _ = self.ordering  # found once, and kept by the copy
+        samples = [s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)]
+        other = copy.copy(self)
+        other.samples, other.quadratic_scales = tuple(samples), np.asarray(scales[len(samples) :], dtype=float)
+        other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
+        return other
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        return np.array([t.value(theta) for t in self.terms] + [q.penalty(theta)[0] for q in self.quadratics])
+
+    def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.zeros(len(theta))
+        value = sum(t.samples.scale * t.accumulate(theta, gradient, None) for t in self.terms)
+        for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
+            own, slope = quadratic.penalty(theta)
+            value, gradient = value + scale * own, gradient + scale * slope
+        return float(value), gradient
+
+    def linearise(self, theta: np.ndarray) -> Linearisation:
+        gradient, gram = np.zeros(len(theta)), self._sum()
+        value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
+        curvature = gram.result()
+        for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
+            own, slope = quadratic.penalty(theta)
+            value, gradient = value + scale * own, gradient + scale * slope
+            quadratic.add_to(curvature, scale)  # pyright: ignore
+        return Linearisation(float(value), gradient, curvature)
+
+    def _sum(self) -> AbstractGramSum:
+        return BandSum(self.ordering) if self.mesh is None else StencilSum(self.mesh)
+
+    def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
+        out = []
+        for term in self.terms:
+            gradient, gram = np.zeros(len(theta)), BandSum(self.ordering)
+            value = LocalTerm(term.samples.scaled(1.0), term.elements, term.layout).accumulate(theta, gradient, gram)
+            out.append(Linearisation(value, gradient, gram.result()))
+        for quadratic in self.quadratics:
+            out.append(Linearisation(*quadratic.penalty(theta), quadratic))
+        return out
+
+    def diagonals(self, theta: np.ndarray, equations: np.ndarray | None = None) -> np.ndarray:
+        out = np.zeros((len(self.terms), len(theta)))
+        inside = np.zeros(len(self.terms), dtype=bool) if equations is None else equations
+        for term in np.flatnonzero(~inside):
+            self.terms[term].add_diagonal(theta, out[term])
+        touched = np.any(out != 0.0, axis=0)
+        for term in np.flatnonzero(inside):
+            self.terms[term].meeting(touched).add_diagonal(theta, out[term])
+        return out
+
+    def least_squares(self) -> AbstractLeastSquares | None:
+        rows = RowObjective(self.field, self.samples, quadratic=self.quadratic)
+        return None if self.quadratics else rows.least_squares()
+
+    def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
+        field = flat_parameters(self.field)[1](theta)
+        return [local_residuals(field, s) for s in self.samples]
+
+    @property
+    def work(self) -> float:
+        rows = sum(s.count * t.coefficients**2 for s, t in zip(self.samples, self.terms, strict=True))
+        solving = STENCIL_WORK * self.mesh.couplings if self.mesh else self.ordering.size * self.ordering.band**2
+        return ROW_WORK * rows + solving
+
+
+def _local_term(field: Any, samples: Samples) -> LocalTerm:
+    order, padded = group(field.cell_keys(samples.points))
+    layout, _ = layout_of(field.gather(samples.points[:1])[1])
+    # gathering is NumPy's work: with its arrays nothing is converted again for every block
+    host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
+    return LocalTerm(samples, Elements(order, padded, host), layout)
