@@ -133,3 +133,15 @@ def test_a_source_that_the_first_level_misses_is_no_false_alarm(width):
     error = abs(solution.evaluate(np.array([[0.3712]]))[0] - right) / right
     assert error < 2 * width  # of the peak, which the width rounds off
     assert solution.result is hx.RESULTS.successful, solution
+
+
+def test_data_that_the_field_does_not_predict_are_no_success():
+    """Values that depend on nothing that is known: the fit follows 34 of them, and knows nothing of the six others."""
+    x = np.random.default_rng(0).random((40, 2))
+    box = hx.Box([0.0, 0.0], [1.0, 1.0])
+    wild = hx.Problem(box, hx.Data("u", x, np.sin(1e4 * x[:, 0] + 3e3 * x[:, 1]), noise=1e-3))
+    found = hx.train(wild, levels=2, budget=600.0)
+    assert found.guards["explained"].value > 0.5
+    assert found.result.exit_code == 3
+    smooth = hx.Problem(box, hx.Data("u", x, np.sin(3 * x[:, 0]) + x[:, 1]))
+    assert hx.train(smooth, levels=2, budget=600.0).guards["explained"].value < 0.01

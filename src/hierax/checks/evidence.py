@@ -51,6 +51,8 @@ class Evidence:
     misfit, noise:
         Misfit at data, those kept back where there are any, and the noise of the data, both in units of their spread;
         `None` without data.
+    stated_noise:
+        The noise that the data terms state, in the same units; 0 where none does.
     landscape:
         The energy about the finest level that is small enough for its second derivative; `None` without energies.
     solution_size:
@@ -74,6 +76,7 @@ class Evidence:
     validation_error: float | None = None
     misfit: float | None = None
     noise: float | None = None
+    stated_noise: float = 0.0
     landscape: Landscape | None = None
     solution_size: float
 

@@ -134,6 +134,7 @@ def guarded(
             validation_error=visited[level].validation,
             misfit=misfit,
             noise=noise,
+            stated_noise=discrete.rows.stated,
             landscape=_landscape(discrete, visited, level),
             solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
         )

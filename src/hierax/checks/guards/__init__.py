@@ -10,6 +10,7 @@ from hierax.checks.guards.base import AbstractGuard
 from hierax.checks.guards.boundary import Boundary
 from hierax.checks.guards.data import DataMisfit
 from hierax.checks.guards.equation import Equation
+from hierax.checks.guards.explained import Explained
 from hierax.checks.guards.fresh_residual import FreshResidual
 from hierax.checks.guards.levels import Levels
 from hierax.checks.guards.regularity import Regularity
@@ -27,6 +28,7 @@ GUARDS: tuple[AbstractGuard, ...] = (
     Equation(),
     Regularity(),
     Validation(),
+    Explained(),
     DataMisfit(),
 )
 """All guards, with their limits; of several that fail the first gives the result."""

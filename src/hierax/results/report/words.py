@@ -15,6 +15,8 @@ MEANINGS = {
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
     "first, while refinement still changes the solution or the loss is no small part of the untrained field's; "
     "with one level, its residual over that of the untrained field.",
+    "explained": "Does the field predict values that it has not seen? Share of their variance that neither it nor "
+    "noise explains; the mean of the values leaves all of it.",
     "validation": "Does the field follow the noise? Error of the returned level at data kept back, over that of the "
     "best level.",
     "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "
