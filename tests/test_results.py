@@ -17,6 +17,7 @@ CODES = {
     "guard_levels": 3,
     "guard_validation": 3,
     "guard_stationary": 3,
+    "guard_coverage": 3,
     "unchecked": 3,
     "interrupted": 130,
 }

@@ -60,6 +60,13 @@ class RESULTS(enum.Enum):
         "Check the sign of the energy and of the loads, add the missing condition, or begin from a state near the "
         "solution that is meant."
     )
+    guard_coverage = (
+        "The points of training do not see all that the terms do: a narrow peak lies between them, or a coefficient "
+        "jumps inside of a derivative. "
+        "Likely causes: a load, pulse or layer far narrower than the grid, or a flux through two materials that is "
+        "differentiated point by point. "
+        "Begin with knots or points around the peak; make the flux an unknown of its own, or minimise the energy."
+    )
     guard_validation = (
         "Values that training did not use are missed by more than a coarser level missed them, or by far more than "
         "their noise. Likely causes: more parameters than the data support, duplicated rows that hide the noise, "

@@ -14,6 +14,7 @@ import numpy as np
 from hierax.fields import partition
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.landscape import Landscape
+from hierax.objective.missed import Feature
 from hierax.objective.samples import Samples
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
@@ -55,6 +56,8 @@ class Evidence:
         The noise that the data terms state, in the same units; 0 where none does.
     landscape:
         The energy about the finest level that is small enough for its second derivative; `None` without energies.
+    missed:
+        Peaks and jumps of the terms that points may not see, found before training.
     solution_size:
         Root mean square of the largest component of the solution.
     """
@@ -78,6 +81,7 @@ class Evidence:
     noise: float | None = None
     stated_noise: float = 0.0
     landscape: Landscape | None = None
+    missed: Sequence[Feature] = ()
     solution_size: float
 
     @property

@@ -6,6 +6,7 @@ name. What it decides is written down in words before training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from hierax.hierarchy import (
     refine,
 )
 from hierax.objective.evolution import evolution
+from hierax.objective.missed import Feature, Jump, missed
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior, priors
 from hierax.objective.sizes import own_units
@@ -121,6 +123,7 @@ def choose(
         refuse_unused(problem)
         units = None
     seen = ProblemFeatures.of(problem)
+    features = missed(problem, seen.order)
     if isinstance(hierarchy, Hierarchy):
         plan = _given(problem, on_domain(hierarchy, problem), None, seen)
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
@@ -128,7 +131,7 @@ def choose(
     else:
         family = hierarchy or _family(seen)
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
-        plan = _from_family(problem, own, seen, key)
+        plan = _from_family(problem, own, seen, features, key)
     refuse_open(problem, plan.hierarchy)
     _refuse_prior(problem, plan)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
@@ -147,9 +150,9 @@ def choose(
         plan = replace(plan, cycle=Automatic(nested=plan.cycle))
     if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem))
-    return replace(
-        plan, units=units, order=seen.order, local=seen.local, linear=seen.linear, convection=seen.convection
-    )
+    unseen = tuple(f for f in features if not isinstance(f, Jump) or f.lost)
+    plan = replace(plan, units=units, missed=unseen)
+    return replace(plan, order=seen.order, local=seen.local, linear=seen.linear, convection=seen.convection)
 
 
 def _refuse_prior(problem: Problem, plan: Plan) -> None:
@@ -168,8 +171,10 @@ def _family(seen: ProblemFeatures) -> AbstractFamily:
     return Perceptron()
 
 
-def _from_family(problem: Problem, family: AbstractFamily, seen: ProblemFeatures, key: Key) -> Plan:
-    start = start_field(problem, family, seen, key)
+def _from_family(
+    problem: Problem, family: AbstractFamily, seen: ProblemFeatures, features: Sequence[Feature], key: Key
+) -> Plan:
+    start = start_field(problem, family, seen, features, key)
     grid = isinstance(family, Grid)
     if grid and seen.dim > GRID_DIMENSIONS:
         raise InputError(

@@ -10,6 +10,7 @@ from hierax.cycles import AbstractCycle
 from hierax.hierarchy import AbstractRefinement, Hierarchy
 from hierax.objective.build import Sampling
 from hierax.objective.evolution import Evolution
+from hierax.objective.missed import Feature
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior
 from hierax.objective.roughness import Roughness
@@ -57,6 +58,8 @@ class Plan:
     units:
         Those in which the problem is trained: its unknowns and equations have about size one in them. `None` for its
         own, where the user gave the fields.
+    missed:
+        Peaks of the terms that a coarse grid would miss, and jumps that equations at points do not see.
     label:
         The kind of field, for tables.
     reasons:
@@ -81,6 +84,7 @@ class Plan:
     convection: float = 0.0
     evolution: Evolution | None = None
     units: Units | None = None
+    missed: tuple[Feature, ...] = ()
     label: str = ""
     reasons: tuple[str, ...] = ()
 

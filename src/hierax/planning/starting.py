@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,9 +13,11 @@ from hierax._errors import InputError
 from hierax.fields import Scalar, SplineGrid, Unknowns
 from hierax.fields.spline_grid import depending_on
 from hierax.hierarchy.regrid import collocation
+from hierax.objective.missed import Feature
 from hierax.objective.view import unbounded
 from hierax.planning.families import AbstractFamily
 from hierax.planning.features import ProblemFeatures
+from hierax.planning.knots import with_knots
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.unknowns import Function
@@ -23,8 +26,10 @@ POINTS = 4
 """Points an interval and axis at which the start of a function is fitted."""
 
 
-def start_field(problem: Problem, family: AbstractFamily, seen: ProblemFeatures, key: Key) -> Any:
-    """The field of the coarsest level.
+def start_field(
+    problem: Problem, family: AbstractFamily, seen: ProblemFeatures, features: Sequence[Feature], key: Key
+) -> Any:
+    """The field of the coarsest level, with knots at peaks and jumps of the terms.
 
     Raises
     ------
@@ -39,6 +44,7 @@ def start_field(problem: Problem, family: AbstractFamily, seen: ProblemFeatures,
             continue
         values = seen.values if seen.only_data else None
         part = family.part(problem, unknown.components, seen.order, values, k)
+        part = with_knots(part, features) if isinstance(part, SplineGrid) else part
         parts[name] = _begun(problem, name, part, name in seen.hidden)
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
 

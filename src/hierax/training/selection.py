@@ -135,6 +135,7 @@ def guarded(
             misfit=misfit,
             noise=noise,
             stated_noise=discrete.rows.stated,
+            missed=discrete.plan.missed,
             landscape=_landscape(discrete, visited, level),
             solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
         )

@@ -8,6 +8,7 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.checks.guards.boundary import Boundary
+from hierax.checks.guards.coverage import Coverage
 from hierax.checks.guards.data import DataMisfit
 from hierax.checks.guards.equation import Equation
 from hierax.checks.guards.explained import Explained
@@ -20,6 +21,7 @@ from hierax.checks.guards.validation import Validation
 from hierax.events import Guard
 
 GUARDS: tuple[AbstractGuard, ...] = (
+    Coverage(),
     FreshResidual(),
     Boundary(),
     Stationary(),

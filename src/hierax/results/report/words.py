@@ -21,6 +21,8 @@ MEANINGS = {
     "best level.",
     "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "
     "falls; kinks and jumps, of which an equation may admit several, leave 1/2.",
+    "coverage": "Did the points of training see what the terms do? Peaks without points, and jumps that are "
+    "differentiated away.",
     "stationary": "Is the answer a minimum of its energy? Gradient over the size of its parts, and whether the energy "
     "curves downwards along any direction.",
     "data": "Does the solution fit the data? Misfit at measured values over their noise.",
