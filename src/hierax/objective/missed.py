@@ -21,7 +21,7 @@ from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data, Energy
 
-LINES = {1: (1, 1 << 14), 2: (5, 1 << 11), 3: (4, 1 << 9)}
+LINES = {1: (1, 1 << 14), 2: (5, 1 << 10), 3: (4, 1 << 9)}
 """Lines along every axis, and points on each, by the number of axes."""
 SPACING = 1.0 / 24.0
 """Distance of the points of the coarsest grid, in sizes of the box."""

@@ -27,13 +27,13 @@ BREAKS = COMPARISONS | {"floor", "ceil", "round", "sign", "rem", "argmax", "argm
 GENTLE = frozenset({
     "add", "add_any", "sub", "mul", "neg", "sin", "cos", "square", "sqrt", "abs", "max", "min", "reshape", "squeeze",
     "expand_dims", "slice", "split", "broadcast_in_dim", "concatenate", "transpose", "reduce_sum", "dot_general",
-    "convert_element_type", "copy", "stop_gradient", "scatter", "scatter-add", "iota", "integer_pow", "and", "or", "not",
-    "select_n",
+    "convert_element_type", "copy", "stop_gradient", "scatter", "scatter-add", "iota", "integer_pow", "and", "or",
+    "not", "select_n",
 })  # fmt: skip
 """Operations out of which neither peaks nor jumps come; with breaks to choose by, `select_n` jumps as well."""
 WIDEST = 8
 """Most entries of a difference whose changes of sign are looked at."""
-CHUNK = 2048
+CHUNK = 256
 """Points in one call of the compiled term."""
 
 
@@ -83,20 +83,19 @@ class OwnTerm:
         self.problem, self.term, self.order = problem, term, order
         self._point: AbstractPointTerm = point_term(problem, term)
         shape = jnp.zeros(problem.domain.dim)
-        self._closed = jax.make_jaxpr(lambda x, n: self._residual(jnp.zeros(order + 1), 1.0, x, n))(shape, shape)
+        self._closed = jax.make_jaxpr(lambda x, n: self._residual(jnp.zeros(order + 1), x, n))(shape, shape)
         record = _Record()
         jax.eval_shape(lambda x, n: self._followed(x, n, record), shape, shape)
-        self.sharp, self.breaks, self.derived = (
-            record.sharp or record.breaks,
-            record.breaks,
-            np.array(record.derived, bool),
-        )
-        self._compiled = jax.jit(jax.vmap(self._everything, in_axes=(0, None)))
+        self.sharp, self.breaks = record.sharp or record.breaks, record.breaks
+        self.derived = np.array(record.derived, bool)
+        # it runs for some milliseconds: what counts is how long it takes to compile
+        options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+        self._compiled = jax.jit(jax.vmap(self._everything, in_axes=(0, None)), compiler_options=options)
 
     def __call__(self, points: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sources and coefficients `(n, rows, 2 + order)`, and differences `(n, m)`, at points with one normal.
 
-        The first column is the residual without the unknowns, column `1 + m` its slope in their derivative of order
+        The first column is the residual of constant unknowns, column `1 + m` its slope in their derivative of order
         `m` along an oblique direction.
         """
         found = []
@@ -108,24 +107,24 @@ class OwnTerm:
         return values, differences
 
     def _everything(self, x: jax.Array, normal: jax.Array) -> tuple[jax.Array, jax.Array]:
-        none = jnp.zeros(self.order + 1)
-        slopes = jax.jacfwd(lambda c: self._residual(c, 1.0, x, normal))(none)
-        alone = self._residual(none, 0.0, x, normal)
-        # without a finite value at zero (1 / u) the source is seen with the unknowns at their fixed state
-        alone = jnp.where(jnp.all(jnp.isfinite(alone)), alone, self._residual(none, 1.0, x, normal))
+        def both(c: jax.Array) -> tuple[jax.Array, jax.Array]:
+            residual = self._residual(c, x, normal)
+            return residual, residual
+
+        slopes, alone = jax.jacfwd(both, has_aux=True)(jnp.zeros(self.order + 1))
         record = _Record()
         self._followed(x, normal, record)
         differences = jnp.concatenate([*record.differences, jnp.zeros(0)])
         return jnp.concatenate([alone[:, None], slopes], axis=1), differences
 
-    def _residual(self, c: jax.Array, size: float, x: jax.Array, normal: jax.Array) -> jax.Array:
-        return self._point.residual(_state(self.problem, c, size, x), Place(x, normal, jnp.zeros(0)))
+    def _residual(self, c: jax.Array, x: jax.Array, normal: jax.Array) -> jax.Array:
+        return self._point.residual(_state(self.problem, c, x), Place(x, normal, jnp.zeros(0)))
 
     def _followed(self, x: jax.Array, normal: jax.Array, record: _Record) -> list[jax.Array]:
         return [v.value for v in _follow(self._closed, [_Followed(x, True), _Followed(normal)], "", record)]
 
 
-def _state(problem: Problem, c: jax.Array, size: float, x: jax.Array) -> Any:
+def _state(problem: Problem, c: jax.Array, x: jax.Array) -> Any:
     """Unknowns of a fixed smooth state, plus `c_m (a . (z - x))^m` at `z = x` itself."""
     low, high = problem.domain.bounds()
     direction = jnp.linspace(0.7, 1.3, len(low)) / jnp.asarray(high - low)
@@ -139,7 +138,7 @@ def _state(problem: Problem, c: jax.Array, size: float, x: jax.Array) -> Any:
             t = direction @ (z - x)
             here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x)) == 0.0)
             probes = sum((c[m] * (t**m if m else 1.0) for m in range(len(c))), start=jnp.zeros(()))
-            return size * (0.7 + 0.1 * phase) + jnp.where(here, probes, 0.0)
+            return 0.7 + 0.1 * phase + jnp.where(here, probes, 0.0)
 
         return opaque_unknown
 

@@ -49,6 +49,7 @@ def _with(points: np.ndarray, wanted: np.ndarray, width: float) -> np.ndarray:
     """Break points with further ones, without the old ones beside them."""
     low, high = points[0], points[-1]
     wanted = wanted[(wanted > low + 1e-9 * (high - low)) & (wanted < high - 1e-9 * (high - low))]
+    wanted = wanted[np.min(np.abs(wanted[:, None] - points), axis=1) > 1e-12 * (high - low)]
     if not len(wanted):
         return points
     inner = points[1:-1]
