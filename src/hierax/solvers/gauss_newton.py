@@ -12,14 +12,15 @@ from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, Linearisation
 from hierax.objective.curvature import DenseGram
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.damping import Damping
 from hierax.solvers.linear.multigrid import linear_solver_for
 from hierax.solvers.linear.solve import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve
 
 SMALLEST = 1e-14
 ZERO = DenseGram(np.zeros((0, 0)))
 """Stands for a curvature that nobody will ask for."""
-RAISE, LOWER = 2.0, 0.2
-"""Factors of the damping after a refused and a good step: lowered more boldly, every other step was refused."""
+DAMPING = Damping(2.0, 0.2, floor=1e-6)
+"""Lowered more boldly, every other step was refused."""
 
 
 class DampingState(NamedTuple):
@@ -98,7 +99,7 @@ class GaussNewton(AbstractSolver):
                 # rounding decides the sign of such a small decrease: the point is as good as it gets
                 return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
             failure = RESULTS.no_decrease if finite(after) else RESULTS.nonfinite
-            damping = max(RAISE * damping, 1e-6)
+            damping = DAMPING.refused(damping)
         return Step(theta, state._replace(damping=damping, linearisation=lin), lin.value, np.inf, True, failure)
 
     @staticmethod
@@ -159,11 +160,10 @@ class GaussNewton(AbstractSolver):
     def _accept(
         self, theta: np.ndarray, state: DampingState, damping: float, lin: Linearisation, relative: float, ratio: float
     ) -> Step:
-        factor = LOWER if ratio > 0.75 else max(LOWER, 1 - (2 * ratio - 1) ** 3)
         steps = state.steps + 1
         done = relative < self.tolerances.relative or abs(lin.value) < 1e-28 or steps >= self.tolerances.steps
         kept = None if lin.curvature is ZERO else lin
-        return Step(theta, DampingState(damping * factor, steps, kept), lin.value, relative, done)
+        return Step(theta, DampingState(DAMPING.accepted(damping, ratio), steps, kept), lin.value, relative, done)
 
 
 def finite(lin: Linearisation) -> bool:

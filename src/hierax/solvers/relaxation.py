@@ -11,6 +11,7 @@ from hierax._results import RESULTS
 from hierax.hierarchy.transport import METRIC, RESET
 from hierax.objective import AbstractObjective
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.damping import below, shortened
 from hierax.solvers.gauss_newton import DampingState, GaussNewton
 from hierax.solvers.linear.multigrid import Multigrid
 from hierax.solvers.linear.smoothers import Smooth, smoothing
@@ -86,16 +87,15 @@ class Relaxation(AbstractSolver):
             return Step(theta, state, value, np.inf, True, RESULTS.nonfinite)
         change, _ = smooth(-gradient)
         kept = smooth if objective.quadratic else None
-        for _ in range(20):
-            after, slope = objective.value_and_gradient(theta + change)
-            if np.isfinite(after) and after < value:
-                relative = (value - after) / max(abs(after), 1e-300)
-                new = RelaxationState(state.exact, kept, (after, slope), state.steps + 1)
-                done = relative < self.tolerances.relative or new.steps >= self.tolerances.steps
-                return Step(theta + change, new, after, relative, done)
-            change = 0.5 * change
-        # rounding is all that is left, or a point where no direction of the model leads down
-        return Step(theta, state._replace(smooth=kept, at=(value, gradient)), value, 0.0, True)
+        better = shortened(lambda length: objective.value_and_gradient(theta + length * change), below(value), 20)
+        if better is None:
+            # rounding is all that is left, or a point where no direction of the model leads down
+            return Step(theta, state._replace(smooth=kept, at=(value, gradient)), value, 0.0, True)
+        length, after, slope = better
+        relative = (value - after) / max(abs(after), 1e-300)
+        new = RelaxationState(state.exact, kept, (after, slope), state.steps + 1)
+        done = relative < self.tolerances.relative or new.steps >= self.tolerances.steps
+        return Step(theta + length * change, new, after, relative, done)
 
     def _prepared(
         self, objective: AbstractObjective, theta: np.ndarray, state: RelaxationState

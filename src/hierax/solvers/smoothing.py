@@ -15,6 +15,7 @@ from hierax.objective import AbstractObjective
 from hierax.objective.curvature import BandCombination, BandGram
 from hierax.objective.objective import AbstractSeparable, Linearisation, required
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.damping import shortened
 from hierax.solvers.linear.solve import Apply, NotPositive, factorise
 
 PROBES = 32
@@ -103,12 +104,17 @@ class Smoothing(AbstractSolver):
         scales = model.scales(logs)
         lin = model.whole(scales)
         trial = model.solve(scales)(-lin.gradient)
-        value, length = self._search(objective, theta, trial, lin, scales)
-        if value is None:
+
+        def at(length: float) -> tuple[float, None]:
+            return float(scales @ objective.values(theta + length * trial)), None
+
+        better = shortened(at, lin.value * (1 + 1e-9))
+        if better is None:
             # rounding decides the sign of every change of a residual that is rounding itself
             rounded = lin.value < ROUNDING * float(scales @ objective.values(np.zeros_like(theta)))
             new = SmoothingState(logs, True, state.steps + 1, lin.value)
             return Step(theta, new, lin.value, 0.0, True, None if rounded else RESULTS.no_decrease)
+        length, value, _ = better
         relative = lin.model_decrease(trial) / max(abs(lin.value), 1e-300)
         steps = state.steps + 1
         settled = steps >= self.choices
@@ -122,18 +128,6 @@ class Smoothing(AbstractSolver):
         if self.choices == 1:
             return logs is None or objective.size < 2500
         return steps in (2, self.choices - 1) and objective.size < 2500
-
-    def _search(
-        self, objective: AbstractObjective, theta: np.ndarray, trial: np.ndarray, lin: Linearisation, scales: np.ndarray
-    ) -> tuple[float | None, float]:
-        """Halve the step until the penalised objective does not rise."""
-        length = 1.0
-        for _ in range(12):
-            value = float(scales @ objective.values(theta + length * trial))
-            if np.isfinite(value) and value <= lin.value * (1 + 1e-9):
-                return value, length
-            length /= 2
-        return None, 0.0
 
     def smooth(self, objective: AbstractObjective, theta: np.ndarray, state: SmoothingState) -> Step:
         """One step with the factors of `state` kept, for a refit on all data."""

@@ -13,10 +13,10 @@ from hierax.objective import AbstractObjective
 from hierax.objective.least_squares import dense_rows, linear_mask
 from hierax.objective.objective import AbstractLeastSquares
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.damping import Damping, below, shortened
 from hierax.solvers.gauss_newton import GaussNewton
 
-RAISE, LOWER = 4.0, 0.2
-"""Factors of the damping after a refused and a good step."""
+DAMPING = Damping(4.0, 0.2)
 ATTEMPTS = 14
 """Most steps that are tried from one point."""
 READOUTS = 8
@@ -140,8 +140,10 @@ class VariableProjection(AbstractSolver):
             if after is not None and gain > 0.0:
                 steps = state.steps + 1
                 done = gain < self.tolerances.relative or after.value < 1e-30 or steps >= self.tolerances.steps
-                return Step(after.theta, ProjectionState(LOWER * damping, steps, after), after.value, gain, done)
-            damping *= RAISE
+                return Step(
+                    after.theta, ProjectionState(DAMPING.accepted(damping), steps, after), after.value, gain, done
+                )
+            damping = DAMPING.refused(damping)
         # no step however short decreases it: rounding decides, the point is as good as it gets
         return Step(point.theta, state._replace(damping=damping, point=point), point.value, 0.0, True)
 
@@ -151,14 +153,17 @@ class VariableProjection(AbstractSolver):
             left = _complement(point.basis, point.residual)
             if float(left @ left) >= (1.0 - 1e-6) * float(point.residual @ point.residual):
                 break
-            change, length, after = point.back @ (point.basis.T @ point.residual), 1.0, None
-            while length > 0.1 and (after is None or not after.value < point.value):
-                theta = point.theta.copy()
-                theta[mask] -= length * change
-                after, length = self._projected(objective, theta, mask), 0.5 * length
-            if after is None or not after.value < point.value:
+            change, start = np.zeros_like(point.theta), point.theta
+            change[mask] = point.back @ (point.basis.T @ point.residual)
+
+            def at(length: float, start: np.ndarray = start, change: np.ndarray = change) -> tuple[float, Any]:
+                after = self._projected(objective, start - length * change, mask)
+                return (np.inf if after is None else after.value), after
+
+            better = shortened(at, below(point.value), tries=4)
+            if better is None:
                 break
-            point = after
+            point = better[2]
         return point
 
     def _projected(self, objective: AbstractLeastSquares, theta: np.ndarray, mask: np.ndarray) -> Projected | None:

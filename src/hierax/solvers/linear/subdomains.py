@@ -20,6 +20,7 @@ from hierax.objective import AbstractObjective
 from hierax.objective.least_squares import weighted_residual
 from hierax.objective.objective import AbstractLeastSquares
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
+from hierax.solvers.damping import shortened
 from hierax.solvers.gauss_newton import GaussNewton
 from hierax.solvers.linear.adaptive_coarse import AdaptiveCoarseSpace
 from hierax.solvers.linear.coarse_spaces import AbstractCoarseSpace, Part
@@ -128,18 +129,22 @@ class Schwarz(AbstractSolver):
         basis, found = self.solve(rows, theta, residual)
         left = residual - basis.matrix @ found.x
         change, value = -(basis.back @ found.x), 0.5 * float(residual @ residual)
-        for length in 0.5 ** np.arange(12):
+
+        def at(length: float) -> tuple[float, np.ndarray]:
             trial = weighted_residual(rows, theta + length * change)
             with np.errstate(over="ignore", invalid="ignore"):  # such a step is too long, and refused
-                after = 0.5 * float(trial @ trial)
-            if after <= value * (1.0 + 1e-12):
-                gain, steps = (value - after) / max(value, 1e-300), state.steps + 1
-                # a residual that is what the linear model says leaves nothing for another step
-                affine = length == 1.0 and np.linalg.norm(trial - left) <= 1e-6 * np.linalg.norm(residual)
-                done = bool(affine or gain < self.tolerances.relative or steps >= self.tolerances.steps)
-                kept = SchwarzState(steps)
-                return Step(theta + length * change, kept, after, gain, done, iterations=found.iterations)
-        return Step(theta, state, value, 0.0, True, iterations=found.iterations)
+                return 0.5 * float(trial @ trial), trial
+
+        better = shortened(at, value * (1.0 + 1e-12))
+        if better is None:
+            return Step(theta, state, value, 0.0, True, iterations=found.iterations)
+        length, after, trial = better
+        gain, steps = (value - after) / max(value, 1e-300), state.steps + 1
+        # a residual that is what the linear model says leaves nothing for another step
+        affine = length == 1.0 and np.linalg.norm(trial - left) <= 1e-6 * np.linalg.norm(residual)
+        done = bool(affine or gain < self.tolerances.relative or steps >= self.tolerances.steps)
+        kept = SchwarzState(steps)
+        return Step(theta + length * change, kept, after, gain, done, iterations=found.iterations)
 
     def solve(
         self, objective: AbstractLeastSquares, theta: np.ndarray, residual: np.ndarray
