@@ -122,7 +122,7 @@ class Mark(NamedTuple):
 
 
 @dataclass(eq=False)
-class Watch:
+class Stopwatch:
     """Processor seconds of one training, and a mark after every step on its finest level.
 
     Attributes
@@ -169,7 +169,7 @@ class Watch:
         self.marks.append(Mark(self.seconds, self.compiling, step.value, step.theta))
 
 
-class WatchedState(NamedTuple):
+class TimedState(NamedTuple):
     """State of the solver within, when the visit began, the last value, and for how many steps it has stood still."""
 
     inner: Any
@@ -179,25 +179,25 @@ class WatchedState(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Watched(AbstractSolver):
+class Timed(AbstractSolver):
     """Ends visits by the watch: coarse levels that are trained for themselves get equal shares, the finest the rest."""
 
     solver: AbstractSolver
-    watch: Watch
+    watch: Stopwatch
 
     @property
     def second_order(self) -> bool:
         return self.solver.second_order
 
-    def init(self, objective: AbstractObjective, theta: np.ndarray) -> WatchedState:
-        return WatchedState(self.solver.init(objective, theta), self.watch.training)
+    def init(self, objective: AbstractObjective, theta: np.ndarray) -> TimedState:
+        return TimedState(self.solver.init(objective, theta), self.watch.training)
 
-    def kinds(self, state: WatchedState) -> Any:
-        return WatchedState(self.solver.kinds(state.inner), RESET, RESET, RESET)  # pyright: ignore
+    def kinds(self, state: TimedState) -> Any:
+        return TimedState(self.solver.kinds(state.inner), RESET, RESET, RESET)  # pyright: ignore
 
-    def step(self, objective: AbstractObjective, theta: np.ndarray, state: WatchedState) -> Step:
+    def step(self, objective: AbstractObjective, theta: np.ndarray, state: TimedState) -> Step:
         step, watch = self.solver.step(objective, theta, state.inner), self.watch
-        after = WatchedState(step.state, state.began, step.value)
+        after = TimedState(step.state, state.began, step.value)
         if isinstance(objective, CorrectedObjective):
             return step._replace(state=after, done=step.done or watch.over)
         if objective.size < watch.finest:
@@ -223,7 +223,7 @@ class Clocked(AbstractCycle):
 
     first: AbstractCycle
     then: AbstractCycle | None
-    watch: Watch
+    watch: Stopwatch
 
     @property
     def corrects(self) -> bool:
@@ -283,7 +283,7 @@ class Lap(NamedTuple):
     compiling: np.ndarray
     errors: np.ndarray
     losses: np.ndarray
-    watch: Watch
+    watch: Stopwatch
 
     def reached(self, target: float) -> tuple[float, float]:
         """Seconds to an error, and those of compilation among them; the first is infinite where it was not reached."""
@@ -304,9 +304,9 @@ def lap(case: Case, problem: Problem, ruler: Ruler, arm: str, seed: int, limit: 
     finest = hierarchy.levels[-1].field
     build = flat_parameters(finest)[1]
     chosen, then = case.cycles()[arm]
-    watch = Watch(limit, hierarchy.levels[-1].parameters, len(hierarchy))
+    watch = Stopwatch(limit, hierarchy.levels[-1].parameters, len(hierarchy))
     train(
-        problem, hierarchy, solver=Watched(case.solver, watch), cycle=Clocked(chosen, then, watch), key=seed,
+        problem, hierarchy, solver=Timed(case.solver, watch), cycle=Clocked(chosen, then, watch), key=seed,
         budget=float(ENDLESS),
     )  # fmt: skip
     count = len(watch.marks)

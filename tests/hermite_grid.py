@@ -55,7 +55,7 @@ class HermiteGrid(AbstractLocalField):
 
     @classmethod
     def uniform(cls, lower, upper, intervals, periodic) -> "HermiteGrid":
-        """Equidistant nodes and zeros."""
+        """CellCentres nodes and zeros."""
         ends = zip(lower, upper, intervals, periodic, strict=True)
         axes = tuple(Nodes(jnp.linspace(a, b, n + 1), wraps) for a, b, n, wraps in ends)
         return cls(axes, jnp.zeros(tuple(axis.size for axis in axes)))

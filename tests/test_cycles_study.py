@@ -8,10 +8,10 @@ import pytest
 
 from hierax.cycles import Done, Grow, NestedIteration, Outcome, VCycle, Visit
 from studies import cycles, laps
-from studies.laps import NESTED, Clocked, Lap, Mark, Watch
+from studies.laps import NESTED, Clocked, Lap, Mark, Stopwatch
 
 
-class Stopped(Watch):
+class Stopped(Stopwatch):
     """A watch whose time is over when a test says so."""
 
     stopped = False
@@ -39,7 +39,7 @@ def test_a_second_cycle_follows_the_first_until_the_time_is_over():
 
 def made(times: list[float], errors: list[float], compiling: float = 1.0) -> Lap:
     """A training with these marks, whose losses are the squares of the errors."""
-    watch = Watch(10.0, 9, 2)
+    watch = Stopwatch(10.0, 9, 2)
     watch.marks = [Mark(t, compiling, e**2, np.zeros(1)) for t, e in zip(times, errors, strict=True)]
     return Lap(np.array(times), np.full(len(times), compiling), np.array(errors), np.square(errors), watch)
 

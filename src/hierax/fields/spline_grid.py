@@ -72,7 +72,7 @@ class SplineGrid(AbstractLocalField):
 
     @classmethod
     def uniform(cls, lower, upper, intervals, degree, out: int | None = None, periodic=None) -> "SplineGrid":
-        """Equidistant knots, clamped where an axis is not periodic, and zero coefficients.
+        """CellCentres knots, clamped where an axis is not periodic, and zero coefficients.
 
         Parameters
         ----------

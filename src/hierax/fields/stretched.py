@@ -148,7 +148,7 @@ class StretchedGrid(AbstractLocalField):
 
     @classmethod
     def uniform(cls, lower, upper, intervals, degree, maps, **settings) -> "StretchedGrid":
-        """Equidistant knots in reference coordinates; all but `maps` as for `SplineGrid.uniform`.
+        """CellCentres knots in reference coordinates; all but `maps` as for `SplineGrid.uniform`.
 
         Examples
         --------

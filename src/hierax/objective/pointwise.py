@@ -44,7 +44,7 @@ class Place(NamedTuple):
     target: Any
 
 
-class Expansion(NamedTuple):
+class PointExpansion(NamedTuple):
     """Second-order expansion of a density in the local coefficients; see the head of the file."""
 
     value: Float[Array, ""]
@@ -63,7 +63,7 @@ class AbstractPointTerm(abc.ABC):
         """The density."""
 
     @abc.abstractmethod
-    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> Expansion:
+    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> PointExpansion:
         """The density with gradient and curvature rows."""
 
     @abc.abstractmethod
@@ -85,10 +85,10 @@ class SquaredResidual(AbstractPointTerm):
         r = self.residual(build(c), place)
         return 0.5 * jnp.sum(r * r)
 
-    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> Expansion:
+    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> PointExpansion:
         r, pull = jax.vjp(lambda z: self.residual(build(z), place), c)
         (rows,) = jax.vmap(pull)(jnp.eye(r.shape[0], dtype=r.dtype))
-        return Expansion(0.5 * jnp.sum(r * r), r @ rows, rows, r)
+        return PointExpansion(0.5 * jnp.sum(r * r), r @ rows, rows, r)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class JetEnergy(AbstractPointTerm):
     def value(self, build: Build, c: Float[Array, " k"], place: Place) -> Float[Array, ""]:
         return jnp.sum(self.residual(build(c), place))
 
-    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> Expansion:
+    def expand(self, build: Build, c: Float[Array, " k"], place: Place) -> PointExpansion:
         def jets(z: Float[Array, " k"]) -> dict[str, list[Array]]:
             return self.jets(self.view(build(z)), place.x)
 
@@ -124,7 +124,7 @@ class JetEnergy(AbstractPointTerm):
         eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(outer)(d))
         root = jnp.sqrt(jnp.maximum(eigenvalues, 0.0))[:, None] * vectors.T
         energy = outer(d)
-        return Expansion(energy, first @ slopes, root @ slopes, energy[None])
+        return PointExpansion(energy, first @ slopes, root @ slopes, energy[None])
 
     def jets(self, w: Any, x: Float[Array, " dim"]) -> dict[str, list[Array]]:
         """Values and derivative tensors of every unknown at `x`."""

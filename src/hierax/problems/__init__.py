@@ -41,8 +41,8 @@ from hierax.problems.regression import regression_1d as regression_1d
 from hierax.problems.regression import regression_2d as regression_2d
 from hierax.problems.regression import rotated_regression as rotated_regression
 from hierax.problems.sampling import Batch as Batch
+from hierax.problems.sampling import CellCentres as CellCentres
 from hierax.problems.sampling import Gauss as Gauss
-from hierax.problems.sampling import Grid as Grid
 from hierax.problems.sampling import Sobol as Sobol
 from hierax.problems.scattered import constitutive as constitutive
 from hierax.problems.scattered import curved_fronts as curved_fronts

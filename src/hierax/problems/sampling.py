@@ -72,7 +72,7 @@ class Sobol(AbstractSampler):
 
 
 @dataclass(frozen=True)
-class Grid(AbstractSampler):
+class CellCentres(AbstractSampler):
     """Cell centres of the uniform grid whose size is the largest with at most `count` points."""
 
     box: Box
