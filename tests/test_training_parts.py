@@ -97,8 +97,9 @@ def test_with_corrections_only_a_level_trained_for_itself_stands_in():
 
 def fake(**parts):
     rows = SimpleNamespace(tells_apart=lambda *_: False)
-    plan = SimpleNamespace(indifference=1.05, solver=hx.GaussNewton(), rule=object())
-    return SimpleNamespace(**({"rows": rows, "plan": plan, "equations": np.array([False]), "values_at": None} | parts))
+    plan = SimpleNamespace(indifference=1.05, solver=hx.GaussNewton(), rule=object(), penalties=())
+    own = {"rows": rows, "plan": plan, "equations": np.array([False]), "values_at": None}
+    return SimpleNamespace(**(own | {"refitted": lambda field, state: field} | parts))
 
 
 def test_the_coarsest_of_equally_good_levels_is_returned():
@@ -106,6 +107,9 @@ def test_the_coarsest_of_equally_good_levels_is_returned():
     assert best_validated(fake(), levels)[0] == 1  # pyright: ignore
     # where the loss shows that it misses the equations, it is too coarse
     levels[1] = levels[1]._replace(loss=10.0)
+    assert best_validated(fake(equations=np.array([True])), levels)[0] == 2  # pyright: ignore
+    # also where noise makes its validation error the smallest
+    levels[1] = levels[1]._replace(validation=0.05)
     assert best_validated(fake(equations=np.array([True])), levels)[0] == 2  # pyright: ignore
     assert best_validated(fake(), {0: trained()}) is None  # pyright: ignore
 

@@ -34,10 +34,12 @@ from hierax.problems.reference import MEASURED
 from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.results.solution import Accuracy
-from hierax.solvers import Smoothing
+from hierax.solvers import GaussNewton, Smoothing, Step
 from hierax.training.cost import band_width
 from hierax.training.weights import equation_scale, penalty_scales, term_scales
 
+REFITS = 8
+"""Most steps of a fit to all data, which begins beside its end."""
 PROBES = 2048
 """Points at which levels are compared."""
 
@@ -203,10 +205,27 @@ class DiscreteProblem:
         network = not objective.assembled or not linear_in_parameters(objective.field)
         return network and bool(self.rows.held)
 
-    def refitted(self, field: Any, solver: Smoothing, state: Any) -> Any:
+    def refits(self, field: Any) -> bool:
+        """Whether a level is fitted once more to all data: grids that data alone or equations keep from their noise."""
+        solver = self.plan.solver
+        return isinstance(solver, Smoothing) or (
+            isinstance(solver, GaussNewton) and bool(self.equations.any()) and self.local(field)
+        )
+
+    def refitted(self, field: Any, state: Any) -> Any:
         """The level fitted once more to all data, with the smoothness that was chosen without those kept back."""
+        solver = self.plan.solver
+        if not self.refits(field):
+            return field
         prepared = self.prepare(field, everything=True)
-        step = solver.smooth(prepared.objective, prepared.theta, state)
+        if isinstance(solver, Smoothing):
+            step = solver.smooth(prepared.objective, prepared.theta, state)
+            return prepared.build(step.theta) if step.failure is None else field
+        step = Step(prepared.theta, solver.init(prepared.objective, prepared.theta), np.inf, np.inf, False)
+        for _ in range(REFITS):
+            step = solver.step(prepared.objective, step.theta, step.state)
+            if step.done or step.failure is not None:
+                break
         return prepared.build(step.theta) if step.failure is None else field
 
     def accuracy(self, field: Any) -> Accuracy:

@@ -26,7 +26,6 @@ from hierax.objective.curvature import BandCombination, BandGram
 from hierax.objective.view import bounded
 from hierax.problems.terms import Data
 from hierax.results.intervals import LEVEL, Interval
-from hierax.solvers import Smoothing
 from hierax.solvers.linear.solve import Apply, NotPositive, factorise
 from hierax.solvers.smoothing import rooted
 from hierax.training.discrete import DiscreteProblem, Prepared
@@ -69,8 +68,7 @@ def _deviations(discrete: DiscreteProblem, field: Any, state: Any, names: list[s
     terms = discrete.sampled.terms
     if not any(isinstance(t, Data) and t.noise != 0.0 for t in terms):
         return None
-    # smoothed fields were fitted once more to all data; others saw those of their level
-    prepared = discrete.prepare(field, everything=isinstance(discrete.plan.solver, Smoothing))
+    prepared = discrete.prepare(field, everything=discrete.refits(field))
     objective = prepared.objective
     if not isinstance(objective, LocalObjective) or objective.ordering.size * objective.ordering.band**2 > LARGEST:
         return None

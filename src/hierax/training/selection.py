@@ -15,7 +15,6 @@ from hierax.fields.base import mesh
 from hierax.objective import AbstractObjective, Samples, flat_parameters
 from hierax.objective.landscape import Landscape
 from hierax.problems.keys import Key, seed_of
-from hierax.solvers import Smoothing
 from hierax.training.corrections import solved
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.galerkin_step import polished
@@ -44,12 +43,14 @@ def best_validated(discrete: DiscreteProblem, visited: Mapping[int, Visited]) ->
     errors = {k: v.validation for k, v in visited.items() if v.validation is not None}
     if not errors:
         return None
+    if discrete.equations.any() and not discrete.plan.penalties:
+        # constants alone cannot follow noise: a level that misses the equations is only too coarse
+        least = min(visited[k].loss for k in errors)
+        errors = {k: error for k, error in errors.items() if visited[k].loss <= MISSED * least}
     # the coarsest of the levels that are as good as the best: what validation cannot tell apart, noise decides
     best = min(errors, key=errors.__getitem__)
     level = min(k for k in errors if k == best or _as_good(discrete, visited, k, best))
-    if isinstance(discrete.plan.solver, Smoothing):
-        return level, discrete.refitted(visited[level].field, discrete.plan.solver, visited[level].state)
-    return level, visited[level].field
+    return level, discrete.refitted(visited[level].field, visited[level].state)
 
 
 def _as_good(discrete: DiscreteProblem, visited: Mapping[int, Visited], level: int, best: int) -> bool:
