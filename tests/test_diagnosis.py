@@ -136,7 +136,7 @@ def test_neighbours_are_alike_in_a_smooth_misfit_and_not_in_noise():
 def test_equations_that_contradict_their_data_are_not_called_noise():
     """Data of `exp(-x)`, exact, with the equation `u' = 0`: the misfit is a curve, however noisy neighbours look."""
     term = hx.Residual("constant", lambda u, x: hx.derivative(u, "x")(x))
-    problem = hx.Problem(hx.Box([0.0], [1.0]), (term, hx.Data("u", X[:60], np.exp(-X[:60, 0]))))
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (term, hx.Data("u", X[:60], np.exp(-X[:60, 0]), noise=1e-3)))
     found = hx.train(problem, levels=2, budget=BUDGET).diagnose()
     assert found.limit is Limit.balance, found
 

@@ -34,6 +34,7 @@ KEYS = [
     "validation_error",
     "result",
     "stopped_by",
+    "unknowns",
     "guards",
     "fresh_residual_ratio",
     "seconds_total",

@@ -8,6 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from hierax.fields.base import AbstractField, AbstractFixed, linear_in_parameters
+from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
 
@@ -59,4 +60,6 @@ def affine(field: Any, size: Any, shift: Any) -> Any:
         return SplineGrid(field.axes, shift + size * field.coefficients)
     if isinstance(field, StretchedGrid):
         return eqx.tree_at(lambda f: f.grid, field, affine(field.grid, size, shift))
+    if isinstance(field, Slabs):
+        return Slabs(tuple(affine(part, size, shift) for part in field.parts), field.axis)
     return Affine(field, size, shift)
