@@ -67,6 +67,12 @@ class RESULTS(enum.Enum):
         "differentiated point by point. "
         "Begin with knots or points around the peak; make the flux an unknown of its own, or minimise the energy."
     )
+    guard_determined = (
+        "The terms do not determine the solution: unknowns can change while every term is met as before. "
+        "Likely causes: a missing start or boundary condition, a condition on derivatives alone, a resonance, or "
+        "constants of which the terms see a combination only. "
+        "Add the condition or the data that are missing, fix one of the constants, or prescribe the mean."
+    )
     guard_validation = (
         "Values that training did not use are missed by more than a coarser level missed them, or by far more than "
         "their noise. Likely causes: more parameters than the data support, duplicated rows that hide the noise, "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from hierax.fields import partition
 from hierax.objective.build import SampledProblem, is_equation
+from hierax.objective.flatness import Flatness
 from hierax.objective.landscape import Landscape
 from hierax.objective.missed import Feature
 from hierax.objective.samples import Samples
@@ -58,6 +60,10 @@ class Evidence:
         The energy about the finest level that is small enough for its second derivative; `None` without energies.
     missed:
         Peaks and jumps of the terms that points may not see, found before training.
+    flatness:
+        The changes of the unknowns that violate the terms of the coarse levels least; `None` where that is not known.
+    constants:
+        The unknown constants by name.
     solution_size:
         Root mean square of the largest component of the solution.
     """
@@ -82,6 +88,8 @@ class Evidence:
     stated_noise: float = 0.0
     landscape: Landscape | None = None
     missed: Sequence[Feature] = ()
+    flatness: Flatness | None = None
+    constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
     solution_size: float
 
     @property

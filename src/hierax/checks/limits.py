@@ -11,5 +11,10 @@ UNCHANGED = 1e-6
 DOWNWARDS = 1e-6
 """An energy curves downwards where an eigenvalue of its second derivative, scaled to a unit diagonal, is below minus
 this."""
+FLAT, EXACTLY_FLAT = 1e-3, 1e-5
+"""A change that violates the terms by less than this, relative to smooth changes of its size, is free where the
+violation falls from level to level; and by itself."""
+STAYS = 0.5
+"""A least violation that a finer level lowers by no more than to this part is that of the problem itself."""
 SETTLING = 0.3
 """Factor above which the changes by two refinements one after the other no longer fall."""

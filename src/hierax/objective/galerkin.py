@@ -62,8 +62,8 @@ def galerkin(
     """
     theta, build = flat_parameters(field)
     tested = Samples(values, equation.points, equation.weights, equation.normals, np.zeros((equation.count, 0)))
-    basis, _ = _rows(field, tested, theta)
-    if _count(basis) != _count(_rows(field, equation, theta)[0]):
+    basis, _ = jacobian_rows(field, tested, theta)
+    if _count(basis) != _count(jacobian_rows(field, equation, theta)[0]):
         return None
     last = np.inf
     for _ in range(STEPS):
@@ -85,14 +85,14 @@ def _system(
     field: Any, theta: np.ndarray, equation: Samples, conditions: Sequence[Samples], basis: sp.csr_array
 ) -> tuple[sp.csr_array, np.ndarray]:
     """Matrix and right-hand side with the opposite sign."""
-    rows, residual = _rows(field, equation, theta)
+    rows, residual = jacobian_rows(field, equation, theta)
     weights = equation.weights
     # an equation written with the opposite sign is the same equation: the part towards least squares needs one sign
     sign = 1.0 if float(weights @ (basis * rows).sum(axis=1)) >= 0 else -1.0
     slack = TOWARDS_LEAST_SQUARES * _norms(basis) / np.maximum(_norms(rows), 1e-300)
     tests = sp.csr_array(sp.diags_array(weights) @ (sign * basis + sp.diags_array(slack) @ rows))
     matrix, right = tests.T @ rows, tests.T @ residual
-    found = [_rows(field, s, theta) for s in conditions]
+    found = [jacobian_rows(field, s, theta) for s in conditions]
     diagonals = np.stack(
         [np.abs(matrix.diagonal()), *(_squares(j, s) for (j, _), s in zip(found, conditions, strict=True))]
     )
@@ -122,7 +122,7 @@ def _solution(matrix: sp.csr_array, misfit: np.ndarray) -> np.ndarray:
     return np.full(len(misfit), np.nan)
 
 
-def _rows(field: Any, samples: Samples, theta: np.ndarray) -> tuple[sp.csr_array, np.ndarray]:
+def jacobian_rows(field: Any, samples: Samples, theta: np.ndarray) -> tuple[sp.csr_array, np.ndarray]:
     """Rows `(n m, N)` of the Jacobian without weights, and the residuals `(n m,)`."""
     objective = RowObjective(field, [samples.weighted(np.ones(samples.count))])
     blocks = [block.sparse(1.0, objective.size) for block in objective.row_blocks(objective.samples[0], theta)]

@@ -12,10 +12,11 @@ from hierax.checks.evidence import Evidence
 from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
 from hierax.fields.base import mesh
-from hierax.objective import AbstractObjective, Samples, flat_parameters
+from hierax.objective import AbstractObjective, Samples, component, flat_parameters
 from hierax.objective.landscape import Landscape
 from hierax.problems.keys import Key, seed_of
 from hierax.training.corrections import solved
+from hierax.training.determination import flatness
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.galerkin_step import polished
 from hierax.training.saddles import landscape
@@ -137,6 +138,8 @@ def guarded(
             noise=noise,
             stated_noise=discrete.rows.stated,
             missed=discrete.plan.missed,
+            flatness=flatness(discrete, visited),
+            constants={n: float(component(discrete.problem, trained, n)) for n in discrete.problem.constants},
             landscape=_landscape(discrete, visited, level),
             solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
         )

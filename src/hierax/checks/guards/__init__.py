@@ -10,6 +10,7 @@ from hierax.checks.guards.base import AbstractGuard
 from hierax.checks.guards.boundary import Boundary
 from hierax.checks.guards.coverage import Coverage
 from hierax.checks.guards.data import DataMisfit
+from hierax.checks.guards.determined import Determined
 from hierax.checks.guards.equation import Equation
 from hierax.checks.guards.explained import Explained
 from hierax.checks.guards.fresh_residual import FreshResidual
@@ -25,6 +26,7 @@ GUARDS: tuple[AbstractGuard, ...] = (
     FreshResidual(),
     Boundary(),
     Stationary(),
+    Determined(),
     Levels(),
     Resolution(),
     Equation(),

@@ -25,6 +25,8 @@ MEANINGS = {
     "differentiated away.",
     "stationary": "Is the answer a minimum of its energy? Gradient over the size of its parts, and whether the energy "
     "curves downwards along any direction.",
+    "determined": "Do the terms determine the solution? How far the unknowns can change on coarse levels, in units of "
+    "what smooth changes that violate the terms as much amount to.",
     "data": "Does the solution fit the data? Misfit at measured values over their noise.",
     "prediction": "Do the cheaper fidelities and the other rows predict a row of the dearest one? Error when it is "
     "left out, over the spread of the values.",

@@ -1,0 +1,109 @@
+"""Do the terms determine the solution?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from hierax._results import RESULTS
+from hierax.checks.evidence import Evidence
+from hierax.checks.guards.base import AbstractGuard
+from hierax.checks.limits import EXACTLY_FLAT, FLAT, STAYS
+from hierax.events import Guard
+from hierax.objective.flatness import Direction, Flatness
+
+SHARE = 0.1
+"""Least share of an unknown in a direction that is said to change it."""
+ROUNDING = 1e-16
+"""Violations below this are zero."""
+ALONE = 1e-4
+"""Least share of a constant in a direction that changes constants only: relative changes by a hundredth of another's."""
+EVEN = 0.05
+"""Most variation, relative, of a change that is called constant."""
+RIM, PEAK = 0.1, 1.5
+"""Part of the domain beside a face, and factor by which a change is larger there than in all of the domain."""
+
+
+@final
+@dataclass(frozen=True)
+class Determined(AbstractGuard):
+    """How far the unknowns can change, in their sizes, while no term is violated by more than one.
+
+    One is what smooth changes of the same size violate. A solution is not determined where that is unbounded: finer
+    levels, which can express the change better, then show that it violates ever less. What finer levels leave as it is
+    belongs to a problem that is badly conditioned but has one solution. Isolated solutions are not seen.
+    """
+
+    limit: float = 1.0 / FLAT
+    alone: float = 10.0 / FLAT
+    """The limit where one level alone is small enough to be looked at."""
+    name: ClassVar[str] = "determined"
+    result: ClassVar[RESULTS] = RESULTS.guard_determined
+
+    def judge(self, evidence: Evidence) -> Guard | None:
+        seen = evidence.flatness
+        if seen is None:
+            return None
+        several, least = len(seen.violations) > 1, max(min(seen.violations), ROUNDING)
+        limit = self.limit if several else self.alone
+        falls = least < EXACTLY_FLAT or not several or seen.violations[-1] <= STAYS * seen.violations[-2]
+        what = f"violates the terms by {least:.1g} of what smooth changes of its size do (limit {1.0 / limit:.1g})"
+        if falls and 1.0 / least > limit:
+            return Guard(1.0 / least, limit, False, f"{_sentence(evidence, seen)}: a change {what}.")
+        return Guard(1.0 / least, limit, True, f"The terms determine the solution: no change {what} or less.")
+
+
+def _sentence(evidence: Evidence, seen: Flatness) -> str:
+    """What is free, by name and shape."""
+    first, problem = seen.directions[0], evidence.problem
+    functions = [n for n in problem.functions if first.shares[n] > SHARE]
+    if not functions:
+        return _about_constants(evidence, first, [n for n in problem.constants if first.shares[n] > ALONE])
+    constants = [n for n in problem.constants if first.shares[n] > SHARE]
+    names = " and ".join([*functions, *constants])
+    largest = max(problem.functions, key=first.shares.__getitem__)
+    sizes = [f.components or 1 for f in problem.functions.values()]
+    start = sum(sizes[: list(problem.functions).index(largest)])
+    values = first.values[:, start : start + (problem.functions[largest].components or 1)]
+    if np.all(values.std(axis=0) < EVEN * np.sqrt(np.mean(values**2))):
+        return f"Nothing fixes {names}, free up to a constant"
+    place = _face(evidence, seen.points, values)
+    return f"Nothing fixes {names} at {place}" if place else f"Nothing fixes {names}, to which a wave can be added"
+
+
+def _face(evidence: Evidence, points: np.ndarray, values: np.ndarray) -> str:
+    """The face beside which a change is largest, as an equation; empty where it is spread over the domain."""
+    domain = evidence.problem.domain
+    low, high = domain.bounds()
+    squares, found = np.sum(values**2, axis=1), {}
+    for axis, name in enumerate(domain.names or ()):
+        if name in domain.periodic:
+            continue
+        z = (points[:, axis] - low[axis]) / (high[axis] - low[axis])
+        for end, beside in ((low, z < RIM), (high, z > 1.0 - RIM)):
+            if beside.any():
+                found[f"{name} = {end[axis]:.4g}"] = float(np.sqrt(np.mean(squares[beside]) / np.mean(squares)))
+    best = max(found, key=found.__getitem__, default="")
+    return best if best and found[best] > PEAK else ""
+
+
+def _about_constants(evidence: Evidence, direction: Direction, names: list[str]) -> str:
+    """Which combination of the constants is determined: their sum, product or another."""
+    if len(names) != 2:
+        return (
+            f"Nothing fixes {names[0]}"
+            if len(names) == 1
+            else f"Only a combination of {', '.join(names)} is determined"
+        )
+    (a, da), (b, db) = ((evidence.constants[n], direction.changes[n]) for n in names)
+    fits = {
+        "+": abs(da + db) < EVEN * abs(da),
+        "-": abs(da - db) < EVEN * abs(da),
+        "*": abs(da * b + db * a) < EVEN * abs(da * b),
+        "/": abs(da * b - db * a) < EVEN * abs(da * b),
+    }
+    ways = [f"{names[0]} {sign} {names[1]}" for sign, holds in fits.items() if holds]
+    what = ways[0] if len(ways) == 1 else f"a combination of {names[0]} and {names[1]}"
+    return f"Only {what} is determined"

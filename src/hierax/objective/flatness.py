@@ -1,0 +1,276 @@
+r"""How far the terms of a problem determine its solution: changes of the unknowns that violate no term.
+
+About a field the terms have the Gauss-Newton matrices `A_t`, and the unknowns `u_j` the mass matrices `M_j`. Flat
+directions are eigenvectors of
+
+.. math:: \Big(\sum_t A_t / S_t^2\Big) v = \lambda \Big(\sum_j M_j / s_j^2\Big) v
+
+with eigenvalues near zero. The sizes `s_j` of the unknowns and `S_t` of what smooth functions of these sizes violate
+are found by equilibration, so that no unit matters; an eigenvalue is the square of a violation, relative to that by a
+smooth change of the same size.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import jax
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from jaxtyping import Float
+
+from hierax.fields import Unknowns, parameter_count
+from hierax.objective.galerkin import jacobian_rows
+from hierax.objective.objective import LocalObjective, flat_parameters
+from hierax.objective.pointwise import value_term
+from hierax.objective.samples import Samples, make_samples
+from hierax.objective.view import bounded
+from hierax.problems.problem import Problem
+
+LARGEST = 1000
+"""Most parameters of a level whose dense matrices are formed."""
+HALF_WAVES = 2
+"""Half waves across the domain, over all coordinates, of what counts as smooth."""
+OPEN = 1e-3
+"""Weight of the values of a field in the sizes of its components."""
+DIRECTIONS, SWEEPS = 6, 8
+"""Directions that are iterated together, and inverse iterations."""
+ROUNDING = 1e-13
+"""Added to diagonals, relative: what no point sees is not a direction."""
+LEAST_CONSTANT = 0.1
+"""Least size of a constant, in units of its start."""
+
+
+class Direction(NamedTuple):
+    """A change of the unknowns of about their own sizes.
+
+    Attributes
+    ----------
+    violation:
+        What it violates, relative to smooth changes of the same size.
+    shares:
+        Share of each function and constant, by name, in the square of the change.
+    changes:
+        Derivative of each constant along the direction, in its own unit.
+    values:
+        Change of every function component, in its size, at the points of `flattest`; `(n, components)`.
+    """
+
+    violation: float
+    shares: dict[str, float]
+    changes: dict[str, float]
+    values: Float[np.ndarray, "n components"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Flatness:
+    """The least violations of some levels, coarsest first, and the flattest directions of the last of them.
+
+    Attributes
+    ----------
+    violations:
+        Of the flattest direction of each level.
+    directions:
+        Of the last level, the flattest first.
+    points:
+        Where they are known, `(n, dim)`.
+    """
+
+    violations: Sequence[float]
+    directions: Sequence[Direction]
+    points: Float[np.ndarray, "n dim"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Functions:
+    """How the parameters `theta` `(N,)` of a field change the function components of a problem.
+
+    Attributes
+    ----------
+    names:
+        The function that each component belongs to.
+    rows:
+        For each component its derivative at the points, `(n, N)`.
+    weights:
+        Of the points, a quadrature; they add up to one.
+    waves:
+        Smooth functions at the points `(n, k)`.
+    values:
+        Mean square of every component.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[sp.csr_array, ...]
+    weights: Float[np.ndarray, " n"]
+    waves: Float[np.ndarray, "n k"]
+    values: Float[np.ndarray, " components"]
+
+    @classmethod
+    def of(cls, problem: Problem, field: Any, inside: Samples, periodic: Sequence[bool]) -> Functions:
+        """At the points of some samples inside the domain."""
+        names = tuple(name for name, f in problem.functions.items() for _ in range(f.components or 1))
+        samples = make_samples(value_term(problem), inside.points, inside.weights)
+        rows, values = jacobian_rows(field, samples, flat_parameters(field)[0])
+        weights = inside.weights / inside.weights.sum()
+        own = tuple(sp.csr_array(rows[k :: len(names)]) for k in range(len(names)))
+        waves = _waves(inside.points, *problem.domain.bounds(), periodic)
+        return cls(names, own, weights, waves, weights @ values.reshape(-1, len(names)) ** 2)
+
+    @functools.cached_property
+    def masses(self) -> list[np.ndarray]:
+        """Mean square of a change of each component, `(N, N)`."""
+        return [(r.T @ (sp.diags_array(self.weights) @ r)).toarray() for r in self.rows]
+
+    @functools.cached_property
+    def smooth(self) -> list[np.ndarray]:
+        """Changes `(N, k)` of each component that are nearest to the waves, with mean square one."""
+        factor = scipy.linalg.cho_factor(_regular(sum(self.masses)))
+        out = []
+        for rows, mass in zip(self.rows, self.masses, strict=True):
+            found = scipy.linalg.cho_solve(factor, rows.T @ (self.weights[:, None] * self.waves))
+            out.append(found / np.sqrt(np.einsum("nk,nk->k", found, mass @ found)))
+        return out
+
+
+def flattest(
+    problem: Problem,
+    field: Any,
+    samples: Sequence[Samples],
+    inside: Samples,
+    periodic: Sequence[bool],
+    rough: Sequence[str] = (),
+) -> list[Direction]:
+    """The directions that violate the terms least, the flattest first.
+
+    Parameters
+    ----------
+    field:
+        With fixed cells and at most `LARGEST` parameters.
+    samples:
+        Of all terms, at the points of the field's level.
+    inside:
+        One of them, whose points and weights are a quadrature over the domain.
+    periodic:
+        Which coordinates wrap around.
+    rough:
+        Functions of which only smooth changes are looked at: a penalty decides between others.
+    """
+    theta, _ = flat_parameters(field)
+    functions = Functions.of(problem, field, inside, periodic)
+    constants = _constants(problem, field, theta)
+    terms = _matrices(field, samples, periodic, theta)
+    own, left = _equilibrated(terms, functions)
+    mass = np.sum([m / s for m, s in zip(functions.masses, own, strict=True)], axis=0)
+    for c in constants:
+        mass[c.place, c.place] += c.relative**2
+        left = left + np.array([a[c.place, c.place] for a in terms]) / c.relative**2
+    whole = np.sum([a / s for a, s in zip(terms, left, strict=True) if s > 0], axis=0)
+    basis = _judged(functions, len(theta), rough)
+    found = basis @ _flat(basis.T @ whole @ basis, basis.T @ mass @ basis)
+    return sorted((_direction(v, whole, functions, own, constants) for v in found.T), key=lambda d: d.violation)
+
+
+class _Number(NamedTuple):
+    """A constant: its parameter, and the derivative of its value by that, as it is and in units of its size."""
+
+    name: str
+    place: int
+    slope: float
+    relative: float
+
+
+def _constants(problem: Problem, field: Any, theta: np.ndarray) -> list[_Number]:
+    out, start = [], 0
+    for name, part in field.parts.items() if isinstance(field, Unknowns) else ():
+        if name in problem.constants:
+            constant, parameter = problem.constants[name], float(theta[start])
+            to_bounds = bounded(constant.bounds)
+            size = max(abs(float(to_bounds(parameter))), LEAST_CONSTANT * abs(constant.initial)) or 1.0
+            # bounds are kept by monotonic maps, whose slope vanishes by rounding alone
+            slope = max(float(jax.grad(to_bounds)(parameter)), 1e-300)
+            out.append(_Number(name, start, slope, slope / size))
+        start += parameter_count(part)
+    return out
+
+
+def _direction(
+    v: np.ndarray, whole: np.ndarray, functions: Functions, own: np.ndarray, constants: Sequence[_Number]
+) -> Direction:
+    values = np.stack([rows @ v for rows in functions.rows], axis=1) / np.sqrt(own)
+    shares: dict[str, float] = {}
+    for name, square in zip(functions.names, functions.weights @ values**2, strict=True):
+        shares[name] = shares.get(name, 0.0) + float(square)
+    shares |= {c.name: float((v[c.place] * c.relative) ** 2) for c in constants}
+    total = sum(shares.values())
+    violation = float(np.sqrt(max(v @ whole @ v, 0.0) / total))
+    changes = {c.name: float(v[c.place] * c.slope) for c in constants}
+    return Direction(violation, {name: share / total for name, share in shares.items()}, changes, values)
+
+
+def _matrices(field: Any, samples: Sequence[Samples], periodic: Sequence[bool], theta: np.ndarray) -> list[np.ndarray]:
+    """Gauss-Newton matrix of each term `(N, N)`, by the kernels of training."""
+    objective, every = LocalObjective(field, samples, periodic), np.arange(len(theta))[None]
+    return [near.curvature.blocks(every)[0] for near in objective.linearise_each(theta)]
+
+
+def _equilibrated(terms: Sequence[np.ndarray], functions: Functions) -> tuple[np.ndarray, np.ndarray]:
+    """Squares of the sizes of the function components, and of what changes by these violate in each term.
+
+    The logarithms of sizes are those of least squares in which every component counts as much in every term that it
+    enters (Curtis, Reid, J. Inst. Maths Applics 10, 1972); what is left open follows the values of the field.
+    """
+    felt = np.array([[np.mean(np.einsum("nk,nk->k", c, a @ c)) for c in functions.smooth] for a in terms])
+    count = felt.shape[1]
+    where = np.argwhere(felt > 0)
+    matrix, right = np.zeros((len(where) + count, count + len(felt))), np.zeros(len(where) + count)
+    rows = np.arange(len(where))
+    matrix[rows, where[:, 1]], matrix[rows, count + where[:, 0]] = 1.0, -1.0
+    right[: len(where)] = -np.log(felt[where[:, 0], where[:, 1]])
+    known = functions.values > 0
+    np.fill_diagonal(matrix[len(where) :], np.where(known, OPEN, 0.0))
+    right[len(where) :] = OPEN * np.log(np.where(known, functions.values, 1.0))
+    own = np.exp(np.linalg.lstsq(matrix, right, rcond=1e-12)[0][:count])
+    return own, felt @ own
+
+
+def _judged(functions: Functions, size: int, rough: Sequence[str]) -> np.ndarray:
+    """Basis `(N, m)` of the changes that are looked at."""
+    free, smooth = np.ones(size, dtype=bool), []
+    for name, mass, waves in zip(functions.names, functions.masses, functions.smooth, strict=True):
+        if name in rough:
+            free &= np.diag(mass) == 0.0
+            smooth.append(waves)
+    return np.concatenate([np.eye(size)[:, free], *smooth], axis=1)
+
+
+def _flat(whole: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Directions `(N, k)` with the smallest quotients of the two forms, by inverse iteration of a subspace."""
+    factor = scipy.linalg.cho_factor(_regular(whole + ROUNDING * mass))
+    found = np.random.default_rng(0).normal(size=(len(whole), min(DIRECTIONS, len(whole))))
+    for _ in range(SWEEPS):
+        found, _ = np.linalg.qr(scipy.linalg.cho_solve(factor, mass @ found))
+    _, turn = scipy.linalg.eigh(found.T @ whole @ found, _regular(found.T @ mass @ found))
+    return found @ turn
+
+
+def _regular(matrix: np.ndarray) -> np.ndarray:
+    """The matrix with a diagonal that is positive in spite of rounding, and one where no point sees anything."""
+    diagonal = np.diag(matrix)
+    return matrix + np.diag(np.where(diagonal > 0, ROUNDING * diagonal, 1.0))
+
+
+def _waves(points: np.ndarray, low: np.ndarray, high: np.ndarray, periodic: Sequence[bool]) -> np.ndarray:
+    """Products of waves `(n, k)` with at most `HALF_WAVES` half waves in all; whole ones along periodic axes."""
+    z, found = (points - low) / (high - low), [(0, np.ones(len(points)))]
+    for axis, wraps in enumerate(periodic):
+        own = [(k, np.cos(np.pi * k * z[:, axis])) for k in range(HALF_WAVES + 1)]
+        if wraps:
+            own = [own[0], own[2], (2, np.sin(2 * np.pi * z[:, axis]))]
+        found = [(a + b, f * g) for a, f in found for b, g in own if a + b <= HALF_WAVES]
+    return np.stack([f for _, f in found], axis=1)
