@@ -18,6 +18,7 @@ CODES = {
     "guard_validation": 3,
     "guard_stationary": 3,
     "guard_coverage": 3,
+    "guard_determined": 3,
     "unchecked": 3,
     "interrupted": 130,
 }

@@ -56,6 +56,8 @@ class Direction(NamedTuple):
         Share of each function and constant, by name, in the square of the change.
     changes:
         Derivative of each constant along the direction, in its own unit.
+    smooth:
+        Share of constants and of waves across the whole domain in the square of the change.
     values:
         Change of every function component, in its size, at the points of `flattest`; `(n, components)`.
     """
@@ -63,6 +65,7 @@ class Direction(NamedTuple):
     violation: float
     shares: dict[str, float]
     changes: dict[str, float]
+    smooth: float
     values: Float[np.ndarray, "n components"]
 
 
@@ -130,7 +133,7 @@ class Functions:
     @functools.cached_property
     def smooth(self) -> list[np.ndarray]:
         """Changes `(N, k)` of each component that are nearest to the waves, with mean square one."""
-        factor = scipy.linalg.cho_factor(_regular(sum(self.masses)))
+        factor = scipy.linalg.cho_factor(_regular(np.sum(self.masses, axis=0)))
         out = []
         for rows, mass in zip(self.rows, self.masses, strict=True):
             found = scipy.linalg.cho_solve(factor, rows.T @ (self.weights[:, None] * self.waves))
@@ -170,7 +173,7 @@ def flattest(
     for c in constants:
         mass[c.place, c.place] += c.relative**2
         left = left + np.array([a[c.place, c.place] for a in terms]) / c.relative**2
-    whole = np.sum([a / s for a, s in zip(terms, left, strict=True) if s > 0], axis=0)
+    whole = np.sum([a / s if s > 0 else 0.0 * a for a, s in zip(terms, left, strict=True)], axis=0)
     basis = _judged(functions, len(theta), rough)
     found = basis @ _flat(basis.T @ whole @ basis, basis.T @ mass @ basis)
     return sorted((_direction(v, whole, functions, own, constants) for v in found.T), key=lambda d: d.violation)
@@ -210,7 +213,11 @@ def _direction(
     total = sum(shares.values())
     violation = float(np.sqrt(max(v @ whole @ v, 0.0) / total))
     changes = {c.name: float(v[c.place] * c.slope) for c in constants}
-    return Direction(violation, {name: share / total for name, share in shares.items()}, changes, values)
+    root = np.sqrt(functions.weights)[:, None]
+    waves, _ = np.linalg.qr(root * functions.waves)
+    fine = root * values - waves @ (waves.T @ (root * values))
+    smooth = 1.0 - float(np.sum(fine**2)) / total
+    return Direction(violation, {name: share / total for name, share in shares.items()}, changes, smooth, values)
 
 
 def _matrices(field: Any, samples: Sequence[Samples], periodic: Sequence[bool], theta: np.ndarray) -> list[np.ndarray]:

@@ -11,37 +11,48 @@ from hierax.checks.limits import EXACTLY_FLAT, FLAT, STAYS
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.fields.base import has_fixed_cells
 from hierax.objective.flatness import LARGEST, Direction, Flatness, flattest
-from hierax.problems.terms import Data
+from hierax.problems.terms import AbstractValues
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.state import Visited
 from hierax.training.time_slabs import on_slabs
+
+SMOOTH = 0.5
+"""Share of waves across the domain in a change that values at points have to fix."""
 
 
 def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited]) -> Flatness | None:
     """The flattest directions of the coarse levels; `None` without equations, and without grids that are small enough.
 
     Finer levels are asked as long as they show smaller violations: a direction that is free, such as the mode of a
-    resonance, violates the terms on each level by the error of its approximation. With data the coarsest is asked
-    alone: the finer a level, the more of its directions no datum sees.
+    resonance, violates the terms on each level by the error of its approximation. With values at points the coarsest is
+    asked alone, and for smooth changes: between the points there is always room for others.
     """
     fields = [visited[k].field for k in sorted(visited) if _suits(visited[k].field)]
     if not fields or not discrete.equations.any() or not discrete.plan.local:
         return None
-    measured = any(isinstance(t, Data) for t in discrete.sampled.terms)
+    pointwise = any(isinstance(t, AbstractValues) for t in discrete.sampled.terms)
     found: list[float] = []
     directions: list[Direction] = []
     points = np.zeros((0, 0))
-    for field in fields[:1] if measured else fields:
+    for field in fields[:1] if pointwise else fields:
         samples = discrete.samples(field, everything=True)
         inside = samples[int(np.flatnonzero(discrete.equations)[0])]
-        directions, points = (
-            flattest(discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete)),
-            inside.points,
-        )
+        points = inside.points
+        directions = flattest(discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete))
+        if pointwise:
+            directions = [d for d in directions if d.smooth > SMOOTH] or directions[-1:]
         found.append(directions[0].violation)
         if found[-1] < EXACTLY_FLAT or (len(found) > 1 and (found[-1] < FLAT or found[-1] > STAYS * found[-2])):
             break
-    return Flatness(found, directions, points)
+    return Flatness(found, [_restored(discrete, d) for d in directions], points)
+
+
+def _restored(discrete: DiscreteProblem, direction: Direction) -> Direction:
+    """The changes of constants in the units of the user."""
+    units = discrete.plan.units
+    if units is None:
+        return direction
+    return direction._replace(changes={n: c * float(units.sizes[n]) for n, c in direction.changes.items()})
 
 
 def _suits(field: Any) -> bool:

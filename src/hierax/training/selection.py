@@ -139,7 +139,7 @@ def guarded(
             stated_noise=discrete.rows.stated,
             missed=discrete.plan.missed,
             flatness=flatness(discrete, visited),
-            constants={n: float(component(discrete.problem, trained, n)) for n in discrete.problem.constants},
+            constants=_constants(discrete, trained),
             landscape=_landscape(discrete, visited, level),
             solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
         )
@@ -155,6 +155,15 @@ def _landscape(discrete: DiscreteProblem, visited: Mapping[int, Visited], level:
     """Of the finest level, up to the returned one, that is small enough."""
     found = (landscape(discrete, visited[k].field) for k in sorted(visited, reverse=True) if k <= level)
     return next((one for one in found if one is not None), None)
+
+
+def _constants(discrete: DiscreteProblem, trained: Any) -> dict[str, float]:
+    """The constants in the units of the user."""
+    units, found = discrete.plan.units, {}
+    for name in discrete.problem.constants:
+        value = float(component(discrete.problem, trained, name))
+        found[name] = value if units is None else float(units.shifts[name] + units.sizes[name] * value)
+    return found
 
 
 def _misfit(discrete: DiscreteProblem, trained: Any) -> tuple[float | None, float | None]:

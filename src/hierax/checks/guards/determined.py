@@ -19,11 +19,11 @@ SHARE = 0.1
 ROUNDING = 1e-16
 """Violations below this are zero."""
 ALONE = 1e-4
-"""Least share of a constant in a direction that changes constants only: relative changes by a hundredth of another's."""
+"""Least share of a constant in a direction that changes constants only: a hundredth of the largest relative change."""
 EVEN = 0.05
 """Most variation, relative, of a change that is called constant."""
-RIM, PEAK = 0.1, 1.5
-"""Part of the domain beside a face, and factor by which a change is larger there than in all of the domain."""
+RIM, PEAK = 0.1, 1.3
+"""Part of the domain beside a face, and factor by which a change is larger there than at the opposite face."""
 
 
 @final
@@ -74,19 +74,19 @@ def _sentence(evidence: Evidence, seen: Flatness) -> str:
 
 
 def _face(evidence: Evidence, points: np.ndarray, values: np.ndarray) -> str:
-    """The face beside which a change is largest, as an equation; empty where it is spread over the domain."""
-    domain = evidence.problem.domain
+    """The face beside which a change is largest, as an equation; empty where it is as large elsewhere."""
+    domain, best, found = evidence.problem.domain, 0.0, ""
     low, high = domain.bounds()
-    squares, found = np.sum(values**2, axis=1), {}
+    squares = np.sum(values**2, axis=1)
     for axis, name in enumerate(domain.names or ()):
-        if name in domain.periodic:
-            continue
         z = (points[:, axis] - low[axis]) / (high[axis] - low[axis])
-        for end, beside in ((low, z < RIM), (high, z > 1.0 - RIM)):
-            if beside.any():
-                found[f"{name} = {end[axis]:.4g}"] = float(np.sqrt(np.mean(squares[beside]) / np.mean(squares)))
-    best = max(found, key=found.__getitem__, default="")
-    return best if best and found[best] > PEAK else ""
+        if name in domain.periodic or not (z < RIM).any() or not (z > 1.0 - RIM).any():
+            continue
+        sizes = [float(np.sqrt(np.mean(squares[beside]))) for beside in (z < RIM, z > 1.0 - RIM)]
+        if max(sizes) > max(best, PEAK * min(sizes), np.sqrt(np.mean(squares))):
+            best, end = max(sizes), (low, high)[int(np.argmax(sizes))]
+            found = f"{name} = {end[axis]:.4g}"
+    return found
 
 
 def _about_constants(evidence: Evidence, direction: Direction, names: list[str]) -> str:

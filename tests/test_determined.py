@@ -1,0 +1,165 @@
+"""Whether the terms determine the solution: what is free is named, what is badly conditioned is left alone."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+
+BUDGET = 60.0
+LINE = hx.Box([0.0], [1.0], names=("x",))
+SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0], names=("x", "y"))
+PLANE = hx.Box([0.0, 0.0], [1.0, 2.0], names=("t", "x"))
+LEFT, RIGHT, START = hx.Face("x", "lower"), hx.Face("x", "upper"), hx.Face("t", "lower")
+ENDS = hx.Residual("ends", lambda u, x, normal: u(x), on="boundary")
+
+
+def second(number, source=0.0):
+    """`u'' + number u = source`."""
+    return hx.Residual("second", lambda u, x: hx.derivative(u, "xx")(x) + number * u(x) - source)
+
+
+def heat(*conditions, rate=0.2):
+    law = hx.Residual("heat", lambda u, x: hx.derivative(u, "t")(x) - rate * hx.derivative(u, "xx")(x))
+    return hx.Problem(PLANE, (law, *conditions))
+
+
+WALLS = hx.Residual("walls", lambda u, x, normal: u(x) - x[1], on=(LEFT, RIGHT))
+BEGIN = hx.Residual("begin", lambda u, x, normal: u(x) - x[1] - jnp.sin(jnp.pi * x[1]), on=START)
+
+
+def oscillator(frequency):
+    """Frequency times the lowest resonance of a square that is turned by its coefficients."""
+    law = hx.Residual(
+        "wave",
+        lambda u, x: (
+            2.0 * hx.derivative(u, "xx")(x)
+            + hx.derivative(u, "yy")(x)
+            + frequency * 3.0 * jnp.pi**2 * u(x)
+            - (0.0 if frequency == 1.0 else 1.0)
+        ),
+    )
+    return hx.Problem(SQUARE, (law, ENDS))
+
+
+def from_data(law, values, constants, **noise):
+    times = np.linspace(0.0, 2.0, 40)
+    terms = (hx.Residual("law", law), hx.Data("u", times[:, None], values(times), **noise))
+    unknowns = {"u": hx.Function(), **{name: hx.Constant(value) for name, value in constants.items()}}
+    return hx.Problem(hx.Box([0.0], [2.0], names=("t",)), terms, unknowns=unknowns)
+
+
+def flux(conditions):
+    """`q + a p' = 0`, `q' = 0` with a permeability of 1e-9 and pressures of a million."""
+    terms = (
+        hx.Residual("flux", lambda w, x: w.q(x) + 1e-9 * hx.derivative(w.p, "x")(x)),
+        hx.Residual("volume", lambda w, x: hx.derivative(w.q, "x")(x)),
+        *conditions,
+    )
+    return hx.Problem(LINE, terms, unknowns={"q": hx.Function(), "p": hx.Function()})
+
+
+INFLOW = hx.Residual("inflow", lambda w, x, normal: w.q(x) - 1e-3, on=LEFT)
+OUTLET = hx.Residual("outlet", lambda w, x, normal: w.p(x) - 1e6, on=RIGHT)
+ONE_END = hx.Residual("left", lambda u, x, normal: u(x) - 1.0, on=LEFT)
+INSULATED = hx.Residual("insulated", lambda u, x, normal: normal @ hx.gradient(u)(x), on="boundary")
+SOURCE = hx.Residual("source", lambda u, x: hx.laplacian(u)(x) + jnp.cos(jnp.pi * x[0]) * jnp.cos(jnp.pi * x[1]))
+
+
+def sensitivity(guard):
+    """How far the unknowns can change for one unit of violation."""
+    assert guard.value is not None
+    return guard.value
+
+
+FREE = {
+    "no start": (heat(WALLS), "u at t = 0"),
+    "no walls": (heat(BEGIN), "Nothing fixes u"),
+    "one end": (hx.Problem(LINE, (second(0.0, 1.0), ONE_END)), "u at x = 1"),
+    "resonance": (hx.Problem(LINE, (second(9.0 * jnp.pi**2), ENDS)), "u, to which a wave can be added"),
+    "turned resonance": (oscillator(1.0), "u, to which a wave can be added"),
+    "insulated": (hx.Problem(SQUARE, (SOURCE, INSULATED)), "u, free up to a constant"),
+    "pressure": (flux((INFLOW,)), "p, free up to a constant"),
+    "sum": (
+        from_data(
+            lambda w, x: hx.derivative(w.u, "t")(x) + (w.a + w.b) * w.u(x),
+            lambda t: 3.0 * np.exp(-0.8 * t),
+            {"a": 0.5, "b": 1.0},
+        ),
+        "Only a + b is determined",
+    ),
+    "product": (
+        from_data(
+            lambda w, x: hx.derivative(w.u, "t")(x) - 1e-3 * w.a * w.b,
+            lambda t: 2.0 * t + 0.01 * np.sin(50.0 * t),
+            {"a": 10.0, "b": 100.0},
+            noise=0.01,
+        ),
+        "Only a * b is determined",
+    ),
+}
+
+
+@pytest.mark.parametrize(("problem", "says"), FREE.values(), ids=FREE)
+def test_what_is_free_is_named(problem, says):
+    solution = hx.train(problem, levels=2, budget=BUDGET)
+    guard = solution.guards["determined"]
+    assert not guard.passed
+    assert sensitivity(guard) > guard.limit
+    assert says in guard.sentence
+    assert solution.result.exit_code == 3
+
+
+CIRCLE = hx.Box([0.0], [2.0 * np.pi], names=("x",), periodic="x")
+BENDING = hx.Residual("bending", lambda u, x: hx.derivative(u, "xxxx")(x) - 24.0)
+CLAMPED = hx.Residual("clamped", lambda u, x, normal: jnp.stack([u(x), hx.derivative(u, "x")(x)]), on="boundary")
+
+DETERMINED = {
+    "heat": heat(WALLS, BEGIN),
+    "little heat": heat(WALLS, BEGIN, rate=1e-3),
+    "between resonances": hx.Problem(LINE, (second(9.3 * jnp.pi**2, 1.0), ENDS)),
+    "turned": oscillator(1.5),
+    "periodic": hx.Problem(CIRCLE, (second(-1e-2, 1.0),)),
+    "clamped": hx.Problem(LINE, (BENDING, CLAMPED)),
+    "layer": hx.Problem(
+        LINE,
+        (
+            hx.Residual("carried", lambda u, x: 1e-2 * hx.derivative(u, "xx")(x) + hx.derivative(u, "x")(x) - 1.0),
+            ENDS,
+        ),
+    ),
+    "stiff": hx.Problem(
+        hx.Box([0.0], [1.0], names=("t",)),
+        (
+            hx.Residual("stiff", lambda u, x: hx.derivative(u, "t")(x) + 1e3 * (u(x) - jnp.cos(x[0]))),
+            hx.Residual("begin", lambda u, x, normal: u(x) - 1.0, on=START),
+        ),
+    ),
+    "two sizes": flux((INFLOW, OUTLET)),
+    "one constant": from_data(
+        lambda w, x: hx.derivative(w.u, "t")(x) + w.a * w.u(x), lambda t: 3.0 * np.exp(-0.8 * t), {"a": 0.5}
+    ),
+}
+
+
+@pytest.mark.parametrize("problem", DETERMINED.values(), ids=DETERMINED)
+def test_what_is_badly_conditioned_is_determined(problem):
+    guard = hx.train(problem, levels=2, budget=BUDGET).guards["determined"]
+    assert guard.passed
+    assert sensitivity(guard) < 100.0
+
+
+def test_no_unit_matters():
+    """The same missing start and the same complete problem, in lengths, times and temperatures of other sizes."""
+
+    def turned(length, time, size, *faces):
+        box = hx.Box([0.0, 0.0], [time, length], names=("t", "x"))
+        rate = 0.2 * length**2 / time
+        terms = [hx.Residual("law", lambda u, x: hx.derivative(u, "t")(x) - rate * hx.derivative(u, "xx")(x))]
+        terms += [hx.Residual(f.name, lambda u, x, normal: u(x) - size, on=f) for f in faces]
+        solution = hx.train(hx.Problem(box, terms), levels=1, budget=BUDGET)
+        return sensitivity(solution.guards["determined"])
+
+    for faces in ((LEFT,), (LEFT, START)):
+        plain, scaled = turned(1.0, 1.0, 1.0, *faces), turned(1e-6, 1e5, 1e4, *faces)
+        np.testing.assert_allclose(plain, scaled, rtol=0.05)
