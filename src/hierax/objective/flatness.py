@@ -25,7 +25,8 @@ from jaxtyping import Float
 
 from hierax.fields import Unknowns, parameter_count
 from hierax.objective.galerkin import jacobian_rows
-from hierax.objective.objective import LocalObjective, flat_parameters
+from hierax.objective.local import LocalObjective
+from hierax.objective.objective import flat_parameters
 from hierax.objective.pointwise import value_term
 from hierax.objective.samples import Samples, make_samples
 from hierax.objective.view import bounded

@@ -38,7 +38,10 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited]) -> Flatn
         samples = discrete.samples(field, everything=True)
         inside = samples[int(np.flatnonzero(discrete.equations)[0])]
         points = inside.points
-        directions = flattest(discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete))
+        try:
+            directions = flattest(discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete))
+        except (np.linalg.LinAlgError, ValueError):
+            return None  # a matrix that is not finite, of a training that failed: another result says so
         if pointwise:
             directions = [d for d in directions if d.smooth > SMOOTH] or directions[-1:]
         found.append(directions[0].violation)
