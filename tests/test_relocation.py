@@ -93,7 +93,7 @@ def test_training_moves_knots_to_a_layer_and_takes_back_what_does_not_help():
     before, after = (float(moves[-1].split()[k].rstrip(".")) for k in (4, 6))
     assert after < 0.9 * before
     assert any(text.startswith("Knots stay") for text in said)
-    # as many equal intervals are longer than the layer is wide
-    assert solution.levels[-1].parameters < 50
+    # the coarsest level has knots of its own where the source has its peak
+    assert solution.levels[-1].parameters < 100
     assert solution.accuracy.relative_l2 is not None
     assert solution.accuracy.relative_l2 < 1e-4

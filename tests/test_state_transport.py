@@ -10,6 +10,7 @@ from hierax.events import LevelFinished
 from hierax.hierarchy.transport import lifted_squares, newness, transport
 from hierax.objective import flat_parameters
 from hierax.objective.flat_transfer import FlatLaws, FlatTransfer
+from hierax.objective.objective import AbstractProgrammed, Linearisation
 from hierax.solvers import Optax
 
 POINTS = np.random.default_rng(0).uniform(size=(60, 1))
@@ -80,12 +81,25 @@ def test_pairs_of_lbfgs_are_carried_as_steps_and_gradients():
     np.testing.assert_array_equal(moved.updates, np.ones(fine))
 
 
-class Objective:
+class Objective(AbstractProgrammed):
     """Stands for one whose gradient is asked for once."""
 
-    @staticmethod
-    def value_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
+    size, work = 0, 0.0
+
+    def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         return 0.0, np.ones_like(theta)
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        return np.zeros(1)
+
+    def linearise(self, theta: np.ndarray) -> Linearisation:
+        raise AssertionError("nobody asks for curvature")
+
+    def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
+        return []
+
+    def program(self) -> tuple[None, None]:
+        return None, None
 
 
 def test_new_parameters_take_larger_steps():

@@ -134,7 +134,7 @@ def test_a_level_that_follows_the_noise_is_named():
             solution_size=1.0,
         )
         guards = check(evidence)
-        assert set(guards) == {"validation"}
+        assert set(guards) == {"validation", "explained"}
         assert guards["validation"].value == pytest.approx(own / 0.3)
         assert verdict(guards) is result
 
