@@ -16,18 +16,23 @@ from hierax.training.discrete import DiscreteProblem
 from hierax.training.state import Visited
 from hierax.training.time_slabs import on_slabs
 
+NEAR = 0.3
+"""Relative difference from the returned field up to which a level of nonlinear terms is asked."""
 SMOOTH = 0.5
 """Share of waves across the domain in a change that values at points have to fix."""
 
 
-def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited]) -> Flatness | None:
+def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained: Any) -> Flatness | None:
     """The flattest directions of the coarse levels; `None` without equations, and without grids that are small enough.
 
     Finer levels are asked as long as they show smaller violations: a direction that is free, such as the mode of a
     resonance, violates the terms on each level by the error of its approximation. With values at points the coarsest is
-    asked alone, and for smooth changes: between the points there is always room for others.
+    asked alone, and for smooth changes: between the points there is always room for others. Nonlinear terms are asked
+    where the level was already near the field that is returned, `trained`: elsewhere they are other terms.
     """
     fields = [visited[k].field for k in sorted(visited) if _suits(visited[k].field)]
+    if not discrete.plan.linear:
+        fields = [field for field in fields if discrete.change(trained, field) < NEAR]
     if not fields or not discrete.equations.any() or not discrete.plan.local:
         return None
     pointwise = any(isinstance(t, AbstractValues) for t in discrete.sampled.terms)

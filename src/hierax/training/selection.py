@@ -138,7 +138,7 @@ def guarded(
             noise=noise,
             stated_noise=discrete.rows.stated,
             missed=discrete.plan.missed,
-            flatness=flatness(discrete, visited),
+            flatness=flatness(discrete, visited, trained),
             constants=_constants(discrete, trained),
             landscape=_landscape(discrete, visited, level),
             solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
