@@ -14,11 +14,13 @@ from hierax._results import RESULTS
 
 @dataclass(frozen=True)
 class RunStarted:
-    """Training begins: the problem, the plan in words, the budget in seconds."""
+    """Training begins: the problem, the plan in words, the budget in seconds; `trained`: the problem in its own units,
+    which are those of all fields in later events."""
 
     problem: str
     plan: str
     budget: float
+    trained: Any = None
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class Run:
 
 def event_record(event: Event) -> dict[str, Any]:
     """An event as JSON knows it, its kind under `event`; without fields, of which the run folder keeps the last."""
-    members = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name != "field"}
+    members = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name not in ("field", "trained")}
     shown = {name: _record(value) for name, value in members.items()}
     return plain({"event": type(event).__name__} | shown)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from hierax.dynamics.convergence import contractions
 from hierax.dynamics.spectrum import band_edges, grid_bands, scattered_bands
-from hierax.events import AbstractWatcher, Event, LevelFinished, RunFinished, StepTaken, View
+from hierax.events import AbstractWatcher, Event, LevelFinished, RunFinished, RunStarted, StepTaken, View
 from hierax.objective import flat_parameters
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.objective import AbstractSampledObjective
@@ -87,6 +87,8 @@ class Watch(AbstractWatcher):
         self._target: _Target | None = None
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted) and event.trained is not None:
+            self.problem = event.trained  # fields are in its units
         if isinstance(event, StepTaken):
             self.steps.append(event)
         if isinstance(event, LevelFinished) and event.field is not None and event.record.level not in self._looked:

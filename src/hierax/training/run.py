@@ -30,7 +30,7 @@ from hierax.training.visit import initial_state, stepped
 
 def begin(context: Context) -> RunState:
     """The state before the first action."""
-    context.emit(RunStarted(context.problem.name, context.plan.text, context.budget))
+    context.emit(RunStarted(context.problem.name, context.plan.text, context.budget, context.problem))
     return RunState.begin(context.plan, len(context.sequence.problems), context.sequence.first)
 
 
