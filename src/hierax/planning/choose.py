@@ -42,6 +42,7 @@ from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
+from hierax.problems.units import Units
 from hierax.solvers import AbstractSolver, GaussNewton, Optax, Schwarz, Smoothing, Tolerances, VariableProjection
 
 VALUES_PER_PARAMETER = 4.0
@@ -115,15 +116,39 @@ def choose(
         Used in place of the strategy's own.
     """
     examine(problem)
-    if hierarchy is None or isinstance(hierarchy, AbstractFamily):
-        problem = with_prescribed_values(problem)
-        units = own_units(problem)
-        problem = units.converted(problem)
-    else:
-        refuse_unused(problem)
-        units = None
+    units = _units(problem, hierarchy)
+    if units is not None:
+        problem = units.converted(with_prescribed_values(problem))
     seen = ProblemFeatures.of(problem)
     features = missed(problem, seen.order)
+    plan = _for_fields(problem, hierarchy, levels, seen, features, key)
+    refuse_open(problem, plan.hierarchy)
+    _refuse_prior(problem, plan)
+    plan = _with_choices(problem, plan, solver, cycle, levels)
+    if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
+        plan = replace(plan, evolution=evolution(problem))
+    unseen = tuple(f for f in features if not isinstance(f, Jump) or f.lost)
+    found = {"order": seen.order, "local": seen.local, "linear": seen.linear, "convection": seen.convection}
+    return replace(plan, units=units, missed=unseen, **found)
+
+
+def _units(problem: Problem, hierarchy: Any) -> Units | None:
+    """Those in which a problem is trained: of its own, unless the user gives fields, which have theirs."""
+    if hierarchy is None or isinstance(hierarchy, AbstractFamily):
+        return own_units(with_prescribed_values(problem))
+    refuse_unused(problem)
+    return None
+
+
+def _for_fields(
+    problem: Problem,
+    hierarchy: Any,
+    levels: int | None,
+    seen: ProblemFeatures,
+    features: Sequence[Feature],
+    key: Key,
+) -> Plan:
+    """The plan for given fields, for a family of them, or for the family that suits."""
     if isinstance(hierarchy, Hierarchy):
         plan = _given(problem, on_domain(hierarchy, problem), None, seen)
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
@@ -132,11 +157,16 @@ def choose(
         family = hierarchy or _family(seen)
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
         plan = _from_family(problem, own, seen, features, key)
-    refuse_open(problem, plan.hierarchy)
-    _refuse_prior(problem, plan)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
         note = "Note: there are equations but no conditions or data; they may not determine the solution."
         plan = replace(plan, reasons=(*plan.reasons, note))
+    return plan
+
+
+def _with_choices(
+    problem: Problem, plan: Plan, solver: AbstractSolver | None, cycle: AbstractCycle | None, levels: int | None
+) -> Plan:
+    """The plan with what the user chose in its place."""
     if isinstance(solver, Schwarz):
         solver.refuse_without_subdomains(plan.hierarchy.levels[0].field)
     if solver is not None:
@@ -148,11 +178,7 @@ def choose(
     made_for_cycles = isinstance(plan.solver, GaussNewton | Optax) and revisits(problem, plan.rule, plan.hierarchy)
     if cycle is None and isinstance(plan.cycle, NestedIteration) and made_for_cycles:
         plan = replace(plan, cycle=Automatic(nested=plan.cycle))
-    if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
-        plan = replace(plan, evolution=evolution(problem))
-    unseen = tuple(f for f in features if not isinstance(f, Jump) or f.lost)
-    plan = replace(plan, units=units, missed=unseen)
-    return replace(plan, order=seen.order, local=seen.local, linear=seen.linear, convection=seen.convection)
+    return plan
 
 
 def _refuse_prior(problem: Problem, plan: Plan) -> None:
