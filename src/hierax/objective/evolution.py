@@ -16,6 +16,7 @@ import numpy as np
 from hierax.hierarchy.regrid import breakpoints_of, rms
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import is_equation
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import Place, SquaredResidual, point_term
 from hierax.objective.samples import Samples
 from hierax.problems.domain import Box, Face
@@ -130,7 +131,7 @@ def _slopes(problem: Problem, term: Term, axis: int) -> np.ndarray:
         return point.residual(SimpleNamespace(**parts) if problem.named else next(iter(parts.values())), place)
 
     places = Place(x, normals, np.zeros((3, 0)))
-    slopes = jax.jit(jax.vmap(lambda p: jax.jacfwd(residual)(jnp.zeros((count, HIGHEST + 1)), p)))(places)
+    slopes = compiled_quickly(jax.vmap(lambda p: jax.jacfwd(residual)(jnp.zeros((count, HIGHEST + 1)), p)))(places)
     return np.nan_to_num(np.asarray(slopes))
 
 

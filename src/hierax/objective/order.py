@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
 from hierax.problems.problem import Problem
 from hierax.problems.terms import AbstractValues, Term
@@ -62,42 +64,56 @@ def reach(problem: Problem, term: Term) -> Reach:
     places = Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, 0)))
     point = point_term(problem, term)
     try:
-        slopes, defect = jax.jit(lambda p: jax.vmap(lambda q: _slopes(problem, point, q))(p))(places)
+        slopes, defect = _tried(problem, point, places)
     except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
         return Reach(2, True)
-    size = np.max(np.abs(np.nan_to_num(np.asarray(slopes))), axis=(0, 1))
+    size = np.max(np.abs(np.nan_to_num(slopes)), axis=(0, 2))
     orders = np.flatnonzero(size[1:]) + 1
     order = int(orders.max(initial=0))
     # the second derivative of t^2 is 2
     convection = float(2.0 * size[1] / size[2]) if order == 2 else 0.0
-    linear = isinstance(point, SquaredResidual) and bool(np.all(np.asarray(defect) < 1e-12))
+    linear = isinstance(point, SquaredResidual) and bool(np.all(defect < 1e-12))
     return Reach(order, not bool(size[0] > 0), linear, convection)
 
 
-def _slopes(problem: Problem, point: AbstractPointTerm, place: Place) -> tuple[jax.Array, jax.Array]:
-    """Derivatives of the density in the `c_m`, and how far it is from affine in the size of the unknowns."""
+def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of the density in the `c_m`, and how far it is from affine in the size of the unknowns.
+
+    The term is traced once; its values, and its slope along one `c_m`, then come from one program for all.
+    """
     low, high = problem.domain.bounds()
     direction = jnp.linspace(0.7, 1.3, len(low)) / jnp.asarray(high - low)
 
-    def build(c: jax.Array, size: float = 1.0) -> Any:
+    def values(c: jax.Array, size: jax.Array, place: Place) -> jax.Array:
         parts = {}
         for k, (name, unknown) in enumerate(problem.unknowns.items()):
             if name in problem.constants:
-                parts[name] = jnp.asarray(size * (0.3 + 0.1 * k))
+                parts[name] = size * (0.3 + 0.1 * k)
                 continue
             parts[name] = _trial(c, size, k, unknown.components, direction, place.x)  # pyright: ignore
-        return SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
+        unknowns = SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
+        return point.residual(unknowns, place)
 
-    none = jnp.zeros(HIGHEST + 1)
-    # of either sign, for kinks at zero; also far larger, where a nonlinear part outgrows what hides it otherwise
-    sizes = jnp.array([-0.6, 0.5, 1.6, -0.6 * LARGE, 0.5 * LARGE, 1.6 * LARGE])
-    small, middle, large = jnp.moveaxis(
-        jax.vmap(lambda size: point.residual(build(none, size), place))(sizes).reshape(2, 3, -1), 1, 0
+    none, one = jnp.zeros(HIGHEST + 1), jax.tree.map(lambda a: a[0], places)
+    traced = jaxpr_as_fun(jax.make_jaxpr(values)(none, jnp.ones(()), one))
+
+    def along(place: Place, size: jax.Array, tangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, slope = jax.jvp(lambda c: traced(c, size, *jax.tree.leaves(place))[0], (none,), (tangent,))
+        return value, slope
+
+    # the slopes at size one, then values of either sign, for kinks at zero, and of far larger ones, where a nonlinear
+    # part outgrows what hides it otherwise
+    sizes = np.array([1.0] * (HIGHEST + 1) + [-0.6, 0.5, 1.6, -0.6 * LARGE, 0.5 * LARGE, 1.6 * LARGE])
+    tangents = np.eye(len(sizes), HIGHEST + 1)
+    every = jax.vmap(jax.vmap(along, in_axes=(None, 0, 0)), in_axes=(0, None, None))
+    count = len(places.x)
+    found, slopes = (
+        np.asarray(a).reshape(count, len(sizes), -1) for a in compiled_quickly(every)(places, sizes, tangents)
     )
-    size = jnp.abs(small) + jnp.abs(middle) + jnp.abs(large) + 1e-300
-    defect = jnp.max(jnp.abs(small - 2 * middle + large) / size)
-    defect = jnp.where(jnp.isfinite(defect), defect, jnp.inf)
-    return jax.jacfwd(lambda c: point.residual(build(c), place))(none), defect
+    small, middle, large = np.moveaxis(found[:, HIGHEST + 1 :].reshape(count, 2, 3, -1), 2, 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        defect = np.abs(small - 2 * middle + large) / (np.abs(small) + np.abs(middle) + np.abs(large) + 1e-300)
+    return slopes[:, : HIGHEST + 1], np.where(np.isfinite(defect), defect, np.inf)
 
 
 def _trial(c: jax.Array, size: float, number: int, components: int | None, direction: jax.Array, x: jax.Array) -> Any:

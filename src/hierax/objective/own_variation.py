@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, Place, point_term
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Term
@@ -83,14 +84,13 @@ class OwnTerm:
         self.problem, self.term, self.order = problem, term, order
         self._point: AbstractPointTerm = point_term(problem, term)
         shape = jnp.zeros(problem.domain.dim)
-        self._closed = jax.make_jaxpr(lambda x, n: self._residual(jnp.zeros(order + 1), x, n))(shape, shape)
+        self._none = jnp.zeros(order + 1)
+        self._closed = jax.make_jaxpr(self._residual)(self._none, shape, shape)
         record = _Record()
         jax.eval_shape(lambda x, n: self._followed(x, n, record), shape, shape)
         self.sharp, self.breaks = record.sharp or record.breaks, record.breaks
         self.derived = np.array(record.derived, bool)
-        # it runs for some milliseconds: what counts is how long it takes to compile
-        options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-        self._compiled = jax.jit(jax.vmap(self._everything, in_axes=(0, None)), compiler_options=options)
+        self._compiled = compiled_quickly(jax.vmap(self._everything, in_axes=(0, None)))
 
     def __call__(self, points: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sources and coefficients `(n, rows, 2 + order)`, and differences `(n, m)`, at points with one normal.
@@ -108,10 +108,10 @@ class OwnTerm:
 
     def _everything(self, x: jax.Array, normal: jax.Array) -> tuple[jax.Array, jax.Array]:
         def both(c: jax.Array) -> tuple[jax.Array, jax.Array]:
-            residual = self._residual(c, x, normal)
+            (residual,) = jaxpr_as_fun(self._closed)(c, x, normal)
             return residual, residual
 
-        slopes, alone = jax.jacfwd(both, has_aux=True)(jnp.zeros(self.order + 1))
+        slopes, alone = jax.jacfwd(both, has_aux=True)(self._none)
         record = _Record()
         self._followed(x, normal, record)
         differences = jnp.concatenate([*record.differences, jnp.zeros(0)])
@@ -121,7 +121,8 @@ class OwnTerm:
         return self._point.residual(_state(self.problem, c, x), Place(x, normal, jnp.zeros(0)))
 
     def _followed(self, x: jax.Array, normal: jax.Array, record: _Record) -> list[jax.Array]:
-        return [v.value for v in _follow(self._closed, [_Followed(x, True), _Followed(normal)], "", record)]
+        inputs = [_Followed(self._none), _Followed(x, True), _Followed(normal)]
+        return [v.value for v in _follow(self._closed, inputs, "", record)]
 
 
 def _state(problem: Problem, c: jax.Array, x: jax.Array) -> Any:

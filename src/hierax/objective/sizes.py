@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.objective.build import is_equation
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, point_term
 from hierax.problems.domain import Box, Face
 from hierax.problems.problem import Problem
@@ -86,7 +87,7 @@ class Probed:
         self.terms = [t for t in problem.terms if not isinstance(t, AbstractValues)]
         self._points = [point_term(self.problem, t) for t in self.problem.terms if not isinstance(t, AbstractValues)]
         self._places = [places_of(problem, term) for term in self.terms]
-        self._felt = jax.jit(self._measure, static_argnums=0)
+        self._felt = compiled_quickly(self._measure, static_argnums=(0,))
 
     def felt(self, number: int, state: Sizes, wiggle: float) -> Felt:
         """What a term feels near a state: waves of the size of each unknown, times `wiggle`, about its level."""
