@@ -65,6 +65,7 @@ from hierax.problems import Face as Face
 from hierax.problems import Fidelities as Fidelities
 from hierax.problems import Fidelity as Fidelity
 from hierax.problems import Function as Function
+from hierax.problems import Interface as Interface
 from hierax.problems import PointCloud as PointCloud
 from hierax.problems import Problem as Problem
 from hierax.problems import Reference as Reference
@@ -76,6 +77,7 @@ from hierax.problems import derivative as derivative
 from hierax.problems import divergence as divergence
 from hierax.problems import gradient as gradient
 from hierax.problems import laplacian as laplacian
+from hierax.problems import sides as sides
 from hierax.records.progress import Progress as Progress
 from hierax.records.watch import Watch as Watch
 from hierax.results.solution import Solution as Solution

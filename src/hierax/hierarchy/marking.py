@@ -110,7 +110,14 @@ class MarkedKnots(AbstractRefinement):
 
 
 def _union(wanted: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    return [functools.reduce(np.union1d, axis) for axis in zip(*wanted, strict=True)]
+    return [functools.reduce(_joined, axis) for axis in zip(*wanted, strict=True)]
+
+
+def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Break points of both, each as often as it is in either."""
+    points = np.union1d(first, second)
+    copies = [np.searchsorted(part, points, "right") - np.searchsorted(part, points) for part in (first, second)]
+    return np.repeat(points, np.maximum(*copies))
 
 
 def _stretched(field: Any) -> bool:
@@ -218,8 +225,11 @@ def axis_errors(
         jumps = np.concatenate([jumps[:1] * 0, jumps, jumps[:1] * 0]) if n > 1 else np.zeros((2, values.shape[1]))
     if counted is not None:
         jumps = np.where(counted, jumps, 0.0)
-    size = np.sqrt(np.mean(jumps**2, axis=1)) * 0.5 + 0.5 * np.max(np.abs(jumps), axis=1)
     length = np.diff(np.asarray(axis.breakpoints()))
+    # at repeated knots every derivative may jump
+    empty = np.r_[False, length == 0.0] | np.r_[length == 0.0, False]
+    jumps[empty] = 0.0
+    size = np.sqrt(np.mean(jumps**2, axis=1)) * 0.5 + 0.5 * np.max(np.abs(jumps), axis=1)
     both = np.maximum(size[:-1], size[1:])
     return both * length**degree / (math.factorial(degree) * 4.0**degree)
 
@@ -253,23 +263,24 @@ def marked_breakpoints(
         marked = e >= share * top
         # the next to a marked interval is halved too: features move a little when they are resolved better
         marked = marked | np.r_[marked[1:], False] | np.r_[False, marked[:-1]]
-        if marked.mean() > 0.6:
-            marked[:] = True
+        marked = marked | (marked[np.diff(breaks) > 0.0].mean() > 0.6)
         out.append(graded(halved(breaks, marked)))
     return out
 
 
 def halved(breaks: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Break points with the middles of marked intervals; those of length zero, at repeated knots, stay as they are."""
     middle = 0.5 * (breaks[1:] + breaks[:-1])
-    return np.sort(np.r_[breaks, middle[marked]])
+    return np.sort(np.r_[breaks, middle[marked & (np.diff(breaks) > 0.0)]])
 
 
 def graded(breaks: np.ndarray, ratio: float = 4.01) -> np.ndarray:
     """Halve intervals until none is more than `ratio` times longer than a neighbour."""
     while True:
-        length = np.diff(breaks)
+        solid = np.unique(breaks)
+        length = np.diff(solid)
         left, right = np.r_[np.inf, length[:-1]], np.r_[length[1:], np.inf]
         marked = length > ratio * np.minimum(left, right)
         if not marked.any():
             return breaks
-        breaks = halved(breaks, marked)
+        breaks = np.sort(np.r_[breaks, 0.5 * (solid[1:] + solid[:-1])[marked]])

@@ -94,9 +94,10 @@ RESIDUAL_CHUNK = 1024
 
 def local_residuals(field: Any, samples: Samples) -> np.ndarray:
     """Residuals `(n, r)` of a term for a field with local pieces, at any points, by one kernel for all levels."""
+    seen = samples.term.with_sides(field)
 
     def kernel(pick: np.ndarray) -> Array:
-        _, stacked = field.gather(samples.points[pick])
+        _, stacked = seen.gather(samples.points[pick])
         layout, rest = layout_of(stacked)
         leaves = jax.tree.leaves(partition(stacked)[0])
         c = np.concatenate([np.asarray(leaf).reshape(len(pick), -1) for leaf in leaves], axis=1)
@@ -233,7 +234,7 @@ class BandSum(AbstractGramSum):
         i, j = place.take(a, axis=1), place.take(b, axis=1)
         values = matrices.reshape(len(matrices), -1).take(a * k + b, axis=1)
         flat = np.abs(i - j) + np.minimum(i, j) * (o.band + 1)
-        # on short periodic axes a parameter meets itself twice in an element: both orders count
+        # on short periodic axes and from both sides of an interface a parameter meets itself: both orders count
         twice = (i == j) & (a != b)
         if twice.any():
             values[twice] *= 2.0

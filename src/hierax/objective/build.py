@@ -13,7 +13,7 @@ from hierax.objective.cloud import Cloud
 from hierax.objective.local_means import Measurements
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
-from hierax.problems.domain import Box, Face
+from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import AbstractSampler, Batch, Gauss, Sobol, on_face, thinned, without
@@ -112,14 +112,19 @@ class SampledProblem:
         return make_samples(point, points, weights, np.concatenate(normals) if normals else None)
 
     def _batch(
-        self, place: Face | str | None, order: int, count: int, cells: tuple[np.ndarray, ...] | None, key: Key
+        self,
+        place: Face | Interface | str | None,
+        order: int,
+        count: int,
+        cells: tuple[np.ndarray, ...] | None,
+        key: Key,
     ) -> Batch:
         domain = self.problem.domain
         if isinstance(domain, Box):
             if place is None:
                 sampler: AbstractSampler = Gauss(order) if cells is not None else Sobol(domain)
                 return sampler.sample(key, 0, count, cells)
-            assert isinstance(place, Face)
+            assert isinstance(place, Face | Interface)
             if cells is not None or domain.dim == 1:
                 inner: AbstractSampler = Gauss(order)
             else:

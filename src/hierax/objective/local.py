@@ -158,7 +158,8 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         return ROW_WORK * rows + solving
 
 
-def _local_term(field: Any, samples: Samples) -> LocalTerm:
+def _local_term(whole: Any, samples: Samples) -> LocalTerm:
+    field = samples.term.with_sides(whole)
     order, padded = group(field.cell_keys(samples.points))
     layout, _ = layout_of(field.gather(samples.points[:1])[1])
     # gathering is NumPy's work: with its arrays nothing is converted again for every block

@@ -15,7 +15,7 @@ import numpy as np
 
 from hierax.objective.build import is_equation
 from hierax.objective.own_variation import OwnTerm
-from hierax.problems.domain import Box, Face
+from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.keys import seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Sobol
@@ -55,10 +55,8 @@ class Jump:
     flat:
         Whether the same on all lines along the axis.
     lost:
-        Whether the coefficient of the highest derivative jumps inside of a derivative, so that the equation at points
-        does not see what the jump does.
-    ratio:
-        Coefficient of the highest derivative below over that above; NaN where it is not the same everywhere.
+        Whether the coefficient of a derivative jumps inside of another, so that the equation at points does not see
+        what the jump does.
     """
 
     term: int
@@ -66,7 +64,6 @@ class Jump:
     place: np.ndarray
     flat: bool
     lost: bool
-    ratio: float
 
 
 Feature = Peak | Jump
@@ -83,7 +80,7 @@ def missed(problem: Problem, order: int) -> list[Feature]:
         try:
             own = OwnTerm(problem, term, order if is_equation(term, problem) else -1)
             if own.sharp:
-                for place in problem.places(term):
+                for place in (p for p in problem.places(term) if not isinstance(p, Interface)):
                     found += _Look(problem.domain, own, k, place).features()  # pyright: ignore
         except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
             continue  # a term that cannot be evaluated with fixed unknowns is judged by training
@@ -105,10 +102,10 @@ class _Look:
     def __init__(self, box: Box, own: OwnTerm, number: int, face: Face | None):
         self.own, self.number = own, number
         self.low, self.size = box.lower, box.upper - box.lower
-        self.normal, self.fixed = np.zeros(box.dim), None if face is None else box.axis(face.name)
+        self.normal, self.fixed, self.at = np.zeros(box.dim), None, None
         if face is not None:
-            self.normal[self.fixed] = -1.0 if face.side == "lower" else 1.0
-        self.at = None if face is None else (box.lower if face.side == "lower" else box.upper)[self.fixed]
+            self.fixed, self.at, sign = box.plane(face)
+            self.normal[self.fixed] = sign
         self.axes = [a for a in range(box.dim) if a != self.fixed]
         self.box = box
 
@@ -275,7 +272,7 @@ class _Look:
         found: list[Jump] = []
         for axis in self.axes:
             own = kept & (places.axis == axis)
-            found += self._on_axis(axis, _Places(*(p[own] for p in places)), real[own], near[0][own], near[1][own])
+            found += self._on_axis(axis, _Places(*(p[own] for p in places)), real[own])
         return found
 
     def _across(self, places: _Places, distance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -283,29 +280,16 @@ class _Look:
         step[np.arange(len(step)), places.axis] = distance * self.size[places.axis]
         return self._values(places.points - step)[0], self._values(places.points + step)[0]
 
-    def _on_axis(
-        self, axis: int, places: _Places, real: np.ndarray, below: np.ndarray, above: np.ndarray
-    ) -> list[Jump]:
-        rows, found = self.own.order + 2, []
-        top = np.arange(real.shape[1]) % rows == rows - 1
+    def _on_axis(self, axis: int, places: _Places, real: np.ndarray) -> list[Jump]:
+        found: list[Jump] = []
+        slopes = np.arange(real.shape[1]) % (self.own.order + 2) >= 2
         at = np.round((places.points[:, axis] - self.low[axis]) / self.size[axis], 8)
         lines, several = LINES[len(self.axes)][0], []
         for value in np.unique(at):
             own = at == value
             reached = len(np.unique(places.line[own]))
-            highest = real[own][:, top]
-            lost = bool(np.any(highest[places.derived[own]]))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratios = (below[own] / above[own])[:, top][highest]
-            same = lost and reached == lines and ratios.size and np.ptp(ratios) <= 1e-9 * np.abs(ratios).max()
-            jump = Jump(
-                self.number,
-                axis,
-                places.points[own][0],
-                reached > 1 or lines == 1,
-                lost,
-                float(ratios[0]) if same else np.nan,
-            )
+            lost = bool(np.any(real[own][:, slopes][places.derived[own]]))
+            jump = Jump(self.number, axis, places.points[own][0], reached > 1 or lines == 1, lost)
             (found if jump.flat else several).append(jump)
         # one of a curved surface stands for all
         return [*found, *sorted(several, key=lambda j: not j.lost)[:1]]

@@ -27,7 +27,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from hierax.fields.two_sided import two_sided
 from hierax.objective.view import component, physical
+from hierax.problems.domain import Interface
+from hierax.problems.interfaces import Cut, on_interface
 from hierax.problems.operators import coordinates
 from hierax.problems.problem import Problem
 from hierax.problems.terms import AbstractValues, Energy, Residual, Term
@@ -57,6 +60,12 @@ class AbstractPointTerm(abc.ABC):
     """A density at one point. Instances are compared by identity, so compiled kernels are found again."""
 
     name: str
+    cut: Cut | None = None
+    """The interface on which the term looks at fields from both sides."""
+
+    def with_sides(self, field: Any) -> Any:
+        """A field with local pieces as the term looks at it: on an interface with those of both sides."""
+        return field if self.cut is None else two_sided(field, *self.cut)
 
     @abc.abstractmethod
     def value(self, build: Build, c: Float[Array, " k"], place: Place) -> Float[Array, ""]:
@@ -77,6 +86,7 @@ class SquaredResidual(AbstractPointTerm):
 
     name: str
     function: Callable[[Any, Place], Any]
+    cut: Cut | None = None
 
     def residual(self, field: Any, place: Place) -> Float[Array, " r"]:
         return jnp.ravel(jnp.asarray(self.function(field, place)))
@@ -168,6 +178,10 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
     on_boundary = problem.places(term) != (None,)
     if isinstance(term, Residual):
         function = _caller(term.function, names, on_boundary)
+        if cut := _cut(problem, term):
+            functions = tuple(problem.functions) if problem.named else None
+            view = lambda field: on_interface(physical(problem, field), functions, cut)  # noqa: E731
+            return SquaredResidual(term.name, lambda field, place: function(view(field), place), cut)
         return SquaredResidual(term.name, lambda field, place: function(physical(problem, field), place))
     assert isinstance(term, Energy)
     density = _caller(term.density, names, on_boundary)
@@ -181,6 +195,12 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
         order=1,
     )
     return energy if not _needs_second(energy, problem) else _with_order(energy, 2)
+
+
+def _cut(problem: Problem, term: Term) -> Cut | None:
+    """The interface on which a term holds, if it holds on one."""
+    place, *_ = problem.places(term)
+    return Cut.of(problem.domain, place) if isinstance(place, Interface) else None  # pyright: ignore
 
 
 @functools.lru_cache(maxsize=64)

@@ -258,7 +258,7 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
             if field is None:
                 values, slopes, rows = _rows(s.term, self.layout, theta, self.rest, places)
             else:
-                index, stacked = field.gather(places.x)
+                index, stacked = s.term.with_sides(field).gather(places.x)
                 layout, rest = layout_of(stacked)
                 values, slopes, rows = _local_rows(s.term, layout, np.asarray(theta)[index], rest, places)
             return RowBlock(rows, values, slopes, s.weights[pick], index)

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, point_term
-from hierax.problems.domain import Box, Face
+from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.problem import Problem
 from hierax.problems.terms import AbstractValues, Data, Energy, Term
 from hierax.problems.units import Units
@@ -211,9 +211,9 @@ def places_of(problem: Problem, term: Term) -> Place:
             part = domain if place is None else domain.boundaries[place]  # pyright: ignore
             pick = rng.integers(0, len(part.points), POINTS)
             x, n = part.points[pick], n if place is None else part.normals[pick]  # pyright: ignore
-        elif isinstance(place, Face):
-            axis, upper = domain.axis(place.name), place.side == "upper"
-            x[:, axis], n[:, axis] = (high if upper else low)[axis], 1.0 if upper else -1.0
+        elif isinstance(place, Face | Interface):
+            axis, at, sign = domain.plane(place)
+            x[:, axis], n[:, axis] = at, sign
         points.append(x)
         normals.append(n)
     x = np.concatenate(points)

@@ -26,6 +26,7 @@ from hierax.hierarchy import (
     refine,
 )
 from hierax.objective.evolution import evolution
+from hierax.objective.interfaces import hidden, is_stated, stated, with_interfaces
 from hierax.objective.missed import Feature, Jump, missed
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior, priors
@@ -38,6 +39,7 @@ from hierax.planning.inverse import plan_for_inverse
 from hierax.planning.placing import on_domain, refuse_open
 from hierax.planning.plan import Plan, named
 from hierax.planning.starting import refuse_unused, start_field
+from hierax.problems.domain import Interface
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -121,15 +123,28 @@ def choose(
         problem = units.converted(with_prescribed_values(problem))
     seen = ProblemFeatures.of(problem)
     features = missed(problem, seen.order)
+    found = hidden(problem, features, seen.order) if hierarchy is None or isinstance(hierarchy, Grid) else ()
+    problem = with_interfaces(problem, found)
     plan = _for_fields(problem, hierarchy, levels, seen, features, key)
     refuse_open(problem, plan.hierarchy)
     _refuse_prior(problem, plan)
     plan = _with_choices(problem, plan, solver, cycle, levels)
+    unbroken = not stated(problem)
     if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
-        plan = replace(plan, evolution=evolution(problem))
-    unseen = tuple(f for f in features if not isinstance(f, Jump) or f.lost)
-    found = {"order": seen.order, "local": seen.local, "linear": seen.linear, "convection": seen.convection}
-    return replace(plan, units=units, missed=unseen, **found)
+        plan = replace(plan, evolution=evolution(problem) if unbroken else None)
+    unseen = tuple(f for f in features if not isinstance(f, Jump) or (f.lost and not is_stated(problem, f)))
+    reasons = (*plan.reasons, *(_interface(place) for place in found))
+    return replace(
+        plan, units=units, missed=unseen, interfaces=found, reasons=reasons, order=seen.order, local=seen.local,
+        linear=seen.linear, convection=seen.convection,
+    )  # fmt: skip
+
+
+def _interface(place: Interface) -> str:
+    return (
+        f"Interface: a coefficient jumps inside of a derivative across {place.name} = {place.at:.6g}; slopes may jump "
+        "there, and what the equations say on it, that fluxes are continuous, is a condition."
+    )
 
 
 def _units(problem: Problem, hierarchy: Any) -> Units | None:

@@ -10,10 +10,12 @@ from hierax.cycles import AbstractCycle
 from hierax.hierarchy import AbstractRefinement, Hierarchy
 from hierax.objective.build import Sampling
 from hierax.objective.evolution import Evolution
+from hierax.objective.interfaces import with_interfaces
 from hierax.objective.missed import Feature
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior
 from hierax.objective.roughness import Roughness
+from hierax.problems.domain import Interface
 from hierax.problems.problem import Problem
 from hierax.problems.units import Units
 from hierax.solvers import AbstractSolver
@@ -60,6 +62,8 @@ class Plan:
         own, where the user gave the fields.
     missed:
         Peaks of the terms that a coarse grid would miss, and jumps that equations at points do not see.
+    interfaces:
+        Planes across which coefficients jump inside of derivatives, where fields are broken and fluxes continuous.
     label:
         The kind of field, for tables.
     reasons:
@@ -85,12 +89,16 @@ class Plan:
     evolution: Evolution | None = None
     units: Units | None = None
     missed: tuple[Feature, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
     label: str = ""
     reasons: tuple[str, ...] = ()
 
     def in_its_units(self, problem: Problem) -> Problem:
-        """What is trained: the problem in the units of the plan, with prescribed values for data without noise."""
-        return problem if self.units is None else self.units.converted(with_prescribed_values(problem))
+        """What is trained: the problem in the units of the plan, with prescribed values for data without noise, and
+        with what holds on the interfaces."""
+        if self.units is None:
+            return problem
+        return with_interfaces(self.units.converted(with_prescribed_values(problem)), self.interfaces)
 
     @property
     def text(self) -> str:

@@ -13,11 +13,12 @@ from hierax._errors import InputError
 from hierax.fields import Scalar, SplineGrid, Unknowns
 from hierax.fields.spline_grid import depending_on
 from hierax.hierarchy.regrid import collocation
+from hierax.objective.interfaces import stated
 from hierax.objective.missed import Feature
 from hierax.objective.view import unbounded
 from hierax.planning.families import AbstractFamily
 from hierax.planning.features import ProblemFeatures
-from hierax.planning.knots import with_knots
+from hierax.planning.knots import breaks, with_knots
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.unknowns import Function
@@ -27,9 +28,13 @@ POINTS = 4
 
 
 def start_field(
-    problem: Problem, family: AbstractFamily, seen: ProblemFeatures, features: Sequence[Feature], key: Key
+    problem: Problem,
+    family: AbstractFamily,
+    seen: ProblemFeatures,
+    features: Sequence[Feature],
+    key: Key,
 ) -> Any:
-    """The field of the coarsest level, with knots at peaks and jumps of the terms.
+    """The field of the coarsest level, with knots at peaks and jumps of the terms, and broken at interfaces.
 
     Raises
     ------
@@ -37,6 +42,7 @@ def start_field(
         For what an unknown says that fields of the family cannot follow.
     """
     keys = [jax.random.key(seed_of(key, k)) for k in range(len(problem.unknowns))]
+    planes = breaks(problem, features, stated(problem), seen.order)
     parts: dict[str, Any] = {}
     for (name, unknown), k in zip(problem.unknowns.items(), keys, strict=True):
         if not isinstance(unknown, Function):
@@ -44,7 +50,7 @@ def start_field(
             continue
         values = seen.values if seen.only_data else None
         part = family.part(problem, unknown.components, seen.order, values, k)
-        part = with_knots(part, features) if isinstance(part, SplineGrid) else part
+        part = with_knots(part, features, planes) if isinstance(part, SplineGrid) else part
         parts[name] = _begun(problem, name, part, name in seen.hidden)
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
 

@@ -8,6 +8,7 @@ from hierax.problems.domain import Boundary as Boundary
 from hierax.problems.domain import Box as Box
 from hierax.problems.domain import Domain as Domain
 from hierax.problems.domain import Face as Face
+from hierax.problems.domain import Interface as Interface
 from hierax.problems.domain import PointCloud as PointCloud
 from hierax.problems.elasticity import elasticity as elasticity
 from hierax.problems.elliptic import anisotropic_diffusion as anisotropic_diffusion

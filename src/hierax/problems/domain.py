@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +28,39 @@ class Face:
                 where=f"Face({self.name!r}, ...)",
                 remedy='write Face(name, "lower") or Face(name, "upper")',
             )
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The plane `x[name] = at` inside of a `Box`, across which the slopes of the unknowns may jump.
+
+    Terms on it see an unknown from both sides by `hierax.problems.sides`; their normal points upwards along the
+    coordinate. Spline grids have knots there that let every derivative jump, and so nothing connects both sides but
+    the values and the terms: an equation of second order needs one condition for each component, in most cases that
+    the flux is continuous. Where a coefficient jumps inside of a derivative, the strategy finds the place and states
+    that condition itself; an interface of one's own is for what holds there besides, such as a source in the plane.
+
+    Parameters
+    ----------
+    name:
+        The coordinate that is constant.
+    at:
+        Its value, inside of the box.
+    continuous:
+        Whether the values are the same from both sides; without, a second condition has to say what they are.
+    """
+
+    name: str
+    at: float
+    continuous: bool = True
+
+
+class Plane(NamedTuple):
+    """Where a face or an interface lies: coordinate `axis` has the value `at`, the normal points along `sign`."""
+
+    axis: int
+    at: float
+    sign: float
 
 
 class Box:
@@ -118,6 +152,14 @@ class Box:
     def faces(self) -> tuple[Face, ...]:
         """All faces that are a boundary: two for every coordinate that is not periodic."""
         return tuple(Face(n, s) for n in self.names if n not in self.periodic for s in ("lower", "upper"))
+
+    def plane(self, place: Face | Interface) -> Plane:
+        """The plane of a face, whose normal points outward, or of an interface."""
+        axis = self.axis(place.name)
+        if isinstance(place, Interface):
+            return Plane(axis, float(place.at), 1.0)
+        upper = place.side == "upper"
+        return Plane(axis, float((self.upper if upper else self.lower)[axis]), 1.0 if upper else -1.0)
 
     def contains(self, points: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Which of the points `(n, dim)` lie in the closed box, up to `tolerance` times its size."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,7 @@ from jaxtyping import Array, Float
 
 from hierax._errors import InputError
 from hierax.problems.domain import TIME
-
-Function = Callable[[Float[Array, " dim"]], Float[Array, "..."]]
+from hierax.problems.interfaces import Function, crossed, jump
 
 # Names belong to the problem, not to each callable: a term's lambdas (fluxes, products) must understand them too.
 _names: contextvars.ContextVar[tuple[str, ...] | None] = contextvars.ContextVar("coordinates", default=None)
@@ -123,6 +122,8 @@ def _along(u: Function, axis: int) -> Function:
                 where="derivative(u, axis)",
                 remedy=f"axes count from 0 to {x.shape[0] - 1}",
             )
+        if crossed(axis):
+            return jump(u, x)
         direction = jnp.zeros_like(x).at[axis].set(1.0)
         return jax.jvp(u, (x,), (direction,))[1]
 
@@ -134,7 +135,13 @@ def gradient(u: Function) -> Function:
 
     A flux in space alone is its part over the coordinates of space, for example `gradient(u)(x)[1:]` with time first.
     """
-    return jax.jacfwd(u)
+
+    def apply(x: Float[Array, " dim"]) -> Float[Array, "..."]:
+        if crossed():
+            return jnp.stack([_along(u, axis)(x) for axis in range(x.shape[0])], axis=-1)
+        return jax.jacfwd(u)(x)
+
+    return apply
 
 
 def _spatial(dim: int) -> tuple[int, ...]:
@@ -178,7 +185,7 @@ def divergence(u: Function) -> Function:
 
 
 def sides(u: Function) -> tuple[Function, Function]:
-    """The unknown from inside and from outside of an interface, for terms on it.
+    """The unknown from inside and from outside of an interface, or from below and above one, for terms on it.
 
     A field that is not broken is its own on both sides, see `hierax.fields.BrokenPartition`.
 
@@ -187,9 +194,17 @@ def sides(u: Function) -> tuple[Function, Function]:
     The flux `2 u_n` inside and `u_n` outside agree on a boundary named `interface` of a point cloud::
 
         def flux(u, x, normal):
-            inside, outside = hx.problems.sides(u)
+            inside, outside = hx.sides(u)
             return normal @ (2.0 * hx.gradient(inside)(x) - hx.gradient(outside)(x))
 
         hx.Residual("flux", flux, on="interface")
+
+    Across the plane `x = 0.3` of a box a heat source of 50 lies, and the conductivity jumps from 2 to 1::
+
+        def heated(u, x, normal):
+            below, above = hx.sides(u)
+            return hx.derivative(above, "x")(x) - 2.0 * hx.derivative(below, "x")(x) + 50.0
+
+        hx.Residual("heated", heated, on=hx.Interface("x", 0.3))
     """
     return getattr(u, "sides", (u, u))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.problems.domain import TIME, Box, Domain, Face
+from hierax.problems.domain import TIME, Box, Domain, Face, Interface
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
 from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Values
@@ -88,8 +88,8 @@ class Problem:
         names = tuple(self.domain.names or ())
         return names.index(TIME) if TIME in names else None
 
-    def places(self, term: Term) -> tuple[Face | str | None, ...]:
-        """Where a term holds: `(None,)` for the inside, else faces or names of boundaries."""
+    def places(self, term: Term) -> tuple[Face | Interface | str | None, ...]:
+        """Where a term holds: `(None,)` for the inside, else faces, interfaces or names of boundaries."""
         on = term.on
         if on is None:
             return (None,)
@@ -207,16 +207,22 @@ class Problem:
                 where=f"term {term.name!r}, on={term.on!r}",
                 remedy="remove the term, or give the domain a boundary",
             )
+        if len(self.places(term)) > 1 and any(isinstance(place, Interface) for place in self.places(term)):
+            raise InputError(
+                what="an interface and another place for the same term",
+                where=f"term {term.name!r}, on={term.on!r}",
+                remedy="write one Residual for each interface",
+            )
         for place in self.places(term):
             if place is None:
                 continue
             where = f"term {term.name!r}, on={term.on!r}"
             if isinstance(self.domain, Box):
-                if not isinstance(place, Face):
+                if not isinstance(place, Face | Interface):
                     raise InputError(
                         what=f"boundary {place!r} is unknown",
                         where=where,
-                        remedy='a Box has hx.Face(name, "lower"|"upper"), or "boundary" for all of it',
+                        remedy='a Box has hx.Face(name, "lower"|"upper"), "boundary" for all, hx.Interface(name, at)',
                     )
                 if place.name not in self.domain.names:
                     raise InputError(
@@ -224,7 +230,9 @@ class Problem:
                         where=where,
                         remedy=f"the coordinates are {', '.join(self.domain.names)}",
                     )
-                if place.name in self.domain.periodic:
+                if isinstance(place, Interface):
+                    self._check_interface(self.domain, place, where)
+                elif place.name in self.domain.periodic:
                     raise InputError(
                         what=f"coordinate {place.name!r} is periodic and has no faces",
                         where=where,
@@ -236,6 +244,15 @@ class Problem:
                     where=where,
                     remedy=f"the cloud has {', '.join(self.domain.boundaries) or 'none'}",
                 )
+
+    def _check_interface(self, box: Box, place: Interface, where: str) -> None:
+        axis = box.axis(place.name)
+        if not box.lower[axis] < place.at < box.upper[axis]:
+            raise InputError(
+                what=f"the interface {place.name} = {place.at:g} is not inside of {box}",
+                where=where,
+                remedy="give a value between both ends; on an end write hx.Face",
+            )
 
     def _check_data(self, term: AbstractValues) -> None:
         where = f"{type(term).__name__}({term.name!r}, points)"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import qmc
 
-from hierax.problems.domain import Box, Face
+from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.keys import Key, seed_of
 
 Cells = Sequence[np.ndarray]
@@ -131,14 +131,14 @@ def cell_major(axes: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     return points, weights
 
 
-def on_face(box: Box, face: Face, inner: AbstractSampler, key: Key, count: int, cells: Cells | None) -> Batch:
-    """Points of a face with outward unit normals, from a sampler of the box's other coordinates.
+def on_face(
+    box: Box, face: Face | Interface, inner: AbstractSampler, key: Key, count: int, cells: Cells | None
+) -> Batch:
+    """Points of a face or interface with unit normals, from a sampler of the box's other coordinates.
 
     A box with one coordinate has points as faces: one point of weight 1.
     """
-    axis = box.axis(face.name)
-    at = box.lower[axis] if face.side == "lower" else box.upper[axis]
-    sign = -1.0 if face.side == "lower" else 1.0
+    axis, at, sign = box.plane(face)
     if box.dim == 1:
         return Batch(np.array([[at]]), np.ones(1), np.zeros(1, dtype=int), np.array([[sign]]))
     rest = None if cells is None else [c for k, c in enumerate(cells) if k != axis]

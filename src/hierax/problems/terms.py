@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.problems.domain import Face, as_floats, as_points, check_finite
+from hierax.problems.domain import Face, Interface, as_floats, as_points, check_finite
 
-Where = Face | str | tuple[Face | str, ...] | None
+Where = Face | Interface | str | tuple[Face | Interface | str, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Residual:
         `function(u, x)` inside, `function(u, x, normal)` on a boundary with the outward unit normal. `u` is a callable
         of a point, or the collection `w` of all unknowns when the problem names them.
     on:
-        `None` for the inside; a `Face`, several, the name of a boundary, or `"boundary"` for all of it.
+        `None` for the inside; a `Face`, an `Interface`, several, the name of a boundary, or `"boundary"` for all of it.
     """
 
     name: str

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax.problems import Box, Constant, Energy, PointCloud, Problem, Reference, Residual, Sobol
-from hierax.problems.domain import Face
+from hierax.problems.domain import Face, Interface
 from hierax.problems.operators import coordinates
 from hierax.problems.sampling import Batch, on_face, without
 from hierax.problems.terms import AbstractValues
@@ -100,11 +100,11 @@ def _waves(p: dict[str, Any], scalar: bool, bounds: tuple | None) -> Callable:
     return field
 
 
-def _points(problem: Problem, place: Face | str | None, key: jax.Array, count: int) -> Batch:
+def _points(problem: Problem, place: Face | Interface | str | None, key: jax.Array, count: int) -> Batch:
     domain = problem.domain
     if isinstance(domain, Box) and place is None:
         return Sobol(domain).sample(key, 0, count)
-    if isinstance(domain, Box) and isinstance(place, Face):
+    if isinstance(domain, Box) and isinstance(place, Face | Interface):
         inner = Sobol(without(domain, domain.axis(place.name))) if domain.dim > 1 else Sobol(domain)
         return on_face(domain, place, inner, key, count, None)
     assert isinstance(domain, PointCloud)

@@ -127,7 +127,7 @@ class DiscreteProblem:
     def stencil(self, field: Any) -> Mesh | None:
         """The mesh of a field whose curvature is better kept as a stencil for multigrid than factored as a band."""
         mesh, stencils = mesh_of(field), self.plan.solver.stencils
-        if mesh is None or self.plan.penalties or stencils is False:
+        if mesh is None or self.plan.penalties or stencils is False or any(t.cut for t in self.sampled.point_terms):
             return None
         if stencils:
             return mesh

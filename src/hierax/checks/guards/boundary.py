@@ -11,6 +11,7 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
+from hierax.fields.two_sided import upper_side
 from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
@@ -31,6 +32,7 @@ class Boundary(AbstractGuard):
 
     That size is the larger of what the condition prescribes, which is its value for fields that are zero, and of its
     value for the solution at points inside the domain: of `u = 0` the size of `u`, of a stress the size of stresses.
+    On an interface it is its value where the solution counts on one side alone: of a flux the size of the flux.
     """
 
     limit: float = 1e-2
@@ -55,12 +57,19 @@ def _misfit(evidence: Evidence, term: int) -> float:
     if not np.all(np.isfinite(missed)):
         return np.inf
     asked = _columns(evidence.residuals(term, evidence.nothing, points, normals))
-    inner = _inside(evidence.problem, max(INSIDE, len(points)), evidence.key)
-    turned = normals[np.arange(len(inner)) % len(normals)]
-    inside = _columns(evidence.residuals(term, evidence.field, inner, turned))
+    inside = _columns(_free(evidence, term, points, normals))
     size = np.fmax(np.where(np.isfinite(asked), asked, 0.0), np.where(np.isfinite(inside), inside, 0.0))
     rounding = max(ROUNDING * size.max(), 1e-3 * ROUNDING * evidence.solution_size, 1e-300)
     return float(np.max(missed / np.maximum(size, rounding)))
+
+
+def _free(evidence: Evidence, term: int, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Values of a condition for the solution where it is not imposed."""
+    cut = evidence.samples[term].term.cut
+    if cut is not None:
+        return evidence.residuals(term, upper_side(evidence.field, cut.axis, cut.at), points, normals)
+    inner = _inside(evidence.problem, max(INSIDE, len(points)), evidence.key)
+    return evidence.residuals(term, evidence.field, inner, normals[np.arange(len(inner)) % len(normals)])
 
 
 def _missed_values(evidence: Evidence, term: int) -> float:

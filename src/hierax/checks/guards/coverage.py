@@ -76,9 +76,9 @@ def _sentence(evidence: Evidence, feature: Feature) -> str:
     surface = "across" if feature.flat else "across a curved surface through"
     only = np.arange(len(names)) == feature.axis if feature.flat else np.ones(len(names), bool)
     return (
-        f"In the term {term!r} the coefficient of the highest derivative jumps {surface} "
-        f"{_place(names, feature.place, only)} inside of a derivative, which points do not see: make the flux a second "
-        "unknown with an equation of its own, or minimise the energy."
+        f"In the term {term!r} a coefficient jumps {surface} {_place(names, feature.place, only)} inside of a "
+        "derivative, which points do not see: make the flux a second unknown with an equation of its own, minimise the "
+        "energy, or along an axis take the derivatives of hx and a spline grid."
     )
 
 
