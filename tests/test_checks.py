@@ -86,6 +86,23 @@ def test_a_column_buckles_above_its_critical_load_alone(load):
         assert ellipk(np.sin(free / 2) ** 2) == pytest.approx(np.sqrt(load), rel=1e-3)
 
 
+def test_a_lowest_point_beside_an_abyss_is_none():
+    """`u'^2 / 2 + u^3` with zero ends: zero is a local minimum, and large negative fields have any energy."""
+    solution = hx.train(energy(lambda u, x: 0.5 * hx.derivative(u, "x")(x) ** 2 + u(x) ** 3), levels=2, budget=BUDGET)
+    assert solution.result is hx.RESULTS.guard_stationary
+    assert "without an end" in solution.guards["stationary"].sentence
+
+
+def test_a_minimum_where_every_part_of_the_gradient_vanishes_passes():
+    """A tilted double well without conditions: a constant, at which the density itself is stationary everywhere."""
+    density = lambda u, x: 0.5 * hx.derivative(u, "x")(x) ** 2 + 0.25 * (u(x) ** 2 - 1.0) ** 2 - 0.3 * u(x)  # noqa: E731
+    solution = hx.train(energy(density, conditions=()), levels=3, budget=BUDGET)
+    wells = np.sort(np.real(np.roots([1.0, 0.0, -1.0, -0.3])))[[0, 2]]
+    values = solution.evaluate(np.linspace(0.0, 1.0, 7)[:, None])
+    np.testing.assert_allclose(values, wells[np.argmin(np.abs(wells - values[0]))], rtol=1e-6)
+    assert solution.result is hx.RESULTS.successful, solution
+
+
 def test_a_convex_energy_passes():
     solution = hx.train(energy(lambda u, x: 0.5 * hx.derivative(u, "x")(x) ** 2 - u(x)), levels=3, budget=BUDGET)
     assert solution.result is hx.RESULTS.successful, solution
@@ -112,6 +129,25 @@ def test_conditions_are_judged_in_their_own_units(unit):
     assert solution.guards["boundary"].value < 1e-9
     end = solution.evaluate(np.array([[1e-3]]))
     np.testing.assert_allclose(end, 1e-3 / 2100.0, rtol=1e-9)
+
+
+def test_a_stress_that_is_zero_everywhere_is_met():
+    """A free end, where the strain and the potential cancel in the stress: its parts have a size, it has none."""
+    upper, lower = hx.Face("x", "upper"), hx.Face("x", "lower")
+    d = hx.derivative
+    terms = (
+        hx.Residual("force", lambda w, x: 1e11 * d(w.u, "xx")(x) + 20.0 * d(w.phi, "xx")(x)),
+        hx.Residual("charge", lambda w, x: 20.0 * d(w.u, "xx")(x) - 1e-8 * d(w.phi, "xx")(x)),
+        hx.Residual("held", lambda w, x, n: w.u(x), on=lower),
+        hx.Residual("free", lambda w, x, n: 1e11 * d(w.u, "x")(x) + 20.0 * d(w.phi, "x")(x), on=upper),
+        hx.Residual("earth", lambda w, x, n: w.phi(x), on=lower),
+        hx.Residual("electrode", lambda w, x, n: w.phi(x) - 200.0, on=upper),
+    )
+    unknowns = {"u": hx.Function(), "phi": hx.Function()}
+    solution = hx.train(hx.Problem(hx.Box([0.0], [0.01], names=("x",)), terms, unknowns=unknowns), budget=BUDGET)
+    assert solution.result is hx.RESULTS.successful, solution
+    end = solution.evaluate(np.array([[0.01]]), "u")
+    np.testing.assert_allclose(end, -20.0 * 200.0 / 1e11, rtol=1e-6)
 
 
 def test_a_condition_that_is_missed_in_small_units_fails():

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import hierax as hx
 from hierax.objective.prescribed import with_prescribed_values
@@ -163,3 +164,30 @@ def test_values_inside_are_conditions(half):
 def test_prescribed_values_have_no_noise():
     with pytest.raises(TypeError):
         hx.Values("u", [[0.0]], [1.0], noise=0.1)
+
+
+def test_nonlinear_problems_start_from_the_level_of_their_conditions():
+    """A fuel that ignites after a while: `exp(-7500 / T)` has no meaning at zero kelvin, where a field would start."""
+    rate = lambda T: 1e6 * jnp.exp(-7500.0 / T) * (600.0 - T)  # noqa: E731
+    problem = hx.Problem(
+        domain=hx.Box([0.0], [15.0], names=("t",)),
+        terms=(
+            hx.Residual("heat", lambda T, x: hx.derivative(T, "t")(x) - rate(T(x))),
+            hx.Residual("start", lambda T, x: T(x) - 420.0, on=hx.Face("t", "lower")),
+        ),
+    )
+    solution = hx.train(problem, budget=20.0)
+    known = solve_ivp(lambda t, y: rate(y), (0.0, 15.0), [420.0], "LSODA", [5.0, 10.0, 15.0], rtol=1e-10, atol=1e-8)
+    np.testing.assert_allclose(solution.evaluate(known.t[:, None]), known.y[0], rtol=1e-6)
+    assert solution.result is hx.RESULTS.successful, solution
+
+
+def test_errors_are_relative_to_the_values_in_the_units_of_the_problem():
+    """Data far from zero are fitted about their mean; the error is still a part of what the user sees."""
+    points = np.linspace(0.0, 1.0, 40)[:, None]
+    terms = (hx.Data("seen", points, 300.0 + np.sin(3.0 * points[:, 0])),)
+    away = lambda x: 300.5 + jnp.sin(3.0 * x[0])  # noqa: E731
+    problem = hx.Problem(hx.Box([0.0], [1.0], names=("x",)), terms, reference=hx.Reference(away))
+    solution = hx.train(problem, budget=20.0)
+    assert solution.accuracy.relative_l2 == pytest.approx(0.5 / 300.5, rel=0.02)
+    assert solution.accuracy.max_error == pytest.approx(0.5, rel=0.02)

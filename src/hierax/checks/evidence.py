@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -22,6 +23,8 @@ from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Residual, Values
 
+SHAKEN = 1e-8
+"""Part of the parameters by which they are changed to tell what terms feel of rounding."""
 Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
 """`residuals(term, field, points, normals)`: a term, by its number, at any points; shape `(n, r)`."""
 
@@ -64,8 +67,6 @@ class Evidence:
         The changes of the unknowns that violate the terms of the coarse levels least; `None` where that is not known.
     constants:
         The unknown constants by name.
-    solution_size:
-        Root mean square of the largest component of the solution.
     """
 
     sampled: SampledProblem
@@ -90,7 +91,6 @@ class Evidence:
     missed: Sequence[Feature] = ()
     flatness: Flatness | None = None
     constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    solution_size: float
 
     @property
     def problem(self) -> Problem:
@@ -102,6 +102,14 @@ class Evidence:
         """The field with all parameters zero."""
         params, rest = partition(self.field)
         return eqx.combine(jax.tree.map(jnp.zeros_like, params), rest)
+
+    @functools.cached_property
+    def shaken(self) -> Any:
+        """The field with parameters that were changed at random by up to `SHAKEN` of the largest of their array."""
+        params, rest = partition(self.field)
+        rng = np.random.default_rng(0)
+        moved = jax.tree.map(lambda p: p + SHAKEN * jnp.max(jnp.abs(p)) * rng.uniform(-1.0, 1.0, p.shape), params)
+        return eqx.combine(moved, rest)
 
     @property
     def equations(self) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
 from hierax.objective.objective import flat_parameters
 from hierax.objective.pointwise import Place
@@ -26,6 +26,8 @@ DRAWS = 4
 """Random signs with which the parts of the gradient are added up to tell their size."""
 REACH = np.concatenate([[0.0], np.geomspace(1e-6, 1e6, 121)])
 """Lengths of the step along a direction, in units in which the diagonal of the second derivative is one."""
+FAR = 41
+"""The last of these steps, over four decades, along which an energy without a lower bound falls."""
 
 
 class Bend(NamedTuple):
@@ -76,17 +78,30 @@ class Landscape:
     def unbalanced(self) -> float:
         """Size of the gradient over that of its parts added with random signs: far below one where it is stationary.
 
-        One or more says that the parts all pull in one direction, as they do where there is no lowest energy.
+        One or more says that the parts all pull in one direction, as they do where there is no lowest energy. Where
+        each of the parts vanishes for itself, the length of Newton's step over that of the parameters tells more.
         """
         slope, rng = jax.jit(jax.grad(self._energy)), np.random.default_rng(0)
-        whole = np.linalg.norm(slope(self.theta, self._weights))
+        own = np.asarray(slope(self.theta, self._weights))
         signed = [[w * rng.choice([-1.0, 1.0], len(w)) for w in self._weights] for _ in range(DRAWS)]
         parts = np.sqrt(np.mean([np.sum(np.square(slope(self.theta, weights))) for weights in signed]))
-        return float(whole / parts) if parts > 0 else 0.0
+        return min(float(np.linalg.norm(own) / parts), self._distance(own)) if parts > 0 else 0.0
+
+    def _distance(self, slope: np.ndarray) -> float:
+        """Length of Newton's step over that of the parameters; infinite where the energy does not curve upwards."""
+        try:
+            step = cho_solve(cho_factor(self._second), slope)
+        except (LinAlgError, ValueError):
+            return np.inf
+        return float(np.linalg.norm(step) / max(np.linalg.norm(self.theta), 1e-300))
+
+    @functools.cached_property
+    def _second(self) -> np.ndarray:
+        return np.asarray(jax.jit(jax.hessian(self._energy))(self.theta, self._weights))
 
     def bend(self) -> Bend:
         """The direction along which the energy curves most downwards, or least upwards."""
-        second = np.asarray(jax.jit(jax.hessian(self._energy))(self.theta, self._weights))
+        second = self._second
         size = np.abs(np.diag(second))
         root = 1.0 / np.sqrt(np.maximum(size, 1e-14 * size.max(initial=0.0) + 1e-300))
         scaled = root[:, None] * second * root
@@ -94,6 +109,15 @@ class Landscape:
             return Bend(0.0, np.zeros(len(size)))
         values, vectors = eigh(scaled, subset_by_index=[0, 0])
         return Bend(float(values[0]), root * vectors[:, 0])
+
+    def bottomless(self, direction: np.ndarray) -> bool:
+        """Whether the energy falls along a direction, or against it, as far as one looks."""
+        for way in (direction, -direction):
+            own = self.energies(way)
+            far = own[-FAR:]
+            if np.all(np.isfinite(far)) and np.all(np.diff(far) < 0) and far[-1] < own[0] - abs(own[0]):
+                return True
+        return False
 
     def energies(self, direction: np.ndarray) -> np.ndarray:
         """Energies at the steps `REACH` along a direction."""

@@ -125,7 +125,7 @@ def choose(
     features = missed(problem, seen.order)
     found = hidden(problem, features, seen.order) if hierarchy is None or isinstance(hierarchy, Grid) else ()
     problem = with_interfaces(problem, found)
-    plan = _for_fields(problem, hierarchy, levels, seen, features, key)
+    plan = _for_fields(problem, hierarchy, levels, seen, features, units, key)
     refuse_open(problem, plan.hierarchy)
     _refuse_prior(problem, plan)
     plan = _with_choices(problem, plan, solver, cycle, levels)
@@ -161,6 +161,7 @@ def _for_fields(
     levels: int | None,
     seen: ProblemFeatures,
     features: Sequence[Feature],
+    units: Units | None,
     key: Key,
 ) -> Plan:
     """The plan for given fields, for a family of them, or for the family that suits."""
@@ -171,7 +172,7 @@ def _for_fields(
     else:
         family = hierarchy or _family(seen)
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
-        plan = _from_family(problem, own, seen, features, key)
+        plan = _from_family(problem, own, seen, features, units, key)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
         note = "Note: there are equations but no conditions or data; they may not determine the solution."
         plan = replace(plan, reasons=(*plan.reasons, note))
@@ -213,9 +214,14 @@ def _family(seen: ProblemFeatures) -> AbstractFamily:
 
 
 def _from_family(
-    problem: Problem, family: AbstractFamily, seen: ProblemFeatures, features: Sequence[Feature], key: Key
+    problem: Problem,
+    family: AbstractFamily,
+    seen: ProblemFeatures,
+    features: Sequence[Feature],
+    units: Units | None,
+    key: Key,
 ) -> Plan:
-    start = start_field(problem, family, seen, features, key)
+    start = start_field(problem, family, seen, features, units, key)
     grid = isinstance(family, Grid)
     if grid and seen.dim > GRID_DIMENSIONS:
         raise InputError(

@@ -21,6 +21,7 @@ from hierax.planning.features import ProblemFeatures
 from hierax.planning.knots import breaks, with_knots
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
+from hierax.problems.units import Units
 from hierax.problems.unknowns import Function
 
 POINTS = 4
@@ -32,9 +33,13 @@ def start_field(
     family: AbstractFamily,
     seen: ProblemFeatures,
     features: Sequence[Feature],
+    units: Units | None,
     key: Key,
 ) -> Any:
     """The field of the coarsest level, with knots at peaks and jumps of the terms, and broken at interfaces.
+
+    Where the problem is nonlinear, spline grids start from the values that conditions give in the mean: near zero a
+    temperature in kelvin has no meaning.
 
     Raises
     ------
@@ -51,7 +56,8 @@ def start_field(
         values = seen.values if seen.only_data else None
         part = family.part(problem, unknown.components, seen.order, values, k)
         part = with_knots(part, features, planes) if isinstance(part, SplineGrid) else part
-        parts[name] = _begun(problem, name, part, name in seen.hidden)
+        level = None if units is None or seen.linear or seen.only_data else units.start(name)
+        parts[name] = _begun(problem, name, part, name in seen.hidden, level)
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
 
 
@@ -72,8 +78,8 @@ def refuse_unused(problem: Problem) -> None:
             )
 
 
-def _begun(problem: Problem, name: str, part: Any, hidden: bool) -> Any:
-    """The field of a function, on its own coordinates and at its start."""
+def _begun(problem: Problem, name: str, part: Any, hidden: bool, level: np.ndarray | None) -> Any:
+    """The field of a function, on its own coordinates and at its start: its own, or the level of the conditions."""
     unknown = problem.functions[name]
     if not isinstance(part, SplineGrid):
         if unknown.of is not None or unknown.initial is not None or unknown.prior is not None:
@@ -88,12 +94,17 @@ def _begun(problem: Problem, name: str, part: Any, hidden: bool) -> Any:
     to_parameters = unbounded(unknown.bounds)
     if callable(unknown.initial):
         return fitted(part, lambda x: to_parameters(jnp.asarray(unknown.initial(x))))  # pyright: ignore
-    # one is a natural start for a coefficient, and harmless for a source; at zero its equation would degenerate
-    start = 1.0 if hidden and unknown.bounds is None else None
     given = unknown.prior[0] if unknown.initial is None and unknown.prior and hidden else unknown.initial
     if given is not None:
-        start = float(to_parameters(given))  # pyright: ignore
-    return part if start is None else SplineGrid(part.axes, jnp.full_like(part.coefficients, start))
+        start = to_parameters(given)
+    elif hidden:
+        # one is a natural start for a coefficient, and harmless for a source; at zero its equation would degenerate
+        start = 1.0 if unknown.bounds is None else None
+    else:
+        start = level if unknown.bounds is None else None
+    if start is None:
+        return part
+    return SplineGrid(part.axes, jnp.broadcast_to(jnp.asarray(start, float), part.coefficients.shape))
 
 
 def fitted(grid: SplineGrid, function: Any) -> SplineGrid:

@@ -229,19 +229,20 @@ class DiscreteProblem:
         return prepared.build(step.theta) if step.failure is None else field
 
     def accuracy(self, field: Any) -> Accuracy:
-        """Errors against the reference, the largest over the unknowns; never below its floor."""
+        """Errors against the reference in the user's units, the largest over the unknowns; never below its floor."""
         reference = self.problem.reference
         if reference is None:
             return Accuracy()
-        points = self.spread(MEASURED, 3)
+        units, points = self.plan.units, self.spread(MEASURED, 3)
         values = self.values_at(field, points)
         relative, largest = [], []
         for name in self.problem.functions:
             exact = reference.evaluate(points, name)
             if exact is None:
                 continue
-            own = values[:, self.rows.columns(name)]
-            exact = exact.reshape(len(points), -1)
+            size, shift = (1.0, 0.0) if units is None else (units.sizes[name], units.shifts[name])
+            own = shift + size * values[:, self.rows.columns(name)]
+            exact = shift + size * exact.reshape(len(points), -1)
             relative.append(np.linalg.norm(own - exact) / max(np.linalg.norm(exact), 1e-300))
             largest.append(np.abs(own - exact).max())
         if not relative:

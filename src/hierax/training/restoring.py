@@ -18,13 +18,9 @@ from hierax.results.solution import Solution
 
 def restored(solution: Solution, problem: Problem, units: Units) -> Solution:
     """A solution of the converted problem as one of the problem itself."""
-    largest, accuracy = solution.accuracy.max_error, solution.accuracy
-    if largest is not None:
-        factor = max(float(np.max(size)) for name, size in units.sizes.items() if name in problem.functions)
-        accuracy = replace(accuracy, max_error=largest * factor)
     found = {n: own.restored(units.sizes[n], units.shifts[n]) for n, own in solution.unknowns.items()}
     field = restored_field(solution.field, problem, units)
-    return replace(solution, problem=problem, field=field, accuracy=accuracy, unknowns=found)
+    return replace(solution, problem=problem, field=field, unknowns=found)
 
 
 def restored_field(field: Any, problem: Problem, units: Units) -> Any:

@@ -141,7 +141,6 @@ def guarded(
             flatness=flatness(discrete, visited, trained),
             constants=_constants(discrete, trained),
             landscape=_landscape(discrete, visited, level),
-            solution_size=float(np.sqrt(np.mean(discrete.probe(trained) ** 2, axis=0)).max()),
         )
     )
 

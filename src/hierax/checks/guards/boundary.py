@@ -22,7 +22,7 @@ from hierax.problems.terms import Values
 INSIDE = 256
 """Fewest points inside the domain at which the size of a condition is looked at."""
 ROUNDING = 1e-10
-"""Components below this part of the largest one are rounding."""
+"""Prescribed values below this part of the largest component are rounding."""
 
 
 @final
@@ -30,8 +30,10 @@ ROUNDING = 1e-10
 class Boundary(AbstractGuard):
     """Misfit of the conditions, between their training points, over the size of the condition in its own units.
 
-    That size is the larger of what the condition prescribes, which is its value for fields that are zero, and of its
-    value for the solution at points inside the domain: of `u = 0` the size of `u`, of a stress the size of stresses.
+    That size is the largest of what the condition prescribes, which is its value for fields that are zero, of its
+    value for the solution at points inside the domain (of `u = 0` the size of `u`, of a stress the size of stresses),
+    and of what it feels where all parameters change by a part of 1e-8: a stress that is zero everywhere since two
+    others cancel has no other size.
     On an interface it is its value where the solution counts on one side alone: of a flux the size of the flux.
     """
 
@@ -58,9 +60,12 @@ def _misfit(evidence: Evidence, term: int) -> float:
         return np.inf
     asked = _columns(evidence.residuals(term, evidence.nothing, points, normals))
     inside = _columns(_free(evidence, term, points, normals))
-    size = np.fmax(np.where(np.isfinite(asked), asked, 0.0), np.where(np.isfinite(inside), inside, 0.0))
-    rounding = max(ROUNDING * size.max(), 1e-3 * ROUNDING * evidence.solution_size, 1e-300)
-    return float(np.max(missed / np.maximum(size, rounding)))
+    shaken = _columns(
+        evidence.residuals(term, evidence.shaken, points, normals)
+        - evidence.residuals(term, evidence.field, points, normals)
+    )
+    size = np.max([np.where(np.isfinite(own), own, 0.0) for own in (asked, inside, shaken)], axis=0)
+    return float(np.max(missed / np.maximum(size, 1e-300)))
 
 
 def _free(evidence: Evidence, term: int, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
