@@ -1,5 +1,6 @@
 """Guards: what they see, in kinds of problems of which the answer is known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from scipy.special import ellipk
 
 import hierax as hx
 from hierax.checks.guards import GUARDS, verdict
+from hierax.checks.guards.resolution import pace
 from hierax.events import Guard
 
 BUDGET = 60.0
@@ -181,3 +183,64 @@ def test_data_that_the_field_does_not_predict_are_no_success():
     assert found.result.exit_code == 3
     smooth = hx.Problem(box, hx.Data("u", x, np.sin(3 * x[:, 0]) + x[:, 1]))
     assert hx.train(smooth, levels=2, budget=600.0).guards["explained"].value < 0.01
+
+
+def test_readings_that_contradict_an_equation_fail():
+    """`u'' = -8` with zero ends has 1 in the middle; equal readings have no spread, but they have a size."""
+    points = np.linspace(0.4, 0.6, 5)[:, None]
+    terms = (
+        hx.Residual("balance", lambda u, x: hx.derivative(u, "xx")(x) + 8.0),
+        ENDS,
+        hx.Data("readings", points, np.full(5, 1.5), noise=1e-3),
+    )
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0], names=("x",)), terms), levels=3, budget=BUDGET)
+    assert solution.result is hx.RESULTS.guard_validation
+    # one half of what is missed is 500 times the noise
+    assert solution.guards["data"].value == pytest.approx(500.0, rel=0.1)
+
+
+def test_a_residual_in_the_smallest_cells_counts_by_their_volume():
+    """`2 sqrt(x) u' = 1`: graded cells reach `sqrt(x)`, and what is left in the first of them is nothing."""
+    terms = (
+        hx.Residual("slope", lambda u, x: 2.0 * jnp.sqrt(x[0]) * hx.derivative(u, "x")(x) - 1.0),
+        hx.Residual("start", lambda u, x, normal: u(x), on=hx.Face("x", "lower")),
+    )
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0], names=("x",)), terms), budget=BUDGET)
+    x = np.linspace(0.0, 1.0, 11)
+    np.testing.assert_allclose(solution.evaluate(x[:, None]), np.sqrt(x), atol=1e-4)
+    assert solution.result is hx.RESULTS.successful, solution
+
+
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ([1e-2], 1 / 6),
+        ([1e-2, 1e-5], 1 / 6),
+        ([1.6e-2, 8e-3, 4e-3, 2e-3], 0.5),
+        ([1e-2, 1e-2], 0.8),
+        ([3.0, 8e-3, 2e-3], (2e-3 / 3) ** 0.5),
+    ],
+)
+def test_what_is_left_to_change_follows_the_pace_of_the_last_refinements(changes, factor):
+    assert pace(changes) == pytest.approx(max(factor, 1 / 6))
+
+
+def test_slow_refinement_is_no_success_where_its_last_change_is_small():
+    """`r^(1/2) cos(theta / 2)` at the tip of a crack, stopped early: what is left is more than the last change."""
+    exact = lambda x: jnp.sqrt(jnp.maximum(0.5 * (jnp.hypot(x[0], x[1] + 1e-30) + x[0]), 0.0))  # noqa: E731
+    on = [hx.Face("x", "lower"), hx.Face("x", "upper"), hx.Face("y", "upper")]
+    terms = (
+        hx.Residual("laplace", lambda u, x: hx.laplacian(u)(x)),
+        hx.Residual(
+            "floor",
+            lambda u, x, n: jnp.where(x[0] < 0.0, u(x), hx.derivative(u, "y")(x)),
+            on=hx.Face("y", "lower"),
+        ),
+        hx.Residual("sides", lambda u, x, n: u(x) - exact(x), on=on),
+    )
+    problem = hx.Problem(hx.Box([-1.0, 0.0], [1.0, 1.0], names=("x", "y")), terms)
+    solution = hx.train(problem, levels=9, budget=60.0)
+    points = np.random.default_rng(0).uniform([-1.0, 0.0], [1.0, 1.0], (400, 2))
+    known = np.asarray(jax.vmap(exact)(points))
+    assert np.linalg.norm(solution.evaluate(points) - known) > 1e-2 * np.linalg.norm(known)
+    assert not solution.guards["resolution"].passed

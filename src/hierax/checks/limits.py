@@ -16,5 +16,7 @@ FLAT, EXACTLY_FLAT = 1e-3, 1e-5
 violation falls from level to level; and by itself."""
 STAYS = 0.5
 """A least violation that a finer level lowers by no more than to this part is that of the problem itself."""
+WITHIN = 0.2
+"""Part of the noise of the data: changes by less from level to level follow it, and need not fall."""
 SETTLING = 0.3
 """Factor above which the changes by two refinements one after the other no longer fall."""

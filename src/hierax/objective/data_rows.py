@@ -108,9 +108,7 @@ class DataRows:
             if term.name in samples:
                 points, values, weights = samples[term.name]
                 own = values_at(field, points)[:, self.columns(self.problem.data_unknown(term))]
-                # equal values have no spread to compare with: what is rounding of their size then counts as nothing
-                size = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
-                squares = np.mean(((own - values.reshape(len(points), -1)) / size) ** 2, axis=1)
+                squares = np.mean(((own - values.reshape(len(points), -1)) / _spread(term)) ** 2, axis=1)
                 out[term.name] = (weights, squares)
         return out
 
@@ -128,5 +126,10 @@ class DataRows:
     @property
     def stated(self) -> float:
         """Relative noise of the data as their terms state it; 0 where none does."""
-        each = [np.mean(term.noise or 0.0) / max(np.std(term.values), 1e-300) for term in self.terms]
+        each = [np.mean(term.noise or 0.0) / _spread(term) for term in self.terms]
         return float(np.sqrt(np.mean(np.square(each)))) if each else 0.0
+
+
+def _spread(term: Data) -> float:
+    """Standard deviation of the values; equal ones have none, and rounding of their size then counts as nothing."""
+    return max(float(np.std(term.values)), 1e-10 * float(np.max(np.abs(term.values))), 1e-300)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -24,7 +24,11 @@ FRESH = 4096
 @final
 @dataclass(frozen=True)
 class FreshResidual(AbstractGuard):
-    """Residual at fresh points, a quarter of them in the first cells at the faces, over that at the training points."""
+    """Residual at fresh points over that at the training points, both as root mean squares over the domain.
+
+    A quarter of the fresh points is in the first cells at the faces, where a residual has room that few points see;
+    they count by the volume of these cells.
+    """
 
     limit: float = 10.0
     name: ClassVar[str] = "fresh_residual"
@@ -35,12 +39,13 @@ class FreshResidual(AbstractGuard):
         if not evidence.equations or (cloud is not None and not len(cloud.held)):
             return None
         if isinstance(box, Box):
-            points = fresh_points(box, mesh(evidence.field), evidence.key)
+            points, weights = fresh_points(box, mesh(evidence.field), evidence.key)
             where = "fresh points, a quarter of them at the boundaries,"
         else:
             assert cloud is not None
             points, where = cloud.held, "points of the cloud that were kept back"
-        worst, number = max((_ratio(evidence, k, points), k) for k in evidence.equations)
+            weights = np.full(len(points), 1.0 / len(points))
+        worst, number = max((_ratio(evidence, k, points, weights), k) for k in evidence.equations)
         name = evidence.sampled.terms[number].name
         sentence = (
             f"The residual of {name!r} at {where} is {worst:.3g} times that at the training points "
@@ -49,23 +54,33 @@ class FreshResidual(AbstractGuard):
         return Guard(worst, self.limit, bool(worst <= self.limit), sentence)
 
 
-def _ratio(evidence: Evidence, term: int, points: np.ndarray) -> float:
-    own, fresh = evidence.samples[term], evidence.rms(term, evidence.field, points)
+def _ratio(evidence: Evidence, term: int, points: np.ndarray, weights: np.ndarray) -> float:
+    def at_fresh(field: Any) -> float:
+        return _size(evidence.residuals(term, field, points, np.zeros_like(points)), weights)
+
+    own, fresh = evidence.samples[term], at_fresh(evidence.field)
     if not np.isfinite(fresh):
         return np.inf
     # zero solves a homogeneous equation, so the untrained field alone does not tell what size a residual can have
-    untrained = max(evidence.rms(term, field, points) for field in (evidence.untrained, evidence.coarsest))
-    weight = own.weights / own.weights.sum()
+    untrained = max(map(at_fresh, (evidence.untrained, evidence.coarsest)))
     values = evidence.residuals(term, evidence.field, own.points, own.normals)
-    trained = float(np.sqrt(weight @ np.sum(values**2, axis=1) / max(1, values.shape[1])))
+    trained = _size(values, own.weights / own.weights.sum())
     return fresh / max(trained, 1e-6 * untrained, 1e-300) if fresh > 0 else 0.0
 
 
-def fresh_points(box: Box, cells: Sequence[np.ndarray] | None, key: Key, count: int = FRESH) -> np.ndarray:
-    """Sobol points, a quarter of them inside the first cell of each face of the box."""
+def _size(values: np.ndarray, weights: np.ndarray) -> float:
+    """Root mean square of residuals `(n, r)`."""
+    return float(np.sqrt(weights @ np.mean(values**2, axis=1)))
+
+
+def fresh_points(
+    box: Box, cells: Sequence[np.ndarray] | None, key: Key, count: int = FRESH
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sobol points, a quarter of them inside the first cell of each face of the box, and the weights of a mean."""
     points = Sobol(box).sample(seed_of(key, 0), 0, count).points
     faces = box.faces()
     near = Sobol(box).sample(seed_of(key, 1), 0, max(1, count // 4)).points
+    weights = np.zeros(len(near))
     for k, face in enumerate(faces):
         axis = box.axis(face.name)
         low, high = box.lower[axis], box.upper[axis]
@@ -74,4 +89,9 @@ def fresh_points(box: Box, cells: Sequence[np.ndarray] | None, key: Key, count: 
         own = slice(k, None, len(faces))
         unit = (near[own, axis] - low) / (high - low)
         near[own, axis] = low + first * unit if face.side == "lower" else high - first * unit
-    return np.concatenate([points[: count - len(near)], near]) if faces else points
+        weights[own] = first / (high - low) / len(near[own])
+    if not faces:
+        return points, np.full(count, 1.0 / count)
+    inner = points[: count - len(near)]
+    weights = np.concatenate([np.full(len(inner), 1.0 / len(inner)), weights])
+    return np.concatenate([inner, near]), weights / weights.sum()

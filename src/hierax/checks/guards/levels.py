@@ -8,11 +8,8 @@ from typing import ClassVar, final
 from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
-from hierax.checks.limits import SMALL_CHANGE, UNCHANGED
+from hierax.checks.limits import SMALL_CHANGE, UNCHANGED, WITHIN
 from hierax.events import Guard
-
-WITHIN = 0.2
-"""Part of the noise of the data: changes by less from level to level follow it, and need not fall."""
 
 
 @final

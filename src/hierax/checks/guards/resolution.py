@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
+
+import numpy as np
 
 from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
+from hierax.checks.limits import WITHIN
 from hierax.events import Guard
+
+FASTEST, SLOWEST = 1.0 / 6.0, 0.8
+"""Factors by which changes are taken to fall from level to level at best, and at worst."""
+LAST = 3
+"""Refinements over which this factor is the geometric mean: one along another axis may change less."""
 
 
 @final
 @dataclass(frozen=True)
 class Resolution(AbstractGuard):
-    """Relative change of the solution at the last refinement."""
+    """What is left to change, if the changes go on to fall as they did at the last refinements.
 
-    limit: float = 5e-2
+    Changes `c_k` that fall by the factor `q` leave `c_n q / (1 - q)`, the sum of the geometric series that follows.
+    """
+
+    limit: float = 1e-2
     name: ClassVar[str] = "resolution"
     result: ClassVar[RESULTS] = RESULTS.guard_levels
 
@@ -31,5 +43,20 @@ class Resolution(AbstractGuard):
         if not evidence.changes:
             return None
         last = evidence.changes[-1]
-        sentence = f"The last refinement changed the solution by {last:.2g} of its size (limit {self.limit:g})."
-        return Guard(last, self.limit, bool(last <= self.limit), sentence)
+        # changes that follow the noise of the data need not fall
+        factor = FASTEST if last <= WITHIN * (evidence.noise or 0.0) else pace(evidence.changes)
+        left = last * factor / (1.0 - factor)
+        sentence = (
+            f"The last refinement changed the solution by {last:.2g} of its size; at the pace of the last refinements "
+            f"{left:.2g} are left (limit {self.limit:g})."
+        )
+        return Guard(left, self.limit, bool(left <= self.limit), sentence)
+
+
+def pace(changes: Sequence[float]) -> float:
+    """Factor by which the last changes fell from level to level, in the geometric mean."""
+    steps = min(LAST, len(changes) - 1)
+    if steps < 1:
+        return FASTEST
+    ratio = changes[-1] / max(changes[-1 - steps], 1e-300)
+    return float(np.clip(ratio ** (1.0 / steps), FASTEST, SLOWEST))

@@ -11,7 +11,8 @@ MEANINGS = {
     "boundary": "Are the boundary and start conditions met? Misfit of each over its own size, in its own units.",
     "levels": "Does refinement settle? Change by the last refinement over the change by the one "
     "before, or over the larger of the two before where it is small.",
-    "resolution": "Is the last level fine enough? Change by the last refinement over the size of the solution.",
+    "resolution": "Is the last level fine enough? What is left to change at the pace of the last refinements, "
+    "over the size of the solution.",
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
     "first, while refinement still changes the solution or the loss is no small part of the untrained field's; "
     "with one level, its residual over that of the untrained field.",
