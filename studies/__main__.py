@@ -12,9 +12,9 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli import answer
-from hierax.records.files import check_writable, write_json
 from hierax.records.run import Run
 from hierax.records.settings import first_line
+from hierax.results.files import check_writable, write_json
 from hierax.results.solution import plain
 from studies.pages import keep, keep_index, made
 from studies.registry import named_study, studies

@@ -22,8 +22,8 @@ from hierax.fields.geometry import AbstractGeometry, BSplineBasis
 from hierax.hierarchy.transport import RESET
 from hierax.objective import AbstractObjective
 from hierax.problems.problem import Problem
-from hierax.records.files import written
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
+from hierax.results.files import written
 from hierax.results.solution import Solution
 from hierax.solvers import AbstractSolver, Step
 from hierax.training.train import train

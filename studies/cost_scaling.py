@@ -42,8 +42,8 @@ from matplotlib.ticker import NullFormatter
 from hierax.clock import peak_memory_mib
 from hierax.dynamics import PowerLaw, fit_power_law
 from hierax.dynamics.cost_scaling import FEWEST
-from hierax.records.files import write_json
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
+from hierax.results.files import write_json
 from hierax.results.solution import plain
 from studies.classical import poisson_differences
 from studies.climbs import (

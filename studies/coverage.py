@@ -23,8 +23,8 @@ from hierax.objective.data_rows import DataRows
 from hierax.planning.choose import plan
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
-from hierax.records.files import write_json
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE
+from hierax.results.files import write_json
 from hierax.results.intervals import Interval
 from hierax.results.solution import plain
 from hierax.training.context import Context
@@ -155,7 +155,7 @@ def drawn(case: Case, draws: int) -> list[Row]:
     rows = []
     for draw in range(draws):
         own = measuring(context, case.values(draw))
-        found = finish(trained(begin(own), own), own, 0).unknowns
+        found = finish(trained(begin(own), own), own).unknowns
         rows += [row_of(case, draw, name, interval) for name, interval in found.items()]
     return rows
 

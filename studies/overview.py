@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from hierax.records.files import write_json, written
+from hierax.results.files import write_json, written
 from studies.common import Row, record
 from studies.pages import ROOT, made
 from studies.registry import study

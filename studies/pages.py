@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hierax._errors import InputError
-from hierax.records.files import write_json, written
+from hierax.results.files import write_json, written
 from studies.registry import studies
 
 ROOT = Path(__file__).parent.parent

@@ -23,8 +23,8 @@ from scipy.stats import spearmanr
 
 from hierax.dynamics.spectrum import grid_amplitudes
 from hierax.objective import flat_parameters
-from hierax.records.files import write_json
 from hierax.results.figures import STYLE
+from hierax.results.files import write_json
 from hierax.results.solution import plain
 from hierax.training.train import train
 from studies.common import Row, aligned, record, save, write_files

@@ -47,8 +47,8 @@ from hierax.fields.base import AbstractField
 from hierax.fields.initial import generator_of
 from hierax.fields.mlp import linear_layer
 from hierax.hierarchy import IntervalDoubling, refine
-from hierax.records.files import write_json
 from hierax.results.figures import STYLE
+from hierax.results.files import write_json
 from hierax.results.solution import plain
 from hierax.solvers import AbstractSolver, GaussNewton, Optax, Tolerances, adam
 from hierax.training.train import train

@@ -11,7 +11,8 @@ from test_solution import KEYS
 
 import hierax as hx
 from hierax import cli
-from hierax.records import Run, load_run, read_columns
+from hierax.records import Folder, Run, read_columns
+from hierax.records.sources import recorded_source
 from studies import registry
 from studies.__main__ import main as study_main
 
@@ -104,11 +105,11 @@ def test_control_c_gives_130(here, asked, capsys):
 def test_words_become_objects(here, asked):
     options = "--field kan --levels 3 --cycle single --solver lbfgs --seed 7 --budget-seconds 5 --run here"
     assert cli.main(["train", "burgers", "--set", "viscosity=0.1", *options.split()]) == 0
-    assert isinstance(asked["hierarchy"], cli.families.SplineNetwork)
+    assert isinstance(asked["hierarchy"], hx.families.SplineNetwork)
     assert isinstance(asked["cycle"], hx.SingleLevel)
     assert isinstance(asked["solver"], hx.Optax)
     assert (asked["levels"], asked["key"], asked["budget"]) == (3, 7, 5.0)
-    assert (here / "here" / "field.npz").exists()
+    assert (here / "here" / "solution.npz").exists()
     settings = json.loads((here / "here" / "solution.json").read_text())["options"]
     assert settings == {
         "set": ["viscosity=0.1"],
@@ -209,10 +210,21 @@ def test_a_users_function_gets_its_settings(here, asked, capsys):
     assert cli.main(words) == 0
     assert asked["problem"].name == "heat"
     np.testing.assert_allclose(asked["problem"].reference.evaluate(np.array([[1.0, 1.0]]), "u"), 6.0)
-    source, _ = load_run(here / "runs/heat-1")
-    (here / "mine" / "heat.py").write_text("raise SystemExit('changed since')")
-    np.testing.assert_allclose(source.load().reference.evaluate(np.array([[1.0, 1.0]]), "u"), 6.0)
+    again = source_again(here / "runs/heat-1", "mine/heat.py")
+    np.testing.assert_allclose(again.load().reference.evaluate(np.array([[1.0, 1.0]]), "u"), 6.0)
     assert str(here / "mine") not in sys.path
+    for given, says in {
+        None: "not run unless you name it(?s:.)*--problem mine/heat.py:problem",
+        "mine/heat.py:needs": "that of the run 'problem'",
+        "mine/neighbour.py": "not the one that the run was started with",
+    }.items():
+        with pytest.raises(hx.InputError, match=says):
+            source_again(here / "runs/heat-1", given)
+
+
+def source_again(run, given):
+    settings = Folder.open(run).settings
+    return recorded_source(settings["source"], settings["options"], given)
 
 
 def test_a_setting_is_followed_to_its_last_value(here, asked):
@@ -220,8 +232,8 @@ def test_a_setting_is_followed_to_its_last_value(here, asked):
     assert cli.main(words.split()) == 0
     assert isinstance(asked["problem"], hx.Continuation)
     assert asked["problem"].notes == ("conductivity 0.4", "conductivity 0.2")
-    source, _ = load_run(here / "out")
-    problem = source.load()
+    problem = source_again(here / "out", "mine/heat.py:problem").load()
+    assert isinstance(problem, hx.Continuation)
     assert problem.reference is not None
     assert problem.reference.evaluate(np.ones((1, 2)), "u") == pytest.approx(0.2 * 3)
 
@@ -284,9 +296,27 @@ def test_bad_requests_for_predictions_are_refused(trained, capsys, words, says):
 
 def test_a_damaged_run_is_refused(trained, capsys):
     (trained / "p.csv").write_text("t,x\n0.5,0.5\n")
-    (trained / "run" / "field.npz").write_bytes(b"x")
+    (trained / "run" / "solution.json").write_bytes(b"x")
+    assert cli.main(["predict", "run", "p.csv", "--out", "v.csv"]) == 0
+    assert "solution.json is damaged" in capsys.readouterr().err
+    (trained / "run" / "solution.npz").write_bytes(b"x")
     assert cli.main(["predict", "run", "p.csv", "--out", "v.csv"]) == 1
     assert "damaged" in capsys.readouterr().err
+
+
+def test_inputs_and_files_of_runs_are_not_overwritten(trained, capsys):
+    (trained / "p.csv").write_text("t,x\n0.5,0.5\n")
+    for words, says in {
+        "predict run p.csv --out p.csv": "an input",
+        "predict run p.csv --out run/v.csv": "that of a run",
+        "report run --out run/plan.html": "that of a run",
+        "train handmade --json run/solution.json": "that of a run",
+        "train mine/heat.py:problem --json mine/heat.py": "an input",
+    }.items():
+        assert cli.main(words.split()) == 1
+        assert says in capsys.readouterr().err
+    assert cli.main(["predict", "run", "p.csv", "--out", "p.csv", "--force"]) == 0
+    assert (trained / "p.csv").read_text().startswith("t,x,u")
 
 
 # the rest
@@ -302,8 +332,11 @@ def test_a_fit_from_data_to_prediction(here, capsys):
     assert record["problem"] == "data"
     assert all("validation_error" in level for level in record["levels"])
     left = {path.name for path in (here / record["run"]).iterdir()}
-    files = ["settings.json", "plan.txt", "events.jsonl", "solution.json", "field.npz", "field.json", "figure.png"]
-    assert left == {*files, "diagnosis.txt"}
+    files = {"settings.json", "problem.npz", "plan.txt", "events.jsonl", "solution.npz", "solution.json", "figure.png"}
+    assert left >= files | {"diagnosis.txt", "manifest.json", "state-0001.npz"}
+    assert not Folder.open(here / record["run"]).faults
+    (here / "data.csv").rename(here / "moved.csv")
+    (here / "data.csv").write_text("x\n" + "\n".join(map(str, x)))
     assert cli.main(["predict", record["run"], "data.csv", "--out", "v.csv", "--values", "T", "T_x"]) == 0
     read = read_columns(here / "v.csv", ["T", "T_x"])
     np.testing.assert_allclose(read["T"], np.sin(3 * x), atol=1e-4)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hierax.records.files import read_json
+from hierax.results.files import read_json
 from studies import cost_scaling
 from studies.climbs import CASES, CLIMBERS, Climb, Site, climb, elliptic, own_errors
 from studies.cost_scaling import FULL, SPARSE

@@ -64,7 +64,7 @@ def test_guards_options_and_commands_are_all_explained():
         assert f"`{name}`" in text("how_to_choose.md")
     for name in cli.Options.__dataclass_fields__:
         assert f"--{name.replace('_', '-')}" in text("command_line.md")
-    for command in ("train", "fit", "predict", "report", "list", "doctor"):
+    for command in ("train", "fit", "resume", "predict", "report", "list", "doctor"):
         assert f"hierax {command}" in text("command_line.md")
 
 

@@ -10,7 +10,7 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax.fields import Coupled, linear_in_parameters, parameter_count
-from hierax.records.fields_io import load_field, save_field
+from hierax.records import load, save
 from hierax.solvers.kriging import Shape, krige
 from hierax.solvers.linear.coupling import choose_coupling
 from hierax.training.fidelities import coupled_field
@@ -138,8 +138,8 @@ def test_several_unknowns_and_a_field_in_a_file(tmp_path):
     points = np.linspace(0, 1, 50)[:, None]
     np.testing.assert_allclose(solution.evaluate(points, "p"), 10 * np.sin(9 * points[:, 0]), atol=1e-2)
     np.testing.assert_allclose(solution.evaluate(points, "q_x"), -7 * np.sin(7 * points[:, 0]), atol=0.2)
-    save_field(tmp_path, solution.field)
-    again = load_field(tmp_path)
+    save(solution.field, tmp_path / "kept.npz")
+    again = load(tmp_path / "kept.npz")
     x = jnp.array([0.3])
     assert float(again.p(x)) == float(solution.field.p(x))
     last = solution.field.p

@@ -32,7 +32,7 @@ from hierax.objective.assembly import element_sums
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.rows import RowObjective
 from hierax.planning.families import Subdomains
-from hierax.records.fields_io import load_field, save_field
+from hierax.records import load, save
 
 UNIT = ([0.0, 0.0], [1.0, 1.0])
 POINTS = np.random.default_rng(0).uniform(0.0, 1.0, (40, 2))
@@ -139,8 +139,8 @@ def test_local_pieces_are_the_field_and_hold_the_parameters_they_name(local, tmp
     same = (keys[:, None] == keys) == (np.asarray(index)[:, None] == np.asarray(index)).all(axis=2)
     assert same.all()
     assert field.linear_in_parameters == (not isinstance(local, Perceptrons))
-    save_field(tmp_path, field)
-    np.testing.assert_array_equal(evaluate(load_field(tmp_path), POINTS[:3]), evaluate(field, POINTS[:3]))
+    save(field, tmp_path / "kept.npz")
+    np.testing.assert_array_equal(evaluate(load(tmp_path / "kept.npz"), POINTS[:3]), evaluate(field, POINTS[:3]))
 
 
 def test_local_coordinates_and_numbers_of_subdomain_parameters():

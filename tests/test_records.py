@@ -17,19 +17,12 @@ import hierax as hx
 from hierax._errors import InputError
 from hierax.events import Decision, LevelFinished, LevelRecord, LevelStarted, RunFinished, RunStarted, StepTaken
 from hierax.fields import PowerReLUBasis
-from hierax.records import (
-    LevelBoard,
-    Progress,
-    Run,
-    TensorBoard,
-    load_field,
-    load_run,
-    read_columns,
-    save_field,
-    write_columns,
-)
+from hierax.records import Folder, LevelBoard, Progress, Run, TensorBoard, load, read_columns, save, write_columns
 from hierax.records.live import sparkline
+from hierax.records.manifest import Entry, Manifest
 from hierax.records.sources import CatalogueSource, DataSource, source_of
+from hierax.results import files
+from hierax.results.archive import pack, unpack
 
 EVENTS = [
     RunStarted("handmade", "do this\nthen that", 60.0),
@@ -60,46 +53,85 @@ FIELDS = {
 @pytest.mark.parametrize("kind", FIELDS)
 def test_a_field_comes_back_bit_by_bit(kind, tmp_path):
     field = FIELDS[kind]()
-    save_field(tmp_path, field)
-    assert bool(eqx.tree_equal(load_field(tmp_path), field))
+    save(field, tmp_path / "field.npz")
+    assert bool(eqx.tree_equal(load(tmp_path / "field.npz"), field))
+    assert not {"description"} ^ {name for name in np.load(tmp_path / "field.npz").files if name[0] != "a"}
 
 
 def test_a_field_with_a_function_of_ones_own_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be kept"):
-        save_field(tmp_path, hx.MLP([1, 2, 1], key=0, activation=lambda z: z * z))
+        save(hx.MLP([1, 2, 1], key=0, activation=lambda z: z * z), tmp_path / "field.npz")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_array_is_found_by_its_checksum(tmp_path):
-    save_field(tmp_path, exact_field())
-    content = bytearray((tmp_path / "field.npz").read_bytes())
-    content[len(content) // 2] ^= 1
-    (tmp_path / "field.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"damaged: its SHA-256(?s:.)*field\.npz"):
-        load_field(tmp_path)
+class Own(eqx.Module):
+    """A field of a user's own class."""
+
+    slope: jax.Array
+
+    def __call__(self, x):
+        return self.slope @ x
+
+
+def test_a_module_of_ones_own_comes_back_where_its_class_is_given(tmp_path):
+    path = tmp_path / "own.npz"
+    save(Own(jnp.array([1.0, 2.0])), path)
+    with pytest.raises(InputError, match=r"class 'Own'(?s:.)*classes="):
+        load(path)
+    np.testing.assert_array_equal(load(path, classes=(Own,)).slope, [1.0, 2.0])
+
+
+def test_every_bit_of_a_file_is_watched(tmp_path):
+    path = tmp_path / "field.npz"
+    save(exact_field(), path)
+    content = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, 8 * len(content), 60):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << (place % 8)
+        with pytest.raises(InputError, match=r"damaged|no file of hierax"):
+            unpack(bytes(flipped), "here")
+    for length in (0, 1, len(content) // 2, len(content) - 1):
+        with pytest.raises(InputError, match=r"damaged|no file of hierax"):
+            unpack(content[:length], "here")
+
+
+class Described:
+    """Stands for the codec: writes the description that it is given."""
+
+    def __init__(self, description):
+        self.description = description
+
+    def describe(self, node, arrays):
+        return self.description
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("description", "says"),
     [
-        (lambda d: (d / "field.npz").unlink(), "'field.npz' is missing"),
-        (lambda d: (d / "field.json").unlink(), "'field.json' is missing"),
-        (lambda d: (d / "field.json").write_text("{"), "cannot be read"),
-        (lambda d: (d / "field.json").write_text("[]"), "does not describe"),
-        (lambda d: edit(d / "field.json", format=99), "format 99"),
-        (lambda d: edit(d / "field.json", field={"kind": "module", "class": "Popen", "members": {}}), "cannot be read"),
-        (lambda d: edit(d / "field.json", field={"kind": "array", "name": "zz", "numpy": True}), "cannot be read"),
+        ({"kind": "object", "class": "Popen", "members": {}}, "class 'Popen'"),
+        ({"kind": "array", "name": "zz", "of": "jax"}, "cannot be read"),
+        ({"kind": "object", "class": "SplineGrid", "members": {}}, "lacks"),
+        ({"kind": "made", "class": "SplineGrid", "members": {}}, "constructor"),
+        ({"kind": "function", "name": "os.system"}, "cannot be read"),
+        ({"kind": "rocket"}, "cannot be read"),
+        ([], "cannot be read"),
+        ({"kind": "made", "class": "Box", "members": {"lower": [], "upper": []}}, "cannot be read|shape"),
     ],
 )
-def test_a_bad_description_is_refused(change, says, tmp_path):
-    save_field(tmp_path, exact_field())
-    change(tmp_path)
+def test_a_bad_description_is_refused(description, says):
+    content = pack(None, Described(description))
     with pytest.raises(InputError, match=says):
-        load_field(tmp_path)
+        unpack(content, "here")
 
 
-def edit(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def test_what_is_compressed_or_too_large_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "bomb.npz", u=np.zeros(1 << 20), x=np.zeros(3))
+    with pytest.raises(InputError, match="damaged"):
+        load(tmp_path / "bomb.npz")
+    monkeypatch.setattr(files, "MOST_ARRAYS", 1 << 20)
+    with pytest.raises(InputError, match="read at most"):
+        read_columns(tmp_path / "bomb.npz", ["u"])
+    assert len(read_columns(tmp_path / "bomb.npz", ["x"])["x"]) == 3
 
 
 # run folders
@@ -112,24 +144,38 @@ def test_numbers_of_run_folders_count_up(tmp_path, monkeypatch):
     assert Run.create("a b/c").path.name == "a-b-c-8"
 
 
-def test_a_run_folder_holds_everything_that_prediction_needs(tmp_path):
-    solution = solution_of(hx.problems.poisson_2d(scales=2), hx.SplineGrid.uniform([0, 0], [1, 1], 2, 3))
-    run = Run.create("x", tmp_path / "run")
+def recorded(path, problem=None):
+    """The folder of a run that was made by hand."""
+    solution = solution_of(problem)
+    run = Run.create("x", path)
     run.write_settings(CatalogueSource("poisson-2d", ("scales=2",)), solution.problem, {"seed": 0})
     for event in EVENTS:
         run(event)
-    run.close()
     run.write_solution(solution, solution.to_json(run=str(run.path)))
-    lines = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
+    run.close()
+    return solution
+
+
+def test_a_run_folder_holds_everything_that_prediction_needs(tmp_path):
+    path = tmp_path / "run"
+    solution = recorded(path)
+    lines = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == [type(event).__name__ for event in EVENTS]
     assert lines[2]["decrease"] is None
     assert not any("field" in line for line in lines)
     assert lines[-1]["result"] == "successful"
     assert lines[-1]["guards"]["boundary"]["passed"] is True
-    assert (run.path / "plan.txt").read_text() == "do this\nthen that\n"
-    source, field = load_run(run.path)
-    assert source.load().name == "poisson-2d"
-    assert bool(eqx.tree_equal(field, solution.field))
+    assert (path / "plan.txt").read_text() == "do this\nthen that\n"
+    again = load(path)
+    assert bool(eqx.tree_equal(again.field, solution.field))
+    assert str(again) == str(solution)
+    points = np.array([[0.5, 0.25]])
+    np.testing.assert_array_equal(again.evaluate(points, "u_x"), solution.evaluate(points, "u_x"))
+    with pytest.raises(InputError, match=r"equation 'interior' is code(?s:.)*problem="):
+        again.problem.terms[0].function(None, points[0])
+    assert load(path, problem=exact_problem()).problem.terms[0].function is not again.problem.terms[0].function
+    with pytest.raises(InputError, match="not that of the file"):
+        load(path, problem=hx.problems.burgers())
 
 
 def test_run_folders_that_are_in_use_are_refused(tmp_path):
@@ -143,14 +189,48 @@ def test_run_folders_that_are_in_use_are_refused(tmp_path):
         Run.create("x", tmp_path / "full" / "x" / "y")
 
 
-@pytest.mark.parametrize("present", [[], ["settings.json"]])
-def test_a_folder_without_a_finished_run_is_refused(present, tmp_path):
-    for name in present:
-        (tmp_path / name).write_text("{}")
-    with pytest.raises(InputError, match="missing"):
-        load_run(tmp_path)
-    with pytest.raises(InputError, match="no such run"):
-        load_run(tmp_path / "nothing")
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file or run"):
+        load(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"has no settings\.json"):
+        load(tmp_path)
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match="before a level was trained"):
+        load(tmp_path)
+
+
+def test_every_damage_to_a_folder_is_found_and_named(tmp_path):
+    recorded(tmp_path / "run")
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert {"manifest.json", "problem.npz", "solution.npz", "solution.json", "events.jsonl"} <= set(names)
+    rng = np.random.default_rng(0)
+    for name in names:
+        path = tmp_path / "run" / name
+        content = path.read_bytes()
+        flips = [bytearray(content) for _ in range(12)]
+        for flipped in flips:
+            flipped[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        for damaged in (*flips, content[: len(content) // 2], content + b"x", None):
+            path.unlink()
+            if damaged is not None:
+                path.write_bytes(bytes(damaged))
+            assert list(Folder.open(tmp_path / "run").faults) == [name]
+            path.write_bytes(content)
+    assert not Folder.open(tmp_path / "run").faults
+
+
+def test_links_in_a_folder_are_not_followed(tmp_path):
+    recorded(tmp_path / "run")
+    (tmp_path / "run" / "problem.npz").rename(tmp_path / "elsewhere.npz")
+    (tmp_path / "run" / "problem.npz").symlink_to(tmp_path / "elsewhere.npz")
+    with pytest.raises(InputError, match="a link, which is not followed"):
+        load(tmp_path / "run")
+
+
+def test_a_manifest_that_leads_elsewhere_is_damaged(tmp_path):
+    recorded(tmp_path / "run")
+    Manifest({"../x": Entry(0, "")}).write(tmp_path / "run")
+    assert "manifest.json" in Folder.open(tmp_path / "run").faults
 
 
 # tables

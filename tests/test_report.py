@@ -22,7 +22,8 @@ import hierax.results.report
 from hierax import cli
 from hierax._errors import InputError
 from hierax.events import Decision, Guard, RunFinished
-from hierax.records import Run
+from hierax.records import Folder, Run
+from hierax.records.manifest import Entry, Manifest
 from hierax.records.report import read_account, write_report
 from hierax.results.evaluation import residual
 from hierax.results.report import Account, page, pictures
@@ -95,7 +96,8 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shown(small):
     """The page about the short training, as it was written."""
-    return Page(write_report(small).read_text(encoding="utf-8"))
+    own = f"{small.parent / 'own.py'}:problem"
+    return Page(write_report(small, problem=own).read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -103,6 +105,25 @@ def folder(small, tmp_path):
     """A copy of the run folder, to be damaged, without pictures of its solution."""
     shutil.copytree(small, tmp_path / "run")
     return tmp_path / "run"
+
+
+def forget(folder, *names):
+    """Take files away, as if they had never been."""
+    manifest = Manifest.read(folder).changed({}, set(names))
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    if "manifest.json" not in names:
+        manifest.write(folder)
+
+
+def killed(folder):
+    """The folder as it would be if the run had been killed while it wrote an event."""
+    forget(folder, "solution.json", "solution.npz", *(path.name for path in folder.glob("state*")))
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    kept = [line for line in lines if '"RunFinished"' not in line]
+    (folder / "events.jsonl").write_text("\n".join(kept[:-1]) + "\n" + kept[-1][:20])
+    Manifest.read(folder).changed({"events.jsonl": Entry.of(kept[0].encode(), True)}).write(folder)
+    return len(kept)
 
 
 # the page
@@ -129,7 +150,10 @@ def test_the_page_says_what_the_record_says(small, shown):
     for number in (record["relative_l2"], record["seconds_total"], record["loss"]):
         assert f"{number:.3g}" in shown.shown
     assert "linear in its parameters" in shown.shown
-    assert f"hierax train {small}/own.py:problem --set wave=2.0 --levels 2 --seed 3 --budget-seconds 100" in shown.shown
+    assert (
+        f"hierax train {small.parent}/own.py:problem --set wave=2.0 --levels 2 --seed 3 --budget-seconds 100"
+        in shown.shown
+    )
     assert all(line in shown.shown for line in record["plan"].splitlines())
     (diagnosis,) = re.findall(r"[Ll](imited by \w+: .*)", (small / "diagnosis.txt").read_text())
     assert diagnosis in shown.shown
@@ -218,18 +242,14 @@ def test_markup_escapes_all_but_itself():
 
 def test_a_killed_run_is_told_as_far_as_it_went(folder, monkeypatch, capsys):
     no_pictures(monkeypatch)
-    for name in ("solution.json", "field.json", "field.npz"):
-        (folder / name).unlink()
-    lines = (folder / "events.jsonl").read_text().splitlines()
-    kept = [line for line in lines if '"RunFinished"' not in line]
-    (folder / "events.jsonl").write_text("\n".join(kept[:-1]) + "\n" + kept[-1][:20])
+    count = killed(folder)
     assert cli.main(["report", str(folder), "--out", str(folder.parent / "page.html")]) == 0
     assert "page.html" in capsys.readouterr().out
     seen = Page((folder.parent / "page.html").read_text(encoding="utf-8"))
     assert "has not ended" in seen.shown
     assert "did not come to its end" in seen.shown
-    assert f"Line {len(kept)} of {len(kept)}" in seen.shown
-    assert "'field.json' is missing" in seen.shown
+    assert f"Line {count} of {count}" in seen.shown
+    assert "before a level was trained" in seen.shown
     assert "No guard was computed" in seen.shown
     assert not (folder / "report.html").exists() or (folder / "report.html").stat().st_size > 0
 
@@ -237,10 +257,11 @@ def test_a_killed_run_is_told_as_far_as_it_went(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d: (d / "field.npz").write_bytes(b"x"), "The file is damaged"),
-        (lambda d: (d / "measures.npz").write_bytes(b"x"), "The measures cannot be read"),
-        (lambda d: (d / "events.jsonl").unlink(), "Training ended in order"),
+        (lambda d: (d / "solution.npz").write_bytes(b"x"), "solution.npz is damaged: it has 1 bytes"),
+        (lambda d: (d / "solution.json").write_bytes(b"x"), "shown is what the events tell"),
+        (lambda d: (d / "events.jsonl").unlink(), "events.jsonl is damaged: the file 'events.jsonl' is missing"),
         (lambda d: (d / "plan.txt").unlink(), "Training ended in order"),
+        (lambda d: (d / "manifest.json").write_text("{}"), "manifest.json is damaged"),
     ],
 )
 def test_what_is_damaged_is_named_and_the_rest_is_told(folder, change, says, monkeypatch):
@@ -267,35 +288,30 @@ def test_other_results_open_the_page_with_a_warning_and_a_remedy(result, says, m
     assert hx.RESULTS[result].value in seen.shown
 
 
-def test_a_fit_shows_its_data_as_long_as_the_table_is_there(tmp_path, monkeypatch):
+def test_a_fit_shows_its_data_without_the_table(tmp_path, monkeypatch):
     no_pictures(monkeypatch)
     monkeypatch.chdir(tmp_path)
     field = hx.Unknowns(T=hx.SplineGrid.uniform([0.0], [1.0], 2, 2))
     monkeypatch.setattr(cli, "train", lambda problem, **rest: solution_of(problem, field))
     (tmp_path / "d.csv").write_text("x,T\n0,1\n0.5,2\n1,3\n")
     assert cli.main(["fit", "d.csv", "--inputs", "x", "--outputs", "T", "--run", "run"]) == 0
-    account, _ = read_account(tmp_path / "run")
+    (tmp_path / "d.csv").unlink()
+    account, _ = read_account(Folder.open(tmp_path / "run"))
     assert account.data
     assert account.command == "hierax fit d.csv --inputs x --outputs T --seed 0 --budget-seconds 60"
     np.testing.assert_array_equal(account.problem.terms[0].values, [1, 2, 3])
-    (tmp_path / "d.csv").unlink()
-    account, _ = read_account(tmp_path / "run")
-    assert not account.data
-    assert "d.csv is gone or has changed" in " ".join(account.notes)
 
 
-def test_a_users_file_that_fails_now_is_named(tmp_path, monkeypatch):
+def test_no_file_in_a_folder_is_run(folder, monkeypatch):
     no_pictures(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.py").write_text("from handmade import exact_problem as problem\n")
-    monkeypatch.setattr(cli, "train", lambda problem, **rest: solution_of(problem))
-    assert cli.main(["train", "own.py:problem", "--run", "run"]) == 0
-    assert read_account(tmp_path / "run")[0].trained is not None
-    (tmp_path / "run" / "own.py").write_text("import gone_by_now\n")
-    account, _ = read_account(tmp_path / "run")
-    assert account.trained is None
-    assert "gone_by_now" in " ".join(account.notes)
-    assert "own.py, line 1" in " ".join(account.notes)
+    (folder / "own.py").write_text("raise SystemExit('was run')\n")
+    account, _ = read_account(Folder.open(folder))
+    assert account.trained is not None
+    assert "own.py is damaged" in " ".join(account.notes)
+    assert "by --problem FILE.py:OBJECT" in " ".join(account.notes)
+    assert [image["alt"] for image in Page(page(account)).images][2:] == ["u"]
+    with pytest.raises(InputError, match="not the one that the run was started with"):
+        read_account(Folder.open(folder), str(folder / "own.py"))
 
 
 def test_folders_that_are_no_run_are_refused(folder, tmp_path, capsys):
@@ -315,13 +331,12 @@ def test_folders_that_are_no_run_are_refused(folder, tmp_path, capsys):
 
 
 def test_events_alone_give_levels_decisions_and_guards(folder):
-    (folder / "solution.json").unlink()
+    forget(folder, "solution.json", "events.jsonl")
     run = Run(folder)
-    (folder / "events.jsonl").unlink()
     for event in (*EVENTS, Decision("<b>"), RunFinished(hx.RESULTS.guard_boundary, "levels", {}, 1.5)):
         run(event)
     run.close()
-    account, _ = read_account(folder)
+    account, _ = read_account(Folder.open(folder))
     assert [level.error for level in account.levels] == [0.25]
     assert account.decisions == ["The budget is spent.", "<b>"]
     assert account.record["result"] == "guard_boundary"
@@ -330,10 +345,11 @@ def test_events_alone_give_levels_decisions_and_guards(folder):
 
 
 def test_a_continued_run_names_its_values_and_its_method(folder):
+    forget(folder, "manifest.json")
     settings = json.loads((folder / "settings.json").read_text())
     options = settings["options"] | {"set": [], "continue": "wave=1.0,2.0"}
     (folder / "settings.json").write_text(json.dumps(settings | {"options": options}))
-    account, _ = read_account(folder)
+    account, _ = read_account(Folder.open(folder))
     assert "own.py:problem --continue wave=1.0,2.0 --levels 2" in account.command
     assert "--set" not in account.command
     record = {**account.record, "options": options}

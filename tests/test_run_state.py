@@ -12,6 +12,8 @@ from hierax import clock as clock_module
 from hierax.events import Decision, EventDispatcher, LevelFinished
 from hierax.objective import AbstractObjective
 from hierax.objective.curvature import AbstractCurvature
+from hierax.records.run import STATES
+from hierax.results.archive import pack, unpack
 from hierax.training.context import Context
 from hierax.training.fidelities import FidelityContext
 from hierax.training.finish import finish
@@ -83,16 +85,9 @@ def path():
     return hx.Continuation(peak, [1.0, 0.5, 0.2], parameter="width")
 
 
-def copied(tree):
-    """A copy that shares no array, as if it came from a file."""
-    leaves, structure = jax.tree.flatten(tree)
-    return jax.tree.unflatten(structure, [_copied(leaf) for leaf in leaves])
-
-
-def _copied(leaf):
-    if isinstance(leaf, jax.Array):
-        return jnp.array(np.array(leaf))
-    return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf
+def copied(state):
+    """The state as it comes back from a file."""
+    return unpack(pack(state, STATES), "here", STATES)
 
 
 def numbers(state):
@@ -127,7 +122,7 @@ def test_a_training_goes_on_elsewhere_to_the_same_bits(name):
     for number in sorted({len(states) // 3, 2 * len(states) // 3}):
         elsewhere = Context.of(problem, plan, 0, 600.0)
         assert_same_bits(states[-1], to_the_end(copied(states[number]), elsewhere))
-    first, again = finish(states[-1], context, 0), finish(copied(states[-1]), Context.of(problem, plan, 0, 600.0), 0)
+    first, again = finish(states[-1], context), finish(copied(states[-1]), Context.of(problem, plan, 0, 600.0))
     assert first.result is again.result
     assert {k: g.value for k, g in first.guards.items()} == {k: g.value for k, g in again.guards.items()}
 
@@ -178,7 +173,7 @@ def test_networks_on_levels_are_told_of_when_they_are_trained():
     while 1 not in state.visited:
         state = told(advance(state, context), context)
     assert [e.record.level for e in events if isinstance(e, LevelFinished)] == [0, 1]
-    finish(to_the_end(state, context), context, 0)
+    finish(to_the_end(state, context), context)
     assert not any("Of 0 " in e.sentence for e in events if isinstance(e, Decision))
 
 

@@ -9,7 +9,7 @@ import hierax as hx
 from hierax.fields import SplineGrid, Stretch, StretchedGrid, partition
 from hierax.fields.spline_grid import with_coefficients
 from hierax.hierarchy import FUNCTION_PRESERVING, IntervalDoubling, Level, MarkedKnots
-from hierax.records.fields_io import load_field, save_field
+from hierax.records import load, save
 
 ONE, TWO, INNER = (
     Stretch(0.0, 1.0, [1.0], 0.01),
@@ -68,9 +68,9 @@ def test_gathered_pieces_are_the_field():
 
 def test_it_is_read_from_a_file_as_it_was(tmp_path):
     own = field()
-    save_field(tmp_path, own)
+    save(own, tmp_path / "kept.npz")
     point = jnp.array([0.99, 2.9])
-    assert load_field(tmp_path)(point) == own(point)
+    assert load(tmp_path / "kept.npz")(point) == own(point)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,10 @@ from hierax.problems import divergence as divergence
 from hierax.problems import gradient as gradient
 from hierax.problems import laplacian as laplacian
 from hierax.problems import sides as sides
+from hierax.records.folder import load as load
+from hierax.records.folder import save as save
 from hierax.records.progress import Progress as Progress
+from hierax.records.resumption import resume as resume
 from hierax.records.watch import Watch as Watch
 from hierax.results.solution import Solution as Solution
 from hierax.solvers import GaussNewton as GaussNewton

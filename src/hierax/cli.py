@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,59 +17,33 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from hierax import IMPORT_BEGAN, __version__, cycles
+from hierax import IMPORT_BEGAN, __version__
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.planning import families
-from hierax.problems.problem import Problem
+from hierax.planning.words import chosen
 from hierax.problems.registry import catalogue
-from hierax.records.files import check_writable, write_json
+from hierax.records.folder import Folder
 from hierax.records.health import examine
 from hierax.records.live import BLOCKS, PLAIN, CurrentStep, LevelBoard
-from hierax.records.measures import write_measures
+from hierax.records.measures import MEASURES, write_measures
+from hierax.records.outputs import check_output
 from hierax.records.progress import Progress
-from hierax.records.run import RUNS, Run, load_run
+from hierax.records.resumption import Resumption
+from hierax.records.run import RUNS, Run
 from hierax.records.settings import describe_settings, first_line
-from hierax.records.sources import AbstractSource, DataSource, continued_source, source_of
+from hierax.records.sources import AbstractSource, DataSource, continued_source, recorded_source, source_of
 from hierax.records.tables import read_columns, write_columns, writer_for
 from hierax.records.tensorboard import TensorBoard
+from hierax.records.terminal import ended_by_signals, steady_output
 from hierax.records.user_file import user_errors
 from hierax.records.watch import Watch
 from hierax.results.evaluation import check_points, columns, quantities
+from hierax.results.files import write_json
 from hierax.results.solution import Solution
-from hierax.solvers import AbstractSolver, GaussNewton, Schwarz, VariableProjection, adam, lbfgs
 from hierax.training.train import train
 
 SECONDS_IMPORT = time.perf_counter() - IMPORT_BEGAN
 BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 130
-
-FIELDS: dict[str, Callable[[], families.AbstractFamily | None]] = {
-    "auto": lambda: None,
-    "grid": families.Grid,
-    "decoded": families.DecodedFeatures,
-    "kan": families.SplineNetwork,
-    "mlp": families.Perceptron,
-    "tanh": families.HiddenLayer,
-    "pou": families.Subdomains,
-}
-SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
-    "auto": lambda: None,
-    "gauss-newton": GaussNewton,
-    "variable-projection": VariableProjection,
-    "schwarz": Schwarz,
-    "lbfgs": lbfgs,
-    "adam": adam,
-}
-CYCLES: dict[str, Callable[[], cycles.AbstractCycle | None]] = {
-    "auto": lambda: None,
-    "nested": cycles.NestedIteration,
-    "single": cycles.SingleLevel,
-    "v": cycles.VCycle,
-    "w": cycles.WCycle,
-    "f": cycles.FCycle,
-    "fmg": cycles.FullMultigrid,
-    "additive": cycles.AdditiveCycle,
-}
 
 
 @final
@@ -95,6 +68,8 @@ class Options:
     """Run folder, new or empty; runs/<problem>-<number> if not given."""
     json: Path | None = None
     """File for the result as JSON."""
+    force: bool = False
+    """Let --json overwrite an input or a file of another run."""
     live: bool = False
     """Show a table of the levels with the course of the loss, where the output is a terminal."""
     watch: bool = False
@@ -102,27 +77,18 @@ class Options:
     tensorboard: Path | None = None
     """Folder for scalars that TensorBoard shows (an extra: pip install 'hierax[tensorboard]')."""
 
-    def check(self) -> None:
+    def check(self, inputs: Sequence[Path]) -> None:
         """Refuse values out of range and a JSON that could not be written, before any work."""
         if self.levels is not None and self.levels < 1:
             raise InputError(f"{self.levels} levels are asked for.", "--levels", "Give a number from 1 on.")
-        if not (math.isfinite(self.budget_seconds) and self.budget_seconds > 0):
-            raise InputError(
-                f"The budget is {self.budget_seconds} s.", "--budget-seconds", "Give a positive number of seconds."
-            )
+        _check_budget(self.budget_seconds)
         if self.json is not None:
-            check_writable(self.json)
+            check_output(self.json, inputs, self.force)
 
     def overrides(self) -> dict[str, Any]:
         """The words as objects, as arguments of `train`."""
-        return {
-            "hierarchy": FIELDS["pou" if (self.field, self.solver) == ("auto", "schwarz") else self.field](),
-            "solver": SOLVERS[self.solver](),
-            "cycle": CYCLES[self.cycle](),
-            "levels": self.levels,
-            "key": self.seed,
-            "budget": self.budget_seconds,
-        }
+        words = chosen(self.field, self.solver, self.cycle)
+        return {**words, "levels": self.levels, "key": self.seed, "budget": self.budget_seconds}
 
 
 @final
@@ -172,6 +138,34 @@ class Fit:
 
 @final
 @dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was killed, interrupted, or ended by its budget: to the bits of a run without that."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of `hierax train` or `hierax fit`."""
+    problem: str | None = None
+    """FILE.py:OBJECT, where the problem of the run is in a file; where the table is now, for a fit."""
+    budget_seconds: float | None = None
+    """Seconds in all, with those spent before; those of the run if not given."""
+    state: int | None = None
+    """Number of a state before the last one."""
+    json: Path | None = None
+    """File for the result as JSON."""
+    live: bool = False
+    """Show a table of the levels with the course of the loss, where the output is a terminal."""
+    force: bool = False
+    """Let --json overwrite a file of another run."""
+
+    def __call__(self, console: Console) -> int:
+        _check_budget(self.budget_seconds)
+        if self.json is not None:
+            check_output(self.json, (), self.force)
+        made = Resumption.of(self.run, self.problem, budget=self.budget_seconds, state=self.state)
+        return _kept(made.run, lambda progress: made((progress,)), dict(made.options), self.json, self.live, console)
+
+
+@final
+@dataclass(frozen=True)
 class Predict:
     """Evaluate what a run has learned."""
 
@@ -183,21 +177,35 @@ class Predict:
     """File to write: .csv, .npz or .h5."""
     values: tuple[str, ...] = ()
     """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
+    state: int | None = None
+    """Number of a state of the run, in place of what it has come to."""
+    problem: str | None = None
+    """FILE.py:OBJECT, needed only where the problem has a constraint."""
+    force: bool = False
+    """Let --out overwrite an input or a file of a run."""
 
     def __call__(self, console: Console) -> int:
         del console
         writer_for(self.out)
-        check_writable(self.out)
-        source, field = load_run(self.run)
-        problem = source.load()
+        check_output(self.out, (self.points,), self.force)
+        folder = Folder.open(self.run)
+        solution = folder.solution(self.state)
+        source = None
+        if self.problem is not None or solution.problem.constraint is not None:
+            settings = folder.settings
+            source = recorded_source(settings["source"], settings.get("options") or {}, self.problem)
+            solution = dataclasses.replace(solution, problem=source.load())
+        for warning in folder.warnings:
+            print(warning, file=sys.stderr)
+        problem = solution.problem
         names = tuple(problem.domain.names or ())
         wanted = self.values or tuple(problem.unknowns)
         for value in wanted:
             quantities(problem, value)
         table = read_columns(self.points, names, points=names)
         points = check_points(problem, np.stack([table[name] for name in names], axis=1), str(self.points))
-        with user_errors(source.file):
-            values = columns(problem, field, points, wanted)
+        with user_errors(source and source.file):
+            values = columns(problem, solution.field, points, wanted)
         write_columns(self.out, table | values)
         print(f"{len(points)} points, {', '.join(values)}: {self.out}")
         bad = next((name for name, column in values.items() if not np.all(np.isfinite(column))), None)
@@ -215,6 +223,12 @@ class Report:
     """Run folder of `hierax train` or `hierax fit`."""
     out: Path | None = None
     """File to write; report.html in the run folder if not given."""
+    problem: str | None = None
+    """FILE.py:OBJECT of the run, for pictures of residuals and errors; the file is run only if it is named here."""
+    state: int | None = None
+    """Number of a state of the run, in place of what it has come to."""
+    force: bool = False
+    """Let --out overwrite a file of a run."""
 
     def __call__(self, console: Console) -> int:
         del console
@@ -222,8 +236,10 @@ class Report:
         from hierax.records.report import write_report
 
         if self.out is not None:
-            check_writable(self.out)
-        path = write_report(self.run, self.out)
+            check_output(self.out, (), self.force)
+        path = write_report(self.run, self.out, problem=self.problem, state=self.state)
+        for warning in Folder.open(self.run).warnings:
+            print(warning, file=sys.stderr)
         print(f"report {path} ({path.stat().st_size / 1024:.0f} KiB)")
         return 0
 
@@ -257,6 +273,7 @@ class Doctor:
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[List, tyro.conf.subcommand("list")]
@@ -300,17 +317,17 @@ def answer(commands: Any, program: str, description: str, argv: Sequence[str] | 
             description=description,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
         )
-        return command(Console())
+        with steady_output() as output:
+            code = command(Console())
+        if output.lost:
+            print("The output was closed by its reader; the command went on to its end.", file=sys.stderr)
+        return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever reads the output, `head` for example, has seen enough; what is left must not be flushed to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except SystemExit as leaving:
         # The parser has said what is wrong; its own code for that, 2, means a numerical failure here.
         return BAD_INPUT if leaving.code else 0
@@ -318,45 +335,68 @@ def answer(commands: Any, program: str, description: str, argv: Sequence[str] | 
 
 def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], console: Console) -> int:
     """Train, show, and keep: the common part of `train` and `fit`."""
-    options.check()
+    options.check([source.file] if source.file else [])
     problem = source.load()
     run = Run.create(problem.name, options.run)
     words = {"field": options.field, "levels": options.levels, "cycle": options.cycle, "solver": options.solver}
     asked = {**asked, **words, "seed": options.seed, "budget_seconds": options.budget_seconds}
     watches = (Watch(problem),) if options.watch else ()
-    with contextlib.closing(run):
-        try:
+
+    def trained(progress: Progress) -> Solution:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(user_errors(source.file))
             run.write_settings(source, problem, asked)
-            solution = _trained(source, problem, options, (run, *watches), console)
-        except InputError:
-            # Nothing was trained: a folder without a result would only be in the way of the next try.
-            run.discard()
-            raise
-    solution = dataclasses.replace(solution, options=asked)
-    record = solution.to_json(run=str(run.path), seconds_import=SECONDS_IMPORT)
-    run.write_solution(solution, record)
-    for watch in watches:
-        write_measures(run.path, watch.measures())
-    print(f"{solution}\n")
-    if options.json is not None:
-        write_json(options.json, record)
-        print(f"json   {options.json}")
-    if solution.result is not RESULTS.interrupted:
-        run.write_figure(solution)
+            board = () if options.tensorboard is None else (stack.enter_context(TensorBoard(options.tensorboard)),)
+            return train(problem, subscribers=(run, *watches, *board, progress), **options.overrides())
+
+    return _kept(run, trained, asked, options.json, options.live, console, watches)
+
+
+def _kept(
+    run: Run, trained: Callable[[Progress], Solution], asked: dict[str, Any], json: Path | None, live: bool,
+    console: Console, watches: Sequence[Watch] = (),
+) -> int:  # fmt: skip
+    """Train, show, and keep, in a run folder that is there; what was reached is kept however it ends."""
+    board = LevelBoard(BLOCKS if "utf" in console.encoding.lower() else PLAIN) if live else CurrentStep()
+    with contextlib.closing(run), ended_by_signals() as signals:
+        try:
+            with Progress(console, board) as progress:
+                solution = dataclasses.replace(trained(progress), options=asked)
+        except (InputError, KeyboardInterrupt) as error:
+            if not run.reached:
+                # A folder in which nothing was reached would only be in the way of the next try.
+                run.discard()
+            if not run.reached or isinstance(error, InputError):
+                raise
+            print(_ending(run, signals), file=sys.stderr)
+            return INTERRUPTED
+        record = solution.to_json(run=str(run.path), seconds_import=SECONDS_IMPORT)
+        run.write_solution(solution, record)
+        for watch in watches:
+            run.add(MEASURES, lambda path, watch=watch: write_measures(path.parent, watch.measures()))
+        print(f"{solution}\n")
+        if json is not None:
+            with run.tried(f"beside it {json}"):
+                write_json(json, record)
+                print(f"json   {json}")
+        interrupted = solution.result is RESULTS.interrupted
+        if not interrupted:
+            run.write_figure(solution)
     print(f"run    {run.path}")
-    return solution.result.exit_code
+    for sentence in (*run.troubles, *([_ending(run, signals)] if interrupted else [])):
+        print(sentence, file=sys.stderr)
+    return solution.result.exit_code or (0 if run.whole else FAILED)
 
 
-def _trained(
-    source: AbstractSource, problem: Problem, options: Options, subscribers: tuple[Any, ...], console: Console
-) -> Solution:
-    with contextlib.ExitStack() as stack:
-        if options.tensorboard is not None:
-            subscribers = (*subscribers, stack.enter_context(TensorBoard(options.tensorboard)))
-        stack.enter_context(user_errors(source.file))
-        board = LevelBoard(BLOCKS if "utf" in console.encoding.lower() else PLAIN) if options.live else CurrentStep()
-        progress = stack.enter_context(Progress(console, board))
-        return train(problem, subscribers=(*subscribers, progress), **options.overrides())
+def _ending(run: Run, signals: Sequence[str]) -> str:
+    by = f"by {signals[0]}" if signals else "from the keyboard"
+    kept = f"go on by: hierax resume {run.path}" if run.reached else "no level was finished, so that it starts again"
+    return f"interrupted {by}; what was reached is kept in {run.path}; {kept}"
+
+
+def _check_budget(seconds: float | None) -> None:
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"The budget is {seconds} s.", "--budget-seconds", "Give a positive number of seconds.")
 
 
 if __name__ == "__main__":

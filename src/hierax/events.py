@@ -15,12 +15,13 @@ from hierax._results import RESULTS
 @dataclass(frozen=True)
 class RunStarted:
     """Training begins: the problem, the plan in words, the budget in seconds; `trained`: the problem in its own units,
-    which are those of all fields in later events."""
+    which are those of all fields in later events; `plans`: the plan itself."""
 
     problem: str
     plan: str
     budget: float
     trained: Any = None
+    plans: Any = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,17 @@ class LevelFinished:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """A level was trained: the state from which training goes on to the same bits, and what makes a `Solution` of it.
+
+    Such states do not depend on a clock: a visit that the end of the budget has cut off gives none.
+    """
+
+    state: Any
+    solution: Callable[[], Any]
+
+
+@dataclass(frozen=True)
 class Guard:
     """One check of the answer: its value, the limit, whether it passed, and a sentence."""
 
@@ -100,7 +112,7 @@ class RunFinished:
     seconds: float
 
 
-Event = RunStarted | LevelStarted | StepTaken | LevelFinished | Decision | RunFinished
+Event = RunStarted | LevelStarted | StepTaken | LevelFinished | Reached | Decision | RunFinished
 Subscriber = Callable[[Event], None]
 
 

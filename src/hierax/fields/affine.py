@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.fields.base import AbstractField, AbstractFixed, linear_in_parameters
@@ -57,7 +59,9 @@ class Affine(AbstractField):
 def affine(field: Any, size: Any, shift: Any) -> Any:
     """`shift + size f`, of the same kind as `f` where that is closed under it: B-splines add up to one."""
     if isinstance(field, SplineGrid):
-        return SplineGrid(field.axes, shift + size * field.coefficients)
+        # through NumPy: every level has a shape of its own, for which JAX would compile a program to run once
+        moved = np.asarray(shift) + np.asarray(size) * np.asarray(field.coefficients)
+        return SplineGrid(field.axes, jnp.asarray(moved, dtype=moved.dtype))
     if isinstance(field, StretchedGrid):
         return eqx.tree_at(lambda f: f.grid, field, affine(field.grid, size, shift))
     if isinstance(field, Slabs):

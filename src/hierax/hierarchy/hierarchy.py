@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, PyTree
 
+from hierax._notebook import preformatted
 from hierax.fields.initial import as_key
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.refinement import AbstractRefinement, IntervalDoubling, spline_axes
@@ -59,6 +60,9 @@ class Hierarchy(eqx.Module):
             rows.append((str(number), str(level.parameters), _intervals(level.field), points, share))
         sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join(text.rjust(size) for text, size in zip(row, sizes, strict=True)) for row in rows)
+
+    def _repr_html_(self) -> str:
+        return preformatted(repr(self), "Hierarchy")
 
 
 def refine(

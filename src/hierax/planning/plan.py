@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
 from hierax._errors import InputError
+from hierax._notebook import preformatted
 from hierax.cycles import AbstractCycle
 from hierax.hierarchy import AbstractRefinement, Hierarchy
 from hierax.objective.build import Sampling
@@ -107,6 +108,9 @@ class Plan:
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.text, "Plan")
 
     def changed(self, **changes: Any) -> Plan:
         """The plan with other settings, and a sentence that says which were changed by hand.

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from hierax._errors import InputError
+from hierax._notebook import preformatted
 from hierax.problems.domain import TIME, Box, Domain, Face, Interface
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
@@ -71,6 +72,17 @@ class Problem:
         unknowns = ", ".join(f"{k}: {v}" for k, v in self.unknowns.items())
         terms = ", ".join(t.name for t in self.terms)
         return f"Problem({self.name}, {self.domain}, unknowns {unknowns}, terms {terms})"
+
+    def _repr_html_(self) -> str:
+        """Domain, unknowns and terms for notebooks."""
+        unknowns = [f"{name}: {unknown}" for name, unknown in self.unknowns.items()]
+        terms = [f"{type(term).__name__} {term.name}, {self._where(term)}" for term in self.terms]
+        return preformatted("\n".join([str(self.domain), *unknowns, *terms]), self.name)
+
+    def _where(self, term: Term) -> str:
+        if isinstance(term, AbstractValues):
+            return f"{len(term.points)} points"
+        return "inside" if term.on is None else f"on {', '.join(str(place) for place in self.places(term))}"
 
     @property
     def functions(self) -> dict[str, Function]:

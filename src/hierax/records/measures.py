@@ -27,6 +27,7 @@ The arrays, by the names that they have in the file; every group may be empty (l
 from __future__ import annotations
 
 import dataclasses
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hierax._errors import InputError
-from hierax.records.files import written
+from hierax.results.files import check_sizes, read_bytes, written
 
 MEASURES = "measures.npz"
 
@@ -101,13 +102,15 @@ def read_measures(folder: Path) -> Measures | None:
     path = folder / MEASURES
     if not path.is_file():
         return None
+    remedy = "Remove the file; the run is complete without it."
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(read_bytes(path, remedy))
+        check_sizes(content, path)
+        with np.load(content, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"The measures cannot be read ({error}).", str(path), "Remove the file; the run is complete without it."
-        ) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        what = error.what if isinstance(error, InputError) else f"The measures cannot be read ({error})."
+        raise InputError(what, str(path), remedy) from error
     known = {f.name for f in dataclasses.fields(Measures)}
     values: dict[str, Any] = {name: found[name] for name in known & set(found)}
     values = {name: array.item() if array.ndim == 0 else array for name, array in values.items()}

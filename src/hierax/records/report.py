@@ -14,46 +14,72 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.events import LevelRecord, StepTaken
+from hierax.problems.kept import is_kept
 from hierax.problems.problem import Problem
-from hierax.records.fields_io import load_field
-from hierax.records.files import read_json
-from hierax.records.measures import read_measures
-from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SETTINGS, SOLUTION
-from hierax.records.sources import AbstractSource, DataSource, FittedSource, kept_source
+from hierax.records.folder import Folder
+from hierax.records.manifest import Entry
+from hierax.records.measures import MEASURES, read_measures
+from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SOLUTION
+from hierax.records.sources import AbstractSource, recorded_source
 from hierax.records.user_file import user_errors
+from hierax.results.files import read_bytes, read_json, read_text, written
 from hierax.results.report import Account, write_page
 
 REPORT = "report.html"
-REMEDY = "Give a folder that `hierax train` or `hierax fit` has made."
+REMEDY = "Remove the file, and the report shows what the events tell."
+ODD = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What goes wrong where a file, though undamaged, holds something else than it should."""
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(
+    folder: Path, out: Path | None = None, *, problem: str | None = None, state: int | None = None
+) -> Path:
     """Write the page about a run folder, `report.html` in it unless named otherwise; returns its path.
+
+    Parameters
+    ----------
+    folder, out:
+        The run folder, and the file to write.
+    problem:
+        `FILE.py:OBJECT` where the problem was in a file, for pictures of its residuals and errors; it is run only then.
+    state:
+        Number of a state, in place of what the run has come to.
 
     Raises
     ------
     InputError
-        If the folder is not that of a run, or the page cannot be written.
+        If the folder is not that of a run, the page cannot be written, or the problem is another one.
     """
-    account, source = read_account(folder)
+    opened = Folder.open(folder)
+    account, source = read_account(opened, problem, state)
     path = out or folder / REPORT
-    with user_errors(source.file if source else None):
-        write_page(account, path)
+    try:
+        with user_errors(source.file if source else None), written(path) as draft:
+            write_page(account, draft)
+    except ODD as error:
+        raise InputError(
+            f"The folder holds something that cannot be shown ({type(error).__name__}: {error}).", str(folder), REMEDY
+        ) from error
+    if out is None and not opened.faults:
+        opened.manifest.changed({REPORT: Entry.of(read_bytes(path, REMEDY))}).write(folder)
     return path
 
 
-def read_account(folder: Path) -> tuple[Account, AbstractSource | None]:
+def read_account(
+    folder: Folder, given: str | None = None, state: int | None = None
+) -> tuple[Account, AbstractSource | None]:
     """What a run folder tells, and where its problem comes from.
 
     Raises
     ------
     InputError
-        If the folder is not that of a run.
+        If the folder does not say what was asked, or the problem that is given is another one.
     """
-    settings = _settings(folder)
-    told, notes = _Told.read(folder / EVENTS)
+    settings, notes = folder.settings, folder.warnings
+    told, more = _Told.read(_text(folder, EVENTS))
+    notes += more
     record = _record(folder, settings, told, notes)
-    source, problem, trained, data = _reloaded(folder, settings, notes)
+    source, problem, trained = _solved(folder, settings, notes, given, state)
     account = Account(
         record=record,
         levels=_levels(record, told),
@@ -61,15 +87,18 @@ def read_account(folder: Path) -> tuple[Account, AbstractSource | None]:
         decisions=told.decisions,
         problem=problem,
         trained=trained,
-        data=data,
         measures=_measures(folder, notes),
-        diagnosis=(folder / DIAGNOSIS).read_text(encoding="utf-8") if (folder / DIAGNOSIS).is_file() else "",
+        diagnosis=_text(folder, DIAGNOSIS),
         environment=dict(settings.get("environment") or {}),
-        command=_command(settings, folder),
+        command=_command(settings),
         started=str(settings.get("started") or ""),
         notes=notes,
     )
     return account, source
+
+
+def _text(folder: Folder, name: str) -> str:
+    return read_text(folder.path / name, REMEDY) if folder.has(name) else ""
 
 
 @final
@@ -84,13 +113,13 @@ class _Told:
     """Problem, plan and, where it was reached, the end."""
 
     @classmethod
-    def read(cls, path: Path) -> tuple[_Told, list[str]]:
+    def read(cls, text: str) -> tuple[_Told, list[str]]:
         told, notes = cls(), []
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = text.splitlines()
         for count, line in enumerate(lines, 1):
             try:
                 told.see(json.loads(line))
-            except (ValueError, TypeError, KeyError):
+            except ODD:
                 notes.append(f"Line {count} of {len(lines)} in {EVENTS} cannot be read and is left out.")
         return told, notes
 
@@ -113,36 +142,21 @@ class _Told:
             self.ending["seconds_total"] = event["seconds"]
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise InputError("There is no such run folder.", str(folder), REMEDY)
-    if not (folder / SETTINGS).is_file():
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{SETTINGS}"))
-        raise InputError(
-            f"This is not the folder of a run: it has no {SETTINGS}.",
-            str(folder),
-            f"Give one of those in it: {', '.join(inside[:8])}." if inside else REMEDY,
-        )
-    settings = read_json(folder / SETTINGS, REMEDY)
-    if not isinstance(settings, dict) or not isinstance(settings.get("source"), dict):
-        raise InputError("The file does not describe a run.", str(folder / SETTINGS), REMEDY)
-    return settings
-
-
-def _record(folder: Path, settings: Mapping[str, Any], told: _Told, notes: list[str]) -> dict[str, Any]:
+def _record(folder: Folder, settings: Mapping[str, Any], told: _Told, notes: list[str]) -> dict[str, Any]:
     """The JSON of the run; what the events told where the run did not come to write it."""
-    if (folder / SOLUTION).is_file():
-        record = read_json(folder / SOLUTION, "Remove the file, and the report shows what the events tell.")
+    if folder.has(SOLUTION):
+        record = read_json(folder.path / SOLUTION, REMEDY)
         if isinstance(record, dict):
             return record
         notes.append(f"{SOLUTION} does not hold the record of a run; shown is what the events tell.")
+    elif SOLUTION in folder.faults:
+        notes.append("Without its record, shown is what the events tell.")
     else:
         notes.append("The run did not come to its end; shown is what its events tell.")
-    plan = (folder / PLAN).read_text(encoding="utf-8") if (folder / PLAN).is_file() else ""
     last = told.levels[max(told.levels)] if told.levels else None
     seconds = {"seconds_total": told.steps[-1].seconds} if told.steps else {}
     size = {"parameters": last.parameters, "loss": last.loss} if last else {}
-    known = {"problem": settings.get("problem"), "plan": plan, "options": settings.get("options")}
+    known = {"problem": settings.get("problem"), "plan": _text(folder, PLAN), "options": settings.get("options")}
     return known | seconds | size | told.ending
 
 
@@ -159,51 +173,41 @@ def _levels(record: Mapping[str, Any], told: _Told) -> list[LevelRecord]:
     return levels
 
 
-def _reloaded(
-    folder: Path, settings: Mapping[str, Any], notes: list[str]
-) -> tuple[AbstractSource | None, Problem | None, Any, bool]:
-    """Source, problem and field as far as they can be had, and whether the problem holds the data that were fitted."""
-    source, problem = None, None
+def _solved(
+    folder: Folder, settings: Mapping[str, Any], notes: list[str], given: str | None, state: int | None
+) -> tuple[AbstractSource | None, Problem | None, Any]:
+    """Source, problem and field as far as they can be had."""
     try:
-        source = kept_source(settings["source"], folder)
-        problem, data = _problem(source, settings, notes)
-        with user_errors(source.file):
-            return source, problem, load_field(folder), data
+        solution = folder.solution(state)
     except InputError as error:
         notes.append(f"Pictures of the solution are left out. {error.what} ({error.where})")
-        return source, problem, None, False
+        return None, None, None
+    problem, kind = solution.problem, settings["source"].get("kind")
+    source = None
+    if given is not None or kind == "catalogue":
+        source = recorded_source(settings["source"], settings.get("options") or {}, given)
+        problem = source.load()
+    elif not all(map(is_kept, problem.terms)):
+        notes.append(
+            "Pictures of residuals and errors are left out: the equations are code, which is run only where it is "
+            "given, by --problem FILE.py:OBJECT."
+        )
+    return source, problem, solution.field
 
 
-def _problem(source: AbstractSource, settings: Mapping[str, Any], notes: list[str]) -> tuple[Problem, bool]:
-    """The problem; of a fit with its data, if the table is still there and covers the same box."""
-    problem = source.load()
-    if not isinstance(source, FittedSource):
-        return problem, True
-    kept, options = settings["source"], dict(settings.get("options") or {})
-    path, names = Path(kept["file"]), (tuple(kept["inputs"]), tuple(kept["outputs"]))
+def _measures(folder: Folder, notes: list[str]) -> dict[str, np.ndarray]:
     try:
-        again = DataSource(path, *names, options.get("level"), options.get("cost")).load()
-    except InputError:
-        again = problem
-    if again is not problem and np.array_equal(again.domain.bounds(), problem.domain.bounds()):
-        return again, True
-    notes.append(f"The data are not shown: {path} is gone or has changed.")
-    return problem, False
-
-
-def _measures(folder: Path, notes: list[str]) -> dict[str, np.ndarray]:
-    try:
-        found = read_measures(folder)
+        found = read_measures(folder.path) if folder.has(MEASURES) else None
     except InputError as error:
         notes.append(error.what)
         return {}
     return {} if found is None else {f.name: np.asarray(getattr(found, f.name)) for f in dataclasses.fields(found)}
 
 
-def _command(settings: Mapping[str, Any], folder: Path) -> str:
+def _command(settings: Mapping[str, Any]) -> str:
     """The command that does the same again."""
     source, options = settings["source"], dict(settings.get("options") or {})
-    words = _subject(source, folder)
+    words = _subject(source)
     asked = options.get("set", source.get("settings")) or ()
     words += ["--set", *asked] if asked else []
     for name in ("continue", "level", "cost", "field", "levels", "cycle", "solver", "seed", "budget_seconds"):
@@ -213,9 +217,9 @@ def _command(settings: Mapping[str, Any], folder: Path) -> str:
     return shlex.join(words)
 
 
-def _subject(source: Mapping[str, Any], folder: Path) -> list[str]:
+def _subject(source: Mapping[str, Any]) -> list[str]:
     if source.get("kind") == "data":
         columns: Sequence[str] = ["--inputs", *source.get("inputs", ()), "--outputs", *source.get("outputs", ())]
         return ["hierax", "fit", str(source.get("file")), *columns]
-    own = f"{folder / str(source.get('file'))}:{source.get('object')}"
+    own = f"{source.get('given')}:{source.get('object')}"
     return ["hierax", "train", own if source.get("kind") == "file" else str(source.get("name"))]

@@ -1,50 +1,88 @@
-"""The run folder: settings, plan, every event, the result, the trained field and a figure."""
+"""The run folder: what was asked, every event, the states from which training goes on, and what came out of it.
+
+| file | what |
+|---|---|
+| `settings.json` | what was asked, of which problem, by which versions |
+| `problem.npz` | domain, unknowns, names and data of the problem, without its code |
+| `plan.txt`, `events.jsonl` | the plan in words; every event, one a line |
+| `state-NNNN.npz` | the last two states of the training, each with the solution so far |
+| `solution.npz`, `solution.json` | the field with the evidence for it; the record for other programs |
+| `diagnosis.txt`, `figure.png`, `measures.npz` | what limited the run; a picture; what `--watch` has measured |
+| `manifest.json` | length and SHA-256 sum of all of these |
+
+A file is written beside its place and renamed, and the manifest after it: what is not in the manifest is not there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO, final
+from typing import Any, BinaryIO, final
 
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.events import Event, RunStarted
+from hierax.events import Event, Reached, RunStarted
+from hierax.problems.kept import described
 from hierax.problems.problem import Problem
-from hierax.records.fields_io import load_field, save_field
-from hierax.records.files import read_json, write_json
-from hierax.records.sources import AbstractSource, kept_source
+from hierax.records.fingerprint import fingerprint, plan_print
+from hierax.records.manifest import Entry, Manifest
+from hierax.records.sources import AbstractSource
+from hierax.results.archive import pack
+from hierax.results.codec import Codec
+from hierax.results.files import synced, written
 from hierax.results.report.environment import environment
 from hierax.results.solution import Solution, plain
 
-SETTINGS, PLAN, EVENTS, SOLUTION, FIGURE = "settings.json", "plan.txt", "events.jsonl", "solution.json", "figure.png"
-DIAGNOSIS = "diagnosis.txt"
-"""What limited the run, with the evidence, in words; missing where it shows too little."""
+SETTINGS, PROBLEM, PLAN, EVENTS = "settings.json", "problem.npz", "plan.txt", "events.jsonl"
+FIELD, SOLUTION, FIGURE, DIAGNOSIS = "solution.npz", "solution.json", "figure.png", "diagnosis.txt"
+STATE = re.compile(r"state-(\d+)\.npz")
 RUNS = Path("runs")
 """Where run folders go unless they are named."""
-NO_RUN = "Give the folder of a run of `hierax train` or `hierax fit` that has ended."
+SHARE = 0.04
+"""Of the seconds of a training that saving its states may take."""
+UNTOLD = ("field", "trained", "plans")
+"""Members of events that are no words."""
+KEPT = 2
+"""States that are kept: the last one, and one in case that is damaged."""
+STATES = Codec(extra=("hierax.cycles", "hierax.solvers", "hierax.training"))
+"""What states of a training may hold."""
 
 
 @final
 class Run:
-    """A run folder that is being written; as a subscriber of `train` it keeps the plan and every event.
+    """A run folder that is being written; as a subscriber of `train` it keeps plan, events and states.
+
+    What cannot be written while training goes on costs the training nothing: it is told in `troubles`.
 
     Parameters
     ----------
     path:
         A folder that this run alone writes to, see `create`.
+    manifest:
+        What is in it, for a run that goes on.
     """
 
     path: Path
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._events: TextIO | None = None
+    def __init__(self, path: Path, manifest: Manifest | None = None) -> None:
+        self.path, self.manifest, self.fresh = path, manifest or Manifest(), manifest is None
+        self.troubles: list[str] = []
+        self.seconds, self.whole, self._plan = 0.0, True, ""
+        self._began, self._last = time.perf_counter(), 0.0
+        self._events = _Lines(path / EVENTS)
+        numbers = [int(found.group(1)) for found in map(STATE.fullmatch, self.manifest.files) if found]
+        self._states = sorted(numbers)
 
     @classmethod
     def create(cls, name: str, path: Path | None = None) -> Run:
@@ -69,53 +107,204 @@ class Run:
             )
         return cls(folder)
 
+    @property
+    def reached(self) -> bool:
+        """Whether there is a state from which training can go on."""
+        return bool(self._states)
+
     def write_settings(self, source: AbstractSource, problem: Problem, options: Mapping[str, Any]) -> None:
-        """Note what is going to be solved and how it was asked for."""
+        """Note what is going to be solved and how it was asked for.
+
+        Raises
+        ------
+        InputError
+            If something cannot be written.
+        """
         record = {
             "problem": problem.name,
-            "source": source.keep(self.path, problem),
+            "prints": fingerprint(problem),
+            "source": source.record(),
             "options": options,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "environment": environment(),
         }
-        write_json(self.path / SETTINGS, plain(record))
+        copied = {} if source.file is None else {source.file.name: source.file.read_bytes()}
+        self._put({SETTINGS: _json(plain(record)), PROBLEM: pack(described(problem)), **copied})
+
+    def goes_on(self, state: int, events: int) -> None:
+        """Be the run of a folder again, from a state on: what came after it is no longer of the run."""
+        later = {name for name in self.manifest.files if (found := STATE.fullmatch(name)) and int(found[1]) > state}
+        self._states = [number for number in self._states if number <= state]
+        beginning = self._events.cut(events)
+        self._put({}, {EVENTS: beginning}, later | {FIELD, SOLUTION, FIGURE, DIAGNOSIS})
+        self._events.shorten()
 
     def __call__(self, event: Event) -> None:
         """Append an event as one line, so that a run that is killed leaves all until then."""
+        if isinstance(event, Reached):
+            self._keep(event)
+            return
+        with self.tried("events", needed=False):
+            self._events.append(json.dumps(event_record(event), allow_nan=False))
         if isinstance(event, RunStarted):
-            (self.path / PLAN).write_text(event.plan.rstrip() + "\n", encoding="utf-8")
-        if self._events is None:
-            self._events = (self.path / EVENTS).open("a", encoding="utf-8")
-        self._events.write(json.dumps(event_record(event), allow_nan=False) + "\n")
-        self._events.flush()
+            self._plan = plan_print(event.plans)
+            self._began = time.perf_counter()
+            with self.tried("the plan", needed=False):
+                self._put({PLAN: event.plan.rstrip().encode() + b"\n"}, {EVENTS: self._events.entry()})
+
+    def _keep(self, reached: Reached) -> None:
+        """Write a state, unless saving has taken its share of the seconds by then."""
+        began = time.perf_counter()
+        if self.seconds + self._last > SHARE * (began - self._began) and self._states:
+            return
+        solution = dataclasses.replace(reached.solution(), problem=None)
+        told = {"plan": self._plan, "events": self._events.length}
+        record = {"state": reached.state, "solution": solution, **told}
+        number = 1 + max(self._states, default=0)
+        with self.tried(f"the state after level {reached.state.current}", needed=False):
+            old = self._states[: -KEPT + 1]
+            gone = {state_name(number) for number in old}
+            self._put({state_name(number): pack(record, STATES)}, {EVENTS: self._events.entry()}, gone)
+            self._states = [*self._states[-KEPT + 1 :], number]
+        self._last = time.perf_counter() - began
+        self.seconds += self._last
+
+    @contextlib.contextmanager
+    def tried(self, what: str, needed: bool = True) -> Iterator[None]:
+        """Note what cannot be written, once, and go on; without what is `needed` the run is not `whole`."""
+        try:
+            yield
+        except (OSError, InputError) as error:
+            reason = error.what if isinstance(error, InputError) else f"{error.strerror or error}."
+            sentence = f"In the run folder {what} could not be written: {reason}"
+            if sentence not in self.troubles:
+                self.troubles.append(sentence)
+            self.whole = self.whole and not needed
+
+    def _put(
+        self, contents: Mapping[str, bytes], entries: Mapping[str, Entry] | None = None, gone: set[str] | None = None
+    ) -> None:
+        """Write files, then the manifest with them and without those that are gone, and only then remove these."""
+        gone, kept = gone or set(), self.manifest
+        new = {**{name: Entry.of(content) for name, content in contents.items()}, **(entries or {})}
+        if replaced := contents.keys() & kept.files.keys():
+            kept = kept.changed({}, set(replaced))
+            kept.write(self.path)
+        for name, content in contents.items():
+            with written(self.path / name) as draft:
+                draft.write_bytes(content)
+        self.manifest = kept.changed(new, gone)
+        self.manifest.write(self.path)
+        synced(self.path)
+        for name in gone:
+            (self.path / name).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the folder with all that this run has written into it."""
+        """Remove the folder with all that this run has written into it, unless it was there before."""
         self.close()
-        shutil.rmtree(self.path)
+        if self.fresh:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
         """Close the file of events."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        self._events.close()
 
     def write_solution(self, solution: Solution, record: Mapping[str, Any]) -> None:
-        """Keep the field first, then the record that says that it is there."""
-        save_field(self.path, solution.field)
-        limited = solution.diagnose()
-        if limited is not None:
-            (self.path / DIAGNOSIS).write_text(f"{limited}\n", encoding="utf-8")
-        write_json(self.path / SOLUTION, record)
+        """Keep field and record."""
+        with self.tried("the solution"):
+            content = {FIELD: pack(dataclasses.replace(solution, problem=None)), SOLUTION: _json(record)}
+            self._put(content, {EVENTS: self._events.entry(False)} if self._events.length else {})
+        with self.tried("the diagnosis", needed=False):
+            limited = solution.diagnose()
+            if limited is not None:
+                self._put({DIAGNOSIS: f"{limited}\n".encode()})
 
     def write_figure(self, solution: Solution) -> None:
-        """Draw the figure."""
-        solution.plot(self.path / FIGURE)
+        """Draw the figure; what goes wrong with it is a trouble, and costs nothing else."""
+        self.add(FIGURE, solution.plot)
+
+    def add(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Have a file written into the folder that the result does not depend on."""
+        with self.tried(name, needed=False):
+            try:
+                write(self.path / name)
+            except (InputError, OSError):
+                raise
+            except Exception as error:  # whatever it is: the result must not be lost with it
+                raise InputError(f"{type(error).__name__}: {error}.", name, "Nothing else is lost.") from error
+            self._put({}, {name: Entry.of((self.path / name).read_bytes())})
+
+
+@final
+class _Lines:
+    """A file that grows by lines, with the sum of what it holds; locked against other processes as long as it is open.
+
+    After an error nothing is appended any more: a line may have been written in part.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.length = path, 0
+        self._sum, self._file, self._failed = hashlib.sha256(), None, False
+        self._file: BinaryIO | None
+
+    def append(self, line: str) -> None:
+        if self._failed:
+            return
+        content = line.encode() + b"\n"
+        try:
+            if self._file is None:
+                self._file = self.path.open("ab")
+                _lock(self._file, self.path)
+            self._file.write(content)
+            self._file.flush()
+        except OSError:
+            self._failed = True
+            raise
+        self.length += len(content)
+        self._sum.update(content)
+
+    def entry(self, grows: bool = True) -> Entry:
+        """For the manifest."""
+        return Entry(self.length, self._sum.hexdigest(), grows or self._failed)
+
+    def cut(self, length: int) -> Entry:
+        """Go on after the first bytes of what is there."""
+        self._file = self.path.open("ab")
+        _lock(self._file, self.path)
+        beginning = self.path.read_bytes()[:length]
+        self.length, self._sum = len(beginning), hashlib.sha256(beginning)
+        return self.entry()
+
+    def shorten(self) -> None:
+        """Drop what follows them."""
+        if self._file is not None:
+            self._file.truncate(self.length)
+
+    def close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Refuse a file that another process writes; the lock ends with the process, however that ends."""
+    if sys.platform == "win32":
+        return
+    fcntl = import_module("fcntl")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            "Another process is writing this run.", str(path.parent), "Wait until it has ended, or end it."
+        ) from error
+    except OSError:
+        return  # some file systems know no locks
 
 
 def event_record(event: Event) -> dict[str, Any]:
     """An event as JSON knows it, its kind under `event`; without fields, of which the run folder keeps the last."""
-    members = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name not in ("field", "trained")}
+    members = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name not in UNTOLD}
     shown = {name: _record(value) for name, value in members.items()}
     return plain({"event": type(event).__name__} | shown)
 
@@ -128,22 +317,12 @@ def _record(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
-def load_run(folder: Path) -> tuple[AbstractSource, Any]:
-    """Source of the problem and trained field of a run folder.
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"
 
-    Raises
-    ------
-    InputError
-        If it is no run folder, the run did not end, or a file is damaged.
-    """
-    if not folder.is_dir():
-        raise InputError("There is no such run folder.", str(folder), NO_RUN)
-    settings = read_json(folder / SETTINGS, NO_RUN)
-    read_json(folder / SOLUTION, NO_RUN)
-    source = settings.get("source") if isinstance(settings, dict) else None
-    if not isinstance(source, dict):
-        raise InputError("The run does not say what its problem was.", str(folder / SETTINGS), NO_RUN)
-    return kept_source(source, folder), load_field(folder)
+
+def state_name(number: int) -> str:
+    return f"state-{number:04d}.npz"
 
 
 def _numbered(parent: Path, name: str) -> Path:

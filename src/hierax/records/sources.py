@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-import shutil
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -35,8 +35,8 @@ class AbstractSource(abc.ABC):
         """Make the problem."""
 
     @abc.abstractmethod
-    def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:
-        """Put into a run folder what is needed to make the problem again, and return the rest for its JSON."""
+    def record(self) -> dict[str, Any]:
+        """What a run folder notes of it, so that it can be told from another one."""
 
     @property
     def file(self) -> Path | None:
@@ -55,30 +55,25 @@ class CatalogueSource(AbstractSource):
     def load(self) -> Problem:
         return call_with(named_problem(self.name), self.settings, f"problem {self.name!r}")
 
-    def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:
-        del folder, problem
+    def record(self) -> dict[str, Any]:
         return {"kind": "catalogue", "name": self.name, "settings": list(self.settings)}
 
 
 @final
 @dataclass(frozen=True)
 class FileSource(AbstractSource):
-    """`OBJECT` of a user's file; `home` is the folder whose neighbouring modules the file may import."""
+    """`OBJECT` of a user's file, which may import modules that lie beside it."""
 
     path: Path
     object: str
     settings: tuple[str, ...] = ()
-    home: Path | None = None
 
     def load(self) -> Problem:
-        return problem_from_file(self.path, self.object, self.settings, self.home or self.path.resolve().parent)
+        return problem_from_file(self.path, self.object, self.settings, self.path.resolve().parent)
 
-    def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:
-        del problem
-        shutil.copyfile(self.path, folder / self.path.name)
-        home = str(self.home or self.path.resolve().parent)
-        record = {"kind": "file", "file": self.path.name, "object": self.object, "home": home}
-        return record | {"settings": list(self.settings)}
+    def record(self) -> dict[str, Any]:
+        record = {"kind": "file", "file": self.path.name, "object": self.object, "given": str(self.path)}
+        return record | {"settings": list(self.settings), "sha256": checksum(self.path)}
 
     @property
     def file(self) -> Path:
@@ -98,9 +93,9 @@ class ContinuedSource(AbstractSource):
         made = dict(zip(self.values, self.sources, strict=True))
         return Continuation(lambda value: made[value].load(), self.values, parameter=self.setting)
 
-    def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         # what was learned is a solution of the last problem
-        return self.sources[-1].keep(folder, problem)
+        return self.sources[-1].record()
 
     @property
     def file(self) -> Path | None:
@@ -144,40 +139,9 @@ class DataSource(AbstractSource):
             return Fidelities(box, parts, name=self.path.stem)
         return fitted(self.path.stem, self.inputs, points.min(axis=0), points.max(axis=0), points, values)
 
-    def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:
-        del folder
-        lower, upper = problem.domain.bounds()
-        return {
-            "kind": "data",
-            "file": str(self.path),
-            "inputs": list(self.inputs),
-            "outputs": list(self.outputs),
-            "lower": lower.tolist(),
-            "upper": upper.tolist(),
-        }
-
-
-@final
-@dataclass(frozen=True)
-class FittedSource(AbstractSource):
-    """What a run folder keeps of a fit: enough to evaluate it, not the data themselves."""
-
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    lower: tuple[float, ...]
-    upper: tuple[float, ...]
-
-    def load(self) -> Problem:
-        lower, upper = np.array(self.lower), np.array(self.upper)
-        # A problem has terms; one point in the middle stands for the data, which prediction does not need.
-        middle = 0.5 * (lower + upper)[None, :]
-        return fitted(self.name, self.inputs, lower, upper, middle, {name: np.zeros(1) for name in self.outputs})
-
-    def keep(self, folder: Path, problem: Problem) -> dict[str, Any]:
-        del folder, problem
-        parts = {"inputs": self.inputs, "outputs": self.outputs, "lower": self.lower, "upper": self.upper}
-        return {"kind": "data", "file": self.name} | {key: list(value) for key, value in parts.items()}
+    def record(self) -> dict[str, Any]:
+        columns = {"inputs": list(self.inputs), "outputs": list(self.outputs), "level": self.level, "cost": self.cost}
+        return {"kind": "data", "file": str(self.path), "sha256": checksum(self.path), **columns}
 
 
 def fitted(
@@ -237,22 +201,85 @@ def continued_source(text: str, settings: Sequence[str], through: str) -> Abstra
     return ContinuedSource(sources, key, parts)
 
 
-def kept_source(record: dict[str, Any], folder: Path) -> AbstractSource:
-    """The source of a run folder, from what `keep` returned."""
+def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given: str | None) -> AbstractSource:
+    """The source that a run folder noted; code that it names has to be given, and nothing that has changed is taken.
+
+    Parameters
+    ----------
+    record, options:
+        What `AbstractSource.record` returned, and how the run was asked for.
+    given:
+        `FILE.py`, with or without `:OBJECT`, where the problem was in a file; another path of the table for a fit.
+
+    Raises
+    ------
+    InputError
+        If a file has to be given, is another one, or the record cannot be read.
+    """
     try:
-        settings = tuple(record.get("settings", ()))
-        if record["kind"] == "catalogue":
-            return CatalogueSource(record["name"], settings)
-        if record["kind"] == "file":
-            return FileSource(folder / record["file"], record["object"], settings, Path(record["home"]))
-        corners = (tuple(record["lower"]), tuple(record["upper"]))
-        return FittedSource(Path(record["file"]).stem, tuple(record["inputs"]), tuple(record["outputs"]), *corners)
-    except (KeyError, TypeError) as error:
+        kind, through, settings = record["kind"], options.get("continue"), tuple(record.get("settings", ()))
+        settings = tuple(options["set"]) if through is not None else settings
+        if kind == "catalogue":
+            text = str(record["name"])
+        elif kind == "file":
+            text = _same_file(record, given)
+        elif kind == "data":
+            path = _same_table(record, given)
+            return DataSource(path, tuple(record["inputs"]), tuple(record["outputs"]), record["level"], record["cost"])
+        else:
+            raise InputError(
+                "The problem of this run was made by a script.", "--problem", "Go on there: hx.resume(path, problem)."
+            )
+        return source_of(text, settings) if through is None else continued_source(text, settings, through)
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"The run does not say what its problem was ({error} is missing).",
-            str(folder),
+            f"The run does not say what its problem was ({type(error).__name__}: {error}).",
+            "settings.json",
             "Give the folder of a run of `hierax train` or `hierax fit`.",
         ) from error
+
+
+def _same_file(record: Mapping[str, Any], given: str | None) -> str:
+    """`FILE.py:OBJECT`, where it is the one of the record."""
+    was = f"{record['file']}:{record['object']}"
+    if given is None:
+        raise InputError(
+            f"The problem of this run is code, in {record['given']}, which is not run unless you name it.",
+            "--problem",
+            f"Add --problem {record['given']}:{record['object']}.",
+        )
+    file, separator, name = given.rpartition(":")
+    path = Path(file if separator and file.endswith(".py") else given)
+    if separator and file.endswith(".py") and name != record["object"]:
+        raise InputError(f"The problem is {name!r}, that of the run {record['object']!r}.", given, f"Give {was}.")
+    if not path.is_file():
+        raise InputError("There is no such file.", str(path), "Check the path; relative ones start where you are.")
+    if checksum(path) != record["sha256"]:
+        raise InputError(
+            f"The file is not the one that the run was started with, {record['file']}, or has changed since.",
+            str(path),
+            "Give the file as it was; the run folder has a copy of it. For another problem start another run.",
+        )
+    return f"{path}:{record['object']}"
+
+
+def _same_table(record: Mapping[str, Any], given: str | None) -> Path:
+    path = Path(given or record["file"])
+    if not path.is_file():
+        raise InputError("The table of this run is gone.", str(path), "Say where it is now by --problem FILE.")
+    if checksum(path) != record["sha256"]:
+        raise InputError(
+            "The table is not the one that the run was started with, or has changed since.",
+            str(path),
+            "Give the table as it was; for other data start another run.",
+        )
+    return path
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 sum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_names(inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.records.files import written
+from hierax.results.files import check_sizes, written
 
 POINTS = "points"
 """Name of the one array `(n, dim)` that may stand for all coordinates."""
@@ -229,6 +229,7 @@ def _write_csv(path: Path, table: Mapping[str, np.ndarray]) -> None:
 
 def _read_npz(path: Path, names: Sequence[str], points: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
+        check_sizes(path, path, (*names, POINTS))
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("one array without a name")

@@ -19,14 +19,17 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from hierax._notebook import preformatted
 from hierax._results import RESULTS
 from hierax.checks.diagnosis import Course, Diagnosis, diagnose
 from hierax.events import Guard, LevelRecord, StepTaken
 from hierax.fields.base import partition
 from hierax.objective.build import is_equation
 from hierax.objective.noise import neighbour_correlation, relative_noise
+from hierax.problems.kept import described
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
+from hierax.results.archive import save
 from hierax.results.evaluation import evaluate
 from hierax.results.intervals import Interval
 
@@ -188,6 +191,27 @@ class Solution:
         )  # fmt: skip
         write_page(account, Path(path))
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Keep this solution in a file, an NPZ, from which `hierax.load` reads it.
+
+        The field, the evidence, and domain, unknowns and data of the problem are kept; its equations, which are code,
+        and its reference are not.
+
+        Raises
+        ------
+        InputError
+            For a field of a class that cannot be kept, and a place that cannot be written.
+        """
+        save(self, Path(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # functions of a problem cannot be pickled; what a file keeps of it is
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return _unpickled, (own | {"problem": described(self.problem)},)
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self), f"{self.problem.name}: {self.result.name}")
+
     def __str__(self) -> str:
         return "\n".join([*self._head(), "", *level_table(self.levels), "", *self._foot()])
 
@@ -262,6 +286,10 @@ class Solution:
             "run": run,
         }
         return plain(record)
+
+
+def _unpickled(parts: dict[str, Any]) -> Solution:
+    return Solution(**parts)
 
 
 def level_table(levels: Sequence[LevelRecord]) -> list[str]:

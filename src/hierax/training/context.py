@@ -39,6 +39,8 @@ class Context:
         When the training began by the clock of this process, and the seconds of compilation until then.
     made:
         Objectives that were made before.
+    seed:
+        The seed for tables; -1 where a key was given.
     """
 
     asked: Problem
@@ -51,6 +53,7 @@ class Context:
     began: float
     compiled: float
     made: Objectives = field(default_factory=Objectives)
+    seed: int = -1
 
     @classmethod
     def of(
@@ -79,7 +82,8 @@ class Context:
         sampler, own = seed_of(key, 1), plan.in_its_units(problem)
         sequence = ProblemSequence.of(own, plan, sampler)
         start = began or (clock.seconds_now(), compile_seconds())
-        return cls(problem, own, plan, sampler, sequence, budget, EventDispatcher(tuple(subscribers)), *start)
+        told, seed = EventDispatcher(tuple(subscribers)), key if isinstance(key, int) else -1
+        return cls(problem, own, plan, sampler, sequence, budget, told, *start, seed=seed)
 
     @property
     def elapsed(self) -> float:

@@ -10,23 +10,20 @@ from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
 from hierax.cycles import Visit
 from hierax.events import RunFinished
-from hierax.fields import linear_in_parameters, parameter_count
-from hierax.planning.plan import Plan, named
 from hierax.results.solution import Accuracy, Solution
+from hierax.training.account import account, in_the_users_units
 from hierax.training.context import Context
 from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.intervals import intervals
-from hierax.training.refinement import LABEL
-from hierax.training.restoring import restored
 from hierax.training.run import reported, visited, with_change
 from hierax.training.selection import chosen, guarded, last_level
 from hierax.training.state import RunState
 
 
-def finish(state: RunState, context: Context, seed: int) -> Solution:
+def finish(state: RunState, context: Context) -> Solution:
     """The solution of a training that has stopped."""
     state = _closed(state, context)
-    discrete, plan = context.problem_of(state), _plan(state, context)
+    discrete = context.problem_of(state)
     level, trained = _returned(state, context)
     guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, state.stopped == "budget")
     interrupted = state.stopped == "interrupted"
@@ -38,39 +35,19 @@ def finish(state: RunState, context: Context, seed: int) -> Solution:
     context.emit(RunFinished(result, reason, guards, seconds))
     reached = discrete.accuracy(trained)
     rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]
-    solution = Solution(
-        problem=context.problem,
-        field=trained,
+    solution = replace(
+        account(state, context, level, trained),
         result=result,
         stopped_by=reason,
         levels=[*context.sequence.rows(state.easier), *rows],
         guards=guards,
-        history=list(state.history),
-        plan=plan.text,
-        solver=named(plan.solver),
-        cycle=named(plan.cycle),
-        field_kind=plan.label or type(trained).__name__,
-        seed=seed,
-        linear_in_parameters=linear_in_parameters(trained),
-        parameters=parameter_count(trained),
-        loss=float("nan") if own is None else own.loss,
         accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, own and own.validation),
         fresh_residual_ratio=guards["fresh_residual"].value if "fresh_residual" in guards else None,
         seconds_total=seconds,
         seconds_compile=compiled,
-        work_units=state.work,
-        second_order=plan.solver.second_order,
-        linear_problem=plan.linear,
-        changes=[state.changes[k] for k in sorted(state.changes)],
         unknowns=found,
     )
-    return solution if plan.units is None else restored(solution, context.asked, plan.units)
-
-
-def _plan(state: RunState, context: Context) -> Plan:
-    """What was done: the plan, with time slabs where these took over."""
-    plan = context.plan
-    return replace(plan, label=LABEL, reasons=(*plan.reasons, state.slabs.why)) if state.slabs else plan
+    return in_the_users_units(solution, context)
 
 
 def _closed(state: RunState, context: Context) -> RunState:

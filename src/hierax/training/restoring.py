@@ -39,10 +39,9 @@ def restored_field(field: Any, problem: Problem, units: Units) -> Any:
 def _factors(unknown: Unknown, size: np.ndarray, shift: np.ndarray) -> tuple[Any, Any]:
     """Size and shift before the bounds: a bound on one side is kept by an exponential, on both by a sigmoid."""
     low, high = unknown.bounds or (None, None)
+    size, shift = np.asarray(size, dtype=float), np.asarray(shift, dtype=float)
     if low is not None and high is not None:
-        return jnp.ones_like(size), jnp.zeros_like(size)
-    if low is not None:
-        return jnp.ones_like(size), jnp.log(size)
-    if high is not None:
-        return jnp.ones_like(size), -jnp.log(size)
-    return jnp.asarray(size), jnp.asarray(shift)
+        size, shift = np.ones_like(size), np.zeros_like(size)
+    elif low is not None or high is not None:
+        size, shift = np.ones_like(size), np.log(size) if high is None else -np.log(size)
+    return jnp.asarray(size, dtype=float), jnp.asarray(shift, dtype=float)

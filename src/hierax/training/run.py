@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,10 @@ from hierax import clock
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
-from hierax.events import LevelFinished, LevelStarted, RunStarted, StepTaken
+from hierax.events import LevelFinished, LevelStarted, Reached, RunStarted, StepTaken
 from hierax.hierarchy import Level
 from hierax.problems.keys import seed_of
+from hierax.training.account import so_far
 from hierax.training.context import Context
 from hierax.training.continuation import EASIER
 from hierax.training.corrections import corrected, solved
@@ -30,16 +32,19 @@ from hierax.training.visit import initial_state, stepped
 
 def begin(context: Context) -> RunState:
     """The state before the first action."""
-    context.emit(RunStarted(context.problem.name, context.plan.text, context.budget, context.problem))
+    plan = context.plan
+    context.emit(RunStarted(context.problem.name, plan.text, context.budget, context.problem, plan))
     return RunState.begin(context.plan, len(context.sequence.problems), context.sequence.first)
 
 
 def run(state: RunState, context: Context) -> RunState:
-    """Advance to the end, and tell of every level; an interruption keeps what the last action has led to."""
+    """Advance to the end, and tell of every level; an interruption keeps what the steps so far have led to."""
     try:
         while state.stopped is None:
             state = advance(state, context)
             state = told(state, context)
+            if _can_go_on(state, context):
+                context.emit(Reached(state, functools.partial(so_far, state, context)))
     except KeyboardInterrupt:
         state = state._replace(stopped="interrupted")
     return state
@@ -56,9 +61,15 @@ def advance(state: RunState, context: Context) -> RunState:
         state = state._replace(stopped="budget")
     else:
         state = _acted(state, context)
-    if state.stopped is not None:
+    if state.stopped not in (None, "interrupted"):
         state = _reached_the_last_problem(state, context)
     return state._replace(seconds=context.elapsed, seconds_compile=compile_seconds() - context.compiled)
+
+
+def _can_go_on(state: RunState, context: Context) -> bool:
+    """Whether a level was just trained, and no clock has had a part in it."""
+    visited = state.slabs is not None or (state.outcome is not None and state.outcome.visited)
+    return visited and state.stopped is None and state.failure is None and not context.over
 
 
 def told(state: RunState, context: Context) -> RunState:
@@ -140,7 +151,7 @@ def visited(state: RunState, visit: Visit, context: Context) -> RunState:
         result = sequence.handed_on(number, result)
         state = state._replace(easier=(*state.easier, (level, result)))
         context.emit(LevelFinished(result.record(level), result.field))
-        if state.failure is not None or context.over:
+        if state.failure is not None or state.stopped is not None or context.over:
             return state
     return state if level < state.first else _visited_last(state, visit, context)
 
@@ -149,7 +160,7 @@ def _visited_last(state: RunState, visit: Visit, context: Context) -> RunState:
     """Train a level with the problem that is asked for."""
     level = visit.level
     state, result = _trained(state, visit, len(context.sequence.problems) - 1, context)
-    if state.failure is None and state.corrections is None:
+    if state.failure is None and state.corrections is None and state.stopped is None:
         state, result = _with_moves(state, visit, result, context)
     state = state._replace(visited={**state.visited, level: result})
     state = concluded(state, level, result.loss, context)
@@ -191,7 +202,8 @@ def _trained(
         context.say(f"Level {step.level}, step {step.step}: {sentence}" if sentence else "")
 
     done, unit = stepped(discrete, made, first, visit, context.clock, seen), made.objective.work
-    state = state._replace(history=(*state.history, *done.taken), failure=done.failure)
+    stopped = "interrupted" if done.interrupted else state.stopped
+    state = state._replace(history=(*state.history, *done.taken), failure=done.failure, stopped=stopped)
     if done.failure is not None:
         place = place_of(discrete, done.failure, level, done.steps, made.objective, done.theta)
         context.say(f"{place}: {done.failure.value}")
@@ -252,7 +264,7 @@ def _with_moves(state: RunState, visit: Visit, result: Visited, context: Context
 
     def may_go_on(sentence: str) -> bool:
         context.say(sentence)
-        return now[0].failure is None and not context.over
+        return now[0].failure is None and now[0].stopped is None and not context.over
 
     if not state.visited:
         result = left_saddle(context.problem_of(state), result, train, may_go_on)

@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import optax
 
 from hierax import clock
 from hierax._errors import InputError, TrainingError
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
+from hierax.cycles import AbstractCycle
 from hierax.events import Subscriber
 from hierax.planning.choose import plan as planned
 from hierax.planning.placing import refuse_open
 from hierax.planning.plan import Plan
+from hierax.planning.words import chosen
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
@@ -23,14 +26,16 @@ from hierax.training.context import Context
 from hierax.training.fidelities import train_fidelities
 from hierax.training.finish import finish
 from hierax.training.run import begin, run
+from hierax.training.state import RunState
 
 
 def train(
     problem: Problem,
     hierarchy: Any = None,
     *,
-    solver: AbstractSolver | None = None,
-    cycle: Any = None,
+    field: Any = None,
+    solver: AbstractSolver | optax.GradientTransformation | str | None = None,
+    cycle: AbstractCycle | str | None = None,
     levels: int | None = None,
     plan: Plan | None = None,
     key: int | jax.Array = 0,
@@ -45,11 +50,13 @@ def train(
     problem:
         What is to be learned; of `Fidelities` the dearest, with the help of the others; of a `Continuation` the last,
         by way of the others.
-    hierarchy:
-        Nothing, and the default strategy chooses; a `Hierarchy` from `refine`; a field, which becomes its only level;
-        or a family of fields such as `hierax.families.SplineNetwork()`.
+    hierarchy, field:
+        Nothing, and the default strategy chooses; a `Hierarchy` from `refine`; a field, any callable Equinox module,
+        which becomes its only level; a family of fields such as `hierax.families.SplineNetwork()`; or its word. Both
+        names mean the same.
     solver, cycle, levels:
-        In place of the strategy's own choice.
+        In place of the strategy's own choice: a solver or an Optax optimiser, a cycle, or the words of the command line
+        (`"adam"`, `"v"`).
     plan:
         What is done, from `hierax.plan`, in place of `hierarchy`, `solver`, `cycle` and `levels`.
     key:
@@ -74,7 +81,9 @@ def train(
         With `throw`, for any result other than `successful`.
     """
     began = clock.seconds_now(), compile_seconds()
-    parts = {"hierarchy": hierarchy, "solver": solver, "cycle": cycle, "levels": levels}
+    if hierarchy is not None and field is not None:
+        raise InputError("a hierarchy and a field", "train(..., hierarchy=..., field=...)", "give one of them")
+    parts = {**chosen(hierarchy if field is None else field, solver, cycle), "levels": levels}
     if plan is not None:
         _refuse_beside_plan(problem, parts)
         refuse_open(problem, plan.hierarchy)
@@ -84,10 +93,26 @@ def train(
         plan = plan or planned(problem, key=key, **parts)
         context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
         state = run(begin(context), context)
-        solution = finish(state, context, key if isinstance(key, int) else -1)
+        solution = finish(state, context)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
     return solution
+
+
+def go_on(
+    state: RunState,
+    problem: Problem,
+    plan: Plan,
+    *,
+    key: int | jax.Array,
+    budget: float,
+    subscribers: Iterable[Subscriber] = (),
+) -> Solution:
+    """Train on from a state, with the problem, plan and key that led to it, to the bits that `train` would come to."""
+    began = clock.seconds_now() - state.seconds, compile_seconds() - state.seconds_compile
+    context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
+    begin(context)
+    return finish(run(state, context), context)
 
 
 def _refuse_beside_plan(problem: Problem, parts: dict[str, Any]) -> None:

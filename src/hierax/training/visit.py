@@ -23,7 +23,7 @@ class Stepped(NamedTuple):
     """What the steps of a visit have led to, with the relative decrease that the last one brought and promised.
 
     Nothing is promised where the data kept back or a failure have ended the visit for good. A failure of a corrected
-    objective, which is a means only, is none of the training.
+    objective, which is a means only, is none of the training. An interruption keeps what the steps before it led to.
     """
 
     theta: np.ndarray
@@ -34,6 +34,7 @@ class Stepped(NamedTuple):
     brought: float = 0.0
     promise: float = 0.0
     failure: RESULTS | None = None
+    interrupted: bool = False
 
 
 @final
@@ -53,6 +54,10 @@ class Patience:
         if error < 0.999 * self.error:
             return Patience(error, theta, 0, self.limit)
         return Patience(self.error, self.theta, self.waited + 1, self.limit)
+
+    def or_last(self, theta: np.ndarray) -> np.ndarray:
+        """The best parameters; the last ones where nothing is watched."""
+        return theta if self.theta is None else self.theta
 
     @property
     def exhausted(self) -> bool:
@@ -98,7 +103,12 @@ def stepped(
     solver, objective, theta = discrete.plan.solver, made.objective, made.theta
     value, taken, best, corrected = np.inf, [], Patience(), isinstance(objective, CorrectedObjective)
     while True:
-        step = solver.step(objective, theta, state)
+        try:
+            step = solver.step(objective, theta, state)
+        except KeyboardInterrupt:
+            if not taken:
+                raise
+            return Stepped(best.or_last(theta), state, value, len(taken), tuple(taken), interrupted=True)
         theta, state, steps = step.theta, step.state, len(taken) + 1
         if step.failure is not None:
             failure = None if corrected else step.failure
@@ -112,6 +122,5 @@ def stepped(
         if not corrected and discrete.watched(objective):
             best = best.see(discrete.validation_error(made.build(theta)), theta)
         if step.done or stalled or best.exhausted or seconds()[1]:
-            kept = theta if best.theta is None else best.theta
             promise = 0.0 if best.exhausted else step.decrease
-            return Stepped(kept, state, value, steps, tuple(taken), brought, promise)
+            return Stepped(best.or_last(theta), state, value, steps, tuple(taken), brought, promise)

@@ -16,6 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from hierax.problems.domain import PointCloud
+from hierax.problems.kept import is_kept
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Residual
 from hierax.results.evaluation import Quantity, evaluate, quantities, residual
@@ -99,7 +100,7 @@ def residuals(account: Account) -> list[Picture]:
     problem = account.problem
     if problem is None or account.trained is None:
         return []
-    terms = [term for term in problem.terms if isinstance(term, Residual) and problem.places(term) == (None,)]
+    terms = [t for t in problem.terms if isinstance(t, Residual) and is_kept(t) and problem.places(t) == (None,)]
     if problem.domain.dim == 1:
         return [Picture(f"Residual of {t.name}", functools.partial(_residual_curve, account, t)) for t in terms]
     planes = _planes(problem)

@@ -1,0 +1,51 @@
+"""What files keep of a problem: domain, unknowns, data and names, and none of its code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from hierax._errors import InputError
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Energy, Residual, Term
+
+
+@dataclass(frozen=True)
+class NotKept:
+    """Stands for a function of the user, which files do not keep; it refuses to be called."""
+
+    what: str
+
+    def __call__(self, *arguments: Any) -> NoReturn:
+        del arguments
+        raise InputError(
+            f"The {self.what} is code, which files do not keep.",
+            "a solution or run that was read from a file",
+            "Give the problem as well: hierax.load(path, problem=...), or --problem FILE.py:OBJECT.",
+        )
+
+
+def described(problem: Problem) -> Problem:
+    """The problem without code: equations, energies and constraint refuse to be evaluated, a reference is left out."""
+    constraint = None if problem.constraint is None else NotKept("constraint")
+    unknowns = {name: replace(unknown, initial=None) if callable(unknown.initial) else unknown
+                for name, unknown in problem.unknowns.items()}  # fmt: skip
+    return Problem(
+        problem.domain,
+        [_described(term) for term in problem.terms],
+        unknowns=unknowns if problem.named else None,
+        constraint=constraint,
+        name=problem.name,
+    )
+
+
+def _described(term: Term) -> Term:
+    if isinstance(term, Residual):
+        return replace(term, function=NotKept(f"equation {term.name!r}"))
+    return replace(term, density=NotKept(f"energy {term.name!r}")) if isinstance(term, Energy) else term
+
+
+def is_kept(term: Term) -> bool:
+    """Whether a term can be evaluated: not if it was read from a file."""
+    function = term.function if isinstance(term, Residual) else term.density if isinstance(term, Energy) else None
+    return not isinstance(function, NotKept)

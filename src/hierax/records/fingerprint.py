@@ -1,0 +1,90 @@
+"""What a problem is, in short: a sum of its domain, of its unknowns and of every term, to tell it from another one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax.objective.build import SampledProblem
+from hierax.objective.pointwise import AbstractPointTerm, Place
+from hierax.planning.plan import Plan
+from hierax.problems.continuation import Continuation
+from hierax.problems.domain import PointCloud
+from hierax.problems.problem import Problem
+from hierax.problems.terms import AbstractValues, Data
+from hierax.problems.unknowns import Constant, Unknown
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+|0x[0-9a-f]+")
+
+
+def fingerprint(problem: Problem) -> dict[str, str]:
+    """Sums by what they are of: `domain`, `unknowns`, `term NAME`; of equations that of the program that JAX makes.
+
+    The easier problems of a `Continuation` are part of it.
+    """
+    found = _alone(problem)
+    for number, easier in enumerate(problem.easier if isinstance(problem, Continuation) else ()):
+        found |= {f"{name} (easier problem {number})": own for name, own in _alone(easier).items()}
+    return found
+
+
+def plan_print(plan: Plan) -> str:
+    """The sum of a plan: of its words, parts and numbers."""
+    parts = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name not in ("hierarchy", "units")}
+    levels = [(level.parameters, level.points) for level in plan.hierarchy.levels]
+    return _sum(ADDRESS.sub("", repr(parts)), levels)
+
+
+def _alone(problem: Problem) -> dict[str, str]:
+    domain = problem.domain
+    parts = [domain.points, domain.weights] if isinstance(domain, PointCloud) else list(domain.bounds())
+    boundaries = domain.boundaries.values() if isinstance(domain, PointCloud) else ()
+    parts += [part for b in boundaries for part in (b.points, b.normals, b.weights)]
+    words = [] if isinstance(domain, PointCloud) else [domain.names, domain.periodic]
+    unknowns = [(name, ADDRESS.sub("", repr(unknown))) for name, unknown in problem.unknowns.items()]
+    found = {"domain": _sum(*words, *parts), "unknowns": _sum(problem.named, *unknowns)}
+    sampled = SampledProblem(problem)
+    for term, point in zip(sampled.terms, sampled.point_terms, strict=True):
+        if isinstance(term, AbstractValues):
+            noise = term.noise if isinstance(term, Data) else None
+            found[f"term {term.name}"] = _sum(term.points, term.values, noise)
+        else:
+            found[f"term {term.name}"] = _sum(problem.places(term), *_program(point, _stand_in(problem), domain.dim))
+    return found
+
+
+def _program(term: AbstractPointTerm, field: Any, dim: int) -> list[Any]:
+    """The program of a term as a text, and the constants in it."""
+    at = jax.ShapeDtypeStruct((dim,), jnp.zeros(0).dtype)
+    made = jax.make_jaxpr(lambda x, normal: term.residual(field, Place(x, normal, None)))(at, at)
+    return [ADDRESS.sub("", str(made.jaxpr)), *made.consts]
+
+
+def _stand_in(problem: Problem) -> Any:
+    """Unknowns with all derivatives, quick to trace."""
+    parts = {name: _value(unknown) for name, unknown in problem.unknowns.items()}
+    return SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
+
+
+def _value(unknown: Unknown) -> Any:
+    if isinstance(unknown, Constant):
+        return jnp.asarray(0.5)
+    factors = jnp.ones(()) if unknown.components is None else 1.0 + jnp.arange(unknown.components)
+    return lambda x: factors * jnp.exp(jnp.sum(x))
+
+
+def _sum(*parts: Any) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        array = np.asarray(part) if isinstance(part, np.ndarray | jax.Array) else None
+        text = repr(part) if array is None else f"{array.shape} {array.dtype}"
+        total.update(text.encode())
+        total.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

@@ -1,0 +1,158 @@
+"""Going on with a run that was cut off, to the same bits as without the interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, final
+
+from hierax._errors import InputError
+from hierax.events import Subscriber
+from hierax.planning.choose import plan as planned
+from hierax.planning.plan import Plan
+from hierax.planning.words import chosen
+from hierax.problems.problem import Problem
+from hierax.records.fingerprint import fingerprint, plan_print
+from hierax.records.folder import Folder
+from hierax.records.run import Run
+from hierax.records.sources import AbstractSource, recorded_source
+from hierax.records.user_file import user_errors
+from hierax.results.files import DAMAGED
+from hierax.results.report.environment import environment
+from hierax.results.solution import Solution
+from hierax.training.state import RunState
+from hierax.training.train import go_on
+
+SAME = ("hierax", "Python", "packages", "device", "numbers")
+"""What of its environment a run has to find again: the bits depend on it."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Resumption:
+    """A run folder, the state in it from which training goes on, and its problem and plan, found to be the same."""
+
+    run: Run
+    state: RunState
+    problem: Problem
+    plan: Plan
+    seed: int
+    budget: float
+    options: Mapping[str, Any]
+    source: AbstractSource | None
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        problem: Problem | str | None = None,
+        *,
+        plan: Plan | None = None,
+        budget: float | None = None,
+        state: int | None = None,
+    ) -> Resumption:
+        """Read a folder and compare what it notes with what is there; see `resume`."""
+        folder = Folder.open(path)
+        settings, (number, record) = folder.settings, folder.state(state)
+        options = settings.get("options") or {}
+        _refuse_other_versions(settings, path)
+        source = None
+        if not isinstance(problem, Problem):
+            source = recorded_source(settings["source"], options, problem)
+            problem = source.load()
+        reached = record["state"]
+        if not isinstance(reached, RunState):
+            raise InputError("The file does not hold a state of a training.", str(path), DAMAGED)
+        with user_errors(source and source.file):
+            _refuse_another_problem(problem, settings.get("prints") or {}, path)
+            seed = options.get("seed", 0)
+            words = chosen(options.get("field"), options.get("solver"), options.get("cycle"))
+            plan = plan or planned(problem, key=seed, levels=options.get("levels"), **words)
+        if plan_print(plan) != record["plan"]:
+            raise InputError(
+                "The plan is not the one that the run was started with.",
+                str(path),
+                "Give the same plan: hx.resume(path, problem, plan=...).",
+            )
+        run = Run(path, folder.manifest)
+        run.goes_on(number, int(record["events"]))
+        seconds = float(options.get("budget_seconds", 60.0)) if budget is None else budget
+        return cls(run, reached, problem, plan, seed, seconds, options, source)
+
+    def __call__(self, subscribers: Iterable[Subscriber] = ()) -> Solution:
+        """Train on."""
+        with user_errors(self.source and self.source.file):
+            return go_on(
+                self.state, self.problem, self.plan, key=self.seed, budget=self.budget,
+                subscribers=(self.run, *subscribers),
+            )  # fmt: skip
+
+
+def resume(
+    path: str | PathLike[str],
+    problem: Problem | str | None = None,
+    *,
+    plan: Plan | None = None,
+    budget: float | None = None,
+    state: int | None = None,
+    subscribers: Iterable[Subscriber] = (),
+) -> Solution:
+    """Go on with a run that was killed, interrupted, or ended by its budget, in its folder.
+
+    The solution has the same bits as that of a run without the interruption, on the same machine: all decisions follow
+    from counted work; only the end of the budget looks at a clock.
+
+    Parameters
+    ----------
+    path:
+        The run folder.
+    problem:
+        Needed where the problem is code: the `Problem`, or `FILE.py:OBJECT`. It is compared with what the folder notes.
+    plan:
+        That of the run, where it was started with one of its own.
+    budget:
+        Seconds in all, with those that were spent before; those of the run if not given.
+    state:
+        Number of a state before the last one.
+    subscribers:
+        As those of `hierax.train`.
+
+    Raises
+    ------
+    InputError
+        For another problem, other data or another version than the run was started with, by name; for a folder in
+        which nothing was reached, or that is damaged.
+    """
+    made = Resumption.of(Path(path), problem, plan=plan, budget=budget, state=state)
+    try:
+        solution = made(subscribers)
+        made.run.write_solution(solution, solution.to_json(run=str(path)))
+    finally:
+        made.run.close()
+    return solution
+
+
+def _refuse_other_versions(settings: Mapping[str, Any], path: Path) -> None:
+    was, now = settings.get("environment") or {}, environment()
+    for name in SAME:
+        if was.get(name) != now[name]:
+            old, new = (set(str(text).split(", ")) for text in (was.get(name), now[name]))
+            raise InputError(
+                f"The run was made with {', '.join(sorted(old - new)) or 'others'}; "
+                f"here is {', '.join(sorted(new - old)) or 'less'} ({name}).",
+                str(path),
+                "Go on with the versions and the device of the run; with others the bits would not be the same.",
+            )
+
+
+def _refuse_another_problem(problem: Problem, was: Mapping[str, str], path: Path) -> None:
+    now = fingerprint(problem)
+    other = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    if other:
+        raise InputError(
+            f"The problem is not that of the run: {', '.join(other)} differ{'s' * (len(other) == 1)}.",
+            str(path),
+            "Give the problem as it was; for another one start another run.",
+        )

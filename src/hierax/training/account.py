@@ -1,0 +1,66 @@
+"""What is known of a training without asking anything of its field: who did what, how long, and how far it came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hierax._results import RESULTS
+from hierax.fields import linear_in_parameters, parameter_count
+from hierax.planning.plan import Plan, named
+from hierax.results.solution import Accuracy, Solution
+from hierax.training.context import Context
+from hierax.training.refinement import LABEL
+from hierax.training.restoring import restored
+from hierax.training.state import RunState
+
+
+def so_far(state: RunState, context: Context) -> Solution:
+    """The solution of a training that would be interrupted now: its last level, unchecked and not measured."""
+    if state.visited:
+        level = state.current if state.current in state.visited else state.finest
+        return in_the_users_units(account(state, context, level, state.visited[level].field), context)
+    level, easier = state.easier[-1]
+    return in_the_users_units(account(state, context, level, easier.field), context)
+
+
+def account(state: RunState, context: Context, level: int, trained: Any) -> Solution:
+    """A solution without guards and errors, in the units of the training."""
+    plan, own = _plan(state, context), state.visited.get(level)
+    return Solution(
+        problem=context.problem,
+        field=trained,
+        result=RESULTS.interrupted,
+        stopped_by=state.stopped or "budget",
+        levels=[visited.record(k) for k, visited in (*state.easier, *sorted(state.visited.items()))],
+        guards={},
+        history=list(state.history),
+        plan=plan.text,
+        solver=named(plan.solver),
+        cycle=named(plan.cycle),
+        field_kind=plan.label or type(trained).__name__,
+        seed=context.seed,
+        linear_in_parameters=linear_in_parameters(trained),
+        parameters=parameter_count(trained),
+        loss=float("nan") if own is None else own.loss,
+        accuracy=Accuracy(validation_error=own and own.validation),
+        fresh_residual_ratio=None,
+        seconds_total=state.seconds,
+        seconds_compile=state.seconds_compile,
+        work_units=state.work,
+        second_order=plan.solver.second_order,
+        linear_problem=plan.linear,
+        changes=[state.changes[k] for k in sorted(state.changes)],
+    )
+
+
+def in_the_users_units(solution: Solution, context: Context) -> Solution:
+    """The solution of the problem as it was asked."""
+    units = context.plan.units
+    return solution if units is None else restored(solution, context.asked, units)
+
+
+def _plan(state: RunState, context: Context) -> Plan:
+    """What was done: the plan, with time slabs where these took over."""
+    plan = context.plan
+    return replace(plan, label=LABEL, reasons=(*plan.reasons, state.slabs.why)) if state.slabs else plan
