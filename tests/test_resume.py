@@ -210,13 +210,11 @@ def test_signals_leave_what_was_reached(home, tmp_path, number):
 
 
 def test_a_reader_that_leaves_costs_nothing(home, tmp_path):
-    process = started(home, tmp_path / "run")
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr is not None
-    assert "closed by its reader" in process.stderr.read()
-    assert process.wait(60) == 0
+    with started(home, tmp_path / "run") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert "closed by its reader" in process.stderr.read()
+    assert process.returncode == 0
     assert bits(hx.load(tmp_path / "run")) == bits(hx.load(home / "whole"))
 
 

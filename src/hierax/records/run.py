@@ -147,7 +147,7 @@ class Run:
         with self.tried("events", needed=False):
             self._events.append(json.dumps(event_record(event), allow_nan=False))
         if isinstance(event, RunStarted):
-            self._plan = plan_print(event.plans)
+            self._plan = "" if event.plans is None else plan_print(event.plans)
             self._began = time.perf_counter()
             with self.tried("the plan", needed=False):
                 self._put({PLAN: event.plan.rstrip().encode() + b"\n"}, {EVENTS: self._events.entry()})
