@@ -58,7 +58,7 @@ class SampledProblem:
         self.problem = problem
         self.terms: tuple[Term, ...] = problem.terms
         self.point_terms: tuple[AbstractPointTerm, ...] = tuple(point_term(problem, t) for t in self.terms)
-        self.cloud = Cloud.of(problem.domain)
+        self.cloud = Cloud.of(problem)
 
     def sample(
         self, field: Any, settings: Sampling, key: Key, data: Mapping[str, Measurements] | None = None
@@ -68,7 +68,8 @@ class SampledProblem:
         `data` are what is seen of the data terms, by name; all of it by default.
 
         Inside a box and on its faces Gauss points follow the field's cells; without cells Sobol points are used, their
-        number growing with the parameters. Point clouds and data come with their points.
+        number growing with the parameters. In a point cloud the Gauss points are those in its region; energies are
+        summed with its own points and weights. Boundaries of clouds and data come with their points.
         """
         cells = mesh(field)
         count = max(settings.least, int(settings.ratio * parameter_count(field)))
@@ -103,7 +104,11 @@ class SampledProblem:
     ) -> Samples:
         """Samples of one equation, energy or condition."""
         domain = self.problem.domain
-        batches = [self._batch(place, order, count, cells, key) for place in self.problem.places(term)]
+        region = self.cloud.region if self.cloud is not None and isinstance(term, Residual) else None
+        if region is not None and cells is not None and is_equation(term, self.problem):
+            batches = [region.sample(order, cells)]
+        else:
+            batches = [self._batch(place, order, count, cells, key) for place in self.problem.places(term)]
         points = np.concatenate([b.points for b in batches])
         weights = np.concatenate([b.weights for b in batches])
         normals = [b.normals for b in batches if b.normals is not None]

@@ -1,4 +1,4 @@
-"""Interior points of a point cloud: most to train on, some kept back to look whether the equations hold there too."""
+"""The interior of a point cloud: its region, and its points, of which some are kept back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hierax.problems.domain import Domain, PointCloud
+from hierax.problems.domain import PointCloud
+from hierax.problems.problem import Problem
+from hierax.problems.region import Region
+from hierax.problems.sampling import Cells
+from hierax.problems.terms import AbstractValues
 
 SHARE = 0.1
 """Share of the points that is kept back."""
@@ -18,17 +22,23 @@ LEAST = 200
 class Cloud:
     """Points `(n, dim)` with weights `(n,)` that add up to the measure of the domain, and points `(m, dim)` kept back.
 
-    A box can be sampled anywhere, a cloud has its points alone: equations that were imposed at all of them could be
-    looked at nowhere else.
+    Equations that were imposed at all points of a cloud could be looked at nowhere else. Where its points show what
+    lies between them, the equations of a field with cells are imposed there, at as many points as the cells need.
     """
 
     points: np.ndarray
     weights: np.ndarray
     held: np.ndarray
+    region: Region | None
+
+    def between(self, cells: Cells | None) -> np.ndarray:
+        """Points of the region in every cell of a mesh that meets it; the points of the cloud where it has none."""
+        return self.points if self.region is None or cells is None else self.region.sample(2, cells).points
 
     @classmethod
-    def of(cls, domain: Domain) -> Cloud | None:
-        """The split of a cloud; `None` for a box."""
+    def of(cls, problem: Problem) -> Cloud | None:
+        """The split of the cloud of a problem; `None` for a box."""
+        domain = problem.domain
         if not isinstance(domain, PointCloud):
             return None
         count, weights = len(domain.points), np.asarray(domain.weights)
@@ -36,4 +46,5 @@ class Cloud:
         kept = int(SHARE * count) if count > LEAST else 0
         train = np.sort(order[kept:])
         scale = weights.sum() / max(float(weights[train].sum()), 1e-300)
-        return cls(domain.points[train], scale * weights[train], domain.points[np.sort(order[:kept])])
+        region = Region.of(domain, [t.points for t in problem.terms if isinstance(t, AbstractValues)])
+        return cls(domain.points[train], scale * weights[train], domain.points[np.sort(order[:kept])], region)

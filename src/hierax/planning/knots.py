@@ -1,4 +1,4 @@
-"""Break points of a first grid where the terms have peaks and jumps, so that every level sees them."""
+"""Break points of a first grid where terms have peaks and jumps and boundaries bend, so that every level sees them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial import KDTree
 
 from hierax.fields import SplineGrid
 from hierax.fields.axis import SplineAxis
+from hierax.hierarchy.marking import graded, halved
 from hierax.objective.missed import Feature, Jump, Peak
-from hierax.problems.domain import Interface
+from hierax.problems.domain import Boundary, Domain, Interface, PointCloud
 from hierax.problems.problem import Problem
 
 REACH = 0.125
@@ -21,6 +23,12 @@ STEPS = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
 CLOSE = 0.25
 """An equidistant break point goes where one of a peak is nearer than this part of the distance to the peak, or one
 where derivatives jump is nearer than this part of an interval."""
+BENT = 0.5
+"""Longest intervals near a boundary that bends, in its radius of curvature and in the distance from it."""
+HALVINGS = 4
+"""Most halvings for the sake of bends."""
+CORNER = 0.8
+"""Difference of neighbouring unit normals from which on there is a corner between them."""
 ROUNDING = 1e-10
 """Distance, in sizes of the box, within which places are the same."""
 
@@ -42,18 +50,56 @@ def breaks(
     return (*broken, *jumps)
 
 
-def with_knots(part: SplineGrid, features: Sequence[Feature], planes: Sequence[Break]) -> SplineGrid:
-    """The grid with break points at peaks, graded from their width on, and repeated where derivatives jump.
+class Bend(NamedTuple):
+    """Points `(n, dim)` of a boundary that bends, and its radius of curvature there `(n,)`."""
 
-    Its coefficients are constant.
-    """
+    points: np.ndarray
+    radii: np.ndarray
+
+
+def bends(domain: Domain) -> tuple[Bend, ...]:
+    """Where the boundaries of a cloud bend: near a hole solutions vary on its scale. Corners have none."""
+    return tuple(_bend(wall) for wall in domain.boundaries.values()) if isinstance(domain, PointCloud) else ()
+
+
+def _bend(wall: Boundary) -> Bend:
+    count = min(2 * wall.points.shape[1], len(wall.points) - 1)
+    distance, near = KDTree(wall.points).query(wall.points, k=range(1, count + 2))
+    turned = np.sqrt(np.sum((wall.normals[near] - wall.normals[:, None]) ** 2, axis=2))
+    turns = (turned > 0.0) & (turned < CORNER) & (distance > 0.0)
+    radii = np.where(turns, distance / np.where(turns, turned, 1.0), np.inf)
+    return Bend(wall.points, np.median(radii[:, 1:], axis=1) if count else np.full(len(radii), np.inf))
+
+
+def with_knots(
+    part: SplineGrid, features: Sequence[Feature], planes: Sequence[Break], bent: Sequence[Bend]
+) -> SplineGrid:
+    """The grid with break points near bends and at peaks, graded from their size on, and repeated where derivatives
+    jump. Its coefficients are constant."""
     axes = tuple(
-        _broken(_axis(axis, k, features), [p for p in planes if p.axis == k]) for k, axis in enumerate(part.axes)
+        _broken(_axis(_bent(axis, k, bent), k, features), [p for p in planes if p.axis == k])
+        for k, axis in enumerate(part.axes)
     )
     if axes == part.axes:
         return part
     shape = (*(axis.size for axis in axes), *part.channels)
     return SplineGrid(axes, jnp.full(shape, jnp.ravel(part.coefficients)[0]))
+
+
+def _bent(axis: SplineAxis, number: int, bent: Sequence[Bend]) -> SplineAxis:
+    """Intervals halved until they are short beside the radius of any bend and the distance from it."""
+    points = axis.breakpoints()
+    at = np.concatenate([[0.0], *(bend.points[:, number] for bend in bent)])
+    radii = np.concatenate([[np.inf], *(bend.radii for bend in bent)])
+    for _ in range(HALVINGS):
+        low, high = points[:-1, None], points[1:, None]
+        away = np.maximum(np.maximum(low - at, at - high), 0.0)
+        longest = BENT * np.min(radii + away, axis=1)
+        marked = np.diff(points) > longest
+        if not marked.any():
+            break
+        points = halved(points, marked)
+    return axis if len(points) == axis.intervals + 1 else axis.with_breakpoints(graded(points))
 
 
 def _axis(axis: SplineAxis, number: int, features: Sequence[Feature]) -> SplineAxis:

@@ -201,7 +201,9 @@ class Boundary:
 class PointCloud:
     """A domain known by points: interior points `(n, dim)` with weights that add up to its measure, named boundaries.
 
-    Without weights all points count the same and the measure is taken as 1.
+    Without weights all points count the same and the measure is taken as 1. In two and three dimensions the points
+    show the region that lies between them (`hierax.problems.region`): equations hold in all of it, not at the points
+    alone. Energies are summed over the points with their weights.
     """
 
     points: np.ndarray

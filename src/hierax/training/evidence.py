@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hierax.fields.base import mesh
 from hierax.hierarchy import Fit, Level, Settling
 from hierax.training.discrete import DiscreteProblem
 
@@ -16,16 +17,17 @@ def evidence_for(
 ) -> Any:
     """What a rule is told about a level, of the kind that it wants; `None` where there is nothing to tell."""
     if wants is Settling:
-        return _settling(discrete, steps, changes)
+        return _settling(discrete, level, steps, changes)
     return _fit(discrete, level) if wants is Fit else None
 
 
-def _settling(discrete: DiscreteProblem, steps: int, changes: Mapping[int, float]) -> Settling | None:
+def _settling(discrete: DiscreteProblem, level: Level, steps: int, changes: Mapping[int, float]) -> Settling | None:
     """Of equations: how much the last refinement changed the solution."""
     if not discrete.equations.any() or discrete.rows.values:
         return None
     cloud = discrete.sampled.cloud
-    return Settling(changes[max(changes)] if changes else np.inf, steps, None if cloud is None else cloud.points)
+    points = None if cloud is None else cloud.between(mesh(level.field))
+    return Settling(changes[max(changes)] if changes else np.inf, steps, points)
 
 
 def _fit(discrete: DiscreteProblem, level: Level) -> Fit | None:

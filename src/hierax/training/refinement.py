@@ -14,6 +14,7 @@ from hierax.cycles import Forecast
 from hierax.fields import parameter_count
 from hierax.hierarchy import AbstractTransfer, Level
 from hierax.hierarchy.regrid import motion
+from hierax.problems.terms import Energy
 from hierax.training.cost import fits, growth_of_work, nominal_seconds, work
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.evidence import evidence_for, supports_no_more
@@ -106,6 +107,8 @@ def _determined(discrete: DiscreteProblem, field: Any) -> bool:
     """Whether the points of a cloud, which are what they are, are enough for the parameters that they see."""
     cloud, equations = discrete.sampled.cloud, np.flatnonzero(discrete.equations)
     if cloud is None or not (len(equations) and discrete.local(field)):
+        return True
+    if cloud.region is not None and not any(isinstance(t, Energy) for t in discrete.sampled.terms):
         return True
     seen = len(np.unique(field.gather(cloud.points)[0]))
     one, normal = cloud.points[:1], np.zeros((1, discrete.problem.domain.dim))
