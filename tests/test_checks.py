@@ -15,8 +15,8 @@ BUDGET = 60.0
 
 
 def test_where_no_guard_runs_nothing_was_checked():
-    rows = np.array([[0.1, 0.2], [0.5, 0.9], [0.8, 0.4]])
-    solution = hx.train(hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0]), (hx.Data("u", rows, np.array([1.0, 3.0, 2.0])),)))
+    rows = np.array([[0.1, 0.2], [0.5, 0.9]])
+    solution = hx.train(hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0]), (hx.Data("u", rows, np.array([1.0, 3.0])),)))
     assert solution.parameters > len(rows)
     assert solution.guards == {}
     assert solution.result is hx.RESULTS.unchecked

@@ -118,7 +118,7 @@ def test_a_level_that_follows_the_noise_is_named():
     problem = noisy(20, 0)
     field = hx.SplineGrid.uniform([0.0], [1.0], 2, 3)
     fields = dict.fromkeys(("field", "untrained", "coarsest"), field)
-    for own, result in ((0.31, RESULTS.successful), (0.6, RESULTS.guard_validation)):
+    for own, result in ((0.031, RESULTS.successful), (0.06, RESULTS.guard_validation)):
         evidence = Evidence(
             sampled=SampledProblem(problem),
             residuals=lambda *_: np.zeros((1, 1)),
@@ -129,12 +129,12 @@ def test_a_level_that_follows_the_noise_is_named():
             changes=[0.1],
             losses=[1.0, 0.1],
             untrained_loss=1.0,
-            validation_errors=[0.4, 0.3, own],
+            validation_errors=[0.04, 0.03, own],
             validation_error=own,
         )
         guards = check(evidence)
         assert set(guards) == {"validation", "explained"}
-        assert guards["validation"].value == pytest.approx(own / 0.3)
+        assert guards["validation"].value == pytest.approx(own / 0.03)
         assert verdict(guards) is result
 
 

@@ -76,7 +76,8 @@ class RESULTS(enum.Enum):
     guard_validation = (
         "Values that training did not use are missed by more than a coarser level missed them, or by far more than "
         "their noise. Likely causes: more parameters than the data support, duplicated rows that hide the noise, "
-        "features that are too fine for the levels or for the number of data, or equations that do not fit the data. "
+        "features that are too fine for the levels or for the number of data, rows that are missing in between, or "
+        "equations that do not fit the data. "
         "Return the level with the smallest validation error, state the noise of the data, or collect more data."
     )
     unchecked = (

@@ -25,8 +25,43 @@ from hierax.problems.terms import Data, Residual, Values
 
 SHAKEN = 1e-8
 """Part of the parameters by which they are changed to tell what terms feel of rounding."""
+NOISE = 1.5
+"""An error at values that a fit has not seen, up to so many times their noise, is explained by it."""
 Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
 """`residuals(term, field, points, normals)`: a term, by its number, at any points; shape `(n, r)`."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """What a Gaussian process says of an output of a table, in units of its spread, beside whatever fits it.
+
+    Attributes
+    ----------
+    output:
+        Name of the unknown.
+    left_out, noise:
+        Relative error of the rows when they are left out; what the process and neighbours agree to be noise.
+    doubt, apart, places:
+        Standard deviation `(n,)` of the process, and what its mean and the returned field differ by, at points
+        `(n, dim)` between those of the table.
+    """
+
+    output: str
+    left_out: float
+    noise: float
+    doubt: np.ndarray
+    apart: np.ndarray
+    places: np.ndarray
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """What is not known at the places."""
+        return np.hypot(self.doubt, self.apart)
+
+    def left(self, error: float) -> float:
+        """Share of the variance that an error leaves and noise does not explain."""
+        return max(error**2 - (NOISE * self.noise) ** 2, 0.0)
 
 
 @final
@@ -54,6 +89,10 @@ class Evidence:
         Loss of the untrained field, which tells what size a loss can have.
     validation_errors, validation_error:
         Relative errors at data kept back: of all levels, and of the returned one; empty and `None` without such data.
+    left_out:
+        Relative error at all data, each predicted by a fit that has not seen it; `None` where that was not found.
+    witnesses:
+        The Gaussian processes of the outputs of a table; empty where there are none.
     misfit, noise:
         Misfit at data, those kept back where there are any, and the noise of the data, both in units of their spread;
         `None` without data.
@@ -84,6 +123,8 @@ class Evidence:
     untrained_loss: float
     validation_errors: Sequence[float] = ()
     validation_error: float | None = None
+    left_out: float | None = None
+    witnesses: Sequence[Witness] = ()
     misfit: float | None = None
     noise: float | None = None
     stated_noise: float = 0.0

@@ -22,6 +22,7 @@ from hierax.fields.fourier import FourierFeatures, FourierNetwork
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.inputs import InputBox, place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
+from hierax.fields.kriging import Kriging, kriging
 from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
 from hierax.fields.mlp import MLP, siren
 from hierax.fields.partition_of_unity import PartitionOfUnity
@@ -54,6 +55,7 @@ __all__ = [
     "FourierFeatures",
     "FourierNetwork",
     "InputBox",
+    "Kriging",
     "NotNested",
     "PartitionOfUnity",
     "Perceptrons",
@@ -71,6 +73,7 @@ __all__ = [
     "StretchedGrid",
     "Sum",
     "Unknowns",
+    "kriging",
     "linear_in_parameters",
     "linear_parameters",
     "multilevel",

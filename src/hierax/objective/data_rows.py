@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,31 @@ MEDIAN = 0.4549
 """Median of the square of a standard normal number."""
 
 
+def shuffled(points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random order of the rows with copies of a point `(n, dim)` side by side, and for each the first of its copies.
+
+    The second result is the place in the order at which the copies begin: equal for all rows of one point.
+    """
+    order = rng.permutation(len(points))
+    _, first, group = np.unique(points[order], axis=0, return_index=True, return_inverse=True)
+    begins = first[group.ravel()]
+    place = np.argsort(begins, kind="stable")
+    return order[place], np.searchsorted(begins[place], begins[place])
+
+
+def folds(points: np.ndarray, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """At most `count` parts of the rows of about one size, in random order; copies of a point are in one part."""
+    order, place = shuffled(points, rng)
+    borders = place[np.linspace(0, len(order), count, endpoint=False).astype(int)]
+    return np.split(order, np.unique(borders)[1:])
+
+
 class DataRows:
     """Measured values of every data term: those to train on, as coarse or fine as a level wants them, and the others.
 
-    Rows stand in one random order. In few dimensions a coarse level sees local means, in more the first of the rows.
-    Objectives are means over the samples, so that losses of levels estimate the same number.
+    Rows stand in one random order, copies of a point side by side, so that a point is kept back as a whole or not at
+    all. In few dimensions a coarse level sees local means, in more the first of the rows. Objectives are means over the
+    samples, so that losses of levels estimate the same number.
 
     Parameters
     ----------
@@ -47,12 +67,27 @@ class DataRows:
         self.held: dict[str, Measurements] = {}
         rng = np.random.default_rng(seed_of(key, 0))
         for term in self.terms:
-            order = rng.permutation(len(term.points))
-            kept = int(share * len(order))
-            rows = np.sort(order[:kept])
-            self.train[term.name] = order[kept:]
-            if kept:
-                self.held[term.name] = Measurements.equal(term.points[rows], term.values[rows])
+            order, place = shuffled(term.points, rng)
+            kept = int(np.searchsorted(place, place[int(share * len(order))]))
+            self._keep(term, order[kept:], order[:kept])
+
+    def _keep(self, term: Data, train: np.ndarray, held: np.ndarray) -> None:
+        self.train[term.name] = train
+        self.held.pop(term.name, None)
+        if len(held):
+            rows = np.sort(held)
+            self.held[term.name] = Measurements.equal(term.points[rows], term.values[rows])
+
+    def folds(self, count: int, key: Key) -> Iterator[DataRows]:
+        """The rows again and again, each time with another part kept back, until every row was kept back once."""
+        rng = np.random.default_rng(seed_of(key, 0))
+        parts = {term.name: folds(term.points, count, rng) for term in self.terms}
+        for number in range(max(map(len, parts.values()), default=0)):
+            fold = DataRows(self.problem, 0.0, key)
+            for term in self.terms:
+                held = parts[term.name][number] if number < len(parts[term.name]) else np.array([], int)
+                fold._keep(term, np.setdiff1d(np.arange(len(term.points)), held), held)
+            yield fold
 
     @property
     def total(self) -> int:

@@ -17,10 +17,23 @@ def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) ->
     has the noise's variance times one plus the leverage. Curvature of the function adds to the result, so it is an
     upper estimate.
     """
+    squares = _neighbour_squares(points, values, most)
+    # the median is not misled by the few places where the function bends
+    return float(np.sqrt(np.median(squares) / (0.4549 if values.shape[1] == 1 else 0.8))) if len(squares) else 0.0
+
+
+def neighbour_scatter(points: np.ndarray, values: np.ndarray, most: int = 2000) -> float:
+    """Root mean square of the same, also of noise that differs from place to place."""
+    squares = _neighbour_squares(points, values, most)
+    return float(np.sqrt(np.mean(squares))) if len(squares) else 0.0
+
+
+def _neighbour_squares(points: np.ndarray, values: np.ndarray, most: int) -> np.ndarray:
+    """Squares of what neighbours do not show of some values, in units of the noise's variance; empty for few points."""
     dim = points.shape[1]
     count = min(2 * (dim + 1), len(points) - 1)
     if count <= dim + 1:
-        return 0.0
+        return np.empty(0)
     scaled = (points - points.mean(axis=0)) / np.maximum(points.std(axis=0), 1e-300)
     some = np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)
     near = np.asarray(KDTree(scaled).query(scaled[some], k=count + 1)[1])
@@ -28,9 +41,7 @@ def neighbour_noise(points: np.ndarray, values: np.ndarray, most: int = 2000) ->
     design = np.concatenate([np.ones((*offsets.shape[:2], 1)), offsets], axis=2)
     inverse = np.linalg.pinv(design)[:, 0, :]
     misfit = np.einsum("nk,nkc->nc", inverse, values[near[:, 1:]]) - values[some]
-    weight = 1.0 + np.sum(inverse**2, axis=1)
-    # the median is not misled by the few places where the function bends
-    return float(np.sqrt(np.median(np.mean(misfit**2, axis=1) / weight) / (0.4549 if values.shape[1] == 1 else 0.8)))
+    return np.mean(misfit**2, axis=1) / (1.0 + np.sum(inverse**2, axis=1))
 
 
 def relative_noise(terms: Sequence[Data]) -> float | None:

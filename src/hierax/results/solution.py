@@ -39,13 +39,27 @@ from hierax.results.intervals import Interval
 class Accuracy:
     """Errors against a reference on points that training did not see; `None` where there is none.
 
-    `relative_l2` and `max_error` are never reported below `floor`, the stated error of the reference.
+    `relative_l2` and `max_error` are never reported below `floor`, the stated error of the reference. Of data there are
+    `validation_error`, at those kept back, and `left_out`, at all of them, each predicted by a fit without it.
     """
 
     relative_l2: float | None = None
     max_error: float | None = None
     floor: float | None = None
     validation_error: float | None = None
+    left_out: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Candidate:
+    """A kind of field that was tried for an output of a table: its relative error at rows that it had not seen."""
+
+    output: str
+    field: str
+    error: float
+    seconds: float
+    chosen: bool
 
 
 @final
@@ -79,6 +93,8 @@ class Solution:
         Relative changes of the solution from level to level, coarsest first.
     unknowns:
         The constants that were found, with intervals where noisy data determine them.
+    candidates:
+        The kinds of fields that were tried for the outputs of a table.
     """
 
     problem: Problem
@@ -106,6 +122,7 @@ class Solution:
     linear_problem: bool = False
     changes: Sequence[float] = ()
     unknowns: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
+    candidates: Sequence[Candidate] = ()
 
     def diagnose(self) -> Diagnosis | None:
         """What limits this training, with evidence in words; `None` after a numerical failure or without a step."""
@@ -234,7 +251,10 @@ class Solution:
             lines[0] += f", relative L2 error {_number(known.relative_l2)}{floor}{worst}"
         if known.validation_error is not None:
             lines[0] += f", validation error {_number(known.validation_error)}"
+        if known.left_out is not None:
+            lines[0] += f", error at rows left out {_number(known.left_out)}"
         lines += [f"{name} = {found}" for name, found in self.unknowns.items()]
+        lines += candidate_table(self.candidates)
         lines.append(f"{self.seconds_total:.2f} s, of which compilation {self.seconds_compile:.2f} s")
         for name, guard in self.guards.items():
             lines.append(f"{'pass' if guard.passed else 'FAIL'}  {name}: {guard.sentence}")
@@ -273,6 +293,8 @@ class Solution:
             "max_error": self.accuracy.max_error,
             "reference_floor": self.accuracy.floor,
             "validation_error": self.accuracy.validation_error,
+            "left_out_error": self.accuracy.left_out,
+            "candidates": [dataclasses.asdict(candidate) for candidate in self.candidates],
             "result": self.result.name,
             "stopped_by": self.stopped_by,
             "unknowns": {name: found._asdict() for name, found in self.unknowns.items()},
@@ -304,6 +326,15 @@ def level_table(levels: Sequence[LevelRecord]) -> list[str]:
     notes = ["", *(level.note for level in levels)]
     aligned = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return [f"{line}  {note}".rstrip() for line, note in zip(aligned, notes, strict=True)]
+
+
+def candidate_table(candidates: Sequence[Candidate]) -> list[str]:
+    """One line a candidate; those that were chosen are marked."""
+    return [
+        f"{'*' if one.chosen else ' '} {one.output}: {one.field}, error at rows not seen {_number(one.error)}, "
+        f"{one.seconds:.1f} s"
+        for one in candidates
+    ]
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from hierax.results.solution import Accuracy, Solution
 from hierax.training.account import account, in_the_users_units
 from hierax.training.context import Context
 from hierax.training.corrections import sentence, unconfirmed
+from hierax.training.cross_validation import left_out
 from hierax.training.intervals import intervals
 from hierax.training.run import reported, visited, with_change
 from hierax.training.selection import chosen, guarded, last_level
@@ -25,11 +26,12 @@ def finish(state: RunState, context: Context) -> Solution:
     state = _closed(state, context)
     discrete = context.problem_of(state)
     level, trained = _returned(state, context)
-    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, state.stopped == "budget")
-    interrupted = state.stopped == "interrupted"
+    own, interrupted = state.visited.get(level), state.stopped == "interrupted"
+    left = None if own is None or interrupted else left_out(discrete, own, context.key)
+    over = state.stopped == "budget"
+    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left)
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
-    own = state.visited.get(level)
     found = {} if result.exit_code == 2 else intervals(discrete, trained, own and own.state)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
     context.emit(RunFinished(result, reason, guards, seconds))
@@ -41,7 +43,7 @@ def finish(state: RunState, context: Context) -> Solution:
         stopped_by=reason,
         levels=[*context.sequence.rows(state.easier), *rows],
         guards=guards,
-        accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, own and own.validation),
+        accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, own and own.validation, left),
         fresh_residual_ratio=guards["fresh_residual"].value if "fresh_residual" in guards else None,
         seconds_total=seconds,
         seconds_compile=compiled,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hierax._results import RESULTS
-from hierax.checks.evidence import Evidence
+from hierax.checks.evidence import Evidence, Witness
 from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
 from hierax.fields.base import mesh
@@ -19,6 +19,7 @@ from hierax.training.corrections import solved
 from hierax.training.determination import flatness
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.galerkin_step import polished
+from hierax.training.processes import MOST, table_process
 from hierax.training.saddles import landscape
 from hierax.training.state import RunState, Visited
 from hierax.training.time_slabs import on_slabs, slab_samples
@@ -106,10 +107,11 @@ def guarded(
     trained: Any,
     key: Key,
     over: bool,
+    left: float | None = None,
 ) -> dict[str, Guard]:
     """The guards of a returned field, which belongs to `level`; none where that was not trained.
 
-    `over` says that the budget ended the training.
+    `over` says that the budget ended the training; `left` is the error of values that were left out, all once.
     """
     if level not in visited:
         return {}
@@ -134,6 +136,8 @@ def guarded(
             untrained_loss=discrete.untrained_loss,
             validation_errors=errors,
             validation_error=visited[level].validation,
+            left_out=left,
+            witnesses=_witnesses(discrete, trained),
             misfit=misfit,
             noise=noise,
             stated_noise=discrete.rows.stated,
@@ -143,6 +147,21 @@ def guarded(
             landscape=_landscape(discrete, visited, level),
         )
     )
+
+
+def _witnesses(discrete: DiscreteProblem, trained: Any) -> list[Witness]:
+    """Of every output of a table that is not too long; none where there is more than data."""
+    problem, rows = discrete.problem, discrete.rows
+    if discrete.equations.any() or not rows.terms or rows.total > MOST:
+        return []
+    found = []
+    for name in problem.functions:
+        process = table_process(problem, name)
+        if process is None:
+            return []
+        own = rows.columns(name).start
+        found.append(process.witness(name, lambda points, own=own: discrete.values_at(trained, points)[:, own]))
+    return found
 
 
 def _samples(discrete: DiscreteProblem, trained: Any) -> list[Samples]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
+from hierax.checks.guards.between import Between
 from hierax.checks.guards.boundary import Boundary
 from hierax.checks.guards.coverage import Coverage
 from hierax.checks.guards.data import DataMisfit
@@ -33,6 +34,7 @@ GUARDS: tuple[AbstractGuard, ...] = (
     Regularity(),
     Validation(),
     Explained(),
+    Between(),
     DataMisfit(),
 )
 """All guards, with their limits; of several that fail the first gives the result."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import numpy as np
+
 from hierax._results import RESULTS
-from hierax.checks.evidence import Evidence
+from hierax.checks.evidence import NOISE, Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
-
-NOISE = 1.5
-"""An error at data kept back up to so many times the noise is explained by it."""
 
 
 @final
@@ -19,22 +18,29 @@ NOISE = 1.5
 class Explained(AbstractGuard):
     """Share of the variance of data kept back that the field leaves unexplained, where noise does not explain it.
 
-    The mean of the values, which needs no field, leaves all of it.
+    The mean of the values, which needs no field, leaves all of it. Where every value was left out of a fit once, the
+    worse of both errors counts: few values kept back can be lucky.
     """
 
-    limit: float = 0.5
+    limit: float = 0.02
     name: ClassVar[str] = "explained"
     result: ClassVar[RESULTS] = RESULTS.guard_validation
 
     def judge(self, evidence: Evidence) -> Guard | None:
-        error = evidence.validation_error
-        if error is None:
+        known = [e for e in (evidence.validation_error, evidence.left_out) if e is not None]
+        if not known:
             return None
-        # rapid changes look like noise to neighbours, but not beside a noise that is known
-        noise = NOISE * (evidence.stated_noise or evidence.noise or 0.0)
-        left = max(error**2 - noise**2, 0.0)
+        error = max(known)
+        left = max(error**2 - (NOISE * _noise(evidence)) ** 2, 0.0)
         sentence = (
             f"Of the variance of the values kept back {max(1.0 - error**2, 0.0):.2g} is explained; {left:.3g} is left "
             f"that noise does not explain (limit {self.limit:g})."
         )
         return Guard(left, self.limit, bool(left <= self.limit), sentence)
+
+
+def _noise(evidence: Evidence) -> float:
+    """The noise that is known; else what witnesses call noise, as rapid changes look like noise to neighbours."""
+    if evidence.stated_noise or not evidence.witnesses:
+        return evidence.stated_noise or evidence.noise or 0.0
+    return float(np.sqrt(np.mean([witness.noise**2 for witness in evidence.witnesses])))

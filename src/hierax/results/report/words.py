@@ -18,6 +18,8 @@ MEANINGS = {
     "with one level, its residual over that of the untrained field.",
     "explained": "Does the field predict values that it has not seen? Share of their variance that neither it nor "
     "noise explains; the mean of the values leaves all of it.",
+    "between": "Is anything known between the data? What a Gaussian process that explains them leaves open, over their "
+    "spread, between any two rows.",
     "validation": "Does the field follow the noise? Error of the returned level at data kept back, over that of the "
     "best level.",
     "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "

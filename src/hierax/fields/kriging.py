@@ -1,0 +1,85 @@
+"""Kernels about the points of a table, in warped and scaled inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hierax.fields.base import AbstractField, AbstractFixed
+
+
+class WarpedInputs(AbstractFixed):
+    r"""Maps a point to :math:`w((x_a - b_a) / h_a; \kappa_a) / \ell_a`.
+
+    The warp :math:`w(t; \kappa) = \log(1 + t (e^\kappa - 1)) / \kappa` stretches one end of an axis and maps `[0, 1]`
+    to itself.
+
+    Parameters
+    ----------
+    corner, widths:
+        :math:`b` and :math:`h`, `(dim,)`: the box of the inputs.
+    warps, inverse_lengths:
+        :math:`\kappa`, none of them zero, and :math:`1 / \ell`, `(dim,)`.
+    """
+
+    corner: Float[Array, " dim"]
+    widths: Float[Array, " dim"]
+    warps: Float[Array, " dim"]
+    inverse_lengths: Float[Array, " dim"]
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        t = (x - self.corner) / self.widths
+        return jnp.log1p(t * jnp.expm1(self.warps)) / self.warps * self.inverse_lengths
+
+
+class Centres(AbstractFixed):
+    r"""Centres `(n, dim)` of kernels in warped inputs, and the exponent :math:`\alpha` of their tails, `()`."""
+
+    positions: Float[Array, "n dim"]
+    tails: Float[Array, ""]
+
+
+class Kriging(AbstractField):
+    r"""The mean of a Gaussian process given values, :math:`c + \sum_i \beta_i (1 + |y - y_i|^2 / 2 \alpha)^{-\alpha}`.
+
+    Here `y` is the warped point and :math:`y_i` are those of the table.
+
+    Parameters
+    ----------
+    mean : array of shape ``()``
+    weights : array of shape ``(n,)``
+    inputs : WarpedInputs
+    centres : Centres
+
+    References
+    ----------
+    Rasmussen, Williams, Gaussian Processes for Machine Learning (2006), chapter 2.
+    """
+
+    mean: Float[Array, ""]
+    weights: Float[Array, " n"]
+    inputs: WarpedInputs
+    centres: Centres
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, ""]:
+        squares = jnp.sum((self.inputs(x) - self.centres.positions) ** 2, axis=1)
+        tails = self.centres.tails
+        return self.mean + self.weights @ jnp.exp(-tails * jnp.log1p(squares / (2.0 * tails)))
+
+    def scaled(self, size: float, shift: float) -> Kriging:
+        """The field of the values `shift + size v`."""
+        return Kriging(shift + size * self.mean, size * self.weights, self.inputs, self.centres)
+
+    @property
+    def linear_in_parameters(self) -> bool:
+        return True
+
+
+def kriging(process: Any, corner: Any, widths: Any) -> Kriging:
+    """The field of a `hierax.solvers.gaussian_process.Process` in the unit box of the inputs."""
+    kernel = process.kernel
+    inputs = WarpedInputs(*map(jnp.asarray, (corner, widths, kernel.warps, kernel.inverse_lengths)))
+    centres = Centres(jnp.asarray(kernel.places(process.centres)), jnp.asarray(kernel.tails))
+    return Kriging(jnp.asarray(process.mean), jnp.asarray(process.weights), inputs, centres)

@@ -1,0 +1,257 @@
+r"""Kriging with lengths, tails and warps of its own for every input, chosen by maximum likelihood from coarse to fine.
+
+Values are `c + g(x) + noise` with a Gaussian process `g` of covariance :math:`\sigma^2 k(|y(x) - y(x')|^2)`,
+
+.. math:: y_a = w(t_a; \kappa_a) / \ell_a, \qquad k(s) = (1 + s / 2 \alpha)^{-\alpha}
+
+(rational quadratic; Gaussian as :math:`\alpha \to \infty`), `t` the inputs in units of their box and `w` a logarithm
+that stretches one end of an axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotri
+from scipy.optimize import minimize
+
+LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Lengths to begin with, in units of the box times the root of the number of inputs."""
+TAILS, NOISES = 8.0, (1e-6, 2e-2)
+"""Exponent of the tails, and noise over signal variance, to begin with."""
+SIZES = (150, 500)
+"""Rows of the coarse levels on which parameters are found."""
+STEPS = (60, 30)
+"""Most steps of the optimiser on the coarsest level and on the next."""
+BOUNDS = {"length": (-7.0, 4.0), "warp": (-9.0, 9.0), "tails": (-1.5, 5.0), "noise": (-28.0, 3.0)}
+"""Of logarithms of one over the lengths, of warps, of logarithms of `alpha` and of noise over signal variance."""
+STRAIGHT = 1e-4
+"""Least size of a warp: the axis is as good as straight."""
+WARPED = 3.0
+"""Standard deviation of the prior of warps."""
+
+
+class Kernel(NamedTuple):
+    """Covariance of a Gaussian process in inputs of the unit box.
+
+    Attributes
+    ----------
+    inverse_lengths, warps:
+        :math:`1 / \\ell_a` and :math:`\\kappa_a`, `(inputs,)`.
+    tails:
+        :math:`\\alpha`.
+    noise:
+        Variance of the noise over that of the process.
+    """
+
+    inverse_lengths: np.ndarray
+    warps: np.ndarray
+    tails: float
+    noise: float
+
+    def places(self, unit: np.ndarray) -> np.ndarray:
+        """Warped and scaled inputs `(n, inputs)`."""
+        return warped(unit, self.warps)[0] * self.inverse_lengths
+
+    def between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Covariance over the signal variance between inputs `(n, inputs)` and `(m, inputs)` of the unit box."""
+        return _profile(_squares(self.places(one), self.places(other)), self.tails)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """A Gaussian process given values.
+
+    Attributes
+    ----------
+    kernel, centres, weights, mean:
+        The prediction is `mean + sum_i weights_i k(x, centres_i)`.
+    root, inverse, variance:
+        Lower Cholesky factor and inverse of the covariance over the signal variance `(n, n)`, and the latter.
+    evidence:
+        Logarithm of the likelihood at its maximum, up to a constant.
+    """
+
+    kernel: Kernel
+    centres: np.ndarray
+    weights: np.ndarray
+    mean: float
+    root: np.ndarray
+    inverse: np.ndarray
+    variance: float
+    evidence: float
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise."""
+        return float(np.sqrt(self.variance * self.kernel.noise))
+
+    def predict(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard deviations `(n,)` of the process, noise aside, at inputs of the unit box."""
+        cross = self.kernel.between(unit, self.centres)
+        known = solve_triangular(self.root, cross.T, lower=True, check_finite=False)
+        left = 1.0 - np.sum(known**2, axis=0)
+        return self.mean + cross @ self.weights, np.sqrt(self.variance * np.maximum(left, 0.0))
+
+    def left_out(self, folds: Sequence[np.ndarray]) -> np.ndarray:
+        r"""Misfit at every value of a fold, of the process that has not seen the fold; zero elsewhere.
+
+        With `B` the inverse without the part of the constant, it is :math:`B_{FF}^{-1} (B v)_F` (Dubrule, Math. Geology
+        15, 1983).
+        """
+        ones = self.inverse.sum(axis=1)
+        out = np.zeros(len(self.weights))
+        for fold in folds:
+            own = self.inverse[np.ix_(fold, fold)] - np.outer(ones[fold], ones[fold]) / ones.sum()
+            out[fold] = np.linalg.lstsq(own, self.weights[fold], rcond=None)[0]
+        return out
+
+
+def warped(unit: np.ndarray, warps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""The warp of every input, and its derivative by :math:`\kappa`.
+
+    :math:`w(t) = \log(1 + t (e^\kappa - 1)) / \kappa` maps `[0, 1]` to itself, with slopes at the ends whose ratio is
+    :math:`e^\kappa`; it tends to `t` for :math:`\kappa \to 0`, and is mirrored for the opposite sign.
+    """
+    grown = np.expm1(warps)
+    inside = 1.0 + unit * grown
+    value = np.log(inside) / warps
+    return value, (unit * (grown + 1.0) / inside - value) / warps
+
+
+def _squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    middle = other.mean(axis=0)
+    one, other = one - middle, other - middle
+    square = np.sum(one**2, axis=1)[:, None] + np.sum(other**2, axis=1) - 2.0 * one @ other.T
+    return np.maximum(square, 0.0)
+
+
+def _profile(square: np.ndarray, tails: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The kernel, and its derivatives by the squared distance and by the logarithm of `tails`."""
+    base = 1.0 + square / (2.0 * tails)
+    log = np.log1p(square / (2.0 * tails))
+    value = np.exp(-tails * log)
+    return value, -0.5 * value / base, value * (square / (2.0 * base) - tails * log)
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray | None:
+    try:
+        return cholesky(covariance, lower=True, check_finite=False)
+    except LinAlgError:
+        return None
+
+
+class _Likelihood:
+    """Minus the logarithm of likelihood and prior with constant and signal variance at their best, and its gradient."""
+
+    def __init__(self, unit: np.ndarray, values: np.ndarray, spread: np.ndarray) -> None:
+        self.unit, self.values, self.spread = unit, values, spread
+        self.dim = unit.shape[1]
+
+    def kernel(self, theta: np.ndarray) -> Kernel:
+        d = self.dim
+        warps = np.where(np.abs(theta[d : 2 * d]) < STRAIGHT, STRAIGHT, theta[d : 2 * d])
+        return Kernel(np.exp(theta[:d]), warps, float(np.exp(theta[-2])), float(np.exp(theta[-1])))
+
+    def bounds(self) -> list[tuple[float, float]]:
+        each = [BOUNDS["length"]] * self.dim + [BOUNDS["warp"]] * self.dim
+        return [*each, BOUNDS["tails"], BOUNDS["noise"]]
+
+    def given(self, theta: np.ndarray) -> Process | None:
+        kernel = self.kernel(theta)
+        covariance = kernel.between(self.unit, self.unit)
+        covariance[np.diag_indices_from(covariance)] += kernel.noise * self.spread
+        root = _factor(covariance)
+        if root is None:
+            return None
+        inverse = dpotri(root, lower=1)[0]
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        ones = inverse.sum(axis=1)
+        mean = float(ones @ self.values / ones.sum())
+        rest = self.values - mean
+        weights = cho_solve((root, True), rest, check_finite=False)
+        variance = max(float(rest @ weights) / len(rest), 1e-300)
+        evidence = -0.5 * len(rest) * np.log(variance) - float(np.sum(np.log(np.diag(root))))
+        return Process(kernel, self.unit, weights, mean, root, inverse, variance, evidence)
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        found = self.given(theta)
+        if found is None:
+            return 1e10, np.zeros_like(theta)
+        kernel = found.kernel
+        moved, by_warp = warped(self.unit, kernel.warps)
+        places = moved * kernel.inverse_lengths
+        _, by_square, by_tails = _profile(_squares(places, places), kernel.tails)
+        outer = 0.5 * (found.inverse - np.outer(found.weights, found.weights) / found.variance)
+        pull = outer * by_square
+        by_place = 4.0 * (pull.sum(axis=1)[:, None] * places - pull @ places)
+        gradient = np.r_[
+            np.sum(by_place * places, axis=0),
+            np.sum(by_place * by_warp, axis=0) * kernel.inverse_lengths + kernel.warps / WARPED**2,
+            np.sum(outer * by_tails),
+            kernel.noise * float(self.spread @ np.diag(outer)),
+        ]
+        return -found.evidence + 0.5 * float(np.sum(kernel.warps**2)) / WARPED**2, gradient
+
+
+def begun(dim: int) -> Iterator[np.ndarray]:
+    """Parameters to begin with."""
+    for length in LENGTHS:
+        for noise in NOISES:
+            yield np.r_[np.full(dim, -np.log(length * np.sqrt(dim))), np.zeros(dim), np.log(TAILS), np.log(noise)]
+
+
+def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray, steps: int) -> Process | None:
+    """The Gaussian process of the largest likelihood, found on a few of the rows first.
+
+    Parameters
+    ----------
+    unit:
+        Inputs `(n, inputs)` in units of their box.
+    values:
+        Values `(n,)`.
+    spread:
+        Variance `(n,)` of the noise of every value over that of their mean; ones where nothing is known.
+    steps:
+        Most steps of the optimiser with all rows, where there are more than on the coarse levels.
+
+    Returns
+    -------
+    The process given all values; `None` where no covariance can be factorised.
+
+    References
+    ----------
+    Rasmussen, Williams, Gaussian Processes for Machine Learning (2006), chapters 2, 4 and 5; the warp is that of no
+    paper.
+    """
+    order = np.random.default_rng(0).permutation(len(values))
+    sizes = [*(size for size in SIZES if size < len(values)), len(values)]
+    theta = None
+    for size, most in zip(sizes, (*STEPS, steps), strict=False):
+        rows = np.sort(order[:size])
+        likelihood = _Likelihood(unit[rows], values[rows], spread[rows])
+        theta = _climbed(likelihood, theta, most)
+    return likelihood.given(theta)
+
+
+def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int) -> np.ndarray:
+    """Parameters of the largest likelihood near those given, and near the best to begin with where these are better.
+
+    A wave that few rows do not show is noise to them; more of them tell, and the parameters found before are left.
+    """
+    if steps == 0:
+        return theta  # pyright: ignore
+    few = len(likelihood.values) <= SIZES[-1]
+    given = [] if theta is None else [theta]
+    starts = [*given, *begun(likelihood.dim)] if few else given
+    starts = sorted(starts, key=lambda start: likelihood(start)[0])[: 2 if theta is None else 1]
+    options = {"maxiter": steps, "maxfun": 2 * steps}
+    runs = [
+        minimize(likelihood, start, jac=True, method="L-BFGS-B", bounds=likelihood.bounds(), options=options)
+        for start in starts
+    ]
+    return min(runs, key=lambda run: run.fun).x

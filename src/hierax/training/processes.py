@@ -1,0 +1,120 @@
+"""The Gaussian process of a table: a candidate for its fit, and a witness for the guards of every fit."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from hierax.checks.evidence import Witness
+from hierax.fields import Kriging, kriging
+from hierax.objective.data_rows import folds
+from hierax.objective.noise import neighbour_scatter
+from hierax.problems.domain import Box
+from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
+from hierax.solvers.gaussian_process import SIZES, Process, fit_process
+
+MOST = 2000
+"""Most rows of a process."""
+FOLDS = 10
+"""Parts of the rows, each left out once."""
+PROBES = 1000
+"""Points between those of the table at which it is asked how much is known."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TableProcess:
+    """The process of one output of a table.
+
+    Attributes
+    ----------
+    process:
+        In inputs `(x - corner) / widths` and values `(v - level) / spread`.
+    corner, widths, level, spread:
+        Box of the inputs, mean and standard deviation of the values.
+    points, roughness:
+        The points `(n, dim)` that it is given; how rough the values are to their neighbours, over the spread.
+    """
+
+    process: Process
+    corner: np.ndarray
+    widths: np.ndarray
+    level: float
+    spread: float
+    points: np.ndarray
+    roughness: float
+
+    @functools.cached_property
+    def left_out(self) -> float:
+        """Relative error of the rows, each predicted without it and others of a tenth of the rows."""
+        misfit = self.process.left_out(folds(self.points, FOLDS, np.random.default_rng(0)))
+        return float(np.sqrt(np.mean(misfit**2)))
+
+    @property
+    def noise(self) -> float:
+        """Noise over the spread: what the process takes for noise, if the values are as rough to their neighbours."""
+        return min(self.process.noise, self.roughness)
+
+    @property
+    def field(self) -> Kriging:
+        """Its mean."""
+        found = kriging(self.process, self.corner, self.widths)
+        return found.scaled(self.spread, self.level)
+
+    def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means `(n,)` at points `(n, dim)`, and their standard deviations over the spread."""
+        mean, deviation = self.process.predict((points - self.corner) / self.widths)
+        return self.level + self.spread * mean, deviation
+
+    def witness(self, name: str, fitted: Callable[[np.ndarray], np.ndarray]) -> Witness:
+        """What it says of the fit of an output, `fitted` from points `(n, dim)` to values `(n,)`.
+
+        Points between those of the table are random convex combinations of two of them.
+        """
+        rng = np.random.default_rng(1)
+        one, other = self.points[rng.integers(len(self.points), size=(2, PROBES))]
+        share = rng.uniform(size=(PROBES, 1))
+        between = share * one + (1.0 - share) * other
+        mean, doubt = self.predict(between)
+        return Witness(name, self.left_out, self.noise, doubt, (fitted(between) - mean) / self.spread, between)
+
+
+def table_process(problem: Problem, name: str, steps: int = 0) -> TableProcess | None:
+    """The process of a scalar unknown of a problem of data alone; `None` where it has none.
+
+    Parameters
+    ----------
+    problem, name:
+        The problem and the unknown.
+    steps:
+        Most steps of the optimiser with all rows, above the number of rows that coarse levels have.
+    """
+    rows = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
+    return _process(problem, name, steps if rows > SIZES[-1] else 0)
+
+
+@functools.lru_cache(maxsize=64)
+def _process(problem: Problem, name: str, steps: int) -> TableProcess | None:
+    terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
+    plain = all(isinstance(t, Data) for t in problem.terms) and problem.constraint is None
+    unknown, domain = problem.functions[name], problem.domain
+    own = unknown.components is None and unknown.of is None and unknown.bounds is None
+    if not (plain and own and terms and isinstance(domain, Box) and not domain.periodic):
+        return None
+    points, values = np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
+    few = np.sort(np.random.default_rng(0).permutation(len(points))[:MOST])
+    points, values = points[few], values[few]
+    level, spread = float(np.mean(values)), float(np.std(values))
+    if len(values) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
+        return None
+    corner, widths = domain.lower, np.asarray(domain.upper) - np.asarray(domain.lower)
+    scaled = (values - level) / spread
+    found = fit_process((points - corner) / widths, scaled, np.ones(len(values)), steps)
+    if found is None:
+        return None
+    return TableProcess(found, corner, widths, level, spread, points, neighbour_scatter(points, scaled[:, None]))
