@@ -7,6 +7,9 @@ from jax.scipy.stats import norm
 
 import hierax as hx
 from hierax.objective.missed import Jump, Peak, missed
+from hierax.objective.sizes import own_units
+from hierax.problems.registry import named_problem
+from hierax.testing.units import Written
 
 
 def on_square(function, names=("x", "y")):
@@ -110,3 +113,10 @@ def test_a_disc_of_another_material_is_refused_with_its_place():
     solution = hx.train(on_square(lambda u, x: hx.divergence(flux(u))(x) + 1.0), levels=1, budget=10.0)
     assert solution.result is hx.RESULTS.guard_coverage
     assert "second unknown" in solution.guards["coverage"].sentence
+
+
+@pytest.mark.parametrize("name", ["rotated-wind", "poisson-1d"])
+def test_other_units_make_no_peaks(name):
+    """Coordinates that are converted and back round, and oscillations that are divided by a number are none."""
+    problem = Written.at_random(named_problem(name)(), 3).problem
+    assert missed(own_units(problem).converted(problem), 2) == []

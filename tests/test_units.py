@@ -6,6 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import hierax as hx
+from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.sizes import own_units
 from hierax.problems.terms import Data, Values
@@ -191,3 +192,14 @@ def test_errors_are_relative_to_the_values_in_the_units_of_the_problem():
     solution = hx.train(problem, budget=20.0)
     assert solution.accuracy.relative_l2 == pytest.approx(0.5 / 300.5, rel=0.02)
     assert solution.accuracy.max_error == pytest.approx(0.5, rel=0.02)
+
+
+def test_faces_across_different_coordinates_weigh_the_same():
+    """Time in years and a length in nanometres: no face is longer than the others, a condition is a mean over each."""
+    box = hx.Box([0.0, 0.0], [1e-9, 1e9], names=("t", "x"))
+    wall = hx.Residual("wall", lambda u, x, normal: u(x), on="boundary")
+    problem = hx.Problem(box, (hx.Residual("inside", lambda u, x: hx.laplacian(u)(x)), wall))
+    field = hx.plan(hx.Problem(box, (wall,))).hierarchy.levels[0].field
+    own = SampledProblem(problem).sample(field, Sampling(), 0)[1]
+    sums = [own.weights[np.all(own.normals == normal, axis=1)].sum() for normal in ([1, 0], [-1, 0], [0, 1], [0, -1])]
+    np.testing.assert_allclose(sums, 1.0, rtol=1e-12)

@@ -110,7 +110,9 @@ class SampledProblem:
         else:
             batches = [self._batch(place, order, count, cells, key) for place in self.problem.places(term)]
         points = np.concatenate([b.points for b in batches])
-        weights = np.concatenate([b.weights for b in batches])
+        # faces across different coordinates have areas in different units: a condition is a mean over each of them
+        means = isinstance(domain, Box) and isinstance(term, Residual) and not is_equation(term, self.problem)
+        weights = np.concatenate([b.weights / b.weights.sum() if means else b.weights for b in batches])
         normals = [b.normals for b in batches if b.normals is not None]
         if not isinstance(domain, Box) and self.problem.places(term) == (None,):
             normals = []

@@ -29,6 +29,8 @@ NARROW = 1.0 / 3.0
 """Peaks narrower than this part of the spacing are missed by most of its points."""
 SHARE = 1e-3
 """Smallest share of the integral that makes a peak count."""
+SEEN = 0.1
+"""Values that are half as far from most as a peak at more than this part of all points are an oscillation."""
 DEEP = 44
 """Halvings of the box down to the smallest scale that is looked at."""
 CROSSINGS = 12
@@ -232,7 +234,9 @@ class _Look:
         part = np.prod(np.minimum(2.0 * widths / self.size, 1.0), axis=2)
         whole = np.mean(np.abs(dense), axis=0)
         share = heights * part / np.maximum(heights * part + whole, 1e-300)
-        counts = np.any(np.isfinite(widths), axis=2) & (share > SHARE)
+        away_from_most = np.abs(dense - np.median(dense, axis=0))
+        seen = np.array([np.mean(away_from_most > 0.5 * height, axis=0) for height in heights])
+        counts = np.any(np.isfinite(widths), axis=2) & (share > SHARE) & (seen < SEEN)
         return self._apart(places, widths, np.where(counts, share, 0.0))
 
     def _profile(self, places: np.ndarray, axis: int, radii: np.ndarray, dense: np.ndarray) -> np.ndarray:

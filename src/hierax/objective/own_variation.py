@@ -18,6 +18,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 from hierax.objective.compiled import compiled_quickly
+from hierax.objective.order import SAME
 from hierax.objective.pointwise import AbstractPointTerm, Place, point_term
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Term
@@ -136,8 +137,10 @@ def _state(problem: Problem, c: jax.Array, x: jax.Array) -> Any:
 
         @jax.jit
         def opaque_unknown(z: jax.Array) -> jax.Array:
+            # a term may convert its coordinates to other units and back, which rounds
+            here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x) * direction) < SAME)
             t = direction @ (z - x)
-            here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x)) == 0.0)
+            t = t - jax.lax.stop_gradient(t)
             probes = sum((c[m] * (t**m if m else 1.0) for m in range(len(c))), start=jnp.zeros(()))
             return 0.7 + 0.1 * phase + jnp.where(here, probes, 0.0)
 

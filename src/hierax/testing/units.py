@@ -100,8 +100,10 @@ def _course(solution: Solution) -> tuple[str, list[tuple[int, int]]]:
 
 def differences(problem: Problem, written: Written, first: Solution, second: Solution) -> dict[str, float]:
     """Relative differences of the unknowns of two solutions of one problem, the second written in other units."""
-    low, high = problem.domain.bounds()
-    points = low + (high - low) * np.random.default_rng(0).random((POINTS, len(low)))
+    domain, rng = problem.domain, np.random.default_rng(0)
+    low, high = domain.bounds()
+    inside = isinstance(domain, Box)
+    points = low + (high - low) * rng.random((POINTS, len(low))) if inside else rng.permutation(domain.points)[:POINTS]
     out = {}
     for name in problem.unknowns:
         own = first.evaluate(points, name)
