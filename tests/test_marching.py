@@ -8,8 +8,10 @@ import pytest
 import hierax as hx
 from hierax import RESULTS
 from hierax.events import Decision
-from hierax.fields import Slabs, SplineGrid, Unknowns, parameter_count
+from hierax.fields import Frame, MovingGrid, Slabs, SplineGrid, Unknowns, parameter_count
 from hierax.fields.base import positions
+from hierax.fields.moving import in_frame
+from hierax.hierarchy.drift import drift
 from hierax.hierarchy.regrid import coarsened, collocation, held, motion, refined, regrid
 from hierax.objective.evolution import evolution
 from hierax.planning.choose import choose
@@ -118,6 +120,84 @@ def test_motion_tells_moving_fronts_from_standing_ones():
     assert motion(fitted(1.0), 0) > 2.5
 
 
+# frames that move
+
+
+def travelling(speed, period=2.0):
+    """A pulse that travels along x, on a grid in a frame at rest."""
+    frame = Frame.resting([0.0, -1.0], [1.0, 1.0], [False, True], 0)
+    bare = SplineGrid.uniform([0.0, -1.0], [0.1, 1.0], (8, 60), 5, periodic=[False, True])
+    where = [axis.positions() for axis in bare.axes]
+    t, x = np.meshgrid(*where, indexing="ij")
+    values = np.exp(8.0 * np.cos(2 * np.pi / period * (x - speed * t)) - 8.0)
+    for k, axis in enumerate(bare.axes):
+        values = np.moveaxis(np.linalg.solve(collocation(axis, where[k]), np.moveaxis(values, k, 0)), 0, k)
+    return MovingGrid(SplineGrid(bare.axes, values), frame)
+
+
+def test_a_frame_takes_points_there_and_back():
+    frame = Frame.resting([0.0, -1.0], [1.0, 1.0], [False, True], 0).turned(np.array([3.0, 0.7]), 0.25)
+    where = points()
+    inside = frame.inside(where)
+    np.testing.assert_allclose(frame.outside(inside), where, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(jax.vmap(frame)(where), inside, rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(inside[:, 0], where[:, 0])
+    assert np.all((inside[:, 1] >= -1.0) & (inside[:, 1] < 1.0))
+    # at the time of the turn both frames agree
+    np.testing.assert_allclose(frame.inside(np.array([[0.25, 0.6]])), [[0.25, 0.6]], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("speed", [-3.0, 0.0, 0.5])
+def test_a_frame_follows_what_travels(speed):
+    field = travelling(speed)
+    velocity = drift(Unknowns(u=field, v=field), 0)
+    np.testing.assert_allclose(velocity, [0.0, speed], rtol=0, atol=1e-4)
+    # seen from a frame with that velocity it stands still
+    again = in_frame(held(field, 0, np.linspace(0.1, 0.2, 5)), field.frame.turned(velocity, 0.1))
+    x = np.stack([np.full(40, 0.2), np.linspace(-1, 1, 40)], axis=1)
+    exact = np.exp(8.0 * np.cos(np.pi * (x[:, 1] - 0.2 * speed)) - 8.0)
+    np.testing.assert_allclose(jax.vmap(again)(x), exact, rtol=0, atol=2e-4)
+
+
+def test_nothing_moves_along_walls():
+    assert np.all(
+        drift(SplineGrid(grid(0, 1, (4, 6)).axes[:1] + grid(0, 1, (4, 6)).axes[:1], RNG.normal(size=(7, 7))), 0) == 0
+    )
+
+
+def pulse(speed):
+    """A pulse of width 0.05 that travels and spreads, on a circle of length one."""
+    width, diffusion = 0.05, 1e-3
+
+    def exact(x):
+        square = width**2 + 2 * diffusion * x[0]
+        shifts = [(x[1] - 0.4 - speed * x[0] + 0.5) % 1.0 - 0.5 + m for m in (-1, 0, 1)]
+        return width / jnp.sqrt(square) * sum(jnp.exp(-(s**2) / (2 * square)) for s in shifts)
+
+    def equation(u, x):
+        d = hx.derivative
+        return d(u, "t")(x) + speed * d(u, "x")(x) - diffusion * d(u, "xx")(x)
+
+    first = hx.Residual("start", lambda u, x, normal: u(x) - exact(x), on=hx.Face("t", "lower"))
+    box = hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x"), periodic=("x",))
+    return hx.Problem(box, (hx.Residual("pulse", equation), first), reference=exact)
+
+
+def swept(problem, tolerance):
+    discrete = DiscreteProblem.of(problem, choose(problem, key=0), 0)
+    sweep = TimeSlabs.of(discrete, lambda: False, lambda *_: None).swept(SlabsState("", tolerance))
+    return sweep.state.slabs, discrete.accuracy(sweep.field).relative_l2
+
+
+def test_the_cost_of_a_sweep_does_not_depend_on_the_frame():
+    (resting, error), (moving, moved) = swept(pulse(0.0), 1e-3), swept(pulse(5.0), 1e-3)
+    assert max(error, moved) < 1e-3
+    # a few short ones until the velocity is known
+    assert len(moving) <= len(resting) + 6
+    assert sum(slab.work for slab in moving) < 3.0 * sum(slab.work for slab in resting)
+    assert moving[-1].field.frame.velocity[1] == pytest.approx(5.0, abs=1e-2)
+
+
 # what is felt along time
 
 
@@ -209,7 +289,7 @@ def test_merging_shocks():
     # from slab to slab the solution goes on without a jump, and it starts where it should
     x = np.linspace(-1, 1, 201)
     for before, after in zip(solution.field.parts, solution.field.parts[1:], strict=False):
-        t = np.full_like(x, after.breakpoints()[0][0])
+        t = np.full_like(x, after.grid.breakpoints()[0][0])
         both = np.stack([t, x], axis=1)
         assert np.abs(jax.vmap(before)(both) - jax.vmap(after)(both)).max() < 2e-3
     start = np.stack([0 * x, x], axis=1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
-from hierax.fields import InputBox, Unknowns, partition, place
+from hierax.fields import Frame, InputBox, MovingGrid, Slabs, Unknowns, partition, place
 from hierax.fields.local_fields import Polynomials
 from hierax.fields.sums import multilevel
 from hierax.planning.choose import choose
@@ -16,6 +16,12 @@ from hierax.solvers import Tolerances
 
 LOWER, UPPER, WRAPS = [0.0, -1.0], [2.0, 4.0], (False, True)
 BOX = InputBox(LOWER, UPPER, WRAPS)
+
+
+def moving(intervals, begin=LOWER[0], end=UPPER[0], velocity=-1.7):
+    frame = Frame.resting(LOWER, UPPER, WRAPS, 0).turned(np.array([9.0, velocity]), 0.4)
+    return MovingGrid(hx.SplineGrid.uniform([begin, -1.0], [end, 4.0], intervals, 3, periodic=WRAPS), frame)
+
 
 FIELDS = {
     "perceptron": lambda: hx.MLP([2, 5, 5, 1], key=0, domain=BOX),
@@ -27,6 +33,8 @@ FIELDS = {
     "spline network behind a map": lambda: hx.KAN([2, 6, 1], intervals=3, key=0, domain=BOX, linear_first=True),
     "decoded grid": lambda: hx.DecodedGrid.uniform(LOWER, UPPER, 5, 3, key=0, periodic=WRAPS, coordinates=True),
     "spline grid": lambda: hx.SplineGrid.uniform(LOWER, UPPER, 5, 3, periodic=WRAPS),
+    "moving grid": lambda: moving(5),
+    "slabs of moving grids": lambda: Slabs([moving(5, 0.0, 0.8), moving(6, 0.8, 2.0, 0.3)], 0),
     "partition of unity": lambda: hx.PartitionOfUnity.uniform(LOWER, UPPER, 3, local=Polynomials(2), periodic=WRAPS),
     "sum": lambda: multilevel(LOWER, UPPER, [2, 4], local=Polynomials(2), periodic=WRAPS),
     "unknowns": lambda: Unknowns(u=hx.MLP([2, 5, 1], key=0, domain=BOX), nu=hx.Scalar(0.3)),

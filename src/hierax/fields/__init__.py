@@ -25,6 +25,7 @@ from hierax.fields.kan import KAN, to_bspline, to_power_relu
 from hierax.fields.kriging import Kriging, kriging
 from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
 from hierax.fields.mlp import MLP, siren
+from hierax.fields.moving import Frame, MovingGrid
 from hierax.fields.partition_of_unity import PartitionOfUnity
 from hierax.fields.recursive import Coupled
 from hierax.fields.residual import ResidualNetwork
@@ -54,8 +55,10 @@ __all__ = [
     "Flat",
     "FourierFeatures",
     "FourierNetwork",
+    "Frame",
     "InputBox",
     "Kriging",
+    "MovingGrid",
     "NotNested",
     "PartitionOfUnity",
     "Perceptrons",

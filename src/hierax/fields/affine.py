@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.fields.base import AbstractField, AbstractFixed, linear_in_parameters
+from hierax.fields.moving import MovingGrid
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
@@ -62,7 +63,7 @@ def affine(field: Any, size: Any, shift: Any) -> Any:
         # through NumPy: every level has a shape of its own, for which JAX would compile a program to run once
         moved = np.asarray(shift) + np.asarray(size) * np.asarray(field.coefficients)
         return SplineGrid(field.axes, jnp.asarray(moved, dtype=moved.dtype))
-    if isinstance(field, StretchedGrid):
+    if isinstance(field, StretchedGrid | MovingGrid):
         return eqx.tree_at(lambda f: f.grid, field, affine(field.grid, size, shift))
     if isinstance(field, Slabs):
         return Slabs(tuple(affine(part, size, shift) for part in field.parts), field.axis)

@@ -197,10 +197,3 @@ class StretchedGrid(AbstractLocalField):
     def _reference(self, points: np.ndarray) -> np.ndarray:
         pairs = zip(self.maps, points.T, strict=True)
         return np.stack([x if part is None else np.asarray(part(x)) for part, x in pairs], axis=1)
-
-
-def reference_grid(field) -> SplineGrid | None:
-    """The spline grid that holds all parameters of a field: itself, or that of a stretched one; else nothing."""
-    if isinstance(field, StretchedGrid):
-        return field.grid
-    return field if isinstance(field, SplineGrid) else None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hierax.fields.axis import SplineAxis
+from hierax.fields.moving import MovingGrid, frame_of, in_frame
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.marking import axis_errors, graded, halved
@@ -22,7 +23,7 @@ Breaks = Sequence[np.ndarray]
 
 @functools.singledispatch
 def grids_of(field: Any) -> tuple[SplineGrid, ...]:
-    """The spline grids of a field: itself, or all unknowns by name; empty for other fields."""
+    """The spline grids of a field, without its frame: itself, or all unknowns by name; empty for other fields."""
     del field
     return ()
 
@@ -33,14 +34,21 @@ def _(field: SplineGrid) -> tuple[SplineGrid, ...]:
 
 
 @grids_of.register
+def _(field: MovingGrid) -> tuple[SplineGrid, ...]:
+    return (field.grid,)
+
+
+@grids_of.register
 def _(field: Unknowns) -> tuple[SplineGrid, ...]:
-    parts = tuple(part for part in field.parts.values() if isinstance(part, SplineGrid))
-    return parts if len(parts) == len(field.parts) else ()
+    parts = [grids_of(part) for part in field.parts.values()]
+    return tuple(grid for part in parts for grid in part) if all(parts) else ()
 
 
-def with_grids(field: Any, grids: Sequence[Any]) -> Any:
-    """The field with other fields in place of its grids, in the order of `grids_of`."""
-    return Unknowns(**dict(zip(field.parts, grids, strict=True))) if isinstance(field, Unknowns) else grids[0]
+def with_grids(field: Any, grids: Sequence[SplineGrid]) -> Any:
+    """The field with other grids, in the order of `grids_of`, in the same frame."""
+    bare = Unknowns(**dict(zip(field.parts, grids, strict=True))) if isinstance(field, Unknowns) else grids[0]
+    frame = frame_of(field)
+    return bare if frame is None else in_frame(bare, frame)
 
 
 def breakpoints_of(field: Any) -> tuple[np.ndarray, ...]:
@@ -48,15 +56,18 @@ def breakpoints_of(field: Any) -> tuple[np.ndarray, ...]:
     return grids_of(field)[0].breakpoints()
 
 
-def collocation(axis: SplineAxis, x: np.ndarray) -> np.ndarray:
-    """Values `(n, axis.size)` of the basis functions of an axis at points `(n,)` of its interval."""
+def collocation(axis: SplineAxis, x: np.ndarray, order: int = 0) -> np.ndarray:
+    """Values, or derivatives, `(n, axis.size)` of the basis functions of an axis at points `(n,)` of its interval."""
     degree, n = axis.degree, axis.intervals
     inner = np.asarray(axis.knots)[degree + 1 : degree + n]
     interval = np.searchsorted(inner, x, side="right")
     s = (x - np.asarray(axis.pieces.middle)[interval]) * np.asarray(axis.pieces.inverse_length)[interval]
     table = np.asarray(axis.pieces.coefficients)[interval]
+    for _ in range(order):
+        powers = np.arange(1, table.shape[1])[:, None]
+        table = table[:, 1:] * powers * np.asarray(axis.pieces.inverse_length)[interval][:, None, None]
     values = table[:, -1]
-    for power in range(degree - 1, -1, -1):
+    for power in range(table.shape[1] - 2, -1, -1):
         values = values * s[:, None] + table[:, power]
     out = np.zeros((len(x), axis.size))
     columns = (interval[:, None] + np.arange(degree + 1)) % axis.size

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hierax.fields.moving import frame_of
 from hierax.hierarchy.regrid import breakpoints_of, rms
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import is_equation
@@ -165,10 +166,10 @@ def rates(
 
     Returns
     -------
-    For each axis the part of every interval in the squared rate, and half the integral of the squared residuals of the
-    equations.
+    For each axis, in the coordinates of the field's frame, the part of every interval in the squared rate, and half the
+    integral of the squared residuals of the equations.
     """
-    axis, breaks = evolution.axis, breakpoints_of(field)
+    axis, breaks, frame = evolution.axis, breakpoints_of(field), frame_of(field)
     measure = np.prod([b[-1] - b[0] for b in breaks])
     shares = [np.zeros(len(b) - 1) for b in breaks]
     size, loss = max(rms(field), 1e-300), 0.0
@@ -179,8 +180,9 @@ def rates(
         loss += 0.5 * float(own.weights @ np.sum(residual**2, axis=1)) if equation else 0.0
         relative = np.sum((residual / (scale * size)) ** 2, axis=1)
         density = own.weights * relative / measure * (1.0 if equation else evolution.span)
+        points = own.points if frame is None else frame.inside(own.points)
         for k, (b, share) in enumerate(zip(breaks, shares, strict=True)):
-            interval = np.clip(np.searchsorted(b, own.points[:, k], side="right") - 1, 0, len(share) - 1)
+            interval = np.clip(np.searchsorted(b, points[:, k], side="right") - 1, 0, len(share) - 1)
             share += np.bincount(interval, density, len(share))
     return tuple(shares), loss
 

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
+from hierax.fields.moving import reference_grid
 from hierax.fields.spline_grid import SplineGrid
-from hierax.fields.stretched import reference_grid
 from hierax.fields.unknowns import Unknowns
 from hierax.objective.curvature import SparseGram
 

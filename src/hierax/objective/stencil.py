@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
-from hierax.fields.stretched import reference_grid
+from hierax.fields.moving import reference_grid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.coarsening import GridProlongation, coarser_axes, prolongation
 from hierax.objective.assembly import AbstractGramSum, Scattered

@@ -130,7 +130,7 @@ def choose(
     _refuse_prior(problem, plan)
     plan = _with_choices(problem, plan, solver, cycle, levels)
     unbroken = not stated(problem)
-    if solver is None and cycle is None and seen.local and not seen.linear and isinstance(plan.rule, MarkedKnots):
+    if solver is None and cycle is None and seen.local and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem) if unbroken else None)
     unseen = tuple(f for f in features if not isinstance(f, Jump) or (f.lost and not is_stated(problem, f)))
     reasons = (*plan.reasons, *(_interface(place) for place in found))

@@ -13,8 +13,8 @@ from hierax.fields.base import has_fixed_cells
 from hierax.objective.flatness import LARGEST, Direction, Flatness, flattest
 from hierax.problems.terms import AbstractValues
 from hierax.training.discrete import DiscreteProblem
+from hierax.training.slab_grids import on_slabs
 from hierax.training.state import Visited
-from hierax.training.time_slabs import on_slabs
 
 NEAR = 0.3
 """Relative difference from the returned field up to which a level of nonlinear terms is asked."""

@@ -17,8 +17,8 @@ from hierax.objective.galerkin import galerkin
 from hierax.problems.terms import Residual
 from hierax.training.cost import VISIT_SECONDS, band_width, nominal_seconds
 from hierax.training.discrete import DiscreteProblem
+from hierax.training.slab_grids import on_slabs
 from hierax.training.state import Visited
-from hierax.training.time_slabs import on_slabs
 
 MOST = 30_000
 """Most parameters: the equations are not symmetric, and are solved by a sparse factorisation."""
@@ -80,7 +80,7 @@ def _suits(discrete: DiscreteProblem, visited: Visited) -> bool:
     problem, field, plan = discrete.problem, visited.field, discrete.plan
     functions = list(problem.functions.values())
     return (
-        (plan.evolution is not None or plan.convection > CONVECTION)
+        ((plan.evolution is not None and not plan.linear) or plan.convection > CONVECTION)
         and not on_slabs(field)
         and discrete.local(field)
         and linear_in_parameters(field)

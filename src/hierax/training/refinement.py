@@ -34,8 +34,8 @@ STUCK = SLABS.format("refinement no longer lowers the residual, which is far fro
 DETERMINED = 0.5
 """Most parameters of a level for each row that the points of a cloud give."""
 FLAT = 0.5
-"""Slabs are also tried when two refinements lowered the loss to no less than this part. Over the whole time a residual
-has minima that are no solutions; on a short slab, from the right start, the nearest minimum is one."""
+"""Slabs are also tried when two refinements lowered the loss to no less than this part. A nonlinear residual
+has minima over the whole time that are no solutions; on a short slab, from the right start, the nearest one is."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def wants_slabs(
     plan = discrete.plan
     if plan.evolution is None or level < LEAST_LEVELS - 1:
         return None
-    if _is_stuck(discrete, level, visited):
+    if not plan.linear and _is_stuck(discrete, level, visited):
         return STUCK
     if level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
         return None

@@ -21,8 +21,9 @@ from hierax.training.discrete import DiscreteProblem
 from hierax.training.galerkin_step import polished
 from hierax.training.processes import MOST, table_process
 from hierax.training.saddles import landscape
+from hierax.training.slab_grids import on_slabs
 from hierax.training.state import RunState, Visited
-from hierax.training.time_slabs import on_slabs, slab_samples
+from hierax.training.time_slabs import slab_samples
 
 MISSED = 1.5
 """Loss of a level over that of the best validated one, above which it is too coarse for the equations."""

@@ -14,17 +14,9 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from hierax.fields import Slabs, Unknowns, parameter_count
-from hierax.hierarchy.regrid import (
-    breakpoints_of,
-    coarsened,
-    grids_of,
-    held,
-    jumps,
-    refined,
-    regrid,
-    with_grids,
-)
+from hierax.fields import parameter_count
+from hierax.fields.moving import at_rest
+from hierax.hierarchy.regrid import jumps
 from hierax.objective import Samples, flat_parameters, make_samples
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import balance
@@ -33,10 +25,9 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.solvers import GaussNewton, Tolerances
 from hierax.training.cost import nominal_seconds
 from hierax.training.discrete import DiscreteProblem
+from hierax.training.slab_grids import SlabGrids, outside, slabs_of, times
 from hierax.training.state import Slab, SlabsState
 
-INTERVALS = 6
-"""Intervals of a slab along time."""
 FIRST_LENGTH = 1 / 16
 """Length of the first slab in units of the whole time; the others follow from how the one before went."""
 SHORTEST, SHORT = 1e-6, 1e-3
@@ -109,29 +100,16 @@ def next_sweep(state: SlabsState, left: float) -> Sweep:
     return Sweep(state._replace(tolerance=tolerance))
 
 
-def on_slabs(field: Any) -> bool:
-    """Whether a field consists of time slabs."""
-    parts = field.parts.values() if isinstance(field, Unknowns) else (field,)
-    return all(isinstance(part, Slabs) for part in parts)
-
-
 def slab_samples(discrete: DiscreteProblem, evolution: Evolution, field: Any, most: int = 20_000) -> list[Samples]:
     """Samples of every term of the problem over all slabs of a field; of each at most about `most`."""
     rng = np.random.default_rng(0)
-    each = [discrete.samples(slab) for slab in _slabs_of(field)]
+    each = [outside(slab, discrete.samples(at_rest(slab))) for slab in slabs_of(field)]
     each = [[after_start(s, evolution.axis) if k else s for s in own] for k, own in enumerate(each)]
     out = []
     for own in zip(*each, strict=True):
         every = joined(own)
         out.append(every if every.count <= most else every.take(np.sort(rng.permutation(every.count)[:most])))
     return out
-
-
-def _slabs_of(field: Any) -> list[Any]:
-    if not isinstance(field, Unknowns):
-        return list(field.parts)
-    each = zip(*(part.parts for part in field.parts.values()), strict=True)
-    return [Unknowns(**dict(zip(field.parts, grids, strict=True))) for grids in each]
 
 
 @final
@@ -142,12 +120,11 @@ class TimeSlabs:
     Attributes
     ----------
     discrete:
-        Objectives of the problem, with a plan that has its evolution and the coarsest field, on the whole domain:
-        degrees, ends and longest intervals of the slabs are those of its grids.
+        Objectives of the problem, with a plan that has its evolution and the coarsest field.
     evolution, links:
         The problem as an evolution, and the terms that join a slab to the end of the one before.
-    start:
-        The coarsest field.
+    grids:
+        Where the grids of slabs come from.
     over:
         Says when the budget is over.
     seen:
@@ -160,7 +137,7 @@ class TimeSlabs:
     discrete: DiscreteProblem
     evolution: Evolution
     links: tuple[SquaredResidual, ...]
-    start: Any
+    grids: SlabGrids
     over: Callable[[], bool]
     seen: Callable[[int, float], None]
     solver: GaussNewton = GaussNewton(damping=1e-3, tolerances=Tolerances(1e-2, STEPS))
@@ -171,7 +148,8 @@ class TimeSlabs:
         """Slabs of a problem whose plan has an evolution."""
         evolution = discrete.plan.evolution
         assert evolution is not None
-        return cls(discrete, evolution, evolution.links, discrete.plan.hierarchy.levels[0].field, over, seen)
+        grids = SlabGrids.of(discrete.problem, discrete.plan.hierarchy.levels[0].field, evolution.axis)
+        return cls(discrete, evolution, evolution.links, grids, over, seen)
 
     def swept(self, state: SlabsState) -> Sweep:
         """One sweep to the tolerance of the state; where its slabs are missing it could not be ended."""
@@ -189,31 +167,41 @@ class TimeSlabs:
             if first and state.tolerance > LOOSE:
                 return Sweep(state._replace(tolerance=RETRY * state.tolerance))
             return Sweep(state, "stalled", str(stuck))
-        return Sweep(state._replace(slabs=tuple(slabs)), field=self._joined(slabs))
+        return Sweep(state._replace(slabs=tuple(slabs)), field=self.grids.joined(slabs))
 
     # the sweeps
 
     def _first(self, tolerance: float) -> list[Slab]:
         """From the coarsest grid, finding the lengths of the slabs on the way."""
-        low, high = breakpoints_of(self.start)[self.evolution.axis][[0, -1]]
+        low, high = self.grids.ends
         slabs: list[Slab] = []
-        length, at, guess = FIRST_LENGTH * (high - low), low, None
-        while at < high:
-            if guess is None:
-                guess = self._continued(slabs[-1] if slabs else None, at, _end(at, length, high), tolerance)
+        length, at = FIRST_LENGTH * (high - low), low
+        guess = self.grids.first(low, _end(low, length, high))
+        while True:
             trained, good = self._settled(guess, slabs[-1] if slabs else None, tolerance)
-            begin, end = _times(guess, self.evolution.axis)
-            if not good:
-                length = 0.5 * (end - begin)
-                self._check_length(length)
-                guess = None if trained is None else self._on(trained.field, begin, begin + length)
+            begin, end = times(guess, self.evolution.axis)
+            if good:
+                assert trained is not None
+                slabs.append(trained)
+                self._note(slabs)
+                length, at = (end - begin) * _growth(trained.steps), end
+                if at >= high:
+                    return slabs
+                guess = self.grids.continued(trained, at, _end(at, length, high), tolerance)
                 continue
-            assert trained is not None
-            slabs.append(trained)
-            self._note(slabs)
-            length = (end - begin) * _growth(trained.steps)
-            at, guess = end, None
-        return slabs
+            length = 0.5 * (end - begin)
+            self._check_length(length)
+            guess = self._shorter(guess, None if trained is None else trained.field, slabs, tolerance)
+
+    def _shorter(self, guess: Any, trained: Any, slabs: Sequence[Slab], tolerance: float) -> Any:
+        """A guess for the first half of a slab that was too long, from where training has led it, if anywhere."""
+        begin, end = times(guess, self.evolution.axis)
+        middle = 0.5 * (begin + end)
+        if not slabs:
+            return self.grids.first(begin, middle, trained)
+        if trained is not None:
+            return self.grids.part(trained, begin, middle)
+        return self.grids.continued(slabs[-1], begin, middle, tolerance)
 
     def _again(self, tolerance: float, before: tuple[Slab, ...]) -> list[Slab]:
         """Each slab from its own field of the sweep before."""
@@ -223,11 +211,11 @@ class TimeSlabs:
             guess = waiting.pop()
             trained, good = self._settled(guess, slabs[-1] if slabs else None, tolerance)
             if not good:
-                begin, end = _times(guess, self.evolution.axis)
+                begin, end = times(guess, self.evolution.axis)
                 middle = 0.5 * (begin + end)
                 self._check_length(end - middle)
-                waiting.append(self._on(guess, middle, end))
-                waiting.append(self._on(guess if trained is None else trained.field, begin, middle))
+                waiting.append(self.grids.part(guess, middle, end))
+                waiting.append(self.grids.part(guess if trained is None else trained.field, begin, middle))
                 continue
             assert trained is not None
             slabs.append(trained)
@@ -239,13 +227,13 @@ class TimeSlabs:
         axis = self.evolution.axis
         if slab.rate <= tolerance**2:
             return [slab.field]
-        finer = regrid(slab.field, self._marked(slab, tolerance, coarsen=True))
+        finer = self.grids.refined(slab, tolerance, coarsen=True)
         errors = jumps(slab.field, axis, slab.shares)
         if errors[axis] <= HALVING_GAIN * np.delete(errors, axis).max(initial=0.0):
             return [finer]
-        begin, end = _times(slab.field, axis)
+        begin, end = times(slab.field, axis)
         middle = 0.5 * (begin + end)
-        return [self._on(finer, begin, middle), self._on(finer, middle, end)]
+        return [self.grids.part(finer, begin, middle), self.grids.part(finer, middle, end)]
 
     # one slab
 
@@ -268,7 +256,7 @@ class TimeSlabs:
             errors = jumps(slab.field, axis, slab.shares)
             if errors[axis] > np.delete(errors, axis).max(initial=0.0):
                 return slab, False
-            guess = regrid(slab.field, self._marked(slab, tolerance))
+            guess = self.grids.refined(slab, tolerance)
             if parameter_count(guess) > self.discrete.plan.largest:
                 return slab, False
         return None, False
@@ -296,67 +284,22 @@ class TimeSlabs:
 
     def _terms(self, field: Any, before: Slab | None) -> tuple[list[Samples], list[np.ndarray], np.ndarray]:
         """Samples, scales of the residuals, and which are equations; links in place of the start."""
-        samples = self.discrete.samples(field)
-        triples = list(zip(samples, self.evolution.scales, self.discrete.equations, strict=True))
+        samples = self.discrete.samples(at_rest(field))
+        triples = list(zip(outside(field, samples), self.evolution.scales, self.discrete.equations, strict=True))
         if before is not None:
             axis = self.evolution.axis
             start = next(s for s in (at_start(s, axis) for s in samples) if s.count)
             points = start.points.copy()
-            points[:, axis] = _times(field, axis)[0]
+            points[:, axis] = times(field, axis)[0]
+            (start,) = outside(field, [replace(start, points=points)])
             triples = [(after_start(s, axis), scale, e) for s, scale, e in triples]
             triples = [triple for triple in triples if triple[0].count]
             for link in self.links:
-                bare = make_samples(link, points, start.weights)
+                bare = make_samples(link, start.points, start.weights)
                 given = local_residuals(before.field, bare)
-                linked = make_samples(link, points, start.weights, start.normals, given)
+                linked = make_samples(link, start.points, start.weights, start.normals, given)
                 triples.append((linked, np.ones(given.shape[1]), False))
         return [s for s, _, _ in triples], [c for _, c, _ in triples], np.array([bool(e) for _, _, e in triples])
-
-    # grids
-
-    def _marked(self, slab: Slab, tolerance: float, coarsen: bool = False) -> list[np.ndarray]:
-        """Break points refined in space where the residual is; also coarsened where there is hardly any."""
-        axis = self.evolution.axis
-        errors = jumps(slab.field, axis, slab.shares)
-        worst = np.delete(errors, axis).max(initial=0.0)
-        out = []
-        for k, (breaks, share) in enumerate(zip(breakpoints_of(slab.field), slab.shares, strict=True)):
-            if k == axis or errors[k] < 0.1 * worst:
-                out.append(breaks)
-                continue
-            finer = refined(breaks, share, tolerance**2)
-            if coarsen:
-                kept = coarsened(breaks, share, tolerance**2, self._longest(k))
-                finer = np.union1d(kept, np.setdiff1d(finer, breaks))
-            out.append(finer)
-        return out
-
-    def _longest(self, axis: int) -> float:
-        return float(np.diff(breakpoints_of(self.start)[axis]).max())
-
-    def _continued(self, before: Slab | None, begin: float, end: float, tolerance: float) -> Any:
-        """First guess for a slab: the end of the one before, held, on knots without those no longer needed."""
-        axis = self.evolution.axis
-        times = np.linspace(begin, end, INTERVALS + 1)
-        if before is None:
-            breaks = list(breakpoints_of(self.start))
-            breaks[axis] = times
-            return regrid(self.start, breaks)
-        breaks = [
-            b if k == axis else coarsened(b, share, tolerance**2, self._longest(k))
-            for k, (b, share) in enumerate(zip(breakpoints_of(before.field), before.shares, strict=True))
-        ]
-        return held(regrid(before.field, breaks), axis, times)
-
-    def _on(self, field: Any, begin: float, end: float) -> Any:
-        """The field on a part of its time."""
-        breaks = list(breakpoints_of(field))
-        breaks[self.evolution.axis] = np.linspace(begin, end, INTERVALS + 1)
-        return regrid(field, breaks)
-
-    def _joined(self, slabs: Sequence[Slab]) -> Any:
-        each = zip(*(grids_of(slab.field) for slab in slabs), strict=True)
-        return with_grids(slabs[0].field, [Slabs(parts, self.evolution.axis) for parts in each])
 
     def _check_length(self, length: float) -> None:
         if length < self.shortest * self.evolution.span:
@@ -377,8 +320,3 @@ def _end(begin: float, length: float, high: float) -> float:
     if left <= 1.01 * length:
         return high
     return begin + (0.5 * left if left < 1.5 * length else length)
-
-
-def _times(field: Any, axis: int) -> tuple[float, float]:
-    breaks = breakpoints_of(field)[axis]
-    return float(breaks[0]), float(breaks[-1])
