@@ -1,5 +1,7 @@
 """Units: a problem is trained in units of its own, so that those it was written in change nothing."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.sizes import own_units
 from hierax.problems.terms import Data, Values
 from hierax.testing import check_units
+from studies.__main__ import main
 
 
 def beam(stiffness=1.0, length=1.0, load=1.0):
@@ -203,3 +206,10 @@ def test_faces_across_different_coordinates_weigh_the_same():
     own = SampledProblem(problem).sample(field, Sampling(), 0)[1]
     sums = [own.weights[np.all(own.normals == normal, axis=1)].sum() for normal in ([1, 0], [-1, 0], [0, 1], [0, -1])]
     np.testing.assert_allclose(sums, 1.0, rtol=1e-12)
+
+
+def test_short_study_of_units_agrees(tmp_path):
+    assert main(["units", "--quick", "--out", str(tmp_path), "--json", str(tmp_path / "all.json")]) == 0
+    rows = json.loads((tmp_path / "all.json").read_text())["rows"]
+    assert [row["problem"] for row in rows] == ["poisson-1d", "cooling"]
+    assert all(row["same"] == row["units"] == 1 and row["difference"] < 1e-8 for row in rows)

@@ -84,13 +84,13 @@ def check_units(
     """
     written = Written.at_random(problem, seed, decades)
     first, second = train(problem, **settings), train(written.problem, **settings)
-    told = [_course(solution) for solution in (first, second)]
+    told = [course(solution) for solution in (first, second)]
     assert told[0] == told[1], f"verdict and levels are {told[0]}, in other units {told[1]}"
     for name, difference in differences(problem, written, first, second).items():
         assert difference < tolerance, f"{name} differs by {difference:.3g} of its size in other units"
 
 
-def _course(solution: Solution) -> tuple[str, list[tuple[int, int]]]:
+def course(solution: Solution) -> tuple[str, list[tuple[int, int]]]:
     """Verdict, and for each level its parameters and its steps, without those that only move rounding errors about."""
     losses = [(step.level, step.loss) for step in solution.history]
     least = ROUNDING * max((loss for _, loss in losses), default=0.0)
