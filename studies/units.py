@@ -1,8 +1,9 @@
 """Do the units of a problem change anything? Catalogue and honesty battery, each written in ten random units.
 
-Coordinates, unknowns and terms are multiplied by factors from 1e-9 to 1e9 (`hierax.testing.units.Written`), and trained on as
-many levels as the problem as it is: three, in three coordinates two. A row counts the units in which verdict, levels
-and steps are the same, and has the largest relative difference of any unknown. Budgets are long enough to play no part.
+Coordinates, unknowns and terms are multiplied by factors from 1e-9 to 1e9 (`hierax.testing.units.Written`). The problem
+as it is and as it is written are trained on three levels, in three coordinates on two. A row counts the units in which
+verdict, levels and steps are the same, and has the largest relative difference of any unknown. Budgets are long enough
+to play no part.
 """
 
 from __future__ import annotations
