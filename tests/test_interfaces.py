@@ -94,6 +94,29 @@ def bent(x):
     return shape(x[0]) - shape(1.0) * x[0]
 
 
+def stepped(w, x):
+    """A beam whose stiffness jumps from 1 to 4 under a load of 1: moment and shear force are continuous."""
+    stiff = lambda z: jnp.where(z[0] > 0.4, 4.0, 1.0)  # noqa: E731
+    return hx.derivative(lambda z: stiff(z) * hx.derivative(w, "xx")(z), "xx")(x) - 1.0
+
+
+def deflection(x):
+    """From `w'' = m / stiffness` with a moment `m = x^2 / 2`, clamped at 0."""
+    c, s = 0.4, x[0] - 0.4
+    beyond = c**4 / 24 + c**3 / 6 * s + (x[0] ** 4 / 24 - c**4 / 24 - c**3 / 6 * s) / 4
+    return jnp.where(x[0] > c, beyond, x[0] ** 4 / 24)
+
+
+def carried(u, x):
+    """`(v u)' = 1` where `v` is read from a table: `u` jumps."""
+    speed = lambda z: jnp.array([1.0, 3.0])[jnp.searchsorted(jnp.array([0.45]), z[0])]  # noqa: E731
+    return hx.derivative(lambda z: speed(z) * u(z), "x")(x) - 1.0
+
+
+def thinned(x):
+    return (1.0 + x[0]) / jnp.where(x[0] > 0.45, 3.0, 1.0)
+
+
 TIME = hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x"))
 CASES = {
     "two layers in one": (LINE, stack, through_layers, "boundary"),
@@ -102,6 +125,8 @@ CASES = {
     "drift": (LINE, drift, drifted, "boundary"),
     "nonlinear": (LINE, thermal, warm, "boundary"),
     "source alone": (LINE, loaded, bent, "boundary"),
+    "beam": (LINE, stepped, deflection, "boundary"),
+    "table": (LINE, carried, thinned, hx.Face("x", "lower")),
 }
 
 
@@ -109,7 +134,9 @@ CASES = {
 def test_jumps_are_solved_to_the_last_digits(name):
     box, equation, exact, where = CASES[name]
     edge = hx.Residual("edge", lambda u, x: u(x) - exact(x), on=where)
-    problem = hx.Problem(box, (hx.Residual("balance", equation), edge), reference=hx.Reference(exact, 1e-14))
+    slope = hx.Residual("slope", lambda u, x: hx.derivative(u, "x")(x) - hx.derivative(exact, "x")(x), on=where)
+    more = (slope,) if name == "beam" else ()
+    problem = hx.Problem(box, (hx.Residual("balance", equation), edge, *more), reference=hx.Reference(exact, 1e-13))
     solution = hx.train(problem, budget=30.0)
     assert solution.result is hx.RESULTS.successful
     assert solution.accuracy.relative_l2 < 1e-8
@@ -149,7 +176,7 @@ def test_a_contact_resistance_lets_the_values_jump():
     exact = lambda x: jnp.where(x[0] > 0.4, 1.0 - flux * (1.0 - x[0]) / 3.0, flux * x[0])  # noqa: E731
     terms = (
         hx.Residual("balance", lambda u, x: hx.divergence(lambda z: k(z) * hx.gradient(u)(z))(x)),
-        hx.Residual("contact", contact, on=hx.Interface("x", 0.4, continuous=False)),
+        hx.Residual("contact", contact, on=hx.Interface("x", 0.4, continuity=-1)),
         hx.Residual("ends", lambda u, x: u(x) - x[0], on="boundary"),
     )
     solution = hx.train(hx.Problem(LINE, terms, reference=hx.Reference(exact, 1e-14)), budget=20.0)
@@ -164,6 +191,27 @@ def test_what_is_concentrated_on_an_interface_is_the_jump_of_the_flux():
     equation = lambda u, x: hx.divergence(lambda z: k(z) * hx.gradient(u)(z))(x) + 3.0 * u(x) - 5.0  # noqa: E731
     found = concentrated(equation, cut)(u, jnp.array([0.3, 0.6]))
     np.testing.assert_allclose(found, [(2.6 * 4.0 - 7.0) * 0.6], rtol=1e-9)
+
+
+def test_energies_have_knots_where_they_jump_and_sections_enough_intervals():
+    k = lambda x: jnp.where((x[0] > 0.3) & (x[0] < 0.35), 5.0, 1.0)  # noqa: E731
+    energy = hx.Energy("energy", lambda u, x: k(x) * hx.derivative(u, "x")(x) ** 2 / 2 - u(x))
+    ends = hx.Residual("ends", lambda u, x: u(x), on="boundary")
+    plan = hx.plan(hx.Problem(LINE, (energy, ends)))
+    (axis,) = plan.hierarchy.levels[0].field.axes
+    points, copies = np.unique(np.round(axis.breakpoints(), 12), return_counts=True)
+    assert set(points[copies == axis.degree]) == {0.3, 0.35}
+    assert np.sum((points > 0.3) & (points < 0.35)) == 1
+    assert not plan.missed
+
+
+def test_constants_that_begin_alike_differ_in_the_end():
+    k = lambda w, z: jnp.where(z[0] > 0.4, w.one, w.two)  # noqa: E731
+    balance = hx.Residual("balance", lambda w, x: hx.divergence(lambda z: k(w, z) * hx.gradient(w.u)(z))(x) + 1.0)
+    data = hx.Data("u", np.linspace(0.1, 0.9, 50)[:, None], np.random.default_rng(0).random(50))
+    unknowns = {"u": hx.Function(), "one": hx.Constant(1.0), "two": hx.Constant(1.0)}
+    plan = hx.plan(hx.Problem(LINE, (balance, data), unknowns=unknowns))
+    assert [place.at for place in plan.interfaces] == pytest.approx([0.4])
 
 
 @pytest.mark.parametrize("at", [0.0, 1.0, 1.7])

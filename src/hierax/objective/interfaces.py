@@ -1,13 +1,14 @@
 """Interfaces that a problem has without saying so: planes across which a coefficient jumps inside of a derivative.
 
-There the unknowns have kinks, and every equation says by itself what holds on the plane, see
+There derivatives of the unknowns jump, and every equation says by itself what holds on the plane, see
 `hierax.problems.interfaces.concentrated`. What it says is verified before it is used: for unknowns with a kink it has
-to be what the coefficients of the second derivatives on both sides make of the two slopes.
+to be what the coefficients of the highest derivatives on both sides make of it.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax.objective.build import is_equation
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.missed import Feature, Jump
 from hierax.objective.pointwise import Place, point_term
 from hierax.problems.continuation import Continuation
@@ -25,42 +27,44 @@ from hierax.problems.interfaces import Cut, concentrated
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Energy, Residual
 
-ORDER = 2
-"""Of the equations whose interfaces are found: values are continuous there, and fluxes are."""
+ORDERS = (1, 2, 4)
+"""Orders of equations whose interfaces are found: `m` conditions, and continuous derivatives below the order `m`, with
+half as many as the order (rounded up) for `m`."""
 SAME = 1e-6
 """Relative difference between what is said on an interface and what the coefficients say."""
 
 
 def stated(problem: Problem) -> tuple[Interface, ...]:
-    """The interfaces on which terms hold, each once; values are continuous where all terms say so."""
+    """The interfaces on which terms hold, each once with the least continuity of any."""
     found: dict[tuple[str, float], Interface] = {}
     for term in problem.terms:
         for place in problem.places(term):
-            if isinstance(place, Interface) and not (place.continuous and (place.name, place.at) in found):
-                found[place.name, place.at] = place
+            if isinstance(place, Interface):
+                known = found.setdefault((place.name, place.at), place)
+                found[place.name, place.at] = min(known, place, key=lambda p: p.continuity)
     return tuple(found.values())
 
 
 def hidden(problem: Problem, features: Sequence[Feature], order: int) -> tuple[Interface, ...]:
     """The interfaces that jumps of the terms make, where what holds on them is known."""
-    if order != ORDER or isinstance(problem, Continuation) or any(isinstance(t, Energy) for t in problem.terms):
+    if order not in ORDERS or isinstance(problem, Continuation) or any(isinstance(t, Energy) for t in problem.terms):
         return ()
     lost = [f for f in features if isinstance(f, Jump) and f.flat and f.lost and not is_stated(problem, f)]
     places: dict[Interface, set[int]] = {}
     for jump in lost:
-        own = _place(problem, jump)
+        own = _place(problem, jump, order)
         same = next((p for p in places if _same(problem, p, own)), own)
         places.setdefault(same, set()).add(jump.term)
-    return tuple(place for place, terms in places.items() if _agrees(problem, place, terms))
+    return tuple(place for place, terms in places.items() if _agrees(problem, place, terms, order))
 
 
 def is_stated(problem: Problem, jump: Jump) -> bool:
     """Whether a term says what holds where a coefficient jumps."""
-    return jump.flat and any(_same(problem, _place(problem, jump), other) for other in stated(problem))
+    return jump.flat and any(_same(problem, _place(problem, jump, 1), other) for other in stated(problem))
 
 
-def _place(problem: Problem, jump: Jump) -> Interface:
-    return Interface((problem.domain.names or ())[jump.axis], float(jump.place[jump.axis]))
+def _place(problem: Problem, jump: Jump, order: int) -> Interface:
+    return Interface((problem.domain.names or ())[jump.axis], float(jump.place[jump.axis]), order // 2 - 1)
 
 
 def _same(problem: Problem, place: Interface, other: Interface) -> bool:
@@ -71,7 +75,8 @@ def _same(problem: Problem, place: Interface, other: Interface) -> bool:
 @functools.lru_cache(maxsize=64)
 def with_interfaces(problem: Problem, places: tuple[Interface, ...]) -> Problem:
     """The problem with what its equations say on interfaces, as further conditions."""
-    more = [_condition(problem, term, place) for place in places for term in problem.terms if _divides(problem, term)]
+    divided = [term for term in problem.terms if _divides(problem, term)]
+    more = [_condition(problem, t, p, k) for p in places for t in divided for k in range(_conditions(p))]
     if not more:
         return problem
     return Problem(
@@ -88,74 +93,85 @@ def _divides(problem: Problem, term: Any) -> bool:
     return isinstance(term, Residual) and is_equation(term, problem)
 
 
-def _condition(problem: Problem, term: Residual, place: Interface) -> Residual:
-    own = concentrated(term.function, Cut.of(problem.domain, place))  # pyright: ignore
-    return Residual(f"{term.name} across {place.name} = {place.at:.6g}", lambda u, x: own(u, x), on=place)
+def _conditions(place: Interface) -> int:
+    """Number of conditions of an equation for which so much is continuous."""
+    return max(1, place.continuity + 1)
 
 
-def _agrees(problem: Problem, place: Interface, jumping: set[int]) -> bool:
-    """Whether what the equations say on a plane is the difference of slopes times coefficients on its two sides."""
-    found = [_slopes(problem, k, place) for k, t in enumerate(problem.terms) if _divides(problem, t)]
-    numbers = [k for k, t in enumerate(problem.terms) if _divides(problem, t)]
-    for number, (said, below, above) in zip(numbers, found, strict=True):
-        expected = np.concatenate([-(below if number in jumping else above), above], axis=-1)
-        size = np.abs(expected).max()
-        if not np.all(np.abs(said - expected) <= SAME * size) or (number in jumping and size == 0.0):
-            return False
+def _condition(problem: Problem, term: Any, place: Interface, level: int) -> Residual:
+    own = concentrated(term.function, Cut.of(problem.domain, place), level)  # pyright: ignore
+    number = f" ({level + 1})" if level else ""
+    return Residual(f"{term.name} across {place.name} = {place.at:.6g}{number}", lambda u, x: own(u, x), on=place)
+
+
+def _agrees(problem: Problem, place: Interface, jumping: set[int], order: int) -> bool:
+    """Whether what the equations say on a plane is what their highest coefficients on both sides make of kinks."""
+    numbers = [k for k, term in enumerate(problem.terms) if _divides(problem, term)]
+    for number in numbers:
+        for level in range(_conditions(place)):
+            said, below, above = _Kinks(problem, place, order, level).felt(number)
+            expected = np.concatenate([-(below if number in jumping else above), above], axis=-1)
+            size = np.abs(expected).max()
+            if not np.all(np.abs(said - expected) <= SAME * size) or (number in jumping and size == 0.0):
+                return False
     return True
 
 
-def _slopes(problem: Problem, number: int, place: Interface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a term at some points of a plane: what it says there of slopes below and above `(points, rows, 2 unknowns)`,
-    and its coefficients of second derivatives below and above `(points, rows, unknowns)`, in units of the box."""
-    cut, box = Cut.of(problem.domain, place), problem.domain  # pyright: ignore
-    term = problem.terms[number]
-    assert isinstance(term, Residual)
-    whole = Problem(
-        box, [term, _condition(problem, term, place)], unknowns=problem.unknowns if problem.named else None,
-        constraint=problem.constraint,
-    )  # fmt: skip
-    inside, across = (point_term(whole, t) for t in whole.terms)
-    low, high = box.bounds()
-    count, length = _columns(problem), float((high - low)[cut.axis])
+class _Kinks:
+    """Unknowns of which one derivative jumps on a plane, and the highest derivative is one at a point."""
 
-    def unknowns(c: jax.Array, x: jax.Array) -> Any:
-        """Kinks on the plane, and curvature at a point, of all unknowns."""
-        parts, start = {}, 0
-        for name in problem.unknowns:
-            if name in problem.constants:
-                parts[name] = jnp.asarray(problem.constants[name].initial, float)
+    def __init__(self, problem: Problem, place: Interface, order: int, level: int):
+        self.problem, self.place, self.order, self.level = problem, place, order, level
+        self.low, self.high = problem.domain.bounds()
+        self.cut = Cut.of(problem.domain, place)  # pyright: ignore
+        self.length = float((self.high - self.low)[self.cut.axis])
+        self.count = sum(f.components or 1 for f in problem.functions.values())
+
+    def felt(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a term at some points of the plane: what it says there of kinks below and above, `(points, rows, 2 n)`,
+        and its coefficients of the highest derivatives of the `n` unknowns below and above, `(points, rows, n)`."""
+        known, term = self.problem, self.problem.terms[number]
+        terms = [term, _condition(known, term, self.place, self.level)]
+        unknowns = known.unknowns if known.named else None
+        whole = Problem(known.domain, terms, unknowns=unknowns, constraint=known.constraint)
+        inside, across = (point_term(whole, t) for t in whole.terms)
+        cut, scale = self.cut, self.length ** (self.level + 1)
+
+        def at_point(x: jax.Array) -> tuple[jax.Array, ...]:
+            normal = jnp.zeros_like(x).at[cut.axis].set(1.0)
+            said, below, above = (
+                jax.jacfwd(lambda c, t=t, z=z: t.residual(self._unknowns(c, z), Place(z, normal, jnp.zeros(0))))(
+                    jnp.zeros((3, self.count))
+                )
+                for t, z in ((across, x), (inside, cut.below(x)), (inside, cut.above(x)))
+            )
+            return said[:, :2].reshape(-1, 2 * self.count), scale * below[:, 2], scale * above[:, 2]
+
+        points = self.low + np.random.default_rng(5).uniform(0.1, 0.9, (3, len(self.low))) * (self.high - self.low)
+        points[:, cut.axis] = cut.at
+        said, below, above = (np.asarray(a) for a in compiled_quickly(jax.vmap(at_point))(points))
+        return said, below, above
+
+    def _unknowns(self, c: jax.Array, x: jax.Array) -> Any:
+        parts, start, known = {}, 0, self.problem
+        for name in known.unknowns:
+            if name in known.constants:
+                parts[name] = jnp.asarray(known.constants[name].initial, float)
                 continue
-            size = problem.functions[name].components
+            size = known.functions[name].components
             own = c[:, start : start + (size or 1)]
-            parts[name] = _kinked(own if size else own[:, 0], x, cut, length, 0.7 + 0.1 * start)
+            parts[name] = self._kinked(own if size else own[:, 0], x, 0.7 + 0.1 * start)
             start += size or 1
-        return SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
+        return SimpleNamespace(**parts) if known.named else next(iter(parts.values()))
 
-    def at_point(x: jax.Array) -> tuple[jax.Array, ...]:
-        none = jnp.zeros((3, count))
-        normal = jnp.zeros_like(x).at[cut.axis].set(1.0)
-        felt = [
-            jax.jacfwd(lambda c, t=t, z=z: t.residual(unknowns(c, z), Place(z, normal, jnp.zeros(0))))(none)
-            for t, z in ((across, x), (inside, cut.below(x)), (inside, cut.above(x)))
-        ]
-        return felt[0][:, :2].reshape(-1, 2 * count), felt[1][:, 2] / length, felt[2][:, 2] / length
+    def _kinked(self, c: jax.Array, x: jax.Array, base: float) -> Any:
+        """`(c_0 [s < 0] + c_1 [s >= 0]) s^p / p! + c_2 t^m / m!` on a slope, `s` from the plane, `t` from the point."""
+        axis, m, p = self.cut.axis, self.order, self.order - 1 - self.level
 
-    points = low + np.random.default_rng(5).uniform(0.1, 0.9, (3, len(low))) * (high - low)
-    points[:, cut.axis] = cut.at
-    said, below, above = (np.asarray(a) for a in jax.jit(jax.vmap(at_point))(points))
-    return said, below, above
+        def u(z: jax.Array) -> jax.Array:
+            s, t = (z[axis] - self.cut.at) / self.length, (z[axis] - x[axis]) / self.length
+            kink = s**p / math.factorial(p)
+            even = base + 0.3 * jnp.sum((z - self.low) / (self.high - self.low))
+            return even + jnp.where(s < 0.0, c[0], c[1]) * kink + c[2] * t**m / math.factorial(m)
 
-
-def _columns(problem: Problem) -> int:
-    return sum(f.components or 1 for f in problem.functions.values())
-
-
-def _kinked(c: jax.Array, x: jax.Array, cut: Cut, length: float, base: float) -> Any:
-    """`base + c_0 min(s, 0) + c_1 max(s, 0) + c_2 t^2 / 2`: `s` from the plane, `t` from the point, in lengths."""
-
-    def u(z: jax.Array) -> jax.Array:
-        s, t = (z[cut.axis] - cut.at) / length, (z[cut.axis] - x[cut.axis]) / length
-        return base + c[0] * jnp.minimum(s, 0.0) + c[1] * jnp.maximum(s, 0.0) + c[2] * t**2 / 2
-
-    return u
+        return u

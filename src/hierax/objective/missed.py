@@ -71,8 +71,11 @@ class Jump:
 Feature = Peak | Jump
 
 
-def missed(problem: Problem, order: int) -> list[Feature]:
-    """Peaks and jumps of the terms of a problem on a box of one to three coordinates; none for others."""
+def missed(problem: Problem, order: int, linear: bool = True) -> list[Feature]:
+    """Peaks and jumps of the terms of a problem on a box of one to three coordinates; none for others.
+
+    `linear` says that coefficients do not depend on the unknowns.
+    """
     if not isinstance(problem.domain, Box) or problem.domain.dim not in LINES:
         return []
     found: list[Feature] = []
@@ -80,7 +83,8 @@ def missed(problem: Problem, order: int) -> list[Feature]:
         if isinstance(term, Data):
             continue
         try:
-            own = OwnTerm(problem, term, order if is_equation(term, problem) else -1)
+            slope = 0.0 if linear and not isinstance(term, Energy) else 1.0
+            own = OwnTerm(problem, term, order if is_equation(term, problem) else -1, slope)
             if own.sharp:
                 for place in (p for p in problem.places(term) if not isinstance(p, Interface)):
                     found += _Look(problem.domain, own, k, place).features()  # pyright: ignore
@@ -119,7 +123,7 @@ class _Look:
         crossed = self._crossings(lines, [d for _, d in values])
         dense = np.concatenate([v for v, _ in values])
         peaks = self._peaks(self._candidates(crossed, lines, [v for v, _ in values]), dense)
-        if not self.own.breaks or self.fixed is not None or isinstance(self.own.term, Energy):
+        if not self.own.breaks or self.fixed is not None:
             return [*peaks]
         steps = self._steps(lines, [v for v, _ in values])
         return [*peaks, *self._jumps(_joined(crossed, steps), dense)]
@@ -186,7 +190,7 @@ class _Look:
             first = np.max(np.abs(between - below) / scale, axis=1) > np.max(np.abs(above - between) / scale, axis=1)
             low, high = np.where(first[:, None], low, middle), np.where(first[:, None], middle, high)
             below, above = np.where(first[:, None], below, between), np.where(first[:, None], between, above)
-        derived = np.full(len(axes), bool(self.own.derived.any()))
+        derived = np.full(len(axes), self.own.inner)
         return _Places(high, np.array(axes), np.array(numbers), derived)
 
     def _candidates(

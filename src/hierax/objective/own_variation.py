@@ -24,7 +24,9 @@ from hierax.problems.problem import Problem
 from hierax.problems.terms import Term
 
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
-BREAKS = COMPARISONS | {"floor", "ceil", "round", "sign", "rem", "argmax", "argmin", "gather", "dynamic_slice", "cond"}
+BREAKS = COMPARISONS | {
+    "floor", "ceil", "round", "sign", "rem", "argmax", "argmin", "gather", "dynamic_slice", "cond", "scan", "while",
+}  # fmt: skip
 """Operations of smooth arguments whose result, or what is chosen by it, can jump."""
 GENTLE = frozenset({
     "add", "add_any", "sub", "mul", "neg", "sin", "cos", "square", "sqrt", "abs", "max", "min", "reshape", "squeeze",
@@ -54,6 +56,7 @@ class _Record:
     differences: list[jax.Array] = field(default_factory=list)
     derived: list[bool] = field(default_factory=list)
     breaks: bool = False
+    inner: bool = False
     sharp: bool = False
 
     def add(self, difference: jax.Array, derived: bool) -> None:
@@ -72,24 +75,28 @@ class OwnTerm:
         An equation, energy or condition.
     order:
         Highest order of derivatives whose coefficients are looked at; -1 for the source alone.
+    slope:
+        Size of the derivatives of the unknowns at which coefficients are looked at: energies and nonlinear terms may
+        not feel those of unknowns that are constant.
 
     Attributes
     ----------
     sharp, breaks:
         Whether operations on the point alone can make peaks, and jumps.
-    derived:
-        For each difference, whether it is compared inside of a derivative, which then does not see the jump.
+    derived, inner:
+        For each difference, whether it is compared inside of a derivative, which then does not see the jump; whether
+        any operation that can jump is.
     """
 
-    def __init__(self, problem: Problem, term: Term, order: int):
+    def __init__(self, problem: Problem, term: Term, order: int, slope: float = 0.0):
         self.problem, self.term, self.order = problem, term, order
         self._point: AbstractPointTerm = point_term(problem, term)
         shape = jnp.zeros(problem.domain.dim)
-        self._none = jnp.zeros(order + 1)
+        self._none, self._slope = jnp.zeros(order + 1), slope
         self._closed = jax.make_jaxpr(self._residual)(self._none, shape, shape)
         record = _Record()
         jax.eval_shape(lambda x, n: self._followed(x, n, record), shape, shape)
-        self.sharp, self.breaks = record.sharp or record.breaks, record.breaks
+        self.sharp, self.breaks, self.inner = record.sharp or record.breaks, record.breaks, record.inner
         self.derived = np.array(record.derived, bool)
         self._compiled = compiled_quickly(jax.vmap(self._everything, in_axes=(0, None)))
 
@@ -112,7 +119,8 @@ class OwnTerm:
             (residual,) = jaxpr_as_fun(self._closed)(c, x, normal)
             return residual, residual
 
-        slopes, alone = jax.jacfwd(both, has_aux=True)(self._none)
+        slopes, alone = jax.jacfwd(both, has_aux=True)(self._none + self._slope)
+        alone = alone if self._slope == 0.0 else both(self._none)[0]
         record = _Record()
         self._followed(x, normal, record)
         differences = jnp.concatenate([*record.differences, jnp.zeros(0)])
@@ -146,8 +154,9 @@ def _state(problem: Problem, c: jax.Array, x: jax.Array) -> Any:
 
         return opaque_unknown
 
+    # constants that begin at the same value differ in the end: they are told apart
     parts = {
-        name: jnp.asarray(problem.constants[name].initial, float)
+        name: problem.constants[name].initial * (1.0 + 0.1 * k) + 0.01 * k
         if name in problem.constants
         else function(k, problem.functions[name].components)
         for k, name in enumerate(problem.unknowns)
@@ -184,6 +193,7 @@ def _equation(equation: Any, inputs: list[_Followed], stack: str, record: _Recor
 
 def _note(name: str, inputs: list[_Followed], found: list[Any], derived: bool, record: _Record) -> None:
     record.breaks, record.sharp = record.breaks or name in BREAKS, record.sharp or name not in GENTLE
+    record.inner = record.inner or (derived and name in BREAKS)
     if name in COMPARISONS and all(jnp.issubdtype(jnp.result_type(v.value), jnp.floating) for v in inputs):
         record.add(inputs[0].value - inputs[1].value, derived)
     elif name in {"sub", "add"} and jnp.issubdtype(found[0].dtype, jnp.floating):

@@ -122,7 +122,7 @@ def choose(
     if units is not None:
         problem = units.converted(with_prescribed_values(problem))
     seen = ProblemFeatures.of(problem)
-    features = missed(problem, seen.order)
+    features = missed(problem, seen.order, seen.linear)
     found = hidden(problem, features, seen.order) if hierarchy is None or isinstance(hierarchy, Grid) else ()
     problem = with_interfaces(problem, found)
     plan = _for_fields(problem, hierarchy, levels, seen, features, units, key)

@@ -45,7 +45,7 @@ def breaks(
     problem: Problem, features: Sequence[Feature], interfaces: Sequence[Interface], order: int
 ) -> tuple[Break, ...]:
     """Where derivatives jump: on interfaces the first, where terms of an equation jump those of its order."""
-    broken = [Break(problem.domain.axis(p.name), float(p.at), 0 if p.continuous else -1) for p in interfaces]
+    broken = [Break(problem.domain.axis(p.name), float(p.at), p.continuity) for p in interfaces]
     jumps = [Break(f.axis, float(f.place[f.axis]), order - 1) for f in features if isinstance(f, Jump) and f.flat]
     return (*broken, *jumps)
 
@@ -122,7 +122,11 @@ def _broken(axis: SplineAxis, planes: Sequence[Break]) -> SplineAxis:
     apart = np.min(np.abs(points[:, None] - at), axis=1) > CLOSE * np.ptp(points) / axis.intervals
     apart[[0, -1]] = True
     copies = np.maximum(axis.degree - least, 1)
-    return axis.with_breakpoints(np.sort(np.r_[points[apart], np.repeat(at[first], copies[first])]))
+    # one interval between two planes would have more parameters than its points have rows
+    ends = np.unique(np.r_[points[[0, -1]], at[first]])
+    empty = np.histogram(points[apart][1:-1], ends)[0] == 0
+    middles = 0.5 * (ends[1:] + ends[:-1])[empty]
+    return axis.with_breakpoints(np.sort(np.r_[points[apart], middles, np.repeat(at[first], copies[first])]))
 
 
 def _graded(points: np.ndarray, middle: float, width: float) -> tuple[np.ndarray, float]:

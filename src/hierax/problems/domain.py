@@ -32,13 +32,13 @@ class Face:
 
 @dataclass(frozen=True)
 class Interface:
-    """The plane `x[name] = at` inside of a `Box`, across which the slopes of the unknowns may jump.
+    """The plane `x[name] = at` inside of a `Box`, across which derivatives of the unknowns may jump.
 
-    Terms on it see an unknown from both sides by `hierax.problems.sides`; their normal points upwards along the
-    coordinate. Spline grids have knots there that let every derivative jump, and so nothing connects both sides but
-    the values and the terms: an equation of second order needs one condition for each component, in most cases that
-    the flux is continuous. Where a coefficient jumps inside of a derivative, the strategy finds the place and states
-    that condition itself; an interface of one's own is for what holds there besides, such as a source in the plane.
+    Terms on it see an unknown from both sides by `hierax.sides`; their normal points upwards along the coordinate.
+    Spline grids have knots there that let derivatives jump, and so nothing connects both sides but what is continuous
+    and the terms: an equation of second order needs one condition for each component, in most cases that the flux is
+    continuous. Where a coefficient jumps inside of a derivative, the strategy finds the place and states that
+    condition itself; an interface of one's own is for what holds there besides, such as a source in the plane.
 
     Parameters
     ----------
@@ -46,13 +46,14 @@ class Interface:
         The coordinate that is constant.
     at:
         Its value, inside of the box.
-    continuous:
-        Whether the values are the same from both sides; without, a second condition has to say what they are.
+    continuity:
+        Highest order of derivatives that are the same from both sides: 0 for the values alone, 1 for slopes too; -1
+        lets the values jump, and a second condition has to say by how much.
     """
 
     name: str
     at: float
-    continuous: bool = True
+    continuity: int = 0
 
 
 class Plane(NamedTuple):

@@ -6,7 +6,11 @@ the normal of a function that jumps is its derivative on either side plus its ju
 .. math:: \partial_n f = \{\partial_n f\} + [f] \, \delta,
 
 so an equation :math:`\nabla \cdot q + \ldots = 0` says two things: it holds on either side, and :math:`[q_n] = 0`.
-Automatic differentiation gives the first alone. `concentrated` gives the second.
+Automatic differentiation gives the first alone. `concentrated` gives the second. Equations of higher order say more,
+
+.. math:: \partial_n \partial_n m = \{\partial_n \partial_n m\} + [\partial_n m] \, \delta + [m] \, \delta',
+
+and it gives the factors of the derivatives of the delta function as well.
 """
 
 from __future__ import annotations
@@ -80,6 +84,7 @@ def on_interface(seen: Any, functions: tuple[str, ...] | None, cut: Cut) -> Any:
 class _Crossing(NamedTuple):
     cut: Cut
     size: Any
+    level: int
 
 
 _crossing: contextvars.ContextVar[_Crossing | None] = contextvars.ContextVar("crossing", default=None)
@@ -101,23 +106,29 @@ def crossed(axis: int | None = None) -> bool:
 
 
 def jump(u: Function, x: Float[Array, " dim"]) -> Float[Array, "..."]:
-    """The jump of a function across the interface that derivatives are taken across now, times the size asked for."""
+    """What is concentrated of the derivative of a function across the interface, times the size asked for."""
     now = _crossing.get()
     assert now is not None
+    if now.level:
+        with _set(now._replace(level=now.level - 1)):
+            return u(x)
     with _set(None):
         return now.size * (u(now.cut.above(x)) - u(now.cut.below(x)))
 
 
-def concentrated(equation: Callable[..., Any], cut: Cut) -> Callable[[Any, Float[Array, " dim"]], Array]:
+def concentrated(
+    equation: Callable[..., Any], cut: Cut, level: int = 0
+) -> Callable[[Any, Float[Array, " dim"]], Array]:
     """What an equation says on an interface: the factor of its delta function there, `(rows,)`.
 
-    The outermost derivatives along the normal count as jumps of what they are taken of. Products of such a jump with
-    what jumps itself have no meaning, and the value from above is taken.
+    The outermost derivatives along the normal count as jumps of what they are taken of; for the derivative of order
+    `level` of the delta function those that are so many further inside. Products of such a jump with what jumps itself
+    have no meaning, and the value from above is taken.
     """
 
     def residual(u: Any, x: Float[Array, " dim"]) -> Array:
         def sized(size: Array) -> Array:
-            with _set(_Crossing(cut, size)):
+            with _set(_Crossing(cut, size, level)):
                 return jnp.ravel(jnp.asarray(equation(u, x)))
 
         return jax.jvp(sized, (jnp.zeros(()),), (jnp.ones(()),))[1]
