@@ -32,6 +32,8 @@ KEYS = [
     "max_error",
     "reference_floor",
     "validation_error",
+    "left_out_error",
+    "candidates",
     "result",
     "stopped_by",
     "unknowns",

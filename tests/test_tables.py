@@ -6,6 +6,7 @@ import pytest
 import hierax as hx
 from hierax.objective.data_rows import DataRows, folds
 from hierax.solvers.gaussian_process import _Likelihood, fit_process, warped
+from hierax.testing import check_table
 
 
 def table(points, values):
@@ -70,7 +71,7 @@ def test_the_likelihood_has_its_gradient_and_what_is_left_out_is_a_fit_without_i
 def test_a_process_finds_the_inputs_that_matter_and_stretches_a_layer():
     rng = np.random.default_rng(2)
     x = rng.uniform(size=(90, 3))
-    found = fit_process(x, 1.0 / (x[:, 0] + 0.05) / 5.0 + x[:, 1], np.ones(90), 0)
+    found = fit_process(x, 1.0 / (x[:, 0] + 0.05) / 5.0 + x[:, 1], np.ones(90))
     assert found.kernel.warps[0] > 2.0
     assert found.kernel.inverse_lengths[2] < 0.05
     fresh = rng.uniform(size=(200, 3))
@@ -78,3 +79,46 @@ def test_a_process_finds_the_inputs_that_matter_and_stretches_a_layer():
     errors = mean - (1.0 / (fresh[:, 0] + 0.05) / 5.0 + fresh[:, 1])
     assert np.sqrt(np.mean(errors**2)) < 5e-3
     assert np.sqrt(np.mean(deviation**2)) < 2e-2
+
+
+def test_rows_not_seen_choose_between_kinds_of_fields():
+    """A saturation whose constant is a fiftieth of the box, where a grid needs far more rows."""
+    x = np.random.default_rng(61).uniform(size=(70, 1))
+    values = x[:, 0] / (x[:, 0] + 0.02)
+    solution = hx.train(table(x, values))
+    assert solution.result is hx.RESULTS.successful, solution
+    chosen, other = sorted(solution.candidates, key=lambda c: not c.chosen)
+    assert "kriging" in chosen.field
+    assert "spline grid" in other.field
+    assert chosen.error < 0.5 * other.error
+    assert "* u: kriging" in str(solution)
+    assert [c["chosen"] for c in solution.to_json()["candidates"]].count(True) == 1
+    fresh = np.linspace(x.min(), x.max(), 300)[:, None]
+    assert np.max(np.abs(solution.evaluate(fresh) - fresh[:, 0] / (fresh[:, 0] + 0.02))) < 1e-2
+    slopes = solution.evaluate(fresh[100:], "u_a")
+    np.testing.assert_allclose(slopes, 0.02 / (fresh[100:, 0] + 0.02) ** 2, atol=5e-3)
+
+
+def test_outputs_do_not_know_of_each_other(tmp_path):
+    """The first is smooth, the second noise; alone and together the first is fitted to the same numbers."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(size=(60, 4))
+    columns = {"smooth": x[:, 0] * x[:, 1] + x[:, 2], "noise": 1e6 * rng.normal(size=60)}
+    terms = [hx.Data(name, x, values) for name, values in columns.items()]
+    unknowns = dict.fromkeys(columns, hx.Function())
+    solution = hx.train(hx.Problem(hx.Box([0.0] * 4, [1.0] * 4, names=tuple("abcd")), terms, unknowns=unknowns))
+    assert {c.output for c in solution.candidates} == set(columns)
+    assert [row.level for row in solution.levels] == list(range(len(solution.levels)))
+    fresh = rng.uniform(size=(50, 4))
+    np.testing.assert_allclose(solution.evaluate(fresh, "smooth"), fresh[:, 0] * fresh[:, 1] + fresh[:, 2], atol=2e-3)
+    assert np.std(solution.evaluate(fresh, "noise")) < 1e6
+    hx.save(solution.field, tmp_path / "field.hx")
+    again = hx.load(tmp_path / "field.hx")
+    np.testing.assert_array_equal(again.parts["smooth"](fresh[0]), solution.field.parts["smooth"](fresh[0]))
+
+
+@pytest.mark.parametrize(("dim", "noise"), [(1, 0.0), (4, 0.1)])
+def test_units_of_a_table_change_nothing(dim, noise):
+    rng = np.random.default_rng(4)
+    x = rng.uniform(size=(40, dim))
+    check_table(x, np.sin(3.0 * x[:, 0]) + noise * rng.normal(size=40), x[:10])

@@ -31,7 +31,7 @@ from hierax.objective.missed import Feature, Jump, missed
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior, priors
 from hierax.objective.sizes import own_units
-from hierax.planning.data import plan_for_data
+from hierax.planning.data import is_table, plan_for_data
 from hierax.planning.examine import examine
 from hierax.planning.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, has_grid, revisits
 from hierax.planning.features import ProblemFeatures
@@ -49,6 +49,10 @@ from hierax.solvers import AbstractSolver, GaussNewton, Optax, Schwarz, Smoothin
 
 VALUES_PER_PARAMETER = 4.0
 """Measured values that a network's first level sees for each parameter: with fewer it follows its sample."""
+RIVALS = (
+    "Rivals: a Gaussian process (kriging), its lengths, warps and noise by maximum likelihood; rows that a field has "
+    "not seen choose."
+)
 CYCLE_LEVELS = 4
 """Levels of a V-, W- or F-cycle when no number is given."""
 
@@ -134,9 +138,11 @@ def choose(
         plan = replace(plan, evolution=evolution(problem) if unbroken else None)
     unseen = tuple(f for f in features if not isinstance(f, Jump) or (f.lost and not is_stated(problem, f)))
     reasons = (*plan.reasons, *(_interface(place) for place in found))
+    rivals = hierarchy is None and solver is None and cycle is None and levels is None and is_table(problem)
+    reasons = (*reasons, RIVALS) if rivals else reasons
     return replace(
-        plan, units=units, missed=unseen, interfaces=found, reasons=reasons, order=seen.order, local=seen.local,
-        linear=seen.linear, convection=seen.convection,
+        plan, rivals=rivals, units=units, missed=unseen, interfaces=found, reasons=reasons, order=seen.order,
+        local=seen.local, linear=seen.linear, convection=seen.convection,
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from hierax.objective.prior import priors
 from hierax.objective.roughness import Roughness
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.plan import Plan
+from hierax.problems.continuation import Continuation
+from hierax.problems.domain import Box
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
@@ -55,6 +57,20 @@ def plan_for_data(
             *((GROWTH,) if growing else ()),
         ),
     )
+
+
+def has_process(problem: Problem, name: str) -> bool:
+    """Whether a Gaussian process can be the fit of an unknown: a scalar without bounds, of data alone, in a box."""
+    if not all(isinstance(t, Data) for t in problem.terms) or problem.constraint is not None:
+        return False
+    unknown, domain = problem.functions[name], problem.domain
+    plain = unknown.components is None and unknown.of is None and unknown.bounds is None and unknown.prior is None
+    return plain and isinstance(domain, Box) and not domain.periodic and not isinstance(problem, Continuation)
+
+
+def is_table(problem: Problem) -> bool:
+    """Whether all unknowns are outputs of a table."""
+    return not problem.constants and all(has_process(problem, name) for name in problem.functions)
 
 
 def smoothness(

@@ -65,6 +65,8 @@ class Plan:
         Peaks of the terms that a coarse grid would miss, and jumps that equations at points do not see.
     interfaces:
         Planes across which coefficients jump inside of derivatives, where fields are broken and fluxes continuous.
+    rivals:
+        Whether other kinds of fields are tried beside, for an output of a table; see `hierax.training.rivals`.
     label:
         The kind of field, for tables.
     reasons:
@@ -91,6 +93,7 @@ class Plan:
     units: Units | None = None
     missed: tuple[Feature, ...] = ()
     interfaces: tuple[Interface, ...] = ()
+    rivals: bool = False
     label: str = ""
     reasons: tuple[str, ...] = ()
 

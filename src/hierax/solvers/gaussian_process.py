@@ -11,7 +11,7 @@ that stretches one end of an axis.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -70,10 +70,14 @@ class Process:
     ----------
     kernel, centres, weights, mean:
         The prediction is `mean + sum_i weights_i k(x, centres_i)`.
+    values, spread:
+        The values, and the variance of the noise of each over that of their mean, `(n,)`.
     root, inverse, variance:
         Lower Cholesky factor and inverse of the covariance over the signal variance `(n, n)`, and the latter.
     evidence:
         Logarithm of the likelihood at its maximum, up to a constant.
+    steps:
+        Steps of the optimiser that were made with all values.
     """
 
     kernel: Kernel
@@ -84,6 +88,17 @@ class Process:
     inverse: np.ndarray
     variance: float
     evidence: float
+    values: np.ndarray
+    spread: np.ndarray
+    steps: int = 0
+
+    def improved(self, steps: int) -> Process:
+        """The process after some steps of the optimiser with all values."""
+        kernel = self.kernel
+        theta = np.r_[np.log(kernel.inverse_lengths), kernel.warps, np.log(kernel.tails), np.log(kernel.noise)]
+        likelihood = _Likelihood(self.centres, self.values, self.spread)
+        better = likelihood.given(likelihood.climbed(theta, steps)[0])
+        return self if better is None else replace(better, steps=steps)
 
     @property
     def noise(self) -> float:
@@ -176,7 +191,13 @@ class _Likelihood:
         weights = cho_solve((root, True), rest, check_finite=False)
         variance = max(float(rest @ weights) / len(rest), 1e-300)
         evidence = -0.5 * len(rest) * np.log(variance) - float(np.sum(np.log(np.diag(root))))
-        return Process(kernel, self.unit, weights, mean, root, inverse, variance, evidence)
+        return Process(kernel, self.unit, weights, mean, root, inverse, variance, evidence, self.values, self.spread)
+
+    def climbed(self, theta: np.ndarray, steps: int) -> tuple[np.ndarray, float]:
+        """Parameters after some steps of the optimiser, and the value there."""
+        options = {"maxiter": steps, "maxfun": 2 * steps}
+        run = minimize(self, theta, jac=True, method="L-BFGS-B", bounds=self.bounds(), options=options)
+        return run.x, float(run.fun)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         found = self.given(theta)
@@ -205,7 +226,7 @@ def begun(dim: int) -> Iterator[np.ndarray]:
             yield np.r_[np.full(dim, -np.log(length * np.sqrt(dim))), np.zeros(dim), np.log(TAILS), np.log(noise)]
 
 
-def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray, steps: int) -> Process | None:
+def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray) -> Process | None:
     """The Gaussian process of the largest likelihood, found on a few of the rows first.
 
     Parameters
@@ -216,8 +237,6 @@ def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray, steps:
         Values `(n,)`.
     spread:
         Variance `(n,)` of the noise of every value over that of their mean; ones where nothing is known.
-    steps:
-        Most steps of the optimiser with all rows, where there are more than on the coarse levels.
 
     Returns
     -------
@@ -229,13 +248,14 @@ def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray, steps:
     paper.
     """
     order = np.random.default_rng(0).permutation(len(values))
-    sizes = [*(size for size in SIZES if size < len(values)), len(values)]
+    sizes = [size for size in SIZES if size < len(values)]
+    sizes = sizes if len(sizes) == len(SIZES) else [*sizes, len(values)]
     theta = None
-    for size, most in zip(sizes, (*STEPS, steps), strict=False):
+    for size, steps in zip(sizes, STEPS, strict=False):
         rows = np.sort(order[:size])
-        likelihood = _Likelihood(unit[rows], values[rows], spread[rows])
-        theta = _climbed(likelihood, theta, most)
-    return likelihood.given(theta)
+        theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows]), theta, steps)
+    assert theta is not None
+    return _Likelihood(unit, values, spread).given(theta)
 
 
 def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int) -> np.ndarray:
@@ -243,15 +263,8 @@ def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int) -> n
 
     A wave that few rows do not show is noise to them; more of them tell, and the parameters found before are left.
     """
-    if steps == 0:
-        return theta  # pyright: ignore
-    few = len(likelihood.values) <= SIZES[-1]
     given = [] if theta is None else [theta]
-    starts = [*given, *begun(likelihood.dim)] if few else given
+    starts = [*given, *begun(likelihood.dim)]
     starts = sorted(starts, key=lambda start: likelihood(start)[0])[: 2 if theta is None else 1]
-    options = {"maxiter": steps, "maxfun": 2 * steps}
-    runs = [
-        minimize(likelihood, start, jac=True, method="L-BFGS-B", bounds=likelihood.bounds(), options=options)
-        for start in starts
-    ]
-    return min(runs, key=lambda run: run.fun).x
+    runs = [likelihood.climbed(start, steps) for start in starts]
+    return min(runs, key=lambda run: run[1])[0]

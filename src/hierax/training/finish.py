@@ -34,7 +34,6 @@ def finish(state: RunState, context: Context) -> Solution:
     reason = "budget" if interrupted else state.stopped or "budget"
     found = {} if result.exit_code == 2 else intervals(discrete, trained, own and own.state)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
-    context.emit(RunFinished(result, reason, guards, seconds))
     reached = discrete.accuracy(trained)
     rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]
     solution = replace(
@@ -50,6 +49,12 @@ def finish(state: RunState, context: Context) -> Solution:
         unknowns=found,
     )
     return in_the_users_units(solution, context)
+
+
+def told_of(solution: Solution, context: Context) -> Solution:
+    """The solution, after those who watch were told that this is the end."""
+    context.emit(RunFinished(solution.result, solution.stopped_by, solution.guards, context.elapsed))
+    return solution
 
 
 def _closed(state: RunState, context: Context) -> RunState:

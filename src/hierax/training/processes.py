@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from hierax.checks.evidence import Witness
 from hierax.fields import Kriging, kriging
 from hierax.objective.data_rows import folds
 from hierax.objective.noise import neighbour_scatter
-from hierax.problems.domain import Box
+from hierax.planning.data import has_process
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers.gaussian_process import SIZES, Process, fit_process
@@ -22,6 +23,10 @@ MOST = 2000
 """Most rows of a process."""
 FOLDS = 10
 """Parts of the rows, each left out once."""
+MOST_STEPS = 25
+"""Most steps with all rows."""
+GRAIN = 2.0**33
+"""One over the distance of the numbers that inputs and values are rounded to."""
 PROBES = 1000
 """Points between those of the table at which it is asked how much is known."""
 
@@ -56,6 +61,12 @@ class TableProcess:
         return float(np.sqrt(np.mean(misfit**2)))
 
     @property
+    def loss(self) -> float:
+        """Half the mean square of the misfits of its mean, in units of the spread."""
+        process = self.process
+        return 0.5 * float(np.mean((process.kernel.noise * process.spread * process.weights) ** 2))
+
+    @property
     def noise(self) -> float:
         """Noise over the spread: what the process takes for noise, if the values are as rough to their neighbours."""
         return min(self.process.noise, self.roughness)
@@ -84,27 +95,38 @@ class TableProcess:
         return Witness(name, self.left_out, self.noise, doubt, (fitted(between) - mean) / self.spread, between)
 
 
-def table_process(problem: Problem, name: str, steps: int = 0) -> TableProcess | None:
+def table_process(problem: Problem, name: str, seconds: float = 0.0) -> TableProcess | None:
     """The process of a scalar unknown of a problem of data alone; `None` where it has none.
 
     Parameters
     ----------
     problem, name:
         The problem and the unknown.
-    steps:
-        Most steps of the optimiser with all rows, above the number of rows that coarse levels have.
+    seconds:
+        Seconds of a nominal machine for steps with all rows, where there are more than on the coarse levels. The best
+        that was found is kept.
     """
-    rows = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
-    return _process(problem, name, steps if rows > SIZES[-1] else 0)
+    known = _KNOWN.setdefault(problem, {})
+    if name not in known:
+        known[name] = _process(problem, name)
+    found = known[name]
+    steps = 0 if found is None else int(min(seconds / _nominal(len(found.points)), MOST_STEPS))
+    if found is not None and steps > found.process.steps and len(found.points) > SIZES[-1]:
+        known[name] = replace(found, process=found.process.improved(steps))
+    return known[name]
 
 
-@functools.lru_cache(maxsize=64)
-def _process(problem: Problem, name: str, steps: int) -> TableProcess | None:
+_KNOWN: WeakKeyDictionary[Problem, dict[str, TableProcess | None]] = WeakKeyDictionary()
+
+
+def _nominal(rows: int) -> float:
+    """Seconds of a likelihood with its gradient on one core."""
+    return 1.2e-10 * rows**3 + 6e-8 * rows**2
+
+
+def _process(problem: Problem, name: str) -> TableProcess | None:
     terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
-    plain = all(isinstance(t, Data) for t in problem.terms) and problem.constraint is None
-    unknown, domain = problem.functions[name], problem.domain
-    own = unknown.components is None and unknown.of is None and unknown.bounds is None
-    if not (plain and own and terms and isinstance(domain, Box) and not domain.periodic):
+    if not terms or not has_process(problem, name):
         return None
     points, values = np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
     few = np.sort(np.random.default_rng(0).permutation(len(points))[:MOST])
@@ -112,9 +134,15 @@ def _process(problem: Problem, name: str, steps: int) -> TableProcess | None:
     level, spread = float(np.mean(values)), float(np.std(values))
     if len(values) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
         return None
-    corner, widths = domain.lower, np.asarray(domain.upper) - np.asarray(domain.lower)
-    scaled = (values - level) / spread
-    found = fit_process((points - corner) / widths, scaled, np.ones(len(values)), steps)
+    corner, upper = problem.domain.bounds()
+    scaled = _rounded((values - level) / spread)
+    found = fit_process(_rounded((points - corner) / (upper - corner)), scaled, np.ones(len(values)))
     if found is None:
         return None
-    return TableProcess(found, corner, widths, level, spread, points, neighbour_scatter(points, scaled[:, None]))
+    roughness = neighbour_scatter(points, scaled[:, None])
+    return TableProcess(found, corner, upper - corner, level, spread, points, roughness)
+
+
+def _rounded(numbers: np.ndarray) -> np.ndarray:
+    """Without the last digits, which the units of a table change, and with them where an optimiser stops."""
+    return np.round(numbers * GRAIN) / GRAIN

@@ -15,6 +15,7 @@ from hierax.clock import compile_seconds
 from hierax.cycles import AbstractCycle
 from hierax.events import Subscriber
 from hierax.planning.choose import plan as planned
+from hierax.planning.data import is_table
 from hierax.planning.placing import refuse_open
 from hierax.planning.plan import Plan
 from hierax.planning.words import chosen
@@ -24,8 +25,9 @@ from hierax.results.solution import Solution
 from hierax.solvers import AbstractSolver
 from hierax.training.context import Context
 from hierax.training.fidelities import train_fidelities
-from hierax.training.finish import finish
-from hierax.training.run import begin, run
+from hierax.training.outputs import train_outputs
+from hierax.training.rivals import solved
+from hierax.training.run import begin
 from hierax.training.state import RunState
 
 
@@ -49,7 +51,7 @@ def train(
     ----------
     problem:
         What is to be learned; of `Fidelities` the dearest, with the help of the others; of a `Continuation` the last,
-        by way of the others.
+        by way of the others; of a table with several outputs each on its own, unless other arguments say how.
     hierarchy, field:
         Nothing, and the default strategy chooses; a `Hierarchy` from `refine`; a field, any callable Equinox module,
         which becomes its only level; a family of fields such as `hierax.families.SplineNetwork()`; or its word. Both
@@ -87,13 +89,15 @@ def train(
     if plan is not None:
         _refuse_beside_plan(problem, parts)
         refuse_open(problem, plan.hierarchy)
+    given = plan is not None or any(part is not None for part in parts.values())
     if isinstance(problem, Fidelities):
         solution = train_fidelities(problem, train, key=key, budget=budget, subscribers=subscribers, **parts)
+    elif not given and len(problem.functions) > 1 and is_table(problem):
+        solution = train_outputs(problem, train, key=key, budget=budget, subscribers=subscribers)
     else:
         plan = plan or planned(problem, key=key, **parts)
         context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
-        state = run(begin(context), context)
-        solution = finish(state, context)
+        solution = solved(begin(context), context)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
     return solution
@@ -112,7 +116,7 @@ def go_on(
     began = clock.seconds_now() - state.seconds, compile_seconds() - state.seconds_compile
     context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
     begin(context)
-    return finish(run(state, context), context)
+    return solved(state, context)
 
 
 def _refuse_beside_plan(problem: Problem, parts: dict[str, Any]) -> None:

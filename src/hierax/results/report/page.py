@@ -153,6 +153,19 @@ def _levels(account: Account) -> Markup | None:
     )
 
 
+def _candidates(account: Account) -> Markup | None:
+    """The kinds of fields that were tried for the outputs of a table."""
+    tried = account.record.get("candidates") or []
+    if not tried:
+        return None
+    rows = [
+        [one["output"], one["field"], number(one["error"]), f"{one['seconds']:.2f}", "yes" if one["chosen"] else ""]
+        for one in tried
+    ]
+    shown = table(["output", "field", "error at rows not seen", "seconds", "chosen"], rows, class_="numbers")
+    return element("div", shown, element("p", "Errors are relative to the spread of the output.", class_="quiet"))
+
+
 def _convergence(account: Account) -> Markup | None:
     return _figures(convergence(account))
 
@@ -209,6 +222,7 @@ SECTIONS: tuple[tuple[str, Callable[[Account], Markup | None]], ...] = (
     ("Plan", _plan),
     ("Guards", _guards),
     ("Diagnosis", _diagnosis),
+    ("Candidates", _candidates),
     ("Levels", _levels),
     ("Convergence", _convergence),
     ("Solution", _solution),

@@ -1,0 +1,114 @@
+"""The end of a table: other kinds of fields are tried beside that of the plan, and rows not seen choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hierax._results import RESULTS
+from hierax.checks.evidence import NOISE
+from hierax.checks.guards import verdict
+from hierax.clock import compile_seconds
+from hierax.fields import Unknowns
+from hierax.planning.families import GRID_DIMENSIONS
+from hierax.problems.terms import Data
+from hierax.results.solution import Accuracy, Candidate, Solution
+from hierax.training.account import account, in_the_users_units
+from hierax.training.context import Context
+from hierax.training.finish import finish, told_of
+from hierax.training.processes import MOST, TableProcess, table_process
+from hierax.training.run import run
+from hierax.training.selection import guarded
+from hierax.training.state import RunState, Visited
+
+KRIGING = "kriging (linear in its weights)"
+CLEARLY = 0.9
+"""Part of the error of the planned field that a rival has to reach, which is told from luck."""
+WORTH = 0.02
+"""Relative error of kriging, above which a network is worth its seconds."""
+NETWORK = 500
+"""Rows below which a network is not."""
+SHORT = 4.0
+"""Seconds of a budget below which kriging is all that is tried."""
+SHARE = 0.2
+"""Share of the budget for steps with all rows, by counted work."""
+
+
+def solved(state: RunState, context: Context) -> Solution:
+    """Train from a state to the end; of a table the best of all kinds of fields that are worth their seconds."""
+    process = _process(context)
+    if process is None:
+        return told_of(finish(run(state, context), context), context)
+    rival = _kriging(process, state, context)
+    took = rival.seconds_total
+    if not _worth_more(process, context):
+        context.say(f"Nothing but kriging is tried: its error at rows left out is {process.left_out:.2g}.")
+        return told_of(replace(rival, candidates=[_candidate(rival, process.left_out, took, True)]), context)
+    planned = finish(run(state, context), context)
+    own = planned.accuracy.left_out or planned.accuracy.validation_error or np.inf
+    better = planned.result is not RESULTS.interrupted and process.left_out < CLEARLY * own
+    candidates = [
+        _candidate(planned, own, planned.seconds_total - took, not better),
+        _candidate(rival, process.left_out, took, better),
+    ]
+    chosen, compiled = rival if better else planned, compile_seconds() - context.compiled
+    context.say(
+        f"Chosen by errors at rows not seen, {own:.2g} and of kriging {process.left_out:.2g}: {chosen.field_kind}."
+    )
+    chosen = replace(chosen, candidates=candidates, seconds_total=context.elapsed, seconds_compile=compiled)
+    return told_of(chosen, context)
+
+
+def _candidate(solution: Solution, error: float, seconds: float, chosen: bool) -> Candidate:
+    return Candidate(next(iter(solution.problem.functions)), solution.field_kind, error, seconds, chosen)
+
+
+def _process(context: Context) -> TableProcess | None:
+    """The process of the output; none where another kind of field is planned that many rows suit better."""
+    problem = context.problem
+    if not context.plan.rivals or len(problem.functions) > 1:
+        return None
+    rows = sum(len(term.points) for term in problem.terms if isinstance(term, Data))
+    if rows > MOST and problem.domain.dim <= GRID_DIMENSIONS:
+        return None
+    steps = SHARE * context.budget if problem.domain.dim > GRID_DIMENSIONS else 0.0
+    return table_process(problem, next(iter(problem.functions)), steps)
+
+
+def _worth_more(process: TableProcess, context: Context) -> bool:
+    """Whether the planned field is tried as well."""
+    if context.budget < SHORT:
+        return False
+    if context.problem.domain.dim <= GRID_DIMENSIONS:
+        return True
+    noise = NOISE * process.noise
+    return len(process.points) >= NETWORK and process.left_out > max(WORTH, noise)
+
+
+def _kriging(process: TableProcess, state: RunState, context: Context) -> Solution:
+    """The process as a solution."""
+    problem, discrete = context.problem, context.problem_of(state)
+    name = next(iter(problem.functions))
+    field = Unknowns(**{name: process.field}) if problem.named else process.field
+    count, error = len(process.points), process.left_out
+    seconds, compiled = context.elapsed, compile_seconds() - context.compiled
+    level = Visited(field, None, process.loss, 0, count, seconds, compiled, float(count) ** 3, error)
+    guards = guarded(discrete, {0: level}, {}, 0, field, context.key, False, error)
+    reached = discrete.accuracy(field)
+    solution = replace(
+        account(state._replace(visited={0: level}, easier=()), context, 0, field),
+        result=verdict(guards),
+        stopped_by="converged",
+        levels=[level.record(0, reached.relative_l2)],
+        guards=guards,
+        solver="maximum likelihood",
+        cycle="from few rows to all",
+        field_kind=KRIGING,
+        accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, error, error),
+        seconds_total=context.elapsed,
+        seconds_compile=compile_seconds() - context.compiled,
+        second_order=False,
+        changes=[],
+    )
+    return in_the_users_units(solution, context)
