@@ -279,7 +279,7 @@ def test_without_values_all_unknowns_are_predicted(trained):
         ("p.csv --out v.csv --values w", "The unknowns are u"),
         ("p.csv --out v.txt", "not known here"),
         ("p.csv --out no/v.csv", "no folder"),
-        ("outside.csv --out v.csv", "outside.csv, row 2: t = 0.5, x = 3"),
+        ("outside.csv --out v.csv --outside refuse", "outside.csv, row 2: t = 0.5, x = 3"),
         ("lacks.csv --out v.csv", "no column 'x'"),
         ("none.csv --out v.csv", "no such file"),
     ],
@@ -292,6 +292,35 @@ def test_bad_requests_for_predictions_are_refused(trained, capsys, words, says):
     assert cli.main(["predict", "run", *words.split()]) == 1
     assert says in capsys.readouterr().err
     assert not (trained / "v.csv").exists()
+
+
+def test_rows_outside_are_marked(trained, capsys):
+    (trained / "p.csv").write_text("t [s],x\n0.5,0.5\n0.5,3\n")
+    for words, value in {"": np.nan, " --outside clip": 0.5}.items():
+        assert cli.main(f"predict run p.csv --out v.npz{words}".split()) == 0
+        assert "1 of 2 rows are outside of Box(t: 0..1, x: 0..1)" in capsys.readouterr().err
+        with np.load(trained / "v.npz") as read:
+            np.testing.assert_allclose(read["u"], [0.125, value], atol=1e-14)
+            np.testing.assert_array_equal(read["outside"], [0, 1])
+            assert list(read) == ["t", "x", "u", "outside"]
+
+
+def test_a_table_of_a_laboratory_is_fitted_as_it_is(here, capsys):
+    x = np.linspace(1.0, 10.0, 50)
+    rows = [f"{a:.3f};{np.exp(-0.3 * a):.6f};" for a in x]
+    rows[7] = "2,0;;"
+    table = "\n".join(["# run 7", "Position x [mm];flow rate [l/h];note", "mm;l/h;-", *rows]).replace(".", ",")
+    (here / "lab.csv").write_text(table)
+    words = ["--inputs", "x", "--outputs", "q", "--log", "q", "--levels", "2", "--drop-missing", "--run", "run"]
+    names = ["--rename", "Position x=x", "flow rate=q"]
+    assert cli.main(["fit", "lab.csv", *words, *names]) == 0
+    shown = capsys.readouterr().out
+    assert "Line 3 of lab.csv is read as units" in shown
+    assert "1 of 50 rows of lab.csv have missing values" in shown
+    assert cli.main(["predict", "run", "lab.csv", "--out", "v.csv", *names]) == 0
+    read = read_columns(here / "v.csv", ["x", "log_q", "q"])
+    np.testing.assert_allclose(read["q"], np.exp(-0.3 * read["x"]), rtol=1e-3)
+    np.testing.assert_allclose(read["log_q"], -0.3 * read["x"], atol=1e-3)
 
 
 def test_a_damaged_run_is_refused(trained, capsys):

@@ -18,9 +18,11 @@ from hierax._errors import InputError
 from hierax.events import Decision, LevelFinished, LevelRecord, LevelStarted, RunFinished, RunStarted, StepTaken
 from hierax.fields import PowerReLUBasis
 from hierax.records import Folder, LevelBoard, Progress, Run, TensorBoard, load, read_columns, save, write_columns
+from hierax.records.columns import Reading
 from hierax.records.live import sparkline
 from hierax.records.manifest import Entry, Manifest
 from hierax.records.sources import CatalogueSource, DataSource, source_of
+from hierax.records.tables import Table
 from hierax.results import files
 from hierax.results.archive import pack, unpack
 
@@ -254,7 +256,13 @@ BAD_CSV = {
     "nan": ("x,u\n1,2\n3,nan\n", "nan, which is not finite(?s:.)*column 'u', row 2"),
     "inf": ("x,u\n1,2\n-inf,1\n", "-inf, which is not finite(?s:.)*column 'x', row 2"),
     "short row": ("x,u\n1,2\n3\n", "1 cells, the header 2(?s:.)*row 2"),
-    "decimal comma": ("x;u\n1;2,5\n", "row 1(?s:.)*Write a point"),
+    "decimal comma": ("x;u\n1;2,5\n3;4.5\n", "2,5(?s:.)*write a point"),
+    "commas twice": ("x,u\n1,2,5\n3,4,5\n", "3 cells, the header 2(?s:.)*2 such rows(?s:.)*by semicolons"),
+    "all at once": (
+        "x,u\n1,a\n2,\n3,inf\n4,5\n",
+        "'a', which is no number(?s:.)*3 of 4 rows are wrong(?s:.)*row 2(?s:.)*row 3",
+    ),
+    "all missing": ("x,u\n1,\n2,\n", "cell is empty(?s:.)*--drop-missing"),
     "not utf-8": (b"x,u\n1,\xff\n", "no CSV text"),
 }
 
@@ -322,6 +330,56 @@ def test_other_separators_marks_and_columns_are_read(tmp_path):
     np.testing.assert_array_equal(read["u"], [0.2, 4])
 
 
+TABLES = {
+    "units in headings": ("x [m],T (K)\n1,2\n3,4\n", ["x", "T"]),
+    "whole headings": ("x [m],T (K)\n1,2\n3,4\n", ["x [m]", "T (K)"]),
+    "units in a row": ("x,T\nm,K\n1,2\n3,4\n", ["x", "T"]),
+    "comments": ("# made by hand\nx,T\n# note\n1,2\n3,4\n", ["x", "T"]),
+    "headings in a comment": ("# x, T\n1,2\n3,4\n", ["x", "T"]),
+    "decimal commas": ("x;T\n1,0;2,0\n3;4e0\n", ["x", "T"]),
+    "spaces": ("x   T\n1   2\n 3  4\n", ["x", "T"]),
+    "tabs": ("x\tT\n1\t2\n3\t4\n", ["x", "T"]),
+    "quoted": ('"x","T"\n"1","2"\n3,4\n', ["x", "T"]),
+    "renamed": ("x,flow rate [l/h]\n1,2\n3,4\n", ["x", "q"]),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_tables_are_read_as_they_come(case, tmp_path):
+    text, names = TABLES[case]
+    table = Table(write(tmp_path / "t.csv", text), Reading.of(["flow rate=q"]))
+    read = table.numbers(names)
+    assert [read[name].tolist() for name in names] == [[1, 3], [2, 4]]
+    assert next(iter(table.names.values())) == "x"
+    assert len(table.notes) == (case == "units in a row")
+
+
+def test_rows_with_missing_values_are_left_out_where_that_is_asked(tmp_path):
+    path = write(tmp_path / "t.csv", "x,u,kind\n1,2,a\n,3,b\n4,nan,c\n5,NA,d\n6,7,e\n")
+    table = Table(path, Reading(drop_missing=True))
+    assert table.numbers(["x", "u"])["u"].tolist() == [2, 7]
+    assert table.labels("kind").tolist() == ["a", "e"]
+    assert "3 of 5 rows" in table.notes[0]
+    path = write(tmp_path / "w.csv", "x,u\n1,2\n3,wrong\n")
+    with pytest.raises(InputError, match="'wrong', which is no number"):
+        Table(path, Reading(drop_missing=True)).numbers(["x", "u"])
+
+
+def test_logarithms_of_columns(tmp_path):
+    path = write(tmp_path / "t.csv", "x,u\n1,2\n3,4\n")
+    assert read_columns(path, ["log_u"])["log_u"].tolist() == np.log([2, 4]).tolist()
+    with pytest.raises(InputError, match=r"-2, which has no logarithm(?s:.)*row 1"):
+        read_columns(write(tmp_path / "n.csv", "x,u\n1,-2\n3,4\n"), ["log_u"])
+
+
+def test_columns_that_could_be_several_are_refused(tmp_path):
+    path = write(tmp_path / "t.csv", "T [K],T [C]\n1,2\n")
+    with pytest.raises(InputError, match=r"Several columns are called 'T': T \[K\], T \[C\]"):
+        read_columns(path, ["T"])
+    with pytest.raises(InputError, match="renames nothing"):
+        Reading.of(["T"])
+
+
 def test_one_array_of_points_stands_for_the_coordinates(tmp_path):
     np.savez(tmp_path / "t.npz", points=np.array([[1, 2], [3, 4]]), u=np.array([5, 6]))
     read = read_columns(tmp_path / "t.npz", ["x", "y", "u"], points=["x", "y"])
@@ -337,7 +395,7 @@ def test_one_array_of_points_stands_for_the_coordinates(tmp_path):
         (("x", "c"), ("u",), r"All 2 values of this input are 7(?s:.)*column 'c'"),
         (("x",), ("x",), "named twice"),
         ((), ("u",), "No column"),
-        (("x",), ("a b",), "cannot be the name"),
+        (("x",), ("a b",), "cannot be the name(?s:.)*--rename"),
         (("x",), ("parts",), "taken by the library"),
     ],
 )
@@ -359,6 +417,14 @@ def test_a_fit_names_its_unknowns_after_the_columns(tmp_path):
 def test_a_file_needs_an_object():
     with pytest.raises(InputError, match="not what in it"):
         source_of("heat.py", [])
+
+
+def test_a_stated_noise_is_one_number(tmp_path):
+    path = write(tmp_path / "d.csv", "x,u,s,t\n1,7,0.1,1\n2,8,0.1,2\n")
+    problem = DataSource(path, ("x",), ("u",), sigma="s").load()
+    assert problem.terms[0].noise == 0.1
+    with pytest.raises(InputError, match="between 1 and 2; one for all rows"):
+        DataSource(path, ("x",), ("u",), sigma="t").load()
 
 
 # progress

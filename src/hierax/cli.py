@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, final
 
 import jax
 import numpy as np
@@ -20,75 +19,31 @@ from rich.console import Console
 from hierax import IMPORT_BEGAN, __version__
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.planning.words import chosen
 from hierax.problems.registry import catalogue
-from hierax.records.folder import Folder
+from hierax.records.columns import Reading
+from hierax.records.folder import Folder, as_written
 from hierax.records.health import examine
 from hierax.records.live import BLOCKS, PLAIN, CurrentStep, LevelBoard
 from hierax.records.measures import MEASURES, write_measures
+from hierax.records.options import Options, check_budget
 from hierax.records.outputs import check_output
+from hierax.records.predict import OUTSIDE, Outside, predicted
 from hierax.records.progress import Progress
 from hierax.records.resumption import Resumption
 from hierax.records.run import RUNS, Run
 from hierax.records.settings import describe_settings, first_line
 from hierax.records.sources import AbstractSource, DataSource, continued_source, recorded_source, source_of
-from hierax.records.tables import read_columns, write_columns, writer_for
+from hierax.records.tables import Table, write_columns, writer_for
 from hierax.records.tensorboard import TensorBoard
 from hierax.records.terminal import ended_by_signals, steady_output
 from hierax.records.user_file import user_errors
 from hierax.records.watch import Watch
-from hierax.results.evaluation import check_points, columns, quantities
 from hierax.results.files import write_json
 from hierax.results.solution import Solution
 from hierax.training.train import train
 
 SECONDS_IMPORT = time.perf_counter() - IMPORT_BEGAN
 BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 130
-
-
-@final
-@dataclass(frozen=True)
-class Options:
-    """How to train; what is not given is chosen by what the problem shows."""
-
-    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou"] = "auto"
-    """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer,
-    polynomials on overlapping subdomains."""
-    levels: int | None = None
-    """Number of levels."""
-    cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg", "additive"] = "auto"
-    """Order of levels: once from coarse to fine, one alone, V-, W-, F- or additive cycles, full multigrid."""
-    solver: Literal["auto", "gauss-newton", "variable-projection", "schwarz", "lbfgs", "adam"] = "auto"
-    """How one level is trained; schwarz works on overlapping subdomains (--field pou, which it then stands for)."""
-    seed: int = 0
-    """Seed of points and initial values."""
-    budget_seconds: float = 60.0
-    """Seconds after which training stops with what it has."""
-    run: Path | None = None
-    """Run folder, new or empty; runs/<problem>-<number> if not given."""
-    json: Path | None = None
-    """File for the result as JSON."""
-    force: bool = False
-    """Let --json overwrite an input or a file of another run."""
-    live: bool = False
-    """Show a table of the levels with the course of the loss, where the output is a terminal."""
-    watch: bool = False
-    """Measure spectra, contraction and tangent kernel, at most a twentieth of the seconds, for the report."""
-    tensorboard: Path | None = None
-    """Folder for scalars that TensorBoard shows (an extra: pip install 'hierax[tensorboard]')."""
-
-    def check(self, inputs: Sequence[Path]) -> None:
-        """Refuse values out of range and a JSON that could not be written, before any work."""
-        if self.levels is not None and self.levels < 1:
-            raise InputError(f"{self.levels} levels are asked for.", "--levels", "Give a number from 1 on.")
-        _check_budget(self.budget_seconds)
-        if self.json is not None:
-            check_output(self.json, inputs, self.force)
-
-    def overrides(self) -> dict[str, Any]:
-        """The words as objects, as arguments of `train`."""
-        words = chosen(self.field, self.solver, self.cycle)
-        return {**words, "levels": self.levels, "key": self.seed, "budget": self.budget_seconds}
 
 
 @final
@@ -119,7 +74,7 @@ class Fit:
     """Learn columns of a table as functions of other columns."""
 
     data: tyro.conf.Positional[Path]
-    """CSV with named columns, NPZ or HDF5 with arrays of these names."""
+    """CSV with a line of headings (comments and a line of units are passed over), NPZ or HDF5 with named arrays."""
     inputs: tuple[str, ...]
     """Columns of the coordinates."""
     outputs: tuple[str, ...]
@@ -130,10 +85,21 @@ class Fit:
     cost: str | None = None
     """Column with what a row costs; without it the highest number of --level is the dearest."""
 
+    rename: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """HEADING=NAME: names of columns whose headings are none; units in brackets are left out in any case."""
+    log: tuple[str, ...] = ()
+    """Columns of which the natural logarithm is taken; it is called log_NAME."""
+    sigma: str | None = None
+    """Column with the standard deviation of the outputs."""
+    drop_missing: bool = False
+    """Leave rows with empty cells or NaN out."""
+
     def __call__(self, console: Console) -> int:
-        asked = {"inputs": list(self.inputs), "outputs": list(self.outputs), "level": self.level, "cost": self.cost}
-        source = DataSource(self.data, self.inputs, self.outputs, self.level, self.cost)
-        return _solve(source, self.options, asked, console)
+        rename = tuple(word for words in self.rename for word in words)
+        how = {"level": self.level, "cost": self.cost, "rename": rename, "log": self.log, "sigma": self.sigma}
+        columns = {"inputs": self.inputs, "outputs": self.outputs, **how, "drop_missing": self.drop_missing}
+        asked = {name: list(value) if isinstance(value, tuple) else value for name, value in columns.items()}
+        return _solve(DataSource(self.data, **columns), self.options, asked, console)
 
 
 @final
@@ -157,7 +123,7 @@ class Resume:
     """Let --json overwrite a file of another run."""
 
     def __call__(self, console: Console) -> int:
-        _check_budget(self.budget_seconds)
+        check_budget(self.budget_seconds)
         if self.json is not None:
             check_output(self.json, (), self.force)
         made = Resumption.of(self.run, self.problem, budget=self.budget_seconds, state=self.state)
@@ -177,6 +143,12 @@ class Predict:
     """File to write: .csv, .npz or .h5."""
     values: tuple[str, ...] = ()
     """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
+    outside: Outside = "flag"
+    """Rows outside of the domain: marked, with empty values or those of the nearest point inside, or refused."""
+    rename: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """HEADING=NAME: names of columns whose headings are none."""
+    drop_missing: bool = False
+    """Leave rows with empty cells or NaN out."""
     state: int | None = None
     """Number of a state of the run, in place of what it has come to."""
     problem: str | None = None
@@ -197,18 +169,15 @@ class Predict:
             solution = dataclasses.replace(solution, problem=source.load())
         for warning in folder.warnings:
             print(warning, file=sys.stderr)
-        problem = solution.problem
-        names = tuple(problem.domain.names or ())
-        wanted = self.values or tuple(problem.unknowns)
-        for value in wanted:
-            quantities(problem, value)
-        table = read_columns(self.points, names, points=names)
-        points = check_points(problem, np.stack([table[name] for name in names], axis=1), str(self.points))
-        with user_errors(source and source.file):
-            values = columns(problem, solution.field, points, wanted)
-        write_columns(self.out, table | values)
-        print(f"{len(points)} points, {', '.join(values)}: {self.out}")
-        bad = next((name for name, column in values.items() if not np.all(np.isfinite(column))), None)
+        table = Table(self.points, Reading.of([word for words in self.rename for word in words], self.drop_missing))
+        with as_written(self.run), user_errors(source and source.file):
+            points, values, sentences = predicted(solution, table, self.values, self.outside)
+        write_columns(self.out, points | values)
+        for sentence in (*table.notes, *sentences):
+            print(sentence, file=sys.stderr)
+        print(f"{len(table.rows)} points, {', '.join(values)}: {self.out}")
+        inside = values.get(OUTSIDE, np.zeros(len(table.rows))) == 0
+        bad = next((name for name, column in values.items() if not np.all(np.isfinite(column[inside]))), None)
         if bad is not None:
             print(f"Values of {bad} are not finite in some rows.", file=sys.stderr)
         return 0 if bad is None else FAILED
@@ -335,8 +304,10 @@ def answer(commands: Any, program: str, description: str, argv: Sequence[str] | 
 
 def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], console: Console) -> int:
     """Train, show, and keep: the common part of `train` and `fit`."""
-    options.check([source.file] if source.file else [])
-    problem = source.load()
+    options.check(source.inputs_read)
+    problem, notes = source.read()
+    for note in notes:
+        print(note)
     run = Run.create(problem.name, options.run)
     words = {"field": options.field, "levels": options.levels, "cycle": options.cycle, "solver": options.solver}
     asked = {**asked, **words, "seed": options.seed, "budget_seconds": options.budget_seconds}
@@ -392,11 +363,6 @@ def _ending(run: Run, signals: Sequence[str]) -> str:
     by = f"by {signals[0]}" if signals else "from the keyboard"
     kept = f"go on by: hierax resume {run.path}" if run.reached else "no level was finished, so that it starts again"
     return f"interrupted {by}; what was reached is kept in {run.path}; {kept}"
-
-
-def _check_budget(seconds: float | None) -> None:
-    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise InputError(f"The budget is {seconds} s.", "--budget-seconds", "Give a positive number of seconds.")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 
 from hierax.fields.two_sided import two_sided
 from hierax.objective.view import component, physical
+from hierax.problems.calls import usable
 from hierax.problems.domain import Interface
 from hierax.problems.interfaces import Cut, on_interface
 from hierax.problems.operators import coordinates
@@ -177,14 +178,14 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
     names = tuple(problem.domain.names or ())
     on_boundary = problem.places(term) != (None,)
     if isinstance(term, Residual):
-        function = _caller(term.function, names, on_boundary)
+        function = _caller(term, names, on_boundary)
         if cut := _cut(problem, term):
             functions = tuple(problem.functions) if problem.named else None
             view = lambda field: on_interface(physical(problem, field), functions, cut)  # noqa: E731
             return SquaredResidual(term.name, lambda field, place: function(view(field), place), cut)
         return SquaredResidual(term.name, lambda field, place: function(physical(problem, field), place))
     assert isinstance(term, Energy)
-    density = _caller(term.density, names, on_boundary)
+    density = _caller(term, names, on_boundary)
     energy = JetEnergy(
         term.name,
         density,
@@ -213,13 +214,16 @@ def value_term(problem: Problem) -> SquaredResidual:
     return SquaredResidual("values", values)
 
 
-def _caller(function: Callable[..., Any], names: tuple[str, ...], on_boundary: bool) -> Callable[[Any, Place], Any]:
+def _caller(term: Residual | Energy, names: tuple[str, ...], on_boundary: bool) -> Callable[[Any, Place], Any]:
     """Call a user's function with the coordinate names known, and with the normal where it takes one."""
+    function = term.function if isinstance(term, Residual) else term.density
+    what = f"{type(term).__name__}({term.name!r}, function)"
     takes_normal = on_boundary and _positional(function) >= 3
 
     def call(seen: Any, place: Place) -> Any:
         with coordinates(names):
-            return function(seen, place.x, place.normal) if takes_normal else function(seen, place.x)
+            value = function(seen, place.x, place.normal) if takes_normal else function(seen, place.x)
+            return usable(value, what, function)
 
     return call
 

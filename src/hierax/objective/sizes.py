@@ -298,12 +298,12 @@ def _balanced(probed: Probed, felt: list[Felt], known: Mapping[int, float]) -> n
         for r in range(1 if energy else len(own.waves)):
             curvature = own.waves.sum(axis=0) if energy else own.waves[r]
             curvature = np.where(curvature > 0, curvature, own.constants.sum(axis=0) if energy else own.constants[r])
-            felt_by = np.flatnonzero(curvature > 0)
+            felt_by = _regular(curvature)
             entries += [({row: 1.0, int(j): -1.0}, 0.5 * float(np.log(curvature[j]))) for j in felt_by]
             if energy:
                 slope = own.left.reshape(count, -1)
                 size = np.sqrt(np.mean(slope**2, axis=1))
-                entries += [({row: 2.0, int(j): -1.0}, float(np.log(size[j]))) for j in np.flatnonzero(size > 0)]
+                entries += [({row: 2.0, int(j): -1.0}, float(np.log(size[j]))) for j in _regular(size)]
             elif own.left[r] > 0 and np.isfinite(own.left[r]):
                 entries.append(({row: 1.0}, float(np.log(own.left[r]))))
             row += 1
@@ -317,6 +317,11 @@ def _balanced(probed: Probed, felt: list[Felt], known: Mapping[int, float]) -> n
         solution = np.linalg.lstsq(matrix * weights[:, None], right * weights, rcond=1e-12)[0]
         weights = 1.0 / np.sqrt(np.maximum(np.abs(matrix @ solution - right), 1e-2))
     return np.exp(np.array([np.log(known[k]) if k in known else solution[k] for k in range(count)]))
+
+
+def _regular(sizes: np.ndarray) -> np.ndarray:
+    """Places of those that are finite and not zero."""
+    return np.flatnonzero((sizes > 0) & np.isfinite(sizes))
 
 
 def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from hierax._errors import InputError
+from hierax.problems.calls import defined
 from hierax.problems.problem import Problem
 from hierax.problems.unknowns import Constant, Function
 
@@ -55,11 +57,25 @@ def physical(problem: Problem, field: Any) -> Any:
     """
     if problem.named:
         parts = {name: _part(field, name, unknown) for name, unknown in problem.unknowns.items()}
-        w = SimpleNamespace(**parts)
-        return problem.constraint(w) if problem.constraint is not None else w
+        return _constrained(problem, SimpleNamespace(**parts))
     (unknown,) = problem.unknowns.values()
-    u = _mapped(field, unknown.bounds)
-    return problem.constraint(u) if problem.constraint is not None else u
+    return _constrained(problem, _mapped(field, unknown.bounds))
+
+
+def _constrained(problem: Problem, seen: Any) -> Any:
+    """What the constraint makes of the unknowns, refused where it is not of their kind."""
+    if problem.constraint is None:
+        return seen
+    out = problem.constraint(seen)
+    missing = [name for name in problem.unknowns if not hasattr(out, name)] if problem.named else []
+    if missing or not (problem.named or callable(out)):
+        raise InputError(
+            f"the constraint returns a {type(out).__name__}" + f" without {', '.join(missing)}" * bool(missing),
+            f"Problem(constraint=...){defined(problem.constraint)}",
+            "return a function of the point: lambda u: lambda x: x[0] * u(x); of several unknowns an object with all "
+            "of them as attributes",
+        )
+    return out
 
 
 def component(problem: Problem, field: Any, name: str) -> Any:

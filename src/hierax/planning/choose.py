@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import optax
 
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, AbstractMultigrid, Automatic, NestedIteration, SingleLevel
@@ -39,6 +40,7 @@ from hierax.planning.inverse import plan_for_inverse
 from hierax.planning.placing import on_domain, refuse_open
 from hierax.planning.plan import Plan, named
 from hierax.planning.starting import refuse_unused, start_field
+from hierax.planning.words import chosen
 from hierax.problems.domain import Interface
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
@@ -61,8 +63,8 @@ def plan(
     problem: Problem,
     hierarchy: Any = None,
     *,
-    solver: AbstractSolver | None = None,
-    cycle: AbstractCycle | None = None,
+    solver: AbstractSolver | optax.GradientTransformation | str | None = None,
+    cycle: AbstractCycle | str | None = None,
     levels: int | None = None,
     key: Key = 0,
 ) -> Plan:
@@ -94,7 +96,7 @@ def plan(
             where="plan(Fidelities(...))",
             remedy="call train(problem), whose solution has the plan in words, or plan one fidelity as a problem",
         )
-    return choose(problem, key=seed_of(key, 0), hierarchy=hierarchy, levels=levels, solver=solver, cycle=cycle)
+    return choose(problem, key=seed_of(key, 0), levels=levels, **chosen(hierarchy, solver, cycle))
 
 
 def choose(
@@ -301,9 +303,22 @@ def _with_cycle(plan: Plan, cycle: AbstractCycle, levels: int | None) -> Plan:
     if cycle.corrects and isinstance(plan.solver, Smoothing):
         plan = replace(plan, solver=GaussNewton(tolerances=plan.solver.tolerances), penalties=())
     if isinstance(cycle, AbstractMultigrid) and plan.rule is not None and len(plan.hierarchy) == 1:
-        made = refine(plan.hierarchy.levels[0].field, by=IntervalDoubling(), levels=levels or CYCLE_LEVELS)
+        made = _refined(plan, levels or CYCLE_LEVELS, cycle)
         plan = replace(plan, hierarchy=made, rule=None)
     return replace(plan, cycle=cycle)
+
+
+def _refined(plan: Plan, levels: int, cycle: AbstractCycle) -> Hierarchy:
+    """The levels of a cycle, made beforehand."""
+    first = plan.hierarchy.levels[0].field
+    try:
+        return refine(first, by=IntervalDoubling(), levels=levels)
+    except ValueError as error:
+        raise InputError(
+            f"{named(cycle)} visits levels that are made beforehand, and a {type(first).__name__} has none ({error})",
+            "train(..., field=..., cycle=...)",
+            "take NestedIteration(), or give the levels: hx.refine(field, by=...)",
+        ) from error
 
 
 def _with_levels(plan: Plan, levels: int) -> Plan:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.fields import partition, place
+from hierax.fields import parameter_count, partition, place
 from hierax.hierarchy import Hierarchy, Level
 from hierax.planning.families import periodic_axes
 from hierax.problems.problem import Problem
@@ -39,7 +39,36 @@ def on_domain(hierarchy: Hierarchy, problem: Problem) -> Hierarchy:
         )
     box = (*problem.domain.bounds(), periodic_axes(problem))
     levels = [Level(place(part.field, *box), part.points) for part in hierarchy.levels]
+    _refuse_unfit(problem, levels[0].field)
     return Hierarchy(levels, hierarchy.transfers)
+
+
+def _refuse_unfit(problem: Problem, field: Any) -> None:
+    """Refuse a field that has other inputs, values or names than the problem, or nothing to train."""
+    where, at = "train(..., field=...)", jax.ShapeDtypeStruct((problem.domain.dim,), jnp.zeros(0).dtype)
+    missing = [name for name in problem.unknowns if problem.named and not hasattr(field, name)]
+    if missing:
+        given = ", ".join(f"{name}=..." for name in problem.unknowns)
+        raise InputError(f"the field has no {', '.join(missing)}", where, f"give hx.Unknowns({given})")
+    if not parameter_count(field):
+        raise InputError("the field has no arrays that could be trained", where, "give an Equinox module of arrays")
+    for name, unknown in problem.functions.items():
+        own = getattr(field, name) if problem.named else field
+        expected = () if unknown.components is None else (unknown.components,)
+        try:
+            shape = jax.eval_shape(own, at).shape
+        except (TypeError, ValueError, AttributeError) as error:
+            text = f"{error}".strip().splitlines()[0]
+            raise InputError(
+                f"the field for {name!r} does not take a point of {problem.domain.dim} coordinates ({text})", where,
+                f"give a function of an array of shape ({problem.domain.dim},), such as eqx.nn.MLP("
+                f"in_size={problem.domain.dim}, ...)",
+            ) from error  # fmt: skip
+        if shape != expected:
+            raise InputError(
+                f"values of the field for {name!r} have shape {shape}, those of the unknown {expected}", where,
+                f"of an eqx.nn.MLP, for example, it is out_size={expected[0] if expected else repr('scalar')}",
+            )  # fmt: skip
 
 
 def refuse_open(problem: Problem, hierarchy: Hierarchy) -> None:

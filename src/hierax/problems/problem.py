@@ -12,7 +12,8 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax._notebook import preformatted
-from hierax.problems.domain import TIME, Box, Domain, Face, Interface
+from hierax.problems.calls import check_arguments, usable
+from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
 from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Values
@@ -136,6 +137,12 @@ class Problem:
         return named
 
     def _check(self) -> None:
+        if not isinstance(self.domain, Box | PointCloud):
+            raise InputError(
+                what=f"the domain is {self.domain!r:.60}",
+                where="Problem(domain=...)",
+                remedy="give hx.Box(lower, upper), or hx.PointCloud(points)",
+            )
         if not self.terms:
             raise InputError(what="no terms", where="Problem(terms=...)", remedy="add at least one Residual or Data")
         for term in self.terms:
@@ -181,12 +188,8 @@ class Problem:
             )
 
     def _check_callables(self) -> None:
-        if self.constraint is not None and not callable(self.constraint):
-            raise InputError(
-                what=f"the constraint is {type(self.constraint).__name__}, not a function",
-                where="Problem(constraint=...)",
-                remedy="give a function that turns a callable u into a callable",
-            )
+        if self.constraint is not None:
+            check_arguments(self.constraint, "Problem(constraint=...)", (1,), "lambda u: lambda x: x[0] * u(x)")
         known = self.reference.named() if self.reference is not None else {}
         stray = next((n for n in known if n not in self.unknowns), None)
         if stray is not None:
@@ -203,8 +206,11 @@ class Problem:
         """Traced now, so that a mistake in it is not found after training only."""
         components = getattr(self.unknowns[name], "components", None)
         expected = () if components is None else (components,)
-        point = jax.ShapeDtypeStruct((self.domain.dim,), float)
-        shape = jax.eval_shape(value, point).shape if callable(value) else np.shape(value)
+        shape = np.shape(value)
+        if callable(value):
+            check_arguments(value, "Problem(reference=...)", (1,), "a function of the point x")
+            point = jax.ShapeDtypeStruct((self.domain.dim,), float)
+            shape = jax.eval_shape(lambda x: usable(value(x), "Problem(reference=...)", value), point).shape
         if math.prod(shape) != math.prod(expected):
             raise InputError(
                 what=f"the reference of {name!r} has shape {shape} at a point",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hierax._errors import InputError
+from hierax.problems.calls import check_arguments
 from hierax.problems.domain import Face, Interface, as_floats, as_points, check_finite
 
 Where = Face | Interface | str | tuple[Face | Interface | str, ...] | None
@@ -34,7 +35,7 @@ class Residual:
     on: Where = None
 
     def __post_init__(self) -> None:
-        _check_function(self.function, f"Residual({self.name!r}, function)")
+        _check_function(self.function, f"Residual({self.name!r}, function)", self.on)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Energy:
     on: Where = None
 
     def __post_init__(self) -> None:
-        _check_function(self.density, f"Energy({self.name!r}, density)")
+        _check_function(self.density, f"Energy({self.name!r}, density)", self.on)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +124,8 @@ class Values(AbstractValues):
 Term = Residual | Energy | Data | Values
 
 
-def _check_function(function: object, where: str) -> None:
-    if not callable(function):
-        raise InputError(
-            what=f"{type(function).__name__} is no function",
-            where=where,
-            remedy="give a function of (u, x), or of (u, x, normal) on a boundary",
-        )
+def _check_function(function: object, where: str, on: Where) -> None:
+    if on is None:
+        check_arguments(function, where, (2,), "function(u, x), or with on=... as function(u, x, normal)")
+    else:
+        check_arguments(function, where, (3, 2), "function(u, x, normal), or function(u, x)")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.records.tables import read_columns, read_labels
+from hierax.records.tables import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,10 +20,10 @@ class Group:
     cost: float
 
 
-def fidelity_groups(path: Path, level: str | None, cost: str | None) -> list[Group] | None:
-    """Rows by fidelity, or `None` without a column `level`.
+def fidelity_groups(table: Table, level: str | None, cost: np.ndarray | None) -> list[Group] | None:
+    """Rows by fidelity of a table that was read, or `None` without a column `level`.
 
-    The cost of a fidelity is the median of the column `cost` over its rows; without that column it is the number of
+    The cost of a fidelity is the median of the column of costs over its rows; without that column it is the number of
     the fidelity, which then only orders.
 
     Raises
@@ -37,19 +37,18 @@ def fidelity_groups(path: Path, level: str | None, cost: str | None) -> list[Gro
                 "Costs are given, but not which row is of which fidelity.", "--cost", "Name its column by --level."
             )
         return None
-    labels = read_labels(path, level)
+    labels = table.labels(level)
     names = sorted(set(labels.tolist()))
     if len(names) < 2:
         raise InputError(
-            f"All rows are of one fidelity, {names[0]!r}.", f"{path}, column {level!r}", "Leave out --level."
+            f"All rows are of one fidelity, {names[0]!r}.", f"{table.path}, column {level!r}", "Leave out --level."
         )
     groups = {name: np.flatnonzero(labels == name) for name in names}
     if cost is not None:
-        column = read_columns(path, (cost,))[cost]
-        found = [Group(name, rows, float(np.median(column[rows]))) for name, rows in groups.items()]
+        found = [Group(name, rows, float(np.median(cost[rows]))) for name, rows in groups.items()]
         return sorted(found, key=lambda group: group.cost)
     return sorted(
-        (Group(name, rows, _number(path, level, name)) for name, rows in groups.items()), key=lambda g: g.cost
+        (Group(name, rows, _number(table.path, level, name)) for name, rows in groups.items()), key=lambda g: g.cost
     )
 
 

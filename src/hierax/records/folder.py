@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,6 +21,25 @@ from hierax.results.files import DAMAGED, read_json
 from hierax.results.solution import Solution
 
 NO_RUN = "Give the folder of a run of `hierax train` or `hierax fit`."
+
+
+ODD = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, RecursionError, AssertionError)
+"""What goes wrong where a file, though undamaged, holds something else than it should."""
+
+
+@contextlib.contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Refuse a folder whose files, though undamaged, hold what no run has written."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ODD as error:
+        raise InputError(
+            f"The folder holds something that no run has written ({type(error).__name__}: {str(error)[:200]}).",
+            str(path),
+            DAMAGED,
+        ) from error
 
 
 @final

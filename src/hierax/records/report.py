@@ -16,7 +16,7 @@ from hierax._errors import InputError
 from hierax.events import LevelRecord, StepTaken
 from hierax.problems.kept import is_kept
 from hierax.problems.problem import Problem
-from hierax.records.folder import Folder
+from hierax.records.folder import ODD, Folder, as_written
 from hierax.records.manifest import Entry
 from hierax.records.measures import MEASURES, read_measures
 from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SOLUTION
@@ -27,8 +27,6 @@ from hierax.results.report import Account, write_page
 
 REPORT = "report.html"
 REMEDY = "Remove the file, and the report shows what the events tell."
-ODD = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What goes wrong where a file, though undamaged, holds something else than it should."""
 
 
 def write_report(
@@ -51,15 +49,11 @@ def write_report(
         If the folder is not that of a run, the page cannot be written, or the problem is another one.
     """
     opened = Folder.open(folder)
-    account, source = read_account(opened, problem, state)
     path = out or folder / REPORT
-    try:
+    with as_written(folder):
+        account, source = read_account(opened, problem, state)
         with user_errors(source.file if source else None), written(path) as draft:
             write_page(account, draft)
-    except ODD as error:
-        raise InputError(
-            f"The folder holds something that cannot be shown ({type(error).__name__}: {error}).", str(folder), REMEDY
-        ) from error
     if out is None and not opened.faults:
         opened.manifest.changed({REPORT: Entry.of(read_bytes(path, REMEDY))}).write(folder)
     return path
@@ -210,7 +204,10 @@ def _command(settings: Mapping[str, Any]) -> str:
     words = _subject(source)
     asked = options.get("set", source.get("settings")) or ()
     words += ["--set", *asked] if asked else []
-    for name in ("continue", "level", "cost", "field", "levels", "cycle", "solver", "seed", "budget_seconds"):
+    for name in ("rename", "log"):
+        words += [f"--{name}", *options[name]] if options.get(name) else []
+    words += ["--drop-missing"] if options.get("drop_missing") else []
+    for name in ("continue", "level", "cost", "sigma", "field", "levels", "cycle", "solver", "seed", "budget_seconds"):
         value = options.get(name)
         if value is not None and value != "auto":
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]

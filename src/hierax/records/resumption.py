@@ -15,7 +15,7 @@ from hierax.planning.plan import Plan
 from hierax.planning.words import chosen
 from hierax.problems.problem import Problem
 from hierax.records.fingerprint import fingerprint, plan_print
-from hierax.records.folder import Folder
+from hierax.records.folder import Folder, as_written
 from hierax.records.run import Run
 from hierax.records.sources import AbstractSource, recorded_source
 from hierax.records.user_file import user_errors
@@ -54,6 +54,13 @@ class Resumption:
         state: int | None = None,
     ) -> Resumption:
         """Read a folder and compare what it notes with what is there; see `resume`."""
+        with as_written(path):
+            return cls._read(path, problem, plan, budget, state)
+
+    @classmethod
+    def _read(
+        cls, path: Path, problem: Problem | str | None, plan: Plan | None, budget: float | None, state: int | None
+    ) -> Resumption:
         folder = Folder.open(path)
         settings, (number, record) = folder.settings, folder.state(state)
         options = settings.get("options") or {}

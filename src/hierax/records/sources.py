@@ -20,9 +20,10 @@ from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
 from hierax.problems.terms import Data
 from hierax.problems.unknowns import Function
+from hierax.records.columns import Reading
 from hierax.records.fidelity_columns import fidelity_groups
 from hierax.records.settings import call_with
-from hierax.records.tables import read_columns
+from hierax.records.tables import LOGARITHM, Table
 from hierax.records.user_file import problem_from_file
 
 
@@ -34,6 +35,10 @@ class AbstractSource(abc.ABC):
     def load(self) -> Problem:
         """Make the problem."""
 
+    def read(self) -> tuple[Problem, list[str]]:
+        """The problem, and what was passed over where it comes from, in words."""
+        return self.load(), []
+
     @abc.abstractmethod
     def record(self) -> dict[str, Any]:
         """What a run folder notes of it, so that it can be told from another one."""
@@ -42,6 +47,11 @@ class AbstractSource(abc.ABC):
     def file(self) -> Path | None:
         """The user's own source text, whose errors are the user's to repair."""
         return None
+
+    @property
+    def inputs_read(self) -> list[Path]:
+        """Files that the problem is made of."""
+        return [] if self.file is None else [self.file]
 
 
 @final
@@ -108,7 +118,8 @@ class DataSource(AbstractSource):
     """A table of measurements: `outputs` as functions of `inputs` on the bounding box of the points.
 
     With a column `level` that says which fidelity a row is of, the dearest fidelity is to be predicted: by the column
-    `cost`, or else that of the largest number.
+    `cost`, or else that of the largest number. Columns of `log` are replaced by their logarithms, which are called
+    `log_NAME`; `sigma` is a column with the standard deviation of the outputs.
     """
 
     path: Path
@@ -116,49 +127,68 @@ class DataSource(AbstractSource):
     outputs: tuple[str, ...]
     level: str | None = None
     cost: str | None = None
+    rename: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    sigma: str | None = None
+    drop_missing: bool = False
 
     def load(self) -> Problem:
-        _check_names(self.inputs, self.outputs)
-        table = read_columns(self.path, (*self.inputs, *self.outputs), points=self.inputs)
-        for name in self.inputs:
-            if np.ptp(table[name]) == 0:
+        return self.read()[0]
+
+    def read(self) -> tuple[Problem, list[str]]:
+        table = Table(self.path, Reading.of(self.rename, self.drop_missing))
+        inputs, outputs = (self._named(table, words) for words in (self.inputs, self.outputs))
+        _check_names(inputs, outputs)
+        others = tuple(name for name in (self.cost, self.sigma) if name is not None)
+        columns = table.numbers((*inputs, *outputs, *others), points=inputs)
+        for name in inputs:
+            if np.ptp(columns[name]) == 0:
                 raise InputError(
-                    f"All {len(table[name])} values of this input are {table[name][0]:g}.",
+                    f"All {len(columns[name])} values of this input are {columns[name][0]:g}.",
                     f"{self.path}, column {name!r}",
                     "Leave a constant column out of --inputs.",
                 )
-        points = np.stack([table[name] for name in self.inputs], axis=1)
-        values = {name: table[name] for name in self.outputs}
-        groups = fidelity_groups(self.path, self.level, self.cost)
+        points = np.stack([columns[name] for name in inputs], axis=1)
+        values = {name: columns[name] for name in outputs}
+        groups = fidelity_groups(table, self.level, None if self.cost is None else columns[self.cost])
+        noise = None if self.sigma is None else _noise(columns[self.sigma], self.path, self.sigma)
+        box = Box(points.min(axis=0), points.max(axis=0), names=inputs)
         if groups is not None:
-            box = Box(points.min(axis=0), points.max(axis=0), names=self.inputs)
             parts = [
-                Fidelity(points[g.rows], {name: v[g.rows] for name, v in values.items()}, g.cost, g.name)
+                Fidelity(points[g.rows], {name: v[g.rows] for name, v in values.items()}, g.cost, g.name, noise)
                 for g in groups
             ]
-            return Fidelities(box, parts, name=self.path.stem)
-        return fitted(self.path.stem, self.inputs, points.min(axis=0), points.max(axis=0), points, values)
+            return Fidelities(box, parts, name=self.path.stem), table.notes
+        terms = tuple(Data(output, points, column, noise) for output, column in values.items())
+        unknowns = {output: Function() for output in values}
+        return Problem(box, terms, unknowns=unknowns, name=self.path.stem), table.notes
+
+    @property
+    def inputs_read(self) -> list[Path]:
+        return [self.path]
+
+    def _named(self, table: Table, words: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of columns that were asked for in words."""
+        headings = [table.heading(word) for word in table.listed(words)]
+        logs = {table.heading(word) for word in table.listed(self.log)}
+        return tuple((LOGARITHM if heading in logs else "") + table.names[heading] for heading in headings)
 
     def record(self) -> dict[str, Any]:
         columns = {"inputs": list(self.inputs), "outputs": list(self.outputs), "level": self.level, "cost": self.cost}
-        return {"kind": "data", "file": str(self.path), "sha256": checksum(self.path), **columns}
+        how = {"rename": list(self.rename), "log": list(self.log), "sigma": self.sigma}
+        record = {"kind": "data", "file": str(self.path), "sha256": checksum(self.path), **columns, **how}
+        return record | {"drop_missing": self.drop_missing}
 
 
-def fitted(
-    name: str,
-    inputs: Sequence[str],
-    lower: np.ndarray,
-    upper: np.ndarray,
-    points: np.ndarray,
-    values: dict[str, np.ndarray],
-) -> Problem:
-    """The problem of a fit: one scalar unknown for each output, called as its column."""
-    return Problem(
-        Box(lower, upper, names=tuple(inputs)),
-        tuple(Data(output, points, column) for output, column in values.items()),
-        unknowns={output: Function() for output in values},
-        name=name,
-    )
+def _noise(column: np.ndarray, path: Path, name: str) -> float:
+    """The standard deviation that a column states."""
+    if np.any(column < 0) or np.ptp(column) > 1e-9 * np.max(column):
+        raise InputError(
+            f"The standard deviations lie between {column.min():g} and {column.max():g}; one for all rows is used.",
+            f"{path}, column {name!r}",
+            "Leave --sigma out (the noise is estimated), or fit rows of one noise at a time.",
+        )
+    return float(column[0])
 
 
 def source_of(text: str, settings: Sequence[str]) -> AbstractSource:
@@ -225,7 +255,9 @@ def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given
             text = _same_file(record, given)
         elif kind == "data":
             path = _same_table(record, given)
-            return DataSource(path, tuple(record["inputs"]), tuple(record["outputs"]), record["level"], record["cost"])
+            columns = {key: tuple(record[key]) for key in ("inputs", "outputs", "rename", "log")}
+            rest = {key: record[key] for key in ("level", "cost", "sigma", "drop_missing")}
+            return DataSource(path, **columns, **rest)
         else:
             raise InputError(
                 "The problem of this run was made by a script.", "--problem", "Go on there: hx.resume(path, problem)."
@@ -293,7 +325,7 @@ def _check_names(inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
                 raise InputError(
                     f"The column {name!r} cannot be the name of a coordinate or unknown.",
                     option,
-                    "Rename it in the file: letters, digits and underscores, not beginning with a digit"
+                    "Rename it by --rename HEADING=NAME: letters, digits and underscores, no digit first"
                     + ("" if not name.isidentifier() else f"; {name!r} itself is taken by the library")
                     + ".",
                 )

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from hierax._errors import InputError
 from hierax.problems.problem import Problem
 from hierax.records.settings import call_with
@@ -110,22 +112,44 @@ def user_errors(path: Path | None) -> Iterator[None]:
         return
     try:
         yield
-    except (Exception, SystemExit) as error:
-        place = _place(error, path)
+    except BaseException as error:
+        place = None if isinstance(error, KeyboardInterrupt) else _place(error, path)
         if place is None:
             raise
         if isinstance(error, InputError):
             raise InputError(error.what, f"{error.where} ({place})", error.remedy) from error
         text = f"{error}".strip().splitlines()
-        raise InputError(
-            f"{type(error).__name__}: {text[0] if text else 'no message'}", place, "Repair this line of the file."
-        ) from error
+        what = f"{type(error).__name__}: {text[0] if text else 'no message'}"
+        raise InputError(what, place, _remedy(error)) from error
+
+
+REMEDIES: tuple[tuple[type[BaseException], str, str], ...] = (
+    (
+        jax.errors.TracerBoolConversionError,
+        "",
+        "Write jnp.where(condition, a, b) in place of `if`, `and`, `or`, `not`.",
+    ),
+    (jax.errors.TracerArrayConversionError, "", "Use jax.numpy in terms: jnp.sin in place of np.sin."),
+    (jax.errors.ConcretizationTypeError, "", "Use jax.numpy in terms, and no float(), int() or loops over values."),
+    (TypeError, "SimpleNamespace", "With unknowns= a term gets w: write w.u(x), with the name of the unknown."),
+    (AttributeError, "SimpleNamespace", "With unknowns= a term gets w: w.u, with the name of an unknown."),
+    (AttributeError, "'function' object", "Without unknowns= a term gets u itself: write u(x), not w.u(x)."),
+    (TypeError, "unsupported operand type(s) for", "Call the unknown at the point: u(x) in place of u."),
+    (TypeError, "does not accept", "Call the unknown at the point: u(x) in place of u."),
+)
+"""Of errors that JAX or Python raise in a user's line, what most often is meant."""
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do about an error, by its kind and message."""
+    known = (text for kind, part, text in REMEDIES if isinstance(error, kind) and part in str(error))
+    return next(known, "Repair this line of the file.")
 
 
 def _place(error: BaseException, path: Path) -> str | None:
     """File, line, function and source of the innermost place of an error that lies in a file."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{path}, line {error.lineno}: {(error.text or '').strip()}"
+    if isinstance(error, SyntaxError) and error.filename in (str(path), None):
+        return f"{path}, line {error.lineno}: {(error.text or '').strip()}" if error.lineno else str(path)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     if not frames:
         return None

@@ -94,7 +94,7 @@ def check_points(problem: Problem, points: ArrayLike, where: str = "points") -> 
             where,
             f"Give the coordinates {', '.join(domain.names or ())}, in this order.",
         )
-    box = domain if isinstance(domain, Box) else Box(*_widened(*domain.bounds()), names=domain.names)
+    box = box_of(problem)
     outside = np.flatnonzero(~box.contains(array))
     if outside.size:
         first = int(outside[0])
@@ -105,6 +105,12 @@ def check_points(problem: Problem, points: ArrayLike, where: str = "points") -> 
             "Remove these points, or train on a domain that contains them.",
         )
     return array
+
+
+def box_of(problem: Problem) -> Box:
+    """The box in which a field was learned: the domain, or the one around a cloud of points."""
+    domain = problem.domain
+    return domain if isinstance(domain, Box) else Box(*_widened(*domain.bounds()), names=domain.names)
 
 
 def _widened(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,72 @@
+"""Values of a solution at the rows of a table, those outside of its domain marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from hierax.problems.problem import Problem
+from hierax.records.tables import LOGARITHM, Table
+from hierax.results.evaluation import box_of, check_points, columns, quantities
+from hierax.results.solution import Solution
+
+OUTSIDE = "outside"
+"""The column that marks rows outside of the domain; it is there where such rows are."""
+
+Outside = Literal["flag", "clip", "refuse"]
+
+
+def predicted(
+    solution: Solution, table: Table, values: Sequence[str], outside: Outside
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """Columns of the points, columns of values, and sentences about rows that lie outside.
+
+    Parameters
+    ----------
+    values:
+        Names of values and derivatives; all unknowns if there are none.
+    outside:
+        What happens to rows outside of the domain: `flag` marks them and leaves their values empty (NaN), `clip` marks
+        them and takes the values at the nearest point of the domain, `refuse` refuses the table.
+
+    Raises
+    ------
+    InputError
+        For what cannot be read, values that are unknown, and with `refuse` for rows outside.
+    """
+    problem = solution.problem
+    names, wanted = tuple(problem.domain.names or ()), tuple(values) or tuple(problem.unknowns)
+    for value in wanted:
+        quantities(problem, value)
+    shown = {name: table.source(name) for name in names}
+    read = table.numbers(tuple(dict.fromkeys((*names, *shown.values()))), points=names)
+    points = np.stack([read[name] for name in names], axis=1)
+    inside, moved = _placed(problem, points, str(table.path), outside)
+    found = _evaluated(solution, moved, wanted)
+    count = int(np.sum(~inside))
+    if not count:
+        return {shown[name]: read[shown[name]] for name in names}, found, []
+    if outside == "flag":
+        found = {name: np.where(inside, column, np.nan) for name, column in found.items()}
+    found[OUTSIDE] = np.where(inside, 0.0, 1.0)
+    told = "their values are left empty" if outside == "flag" else "they have the values of the nearest point inside"
+    sentence = f"{count} of {len(points)} rows are outside of {box_of(problem)!r}; {told} ({OUTSIDE} = 1)."
+    return {shown[name]: read[shown[name]] for name in names}, found, [sentence]
+
+
+def _placed(problem: Problem, points: np.ndarray, where: str, outside: Outside) -> tuple[np.ndarray, np.ndarray]:
+    """Which points are inside, and points that all are."""
+    box = box_of(problem)
+    if outside == "refuse" or points.shape[1] != box.dim:
+        return np.ones(len(points), dtype=bool), check_points(problem, points, where)
+    inside = box.contains(points)
+    return inside, np.where(inside[:, None], points, np.clip(points, box.lower, box.upper))
+
+
+def _evaluated(solution: Solution, points: np.ndarray, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """The values; of unknowns that are logarithms the quantities themselves as well."""
+    found = columns(solution.problem, solution.field, points, wanted)
+    logs = [name for name in found if name in solution.problem.unknowns and name.startswith(LOGARITHM)]
+    return found | {name.removeprefix(LOGARITHM): np.exp(found[name]) for name in logs}
