@@ -11,6 +11,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.fields import parameter_count, partition, place
+from hierax.fields.foreign import enclosed
 from hierax.hierarchy import Hierarchy, Level
 from hierax.planning.families import periodic_axes
 from hierax.problems.problem import Problem
@@ -38,7 +39,7 @@ def on_domain(hierarchy: Hierarchy, problem: Problem) -> Hierarchy:
             "plan.changed(sampling=...) replaces",
         )
     box = (*problem.domain.bounds(), periodic_axes(problem))
-    levels = [Level(place(part.field, *box), part.points) for part in hierarchy.levels]
+    levels = [Level(enclosed(place(part.field, *box)), part.points) for part in hierarchy.levels]
     _refuse_unfit(problem, levels[0].field)
     return Hierarchy(levels, hierarchy.transfers)
 

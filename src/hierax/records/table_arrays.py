@@ -66,13 +66,13 @@ def npz_columns(path: Path) -> Arrays:
     def array(name: str) -> Any:
         try:
             check_sizes(path, path, (name,))
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return archive[name]
         except UNREADABLE as error:
             raise _unreadable(path, error) from error
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("one array without a name")
             names = list(archive.files)
@@ -81,7 +81,17 @@ def npz_columns(path: Path) -> Arrays:
     return Arrays(path, {name: functools.partial(array, name) for name in names})
 
 
-UNREADABLE = (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, MemoryError, zlib.error)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    OSError,
+    zipfile.BadZipFile,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    MemoryError,
+    zlib.error,
+)
 """What NumPy raises of files that are no NPZ, or damaged."""
 
 

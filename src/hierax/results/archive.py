@@ -34,6 +34,11 @@ def pack(node: Any, codec: Codec = Codec()) -> bytes:
     InputError
         For something in it that cannot be kept.
     """
+    return packed(node, codec)[0]
+
+
+def packed(node: Any, codec: Codec = Codec()) -> tuple[bytes, tuple[type, ...]]:
+    """An object as the bytes of a file, and the classes that have to be given to `unpack` it; see `pack`."""
     arrays = Arrays()
     record = {"format": FORMAT, "object": codec.describe(node, arrays)}
     text = np.frombuffer(json.dumps(record, allow_nan=False).encode(), dtype=np.uint8)
@@ -42,7 +47,7 @@ def pack(node: Any, codec: Codec = Codec()) -> bytes:
     content = stream.getvalue()
     # the comment is the end of the file, and its length is what comes before it
     content = content[:-2] + struct.pack("<H", DIGITS)
-    return content + hashlib.sha256(content).hexdigest().encode()
+    return content + hashlib.sha256(content).hexdigest().encode(), tuple(arrays.classes)
 
 
 def unpack(content: bytes, where: str, codec: Codec = Codec()) -> Any:

@@ -132,6 +132,8 @@ class Codec:
                 "saving",
                 "Use the kinds of hierax.fields and the activations of jax.nn, no functions of your own.",
             )
+        if own.startswith(OWN):
+            arrays.classes.add(kind)
         if isinstance(node, enum.Enum):
             return {"kind": "member", "class": own, "name": node.name}
         made = MADE[kind](node) if kind in MADE else None
@@ -263,10 +265,11 @@ _KINDS: dict[str, Callable[[Codec, Any, Mapping[str, Any]], Any]] = {
 @final
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """The arrays of a description, by name; one that occurs twice is kept once."""
+    """The arrays of a description, by name, one that occurs twice once; and the user's own classes in it."""
 
     named: dict[str, np.ndarray] = field(default_factory=dict)
     seen: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
+    classes: set[type] = field(default_factory=set)
 
     def describe(self, node: Any) -> dict[str, Any]:
         """Keep an array and return its name, and of which library it is."""

@@ -26,10 +26,10 @@ from hierax.events import Guard, LevelRecord, StepTaken
 from hierax.fields.base import partition
 from hierax.objective.build import is_equation
 from hierax.objective.noise import neighbour_correlation, relative_noise
-from hierax.problems.kept import described
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
-from hierax.results.archive import save
+from hierax.results.archive import packed, save, unpack
+from hierax.results.codec import Codec
 from hierax.results.evaluation import evaluate
 from hierax.results.intervals import Interval
 
@@ -222,9 +222,8 @@ class Solution:
         save(self, Path(path))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # functions of a problem cannot be pickled; what a file keeps of it is
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return _unpickled, (own | {"problem": described(self.problem)},)
+        # functions, those of a problem among them, cannot be pickled; what a file keeps of a solution is
+        return _unpickled, packed(self)
 
     def _repr_html_(self) -> str:
         return preformatted(str(self), f"{self.problem.name}: {self.result.name}")
@@ -310,8 +309,8 @@ class Solution:
         return plain(record)
 
 
-def _unpickled(parts: dict[str, Any]) -> Solution:
-    return Solution(**parts)
+def _unpickled(content: bytes, classes: tuple[type, ...]) -> Solution:
+    return unpack(content, "a pickle", Codec(classes))
 
 
 def level_table(levels: Sequence[LevelRecord]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hierax._results import RESULTS
 from hierax.fields import linear_in_parameters, parameter_count
+from hierax.fields.foreign import released
 from hierax.planning.plan import Plan, named
 from hierax.results.solution import Accuracy, Solution
 from hierax.training.context import Context
@@ -26,10 +27,10 @@ def so_far(state: RunState, context: Context) -> Solution:
 
 def account(state: RunState, context: Context, level: int, trained: Any) -> Solution:
     """A solution without guards and errors, in the units of the training."""
-    plan, own = _plan(state, context), state.visited.get(level)
+    plan, own, field = _plan(state, context), state.visited.get(level), released(trained)
     return Solution(
         problem=context.problem,
-        field=trained,
+        field=field,
         result=RESULTS.interrupted,
         stopped_by=state.stopped or "budget",
         levels=[visited.record(k) for k, visited in (*state.easier, *sorted(state.visited.items()))],
@@ -38,7 +39,7 @@ def account(state: RunState, context: Context, level: int, trained: Any) -> Solu
         plan=plan.text,
         solver=named(plan.solver),
         cycle=named(plan.cycle),
-        field_kind=plan.label or type(trained).__name__,
+        field_kind=plan.label or type(field).__name__,
         seed=context.seed,
         linear_in_parameters=linear_in_parameters(trained),
         parameters=parameter_count(trained),
