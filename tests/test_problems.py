@@ -231,7 +231,7 @@ NAN_AT_3 = np.where(np.arange(6).reshape(3, 2) == 3, np.nan, 0.5)
         (lambda: hp.Problem(BOX, ()), "no terms", "terms"),
         (lambda: hp.Residual("a", 3.0), "float is no function", "Residual('a'"),
         (lambda: hp.Energy("a", None), "NoneType is no function", "Energy('a'"),
-        (lambda: simple(constraint=2.0), "constraint is float", "constraint"),
+        (lambda: simple(constraint=2.0), "float is no function", "constraint"),
         (lambda: simple(reference={"v": lambda x: x}), "'v', which is no unknown", "reference"),
         (lambda: simple(unknowns={"a b": hp.Function()}), "'a b'", "unknowns"),
         (lambda: simple(unknowns={"nu": hp.Constant(1.0)}), "no unknown function", "unknowns"),
