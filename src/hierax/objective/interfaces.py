@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ import numpy as np
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.missed import Feature, Jump
+from hierax.objective.order import order_along
+from hierax.objective.own_variation import constant_apart
 from hierax.objective.pointwise import Place, point_term
 from hierax.problems.continuation import Continuation
 from hierax.problems.domain import Interface
@@ -45,17 +47,37 @@ def stated(problem: Problem) -> tuple[Interface, ...]:
     return tuple(found.values())
 
 
-def hidden(problem: Problem, features: Sequence[Feature], order: int) -> tuple[Interface, ...]:
-    """The interfaces that jumps of the terms make, where what holds on them is known."""
-    if order not in ORDERS or isinstance(problem, Continuation) or any(isinstance(t, Energy) for t in problem.terms):
-        return ()
-    lost = [f for f in features if isinstance(f, Jump) and f.flat and f.lost and not is_stated(problem, f)]
-    places: dict[Interface, set[int]] = {}
-    for jump in lost:
-        own = _place(problem, jump, order)
-        same = next((p for p in places if _same(problem, p, own)), own)
-        places.setdefault(same, set()).add(jump.term)
-    return tuple(place for place, terms in places.items() if _agrees(problem, place, terms, order))
+class Divided(NamedTuple):
+    """The interfaces that jumps of the terms make, and the features that points still do not see."""
+
+    interfaces: tuple[Interface, ...]
+    unseen: tuple[Feature, ...]
+
+
+def divided(problem: Problem, features: Sequence[Feature], order: int, breakable: bool) -> Divided:
+    """What jumps of the terms make of a problem, whose fields may be `breakable`.
+
+    Jumps across which nothing is differentiated do no harm; those where terms of the problem hold are seen; of others
+    what holds there has to be known.
+    """
+    breakable = breakable and not isinstance(problem, Continuation)
+    breakable = breakable and not any(isinstance(term, Energy) for term in problem.terms)
+    lost = [f for f in features if isinstance(f, Jump) and f.lost and not is_stated(problem, f)]
+    unseen: list[Feature] = [f for f in features if not isinstance(f, Jump)] + [f for f in lost if not f.flat]
+    places: dict[Interface, list[Jump]] = {}
+    for jump in (f for f in lost if f.flat):
+        own = _place(problem, jump, order_along(problem, jump.axis, order))
+        places.setdefault(next((p for p in places if _same(problem, p, own)), own), []).append(jump)
+    found = []
+    for place, jumps in places.items():
+        numbers, along = {jump.term for jump in jumps}, order_along(problem, jumps[0].axis, order)
+        if not along or _is_harmless(problem, place, along):
+            continue
+        if breakable and along in ORDERS and _agrees(problem, place, numbers, along):
+            found.append(place)
+        else:
+            unseen += jumps
+    return Divided(tuple(found), tuple(unseen))
 
 
 def is_stated(problem: Problem, jump: Jump) -> bool:
@@ -106,15 +128,46 @@ def _condition(problem: Problem, term: Any, place: Interface, level: int) -> Res
 
 def _agrees(problem: Problem, place: Interface, jumping: set[int], order: int) -> bool:
     """Whether what the equations say on a plane is what their highest coefficients on both sides make of kinks."""
-    numbers = [k for k, term in enumerate(problem.terms) if _divides(problem, term)]
-    for number in numbers:
+    for number in (k for k, term in enumerate(problem.terms) if _divides(problem, term)):
         for level in range(_conditions(place)):
-            said, below, above = _Kinks(problem, place, order, level).felt(number)
-            expected = np.concatenate([-(below if number in jumping else above), above], axis=-1)
-            size = np.abs(expected).max()
-            if not np.all(np.abs(said - expected) <= SAME * size) or (number in jumping and size == 0.0):
+            felt = _felt(problem, place, order, level, number)
+            none = not np.any(felt.above) and not np.any(felt.below)
+            if not felt.agrees(number in jumping) or (number in jumping and none):
                 return False
     return True
+
+
+def _is_harmless(problem: Problem, place: Interface, order: int) -> bool:
+    """Whether the equations say on a plane nothing of smooth unknowns, and of kinks what they say anywhere."""
+    numbers = [k for k, term in enumerate(problem.terms) if _divides(problem, term)]
+    found = [_felt(problem, place, order, 0, number) for number in numbers]
+    return bool(found) and all(felt.agrees(False) and felt.silent for felt in found)
+
+
+class _Felt(NamedTuple):
+    """Of a term at some points of a plane: what it says there of smooth unknowns `(points, rows)`, of kinks below and
+    above `(points, rows, 2 n)`, and its coefficients of the highest derivatives of the `n` unknowns below and above."""
+
+    smooth: np.ndarray
+    kinks: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+
+    def agrees(self, jumping: bool) -> bool:
+        """Whether coefficients, that jump or do not, make of kinks what is said of them."""
+        expected = np.concatenate([-(self.below if jumping else self.above), self.above], axis=-1)
+        return bool(np.all(np.abs(self.kinks - expected) <= SAME * np.abs(expected).max()))
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said of smooth unknowns."""
+        return bool(np.all(np.abs(self.smooth) <= SAME * np.abs(self.kinks).max()))
+
+
+@functools.lru_cache(maxsize=16)
+def _felt(problem: Problem, place: Interface, order: int, level: int, number: int) -> _Felt:
+    """What a term makes of kinks."""
+    return _Kinks(problem, place, order, level).felt(number)
 
 
 class _Kinks:
@@ -127,9 +180,8 @@ class _Kinks:
         self.length = float((self.high - self.low)[self.cut.axis])
         self.count = sum(f.components or 1 for f in problem.functions.values())
 
-    def felt(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of a term at some points of the plane: what it says there of kinks below and above, `(points, rows, 2 n)`,
-        and its coefficients of the highest derivatives of the `n` unknowns below and above, `(points, rows, n)`."""
+    def felt(self, number: int) -> _Felt:
+        """What a term makes of them."""
         known, term = self.problem, self.problem.terms[number]
         terms = [term, _condition(known, term, self.place, self.level)]
         unknowns = known.unknowns if known.named else None
@@ -145,18 +197,18 @@ class _Kinks:
                 )
                 for t, z in ((across, x), (inside, cut.below(x)), (inside, cut.above(x)))
             )
-            return said[:, :2].reshape(-1, 2 * self.count), scale * below[:, 2], scale * above[:, 2]
+            smooth = across.residual(self._unknowns(jnp.zeros((3, self.count)), x), Place(x, normal, jnp.zeros(0)))
+            return smooth, said[:, :2].reshape(-1, 2 * self.count), scale * below[:, 2], scale * above[:, 2]
 
         points = self.low + np.random.default_rng(5).uniform(0.1, 0.9, (3, len(self.low))) * (self.high - self.low)
         points[:, cut.axis] = cut.at
-        said, below, above = (np.asarray(a) for a in compiled_quickly(jax.vmap(at_point))(points))
-        return said, below, above
+        return _Felt(*(np.asarray(a) for a in compiled_quickly(jax.vmap(at_point))(points)))
 
     def _unknowns(self, c: jax.Array, x: jax.Array) -> Any:
         parts, start, known = {}, 0, self.problem
         for name in known.unknowns:
             if name in known.constants:
-                parts[name] = jnp.asarray(known.constants[name].initial, float)
+                parts[name] = constant_apart(known, name)
                 continue
             size = known.functions[name].components
             own = c[:, start : start + (size or 1)]
@@ -165,13 +217,13 @@ class _Kinks:
         return SimpleNamespace(**parts) if known.named else next(iter(parts.values()))
 
     def _kinked(self, c: jax.Array, x: jax.Array, base: float) -> Any:
-        """`(c_0 [s < 0] + c_1 [s >= 0]) s^p / p! + c_2 t^m / m!` on a slope, `s` from the plane, `t` from the point."""
+        """`(c_0 [s < 0] + c_1 [s >= 0]) s^p / p! + c_2 t^m / m!` on a wave, `s` from the plane, `t` from the point."""
         axis, m, p = self.cut.axis, self.order, self.order - 1 - self.level
 
         def u(z: jax.Array) -> jax.Array:
             s, t = (z[axis] - self.cut.at) / self.length, (z[axis] - x[axis]) / self.length
             kink = s**p / math.factorial(p)
-            even = base + 0.3 * jnp.sum((z - self.low) / (self.high - self.low))
+            even = base + 0.3 * jnp.sin(1.0 + jnp.sum((z - self.low) / (self.high - self.low)))
             return even + jnp.where(s < 0.0, c[0], c[1]) * kink + c[2] * t**m / math.factorial(m)
 
         return u

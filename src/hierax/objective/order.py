@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
 from hierax.problems.problem import Problem
@@ -132,3 +134,44 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
         return size * (0.5 + 0.2 * jnp.exp(s) + 0.1 * sum(bends)) + jnp.where(here, sum(powers), c[0])
 
     return u
+
+
+@functools.lru_cache(maxsize=64)
+def order_along(problem: Problem, axis: int, highest: int) -> int:
+    """Highest order, up to `highest`, of the derivatives along one axis that any equation or energy feels."""
+    low, high = problem.domain.bounds()
+    x = jnp.asarray(low + (0.1 + 0.8 * np.random.default_rng(4).random((3, len(low)))) * (high - low))
+    found = 0
+    for term in (t for t in problem.terms if is_equation(t, problem)):
+        felt = compiled_quickly(jax.vmap(lambda at, t=term: _felt_along(problem, t, axis, highest, at)))
+        orders = np.flatnonzero(np.any(np.nan_to_num(np.asarray(felt(x))) != 0.0, axis=(0, 1))) + 1
+        found = max(found, int(orders.max(initial=0)))
+    return found
+
+
+def _felt_along(problem: Problem, term: Term, axis: int, highest: int, at: jax.Array) -> jax.Array:
+    """Slopes `(rows, highest)` of a term in powers of one coordinate, counted from the point, beside a wave."""
+    low, high = problem.domain.bounds()
+
+    def function(c: jax.Array, number: int, components: int | None) -> Any:
+        factors = jnp.ones(()) if components is None else 1.0 + jnp.arange(components)
+
+        def u(z: jax.Array) -> jax.Array:
+            s = (z - low) / (high - low)
+            t = s[axis] - (at[axis] - low[axis]) / (high - low)[axis]
+            bumps = sum((c[m] * t ** (m + 1) for m in range(highest)), start=jnp.zeros(()))
+            return (number + factors) * (0.7 + 0.3 * jnp.sin(1.0 + jnp.sum(s)) + bumps)
+
+        return u
+
+    def residual(c: jax.Array) -> jax.Array:
+        parts = {
+            name: jnp.asarray(problem.constants[name].initial, float)
+            if name in problem.constants
+            else function(c, k, problem.functions[name].components)
+            for k, name in enumerate(problem.unknowns)
+        }
+        seen = SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
+        return point_term(problem, term).residual(seen, Place(at, jnp.zeros_like(at), jnp.zeros(0)))
+
+    return jax.jacfwd(residual)(jnp.zeros(highest))

@@ -154,14 +154,19 @@ def _state(problem: Problem, c: jax.Array, x: jax.Array) -> Any:
 
         return opaque_unknown
 
-    # constants that begin at the same value differ in the end: they are told apart
     parts = {
-        name: problem.constants[name].initial * (1.0 + 0.1 * k) + 0.01 * k
+        name: constant_apart(problem, name)
         if name in problem.constants
         else function(k, problem.functions[name].components)
         for k, name in enumerate(problem.unknowns)
     }
     return SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
+
+
+def constant_apart(problem: Problem, name: str) -> jax.Array:
+    """A value of a constant near its start, other than that of any other: what begins alike differs in the end."""
+    number = list(problem.unknowns).index(name)
+    return jnp.asarray(problem.constants[name].initial * (1.0 + 0.1 * number) + 0.01 * number, float)
 
 
 def _follow(closed: ClosedJaxpr, inputs: Sequence[_Followed], stack: str, record: _Record) -> list[_Followed]:

@@ -27,8 +27,8 @@ from hierax.hierarchy import (
     refine,
 )
 from hierax.objective.evolution import evolution
-from hierax.objective.interfaces import hidden, is_stated, stated, with_interfaces
-from hierax.objective.missed import Feature, Jump, missed
+from hierax.objective.interfaces import divided, stated, with_interfaces
+from hierax.objective.missed import Feature, missed
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior, priors
 from hierax.objective.sizes import own_units
@@ -129,7 +129,7 @@ def choose(
         problem = units.converted(with_prescribed_values(problem))
     seen = ProblemFeatures.of(problem)
     features = missed(problem, seen.order, seen.linear)
-    found = hidden(problem, features, seen.order) if hierarchy is None or isinstance(hierarchy, Grid) else ()
+    found, unseen = divided(problem, features, seen.order, hierarchy is None or isinstance(hierarchy, Grid))
     problem = with_interfaces(problem, found)
     plan = _for_fields(problem, hierarchy, levels, seen, features, units, key)
     refuse_open(problem, plan.hierarchy)
@@ -138,7 +138,6 @@ def choose(
     unbroken = not stated(problem)
     if solver is None and cycle is None and seen.local and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem) if unbroken else None)
-    unseen = tuple(f for f in features if not isinstance(f, Jump) or (f.lost and not is_stated(problem, f)))
     reasons = (*plan.reasons, *(_interface(place) for place in found))
     rivals = hierarchy is None and solver is None and cycle is None and levels is None and is_table(problem)
     reasons = (*reasons, RIVALS) if rivals else reasons

@@ -13,6 +13,7 @@ from hierax.fields import SplineGrid
 from hierax.fields.axis import SplineAxis
 from hierax.hierarchy.marking import graded, halved
 from hierax.objective.missed import Feature, Jump, Peak
+from hierax.objective.order import order_along
 from hierax.problems.domain import Boundary, Domain, Interface, PointCloud
 from hierax.problems.problem import Problem
 
@@ -44,9 +45,10 @@ class Break(NamedTuple):
 def breaks(
     problem: Problem, features: Sequence[Feature], interfaces: Sequence[Interface], order: int
 ) -> tuple[Break, ...]:
-    """Where derivatives jump: on interfaces the first, where terms of an equation jump those of its order."""
+    """Where derivatives jump: on interfaces the first, where terms jump those of the order of the equations there."""
     broken = [Break(problem.domain.axis(p.name), float(p.at), p.continuity) for p in interfaces]
-    jumps = [Break(f.axis, float(f.place[f.axis]), order - 1) for f in features if isinstance(f, Jump) and f.flat]
+    flat = [f for f in features if isinstance(f, Jump) and f.flat]
+    jumps = [Break(f.axis, float(f.place[f.axis]), order_along(problem, f.axis, order) - 1) for f in flat]
     return (*broken, *jumps)
 
 
