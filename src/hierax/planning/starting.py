@@ -24,6 +24,8 @@ from hierax.problems.problem import Problem
 from hierax.problems.units import Units
 from hierax.problems.unknowns import Function
 
+AWAY = 0.5
+"""Least mean of the values that conditions give, over their root mean square, from which training starts."""
 POINTS = 4
 """Points an interval and axis at which the start of a function is fitted."""
 
@@ -38,8 +40,8 @@ def start_field(
 ) -> Any:
     """The field of the coarsest level, with knots at peaks and jumps of the terms, and broken at interfaces.
 
-    Where the problem is nonlinear, spline grids start from the values that conditions give in the mean: near zero a
-    temperature in kelvin has no meaning.
+    Where the problem is nonlinear, spline grids start from the values that conditions give in the mean, if these are
+    far from zero: near zero a temperature in kelvin has no meaning.
 
     Raises
     ------
@@ -56,9 +58,14 @@ def start_field(
         values = seen.values if seen.only_data else None
         part = family.part(problem, unknown.components, seen.order, values, k)
         part = with_knots(part, features, planes, bends(problem.domain)) if isinstance(part, SplineGrid) else part
-        level = None if units is None or seen.linear or seen.only_data else units.start(name)
+        level = None if units is None or seen.linear or seen.only_data else _far_from_zero(units.start(name))
         parts[name] = _begun(problem, name, part, name in seen.hidden, level)
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
+
+
+def _far_from_zero(level: np.ndarray) -> np.ndarray:
+    """The level of an unknown in its units, zero where the values that conditions give are as well on either side."""
+    return np.where(np.abs(level) > AWAY, level, 0.0)
 
 
 def refuse_unused(problem: Problem) -> None:
