@@ -51,6 +51,8 @@ RUNS = Path("runs")
 """Where run folders go unless they are named."""
 SHARE = 0.04
 """Of the seconds of a training that saving its states may take."""
+LEAST_SPACE = 2**20
+"""Bytes that must be free where a run folder is made."""
 UNTOLD = ("field", "trained", "plans")
 """Members of events that are no words."""
 KEPT = 2
@@ -93,6 +95,7 @@ class Run:
         InputError
             If `path` exists and is not empty, or the folder cannot be written.
         """
+        _check_space(path or RUNS)
         try:
             folder = _numbered(RUNS, name) if path is None else _given(path)
         except OSError as error:
@@ -164,7 +167,7 @@ class Run:
         with self.tried(f"the state after level {reached.state.current}", needed=False):
             old = self._states[: -KEPT + 1]
             gone = {state_name(number) for number in old}
-            self._put({state_name(number): pack(record, STATES)}, {EVENTS: self._events.entry()}, gone)
+            self._put_or_make_room({state_name(number): pack(record, STATES)}, {EVENTS: self._events.entry()}, gone)
             self._states = [*self._states[-KEPT + 1 :], number]
         self._last = time.perf_counter() - began
         self.seconds += self._last
@@ -199,6 +202,19 @@ class Run:
         for name in gone:
             (self.path / name).unlink(missing_ok=True)
 
+    def _put_or_make_room(
+        self, contents: Mapping[str, bytes], entries: Mapping[str, Entry], gone: set[str] | None = None
+    ) -> None:
+        """The same; where there is no space, the older one of two states makes room."""
+        try:
+            self._put(contents, entries, gone)
+        except (OSError, InputError):
+            if len(self._states) < KEPT:
+                raise
+            older, self._states = self._states[0], self._states[1:]
+            self._put({}, {}, {state_name(older)})
+            self._put(contents, entries, gone)
+
     def discard(self) -> None:
         """Remove the folder with all that this run has written into it, unless it was there before."""
         self.close()
@@ -213,7 +229,7 @@ class Run:
         """Keep field and record."""
         with self.tried("the solution"):
             content = {FIELD: pack(dataclasses.replace(solution, problem=None)), SOLUTION: _json(record)}
-            self._put(content, {EVENTS: self._events.entry(False)} if self._events.length else {})
+            self._put_or_make_room(content, {EVENTS: self._events.entry(False)} if self._events.length else {})
         with self.tried("the diagnosis", needed=False):
             limited = solution.diagnose()
             if limited is not None:
@@ -228,11 +244,14 @@ class Run:
         with self.tried(name, needed=False):
             try:
                 write(self.path / name)
+                self._put({}, {name: Entry.of((self.path / name).read_bytes())})
             except (InputError, OSError):
                 raise
             except Exception as error:  # whatever it is: the result must not be lost with it
                 raise InputError(f"{type(error).__name__}: {error}.", name, "Nothing else is lost.") from error
-            self._put({}, {name: Entry.of((self.path / name).read_bytes())})
+            finally:
+                if name not in self.manifest.files:
+                    (self.path / name).unlink(missing_ok=True)
 
 
 @final
@@ -339,6 +358,18 @@ def _numbered(parent: Path, name: str) -> Path:
             number += 1
         else:
             return folder
+
+
+def _check_space(path: Path) -> None:
+    """Refuse to begin where the results would hardly fit."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < LEAST_SPACE:
+        raise InputError(
+            f"There are {free / 1024:.0f} KiB left for the run folder; {LEAST_SPACE / 1024:.0f} are needed.",
+            str(path),
+            "Make room, or give a folder elsewhere by --run DIR.",
+        )
 
 
 def _given(path: Path) -> Path:
