@@ -30,7 +30,7 @@ def text(name):
 
 def test_every_page_is_in_the_contents_and_choosing_comes_before_the_reference():
     listed = re.findall(
-        r"^(?:guide|api)/\w+$|^how_to_choose$|^gallery$|^command_line$|^tried$|^measurements/index$",
+        r"^(?:guide|api)/\w+$|^how_to_choose$|^gallery$|^command_line$|^tried$|^promises$|^measurements/index$",
         text("index.md"),
         flags=re.MULTILINE,
     )
@@ -66,6 +66,13 @@ def test_guards_options_and_commands_are_all_explained():
         assert f"--{name.replace('_', '-')}" in text("command_line.md")
     for command in ("train", "fit", "resume", "predict", "report", "list", "doctor"):
         assert f"hierax {command}" in text("command_line.md")
+
+
+def test_every_promise_is_kept_by_a_test_or_taken_off_with_a_reason():
+    said = text("promises.md")
+    assert set(re.findall(r"^\| (R\d+) \|", said, flags=re.MULTILINE)) == {f"R{k + 1}" for k in range(30)}
+    for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", said):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
 
 
 def test_links_between_pages_lead_somewhere():

@@ -86,6 +86,17 @@ def test_every_domain_and_unknown_is_kept(tmp_path):
             code(None, None)
 
 
+@pytest.mark.parametrize("kind", ["mlp", "grid"])
+def test_fields_work_inside_transformations(trained, kind):
+    """A field is a plain module: a function of one point, for `jit`, `vmap` and `grad`."""
+    field, x = trained.field if kind == "mlp" else exact_field(), jnp.array([0.3, 0.4])
+    alone = float(field(x))
+    assert float(jax.jit(lambda z: field(z))(x)) == pytest.approx(alone, abs=1e-14)
+    assert jax.vmap(field)(jnp.stack([x, x])).tolist() == pytest.approx([alone, alone], abs=1e-14)
+    step = jnp.array([1e-6, 0.0])
+    assert float(jax.grad(lambda z: field(z))(x)[0]) == pytest.approx(float(field(x + step) - field(x - step)) / 2e-6, abs=1e-8)
+
+
 BAD = {
     "word of a field": ({"field": "grd"}, "Did you mean grid"),
     "word of a solver": ({"solver": "adm"}, "Did you mean adam"),

@@ -3,7 +3,9 @@
 import pickle
 
 import pytest
+from handmade import solution_of
 
+import hierax as hx
 from hierax._errors import InputError
 from hierax._results import RESULTS
 
@@ -51,3 +53,16 @@ def test_input_error_survives_pickling():
     copy = pickle.loads(pickle.dumps(error))
     assert isinstance(copy, InputError)
     assert str(copy) == str(error)
+
+
+@pytest.mark.parametrize("result", list(hx.RESULTS))
+def test_results_are_raised_on_request_only(result, monkeypatch):
+    monkeypatch.setattr("hierax.training.train.solved", lambda state, context: solution_of(result=result))
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (hx.Data("u", [[0.0], [0.5], [1.0]], [1.0, 2.0, 3.0]),))
+    assert hx.train(problem).result is result
+    if result is hx.RESULTS.successful:
+        assert hx.train(problem, throw=True).result is result
+        return
+    with pytest.raises(hx.TrainingError) as caught:
+        hx.train(problem, throw=True)
+    assert str(caught.value) == result.value

@@ -18,6 +18,7 @@ from hierax.events import LevelFinished, Reached
 from hierax.records import Folder, Run
 from hierax.records.fingerprint import fingerprint
 from hierax.records.resumption import Resumption
+from hierax.records.terminal import ended_by_signals
 
 OWN = """
 import jax.numpy as jnp
@@ -170,7 +171,39 @@ def test_fingerprints_tell_equations_and_numbers_apart():
     assert {k for k, v in made(2.0).items() if made(2.0, (0.1, 0.3))[k] != v} == {"term u"}
 
 
+def test_what_was_written_in_part_is_not_there(here, tmp_path):
+    """A kill in the middle of a state: the draft, or the state that the manifest does not name yet."""
+    run = cut_off(tmp_path / "run", 1)
+    newest = Folder.open(run).states[0]
+    content = (run / f"state-{newest:04d}.npz").read_bytes()
+    (run / ".state-0009.npz.x1.npz").write_bytes(content[:100])
+    (run / f"state-{newest + 1:04d}.npz").write_bytes(content)
+    assert Folder.open(run).states[0] == newest
+    assert bits(hx.resume(run, "own.py:problem")) == bits(hx.load("whole"))
+    assert not Folder.open(run).faults
+
+
+def test_no_network_is_needed(here, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    assert cli.main([*WORDS, str(tmp_path / "run")]) == 0
+    assert cli.main(["report", str(tmp_path / "run")]) == 0
+
+
 # from outside
+
+
+def test_a_second_signal_is_not_caught():
+    before = signal.getsignal(signal.SIGTERM)
+    with ended_by_signals() as came:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert came == ["SIGTERM"]
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def started(home, folder, *words):
