@@ -148,7 +148,7 @@ def test_the_family_serves_one_to_three_dimensions():
     for dim in (1, 2, 3):
         law = hx.Residual("law", lambda u, x: hx.laplacian(u)(x) - 1.0)
         problem = hx.Problem(hx.Box([0.0] * dim, [1.0] * dim), (law,))
-        field = DecodedFeatures().part(problem, None, 2, None, jax.random.key(0))
+        field = DecodedFeatures().part(problem, "u", 2, None, jax.random.key(0))
         assert len(field.grid.axes) == dim
         assert field.grid.degree[0] == 4
     assert isinstance(DecodedFeatures().rule(), MarkedKnots)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import hierax as hx
 from hierax.events import Decision
 from hierax.fields import SplineGrid
-from hierax.hierarchy.regrid import collocation
+from hierax.fields.axis import collocation
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.galerkin import _solution, galerkin
 from hierax.objective.pointwise import SquaredResidual

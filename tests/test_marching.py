@@ -9,10 +9,11 @@ import hierax as hx
 from hierax import RESULTS
 from hierax.events import Decision
 from hierax.fields import Frame, MovingGrid, Slabs, SplineGrid, Unknowns, parameter_count
+from hierax.fields.axis import collocation
 from hierax.fields.base import positions
 from hierax.fields.moving import in_frame
 from hierax.hierarchy.drift import drift
-from hierax.hierarchy.regrid import coarsened, collocation, held, motion, refined, regrid
+from hierax.hierarchy.regrid import coarsened, held, motion, refined, regrid
 from hierax.objective.evolution import evolution
 from hierax.planning.choose import choose
 from hierax.records import load, save

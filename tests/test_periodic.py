@@ -11,7 +11,7 @@ from hierax.fields import Frame, InputBox, MovingGrid, Slabs, Unknowns, partitio
 from hierax.fields.local_fields import Polynomials
 from hierax.fields.sums import multilevel
 from hierax.planning.choose import choose
-from hierax.planning.families import DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork, Subdomains
+from hierax.planning.families import DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork, Subdomains, Tensor
 from hierax.solvers import Tolerances
 
 LOWER, UPPER, WRAPS = [0.0, -1.0], [2.0, 4.0], (False, True)
@@ -37,6 +37,7 @@ FIELDS = {
     "slabs of moving grids": lambda: Slabs([moving(5, 0.0, 0.8), moving(6, 0.8, 2.0, 0.3)], 0),
     "partition of unity": lambda: hx.PartitionOfUnity.uniform(LOWER, UPPER, 3, local=Polynomials(2), periodic=WRAPS),
     "sum": lambda: multilevel(LOWER, UPPER, [2, 4], local=Polynomials(2), periodic=WRAPS),
+    "low-rank tensor": lambda: hx.LowRank.uniform(LOWER, UPPER, 5, 3, 2, key=0, out=2, periodic=WRAPS),
     "unknowns": lambda: Unknowns(u=hx.MLP([2, 5, 1], key=0, domain=BOX), nu=hx.Scalar(0.3)),
 }
 
@@ -99,7 +100,7 @@ def helmholtz(dim=1):
 
 
 @pytest.mark.parametrize(
-    "family", [Grid(), SplineNetwork(), Perceptron(), HiddenLayer(), DecodedFeatures(), Subdomains()]
+    "family", [Grid(), SplineNetwork(), Perceptron(), HiddenLayer(), DecodedFeatures(), Subdomains(), Tensor()]
 )
 def test_every_family_starts_with_a_field_that_closes(family):
     field = choose(helmholtz(), key=0, hierarchy=family).hierarchy.levels[0].field

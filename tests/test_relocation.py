@@ -7,9 +7,9 @@ import pytest
 import hierax as hx
 from hierax.events import Decision
 from hierax.fields import KAN, Scalar, SplineGrid, Unknowns
+from hierax.fields.axis import collocation
 from hierax.fields.spline_grid import with_coefficients
 from hierax.hierarchy import FUNCTION_PRESERVING, LINEAR, Level, MovingKnots, equidistributed
-from hierax.hierarchy.regrid import collocation
 from hierax.planning.families import Grid
 
 

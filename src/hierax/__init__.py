@@ -36,6 +36,7 @@ from hierax.fields import Cover as Cover
 from hierax.fields import DecodedGrid as DecodedGrid
 from hierax.fields import FourierNetwork as FourierNetwork
 from hierax.fields import InputBox as InputBox
+from hierax.fields import LowRank as LowRank
 from hierax.fields import PartitionOfUnity as PartitionOfUnity
 from hierax.fields import ResidualNetwork as ResidualNetwork
 from hierax.fields import Scalar as Scalar
@@ -49,6 +50,7 @@ from hierax.hierarchy import Hierarchy as Hierarchy
 from hierax.hierarchy import IntervalDoubling as IntervalDoubling
 from hierax.hierarchy import KnotInsertion as KnotInsertion
 from hierax.hierarchy import Level as Level
+from hierax.hierarchy import RankGrowth as RankGrowth
 from hierax.hierarchy import WidthGrowth as WidthGrowth
 from hierax.hierarchy import refine as refine
 from hierax.objective.corrected import FirstOrder as FirstOrder

@@ -116,12 +116,12 @@ class Diagnosis:
 def diagnose(seen: Course) -> Diagnosis | None:
     """What limits a run; `None` where it shows too little.
 
-    That is without any step, with losses that are not finite, and when the first loss is zero already: then the terms
-    ask for nothing, and that they are met is no merit of the answer.
+    That is without any step, with losses that are not finite, with energies, whose zero says nothing, and when the
+    first loss is zero already: then the terms ask for nothing, and that they are met is no merit of the answer.
     """
     if not seen.step_losses or not seen.level_losses or not np.all(np.isfinite(seen.level_losses)):
         return None
-    if seen.step_losses[0] <= 0.0:
+    if seen.step_losses[0] <= 0.0 or min(seen.level_losses) < 0.0:
         return None
     for limit, judge in (
         (Limit.balance, _balance),

@@ -85,6 +85,8 @@ class Evidence:
         Losses of the levels; shortest intervals along each axis, where the equations admit kinks.
     cut_short:
         Whether the budget ended after the first of several levels.
+    weak:
+        Whether the losses are energies, of equations that were solved in the weak sense.
     untrained_loss:
         Loss of the untrained field, which tells what size a loss can have.
     validation_errors, validation_error:
@@ -120,6 +122,7 @@ class Evidence:
     losses: Sequence[float]
     mesh_widths: Sequence[np.ndarray] = ()
     cut_short: bool = False
+    weak: bool = False
     untrained_loss: float
     validation_errors: Sequence[float] = ()
     validation_error: float | None = None

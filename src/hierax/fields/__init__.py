@@ -24,6 +24,7 @@ from hierax.fields.inputs import InputBox, place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
 from hierax.fields.kriging import Kriging, kriging
 from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
+from hierax.fields.low_rank import LowRank
 from hierax.fields.mlp import MLP, siren
 from hierax.fields.moving import Frame, MovingGrid
 from hierax.fields.partition_of_unity import PartitionOfUnity
@@ -58,6 +59,7 @@ __all__ = [
     "Frame",
     "InputBox",
     "Kriging",
+    "LowRank",
     "MovingGrid",
     "NotNested",
     "PartitionOfUnity",

@@ -174,3 +174,22 @@ def insertion(coarse: SplineAxis, fine: SplineAxis) -> csr_array:
     folded = csr_array((full.data, full.indices % coarse.size, full.indptr), shape=(fine.size, coarse.size))
     folded.sum_duplicates()
     return folded
+
+
+def collocation(axis: SplineAxis, x: Float[np.ndarray, " n"], order: int = 0) -> Float[np.ndarray, "n size"]:
+    """Derivatives of an order of the basis functions of an axis at points of its interval (NumPy)."""
+    degree, n = axis.degree, axis.intervals
+    inner = np.asarray(axis.knots)[degree + 1 : degree + n]
+    interval = np.searchsorted(inner, x, side="right")
+    inverse = np.asarray(axis.pieces.inverse_length)[interval]
+    s = (x - np.asarray(axis.pieces.middle)[interval]) * inverse
+    table = np.asarray(axis.pieces.coefficients)[interval]
+    for _ in range(order):
+        table = table[:, 1:] * (np.arange(1, table.shape[1])[:, None] * inverse[:, None, None])
+    values = np.zeros((len(x), degree + 1))
+    for power in range(table.shape[1] - 1, -1, -1):
+        values = values * s[:, None] + table[:, power]
+    out = np.zeros((len(x), axis.size))
+    columns = (interval[:, None] + np.arange(degree + 1)) % axis.size
+    np.add.at(out, (np.arange(len(x))[:, None], columns), values)
+    return out

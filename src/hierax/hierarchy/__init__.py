@@ -7,6 +7,7 @@ from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
 from hierax.hierarchy.hierarchy import Hierarchy, refine
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.marking import MarkedKnots, Settling
+from hierax.hierarchy.rank import RankGrowth, RankMap
 from hierax.hierarchy.refinement import (
     AbstractRefinement,
     IntervalDoubling,
@@ -66,6 +67,8 @@ __all__ = [
     "MarkedKnots",
     "MoreData",
     "MovingKnots",
+    "RankGrowth",
+    "RankMap",
     "Settling",
     "Stacked",
     "SubdomainHalving",

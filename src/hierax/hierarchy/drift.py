@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hierax.fields.axis import SplineAxis
+from hierax.fields.axis import SplineAxis, collocation
 from hierax.fields.spline_grid import SplineGrid
-from hierax.hierarchy.regrid import collocation, grids_of
+from hierax.hierarchy.regrid import grids_of
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(2)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hierax.fields.axis import SplineAxis
+from hierax.fields.axis import collocation
 from hierax.fields.moving import MovingGrid, frame_of, in_frame
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
@@ -54,25 +54,6 @@ def with_grids(field: Any, grids: Sequence[SplineGrid]) -> Any:
 def breakpoints_of(field: Any) -> tuple[np.ndarray, ...]:
     """Break points that all grids of a field share."""
     return grids_of(field)[0].breakpoints()
-
-
-def collocation(axis: SplineAxis, x: np.ndarray, order: int = 0) -> np.ndarray:
-    """Values, or derivatives, `(n, axis.size)` of the basis functions of an axis at points `(n,)` of its interval."""
-    degree, n = axis.degree, axis.intervals
-    inner = np.asarray(axis.knots)[degree + 1 : degree + n]
-    interval = np.searchsorted(inner, x, side="right")
-    s = (x - np.asarray(axis.pieces.middle)[interval]) * np.asarray(axis.pieces.inverse_length)[interval]
-    table = np.asarray(axis.pieces.coefficients)[interval]
-    for _ in range(order):
-        powers = np.arange(1, table.shape[1])[:, None]
-        table = table[:, 1:] * powers * np.asarray(axis.pieces.inverse_length)[interval][:, None, None]
-    values = table[:, -1]
-    for power in range(table.shape[1] - 2, -1, -1):
-        values = values * s[:, None] + table[:, power]
-    out = np.zeros((len(x), axis.size))
-    columns = (interval[:, None] + np.arange(degree + 1)) % axis.size
-    np.add.at(out, (np.arange(len(x))[:, None], columns), values)
-    return out
 
 
 def regrid(field: Any, breakpoints: Breaks) -> Any:

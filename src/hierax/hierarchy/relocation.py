@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hierax.fields.axis import SplineAxis
+from hierax.fields.axis import SplineAxis, collocation
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
 from hierax.fields.unknowns import Scalar, Unknowns
@@ -22,7 +22,6 @@ from hierax.hierarchy.axis_transfer import AxisMap, LeafTransfer
 from hierax.hierarchy.level import Level
 from hierax.hierarchy.marking import MarkedKnots, interval_errors
 from hierax.hierarchy.refinement import AbstractRefinement, grown, unchanged
-from hierax.hierarchy.regrid import collocation
 from hierax.hierarchy.transfer import LINEAR, AbstractTransfer
 
 FLAT = 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,8 @@ class Sampling:
         cost more, with fewer than two the field can satisfy the equations at the points alone.
     least:
         Fewest random points of a term.
+    scattered:
+        How points of residuals are spread over a box where they do not follow cells.
     """
 
     inside: int = 3
@@ -43,6 +45,7 @@ class Sampling:
     boundary: int = 5
     ratio: float = 2.5
     least: int = 1000
+    scattered: Callable[[Box], AbstractSampler] = Sobol
 
 
 class SampledProblem:
@@ -85,7 +88,8 @@ class SampledProblem:
                 seen = data[term.name] if measured else Measurements.equal(term.points, term.values)  # pyright: ignore
                 out.append(make_samples(point, seen.points, seen.weights, None, seen.values))
             else:
-                out.append(self.samples_of(term, point, self._density(term, settings), count, cells, k))
+                spread = Sobol if isinstance(term, Energy) else settings.scattered
+                out.append(self.samples_of(term, point, self._density(term, settings), count, cells, k, spread))
         return out
 
     def _density(self, term: Term, settings: Sampling) -> int:
@@ -101,6 +105,7 @@ class SampledProblem:
         count: int,
         cells: tuple[np.ndarray, ...] | None,
         key: Key,
+        spread: Callable[[Box], AbstractSampler] = Sobol,
     ) -> Samples:
         """Samples of one equation, energy or condition."""
         domain = self.problem.domain
@@ -108,7 +113,7 @@ class SampledProblem:
         if region is not None and cells is not None and is_equation(term, self.problem):
             batches = [region.sample(order, cells)]
         else:
-            batches = [self._batch(place, order, count, cells, key) for place in self.problem.places(term)]
+            batches = [self._batch(place, order, count, cells, key, spread) for place in self.problem.places(term)]
         points = np.concatenate([b.points for b in batches])
         # faces across different coordinates have areas in different units: a condition is a mean over each of them
         means = isinstance(domain, Box) and isinstance(term, Residual) and not is_equation(term, self.problem)
@@ -125,17 +130,18 @@ class SampledProblem:
         count: int,
         cells: tuple[np.ndarray, ...] | None,
         key: Key,
+        spread: Callable[[Box], AbstractSampler],
     ) -> Batch:
         domain = self.problem.domain
         if isinstance(domain, Box):
             if place is None:
-                sampler: AbstractSampler = Gauss(order) if cells is not None else Sobol(domain)
+                sampler: AbstractSampler = Gauss(order) if cells is not None else spread(domain)
                 return sampler.sample(key, 0, count, cells)
             assert isinstance(place, Face | Interface)
             if cells is not None or domain.dim == 1:
                 inner: AbstractSampler = Gauss(order)
             else:
-                inner = Sobol(without(domain, domain.axis(place.name)))
+                inner = spread(without(domain, domain.axis(place.name)))
             faces = max(1, len(domain.faces()))
             return on_face(domain, place, inner, key, max(64, count // (2 * faces)), cells)
         part = self.cloud if place is None else domain.boundaries[place]  # pyright: ignore

@@ -48,6 +48,7 @@ class Reach:
     convection: float = 0.0
 
 
+@functools.lru_cache(maxsize=256)
 def reach(problem: Problem, term: Term) -> Reach:
     """Order and locality of a term.
 
@@ -59,12 +60,17 @@ def reach(problem: Problem, term: Term) -> Reach:
     """
     if isinstance(term, AbstractValues):
         return Reach(0, True, all(u.bounds is None for u in problem.unknowns.values()) and problem.constraint is None)
+    return reach_at_points(problem, point_term(problem, term), 0)
+
+
+@functools.lru_cache(maxsize=256)
+def reach_at_points(problem: Problem, point: AbstractPointTerm, targets: int) -> Reach:
+    """Order and locality of a term at a point that is given so many measured values; see `reach`."""
     rng = np.random.default_rng(0)
     low, high = problem.domain.bounds()
     x = low + (0.1 + 0.8 * rng.random((3, len(low)))) * (high - low)
     normals = rng.normal(size=x.shape)
-    places = Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, 0)))
-    point = point_term(problem, term)
+    places = Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, targets)))
     try:
         slopes, defect = _tried(problem, point, places)
     except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):

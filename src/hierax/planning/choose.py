@@ -28,20 +28,22 @@ from hierax.hierarchy import (
 )
 from hierax.objective.evolution import evolution
 from hierax.objective.interfaces import divided, stated, with_interfaces
+from hierax.objective.jet_rows import is_low_rank
 from hierax.objective.missed import Feature, missed
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior, priors
 from hierax.objective.sizes import own_units
 from hierax.planning.data import is_table, plan_for_data
 from hierax.planning.examine import examine
-from hierax.planning.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, has_grid, revisits
+from hierax.planning.families import GRID_DIMENSIONS, AbstractFamily, Grid, Perceptron, Tensor, has_grid, revisits
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.inverse import plan_for_inverse
 from hierax.planning.placing import on_domain, refuse_open
 from hierax.planning.plan import Plan, named
 from hierax.planning.starting import refuse_unused, start_field
+from hierax.planning.tensors import plan_for_tensors
 from hierax.planning.words import chosen
-from hierax.problems.domain import Interface
+from hierax.problems.domain import Box, Interface
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
@@ -177,7 +179,7 @@ def _for_fields(
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
         plan = _given(problem, on_domain(refine(hierarchy, by=IntervalDoubling(), levels=1), problem), None, seen)
     else:
-        family = hierarchy or _family(seen)
+        family = hierarchy or _family(problem, seen)
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
         plan = _from_family(problem, own, seen, features, units, key)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
@@ -214,10 +216,11 @@ def _refuse_prior(problem: Problem, plan: Plan) -> None:
         )
 
 
-def _family(seen: ProblemFeatures) -> AbstractFamily:
+def _family(problem: Problem, seen: ProblemFeatures) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
-    return Perceptron()
+    pointwise = seen.local and not (seen.data or seen.energies or stated(problem))
+    return Tensor() if pointwise and isinstance(problem.domain, Box) else Perceptron()
 
 
 def _from_family(
@@ -258,6 +261,8 @@ def _given(problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | No
         return plan_for_data(problem, hierarchy, rule, seen, grids and seen.local)
     if seen.data and grids and seen.local:
         return plan_for_inverse(problem, hierarchy, rule, seen)
+    if is_low_rank(first):
+        return plan_for_tensors(problem, hierarchy, rule, seen)
     celled = mesh(first) is not None
     # a decoded grid creeps long after its next level would do better
     tolerances = Tolerances(1e-4, 60) if grids else Tolerances(1e-3, 300) if celled else Tolerances(1e-4, 2000)

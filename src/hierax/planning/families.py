@@ -16,6 +16,7 @@ from hierax.fields import (
     Cover,
     DecodedGrid,
     InputBox,
+    LowRank,
     PartitionOfUnity,
     Polynomials,
     Scalar,
@@ -31,10 +32,12 @@ from hierax.hierarchy import (
     IntervalDoubling,
     MarkedKnots,
     MovingKnots,
+    RankGrowth,
     SubdomainHalving,
     WiderOrMoreData,
     WidthGrowth,
 )
+from hierax.objective.zero_ends import zero_ends
 from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 
@@ -48,8 +51,8 @@ class AbstractFamily(abc.ABC):
     label: str
 
     @abc.abstractmethod
-    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> Any:
-        """The field of one unknown function on the coarsest level; `values` counts the data, if there is no more."""
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> Any:
+        """The field of an unknown function on the coarsest level; `values` counts the data, if there is no more."""
 
     @abc.abstractmethod
     def rule(self) -> AbstractRefinement | None:
@@ -81,16 +84,16 @@ class Grid(AbstractFamily):
     label: str = "spline grid (linear in its parameters)"
     refinement: AbstractRefinement = MarkedKnots()
 
-    def part(
-        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
-    ) -> SplineGrid:
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> SplineGrid:
         del values, key
         dim = problem.domain.dim
         degree = grid_degree(dim, order)
         wraps = periodic_axes(problem)
         least = {1: 8, 2: 6}.get(dim, 4)
         intervals = [max(least, degree + 1) if w else least for w in wraps]
-        return SplineGrid.uniform(*problem.domain.bounds(), intervals, degree, out=components, periodic=wraps)
+        return SplineGrid.uniform(
+            *problem.domain.bounds(), intervals, degree, out=problem.functions[name].components, periodic=wraps
+        )
 
     def rule(self) -> AbstractRefinement:
         return self.refinement
@@ -110,9 +113,7 @@ class DecodedFeatures(AbstractFamily):
     channels: int = 1
     hidden: tuple[int, ...] = (8,)
 
-    def part(
-        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
-    ) -> DecodedGrid:
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> DecodedGrid:
         del values
         dim = problem.domain.dim
         degree = max(3, min(order + 2, 5))
@@ -121,7 +122,7 @@ class DecodedFeatures(AbstractFamily):
         intervals = [max(least, degree + 1) if w else least for w in wraps]
         return DecodedGrid.uniform(
             *problem.domain.bounds(), intervals, degree, key=key, channels=self.channels, hidden=self.hidden,
-            out=components, periodic=wraps,
+            out=problem.functions[name].components, periodic=wraps,
         )  # fmt: skip
 
     def rule(self) -> AbstractRefinement:
@@ -134,12 +135,12 @@ class SplineNetwork(AbstractFamily):
 
     label: str = "spline network (KAN)"
 
-    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> KAN:
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> KAN:
         del values
         dim = problem.domain.dim
         width = max(8, 2 * dim + 2)
         return KAN(
-            [dim, width, components or 1],
+            [dim, width, problem.functions[name].components or 1],
             intervals=4,
             degree=max(3, order + 2),
             key=key,
@@ -171,11 +172,11 @@ class Perceptron(AbstractFamily):
     coarse: int | None = None
     largest: int = 4000
 
-    def part(self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array) -> MLP:
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> MLP:
         del order
         dim = problem.domain.dim
         width = 24 if values is None else self.coarse or _width(values)
-        return MLP([dim, width, width, components or 1], key=key, domain=input_box(problem))
+        return MLP([dim, width, width, problem.functions[name].components or 1], key=key, domain=input_box(problem))
 
     def rule(self) -> None:
         return None
@@ -185,6 +186,38 @@ class Perceptron(AbstractFamily):
 
     def spread(self, values: int, levels: int) -> Perceptron:
         return replace(self, coarse=max(3, _width(values) >> (levels - 1)))
+
+
+@dataclass(frozen=True)
+class Tensor(AbstractFamily):
+    """Low-rank tensors of splines for many coordinates: more products and finer knots from level to level.
+
+    Conditions that make an unknown zero on a face are built in.
+
+    Attributes
+    ----------
+    rank, intervals:
+        Products and intervals of an axis on the coarsest level.
+    refinement:
+        How a level is refined.
+    """
+
+    label: str = "low-rank tensor of splines"
+    rank: int = 2
+    intervals: int = 4
+    refinement: AbstractRefinement = RankGrowth()
+
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> LowRank:
+        del values
+        degree, wraps = min(order + 3, 7) if order else 4, periodic_axes(problem)
+        intervals = [max(self.intervals, degree + 1) if w else self.intervals for w in wraps]
+        return LowRank.uniform(
+            *problem.domain.bounds(), intervals, degree, self.rank, key=key,
+            out=problem.functions[name].components, periodic=wraps, zero=zero_ends(problem, name),
+        )  # fmt: skip
+
+    def rule(self) -> AbstractRefinement:
+        return self.refinement
 
 
 def _width(values: int) -> int:
@@ -204,12 +237,10 @@ class HiddenLayer(AbstractFamily):
     label: str = "one hidden layer of tanh"
     nodes: int = 200
 
-    def part(
-        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
-    ) -> AdaptiveBasis:
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> AdaptiveBasis:
         del order
         nodes = self.nodes if values is None else int(np.clip(values / 10, 5, self.nodes))
-        return AdaptiveBasis.boxed(nodes, input_box(problem), key=key, out=components or 1)
+        return AdaptiveBasis.boxed(nodes, input_box(problem), key=key, out=problem.functions[name].components or 1)
 
     def rule(self) -> None:
         return None
@@ -224,9 +255,7 @@ class Subdomains(AbstractFamily):
 
     label: str = "partition of unity (linear in its parameters)"
 
-    def part(
-        self, problem: Problem, components: int | None, order: int, values: int | None, key: jax.Array
-    ) -> PartitionOfUnity:
+    def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> PartitionOfUnity:
         del values
         dim = problem.domain.dim
         smooth, wraps = max(2, order), periodic_axes(problem)
@@ -234,7 +263,7 @@ class Subdomains(AbstractFamily):
         cells = [max(least, smooth + 1) if w else least for w in wraps]
         cover = Cover.splines(*problem.domain.bounds(), cells, smooth, wraps)
         local = Polynomials(order + 2 if dim < GRID_DIMENSIONS else max(1, order))
-        return PartitionOfUnity.on(cover, local, key=key, out=components)
+        return PartitionOfUnity.on(cover, local, key=key, out=problem.functions[name].components)
 
     def rule(self) -> AbstractRefinement:
         return SubdomainHalving()
@@ -267,7 +296,7 @@ def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hiera
     first = hierarchy.levels[0].field
     once = (
         isinstance(problem, Continuation)
-        or isinstance(rule, MovingKnots | WiderOrMoreData)
+        or isinstance(rule, MovingKnots | RankGrowth | WiderOrMoreData)
         or linear_in_parameters(first)
     )
     once = once or any(level.points is not None for level in hierarchy.levels)

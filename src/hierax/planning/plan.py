@@ -16,6 +16,7 @@ from hierax.objective.missed import Feature
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior
 from hierax.objective.roughness import Roughness
+from hierax.objective.separation import Separation
 from hierax.problems.domain import Interface
 from hierax.problems.problem import Problem
 from hierax.problems.units import Units
@@ -50,6 +51,9 @@ class Plan:
         How much first derivatives outweigh second ones in the equations; see `hierax.objective.order.Reach`.
     evolution:
         The problem as an evolution in time where slabs may follow it; see `hierax.training.time_slabs`.
+    separation:
+        The terms as sums of products of functions of one coordinate, where they are such and fields are low-rank
+        tensors; see `hierax.objective.separation`.
     condition_factor, equation_factor:
         Factor of boundary conditions against equations where both act; of equations against data.
     easier:
@@ -90,6 +94,7 @@ class Plan:
     linear: bool = False
     convection: float = 0.0
     evolution: Evolution | None = None
+    separation: Separation | None = None
     units: Units | None = None
     missed: tuple[Feature, ...] = ()
     interfaces: tuple[Interface, ...] = ()

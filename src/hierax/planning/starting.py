@@ -11,8 +11,8 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.fields import Scalar, SplineGrid, Unknowns
+from hierax.fields.axis import collocation
 from hierax.fields.spline_grid import depending_on
-from hierax.hierarchy.regrid import collocation
 from hierax.objective.interfaces import stated
 from hierax.objective.missed import Feature
 from hierax.objective.view import unbounded
@@ -56,7 +56,7 @@ def start_field(
             parts[name] = Scalar(float(unbounded(unknown.bounds)(unknown.initial)))
             continue
         values = seen.values if seen.only_data else None
-        part = family.part(problem, unknown.components, seen.order, values, k)
+        part = family.part(problem, name, seen.order, values, k)
         part = with_knots(part, features, planes, bends(problem.domain)) if isinstance(part, SplineGrid) else part
         level = None if units is None or seen.linear or seen.only_data else _far_from_zero(units.start(name))
         parts[name] = _begun(problem, name, part, name in seen.hidden, level)

@@ -26,6 +26,7 @@ FIELDS: dict[str, Callable[[], families.AbstractFamily | None]] = {
     "mlp": families.Perceptron,
     "tanh": families.HiddenLayer,
     "pou": families.Subdomains,
+    "tensor": families.Tensor,
 }
 SOLVERS: dict[str, Callable[[], AbstractSolver | None]] = {
     AUTO: lambda: None,

@@ -18,9 +18,9 @@ from hierax.records.outputs import check_output
 class Options:
     """How to train; what is not given is chosen by what the problem shows."""
 
-    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou"] = "auto"
+    field: Literal["auto", "grid", "decoded", "kan", "mlp", "tanh", "pou", "tensor"] = "auto"
     """Kind of field: spline grid, the same decoded by a small network, spline network, perceptron, one hidden layer,
-    polynomials on overlapping subdomains."""
+    polynomials on overlapping subdomains, low-rank tensor of splines."""
     levels: int | None = None
     """Number of levels."""
     cycle: Literal["auto", "nested", "single", "v", "w", "f", "fmg", "additive"] = "auto"

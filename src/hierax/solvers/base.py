@@ -88,7 +88,10 @@ class Tolerances:
         A step that would lower the objective by less than this share of it ends the level.
     steps:
         Most steps on one visit.
+    least:
+        Fewest steps: where parameters multiply each other, directions that begin flat are seen after some.
     """
 
     relative: float = 1e-6
     steps: int = 60
+    least: int = 0

@@ -90,12 +90,16 @@ class GaussNewton(AbstractSolver):
                 continue
             predicted = lin.model_decrease(trial)
             relative = predicted / max(abs(lin.value), 1e-300)
-            after = self._after(objective, theta + trial, last=relative < self.tolerances.relative)
+            after = self._after(
+                objective,
+                theta + trial,
+                last=relative < self.tolerances.relative and state.steps + 1 >= self.tolerances.least,
+            )
             ratio = (lin.value - after.value) / predicted if predicted > 0 else -1.0
             if finite(after) and ratio > 1e-3:
                 step = self._accept(theta + trial, state, damping, after, relative, ratio)
                 return step._replace(iterations=iterations, condition=np.nan if solve is None else solve.condition)
-            if finite(after) and relative < max(self.tolerances.relative, 1e-10):
+            if finite(after) and relative < max(self.tolerances.relative, min(1e-10, 10.0 * self.tolerances.relative)):
                 # rounding decides the sign of such a small decrease: the point is as good as it gets
                 return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
             failure = RESULTS.no_decrease if finite(after) else RESULTS.nonfinite
@@ -161,7 +165,8 @@ class GaussNewton(AbstractSolver):
         self, theta: np.ndarray, state: DampingState, damping: float, lin: Linearisation, relative: float, ratio: float
     ) -> Step:
         steps = state.steps + 1
-        done = relative < self.tolerances.relative or abs(lin.value) < 1e-28 or steps >= self.tolerances.steps
+        small = relative < self.tolerances.relative and steps >= self.tolerances.least
+        done = small or abs(lin.value) < 1e-28 or steps >= self.tolerances.steps
         kept = None if lin.curvature is ZERO else lin
         return Step(theta, DampingState(DAMPING.accepted(damping, ratio), steps, kept), lin.value, relative, done)
 

@@ -19,11 +19,14 @@ from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.data_rows import DataRows
+from hierax.objective.jet_rows import JetRows, is_low_rank
+from hierax.objective.jets import seen_by_jets
 from hierax.objective.local import STENCIL_WORK
 from hierax.objective.objective import AbstractSampledObjective
 from hierax.objective.pointwise import value_term
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
+from hierax.objective.separation import SeparableObjective
 from hierax.objective.stencil import Mesh, mesh_of
 from hierax.planning.families import periodic_axes
 from hierax.planning.plan import Plan, named
@@ -122,7 +125,15 @@ class DiscreteProblem:
             quadratics = [p.gram(field) for p in self.plan.penalties]
             quadratic = self.plan.linear and linear_in_parameters(field)
             return LocalObjective(field, samples, self.periodic, quadratics, self.stencil(field), quadratic)
-        return RowObjective(field, samples, self.plan.local)
+        if not (self.plan.solver.second_order and self.by_jets(field)):
+            return RowObjective(field, samples, self.plan.local)
+        if self.plan.separation is None:
+            return JetRows(self.problem, field, samples)
+        return SeparableObjective(self.problem, field, samples, self.plan.separation.forms(field))
+
+    def by_jets(self, field: Any) -> bool:
+        """Whether fields are low-rank tensors and terms see the derivatives at their points only."""
+        return is_low_rank(field) and seen_by_jets(self.problem)
 
     def stencil(self, field: Any) -> Mesh | None:
         """The mesh of a field whose curvature is better kept as a stencil for multigrid than factored as a band."""
@@ -178,7 +189,8 @@ class DiscreteProblem:
         """Residuals `(n, r)` of the term of some samples."""
         if has_fixed_cells(field) and self.plan.local:
             return local_residuals(field, samples)
-        return RowObjective(field, [samples]).residuals(flat_parameters(field)[0])[0]
+        rows = JetRows(self.problem, field, [samples]) if self.by_jets(field) else RowObjective(field, [samples])
+        return rows.residuals(flat_parameters(field)[0])[0]
 
     def residuals(self, term: int, field: Any, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Residuals `(n, r)` of a term of the problem at any points."""

@@ -134,6 +134,7 @@ def guarded(
             losses=[visited[k].loss for k in sorted(visited) if k <= level],
             mesh_widths=_widths(discrete, visited, level),
             cut_short=over and len(visited) == 1 and discrete.plan.rule is not None,
+            weak=discrete.plan.separation is not None and discrete.plan.separation.sign is not None,
             untrained_loss=discrete.untrained_loss if discrete.equations.any() else np.inf,
             validation_errors=errors,
             validation_error=visited[level].validation,

@@ -21,7 +21,8 @@ class Equation(AbstractGuard):
 
     A consistent equation is satisfied ever better on finer levels; one without a smooth solution is not. Where
     refinement no longer changes the solution the residual may be as small as it gets, and then it is tiny beside that
-    of the untrained field. If it is not, training has settled at a minimum that is no solution.
+    of the untrained field. If it is not, training has settled at a minimum that is no solution. An equation that was
+    solved in the weak sense, as that of a minimum, need not hold at points.
     """
 
     limit: float = 0.3
@@ -31,7 +32,7 @@ class Equation(AbstractGuard):
     result: ClassVar[RESULTS] = RESULTS.guard_levels
 
     def judge(self, evidence: Evidence) -> Guard | None:
-        if not evidence.equations or evidence.measured:
+        if not evidence.equations or evidence.measured or evidence.weak:
             return None
         if evidence.changes:
             return self._levels(evidence)
