@@ -1,5 +1,7 @@
 """Time slabs: the field, regridding, what is felt along time, and fronts that move and merge."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from hierax.fields.axis import collocation
 from hierax.fields.base import positions
 from hierax.fields.moving import in_frame
 from hierax.hierarchy.drift import drift
-from hierax.hierarchy.regrid import coarsened, held, motion, refined, regrid
+from hierax.hierarchy.regrid import coarsened, held, motion, refined, regrid, rms
 from hierax.objective.evolution import evolution
 from hierax.planning.choose import choose
 from hierax.records import load, save
@@ -92,6 +94,16 @@ def test_regridding_keeps_what_the_new_knots_can_hold():
     after = held(field, 0, np.linspace(1.0, 1.2, 4))
     x = np.array([[1.0, 0.2], [1.17, 0.2]])
     np.testing.assert_allclose(jax.vmap(after)(x), float(field(x[0])), rtol=1e-12)
+
+
+def test_the_size_of_a_solution_does_not_depend_on_where_knots_crowd():
+    step = SplineGrid.uniform([0.0, -1.0], [1.0, 1.0], (4, 8), 1)
+    places = np.asarray(step.axes[1].positions())
+    step = SplineGrid(step.axes, np.broadcast_to(np.where(places > 0.7, 3.0, 0.0), step.coefficients.shape))
+    crowded = regrid(step, [step.breakpoints()[0], np.union1d(step.breakpoints()[1], np.linspace(0.75, 1.0, 200))])
+    assert rms(step) == pytest.approx(3.0 * np.sqrt((0.125 + 0.25) / 2), rel=1e-12)
+    assert rms(crowded) == pytest.approx(rms(step), rel=0.2)
+    assert rms(Unknowns(u=step, v=crowded)) == max(rms(step), rms(crowded))
 
 
 def test_collocation_sums_to_one():
@@ -197,6 +209,18 @@ def test_the_cost_of_a_sweep_does_not_depend_on_the_frame():
     assert len(moving) <= len(resting) + 6
     assert sum(slab.work for slab in moving) < 3.0 * sum(slab.work for slab in resting)
     assert moving[-1].field.frame.velocity[1] == pytest.approx(5.0, abs=1e-2)
+
+
+def test_slabs_that_a_sweep_does_not_refine_show_their_jumps():
+    (loose, error), jumps = swept(pulse(1.0), 0.3), []
+    for before, after in itertools.pairwise(loose):
+        x = np.linspace(0.0, 1.0, 400)
+        both = np.stack([np.full_like(x, after.field.grid.breakpoints()[0][0]), x], axis=1)
+        one, other = (np.asarray(jax.vmap(slab.field)(both)) for slab in (before, after))
+        jumps.append(np.sqrt(np.mean((one - other) ** 2) / np.mean(other**2)))
+    assert len(loose) > 1
+    np.testing.assert_allclose([slab.jump for slab in loose[1:]], jumps, rtol=0.3)
+    assert error < 3.0 * sum(slab.jump for slab in loose)
 
 
 # what is felt along time

@@ -10,7 +10,7 @@ import hierax as hx
 from hierax.fields.axis import Clamped, SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.objective import LocalObjective, flat_parameters, physical
-from hierax.objective.assembly import element_sums
+from hierax.objective.assembly import BandSum, element_sums
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.curvature import BandGram, Ordering
 from hierax.objective.order import reach
@@ -289,6 +289,31 @@ def random_bordered(n=12, dense=2, band=3):
     place = rng.permutation(n + dense)
     gram = BandGram(Ordering(place, n, dense, band), lower, matrix[:n, n:], matrix[n:, n:])
     return gram, matrix[np.ix_(place, place)]
+
+
+@pytest.mark.parametrize(
+    ("intervals", "degree", "periodic"),
+    [((5, 4), (2, 2), (False, True)), ((7, 5), (5, 5), (False, True)), ((3, 3, 2), (3, 3, 3), (True, False, False))],
+    ids=["small", "large, and in pieces twice", "large"],
+)
+def test_matrices_of_elements_add_up_in_the_band(intervals, degree, periodic):
+    field = hx.SplineGrid.uniform([0.0] * len(degree), [1.0] * len(degree), intervals, degree, periodic=periodic)
+    middles = [(b[1:] + b[:-1]) / 2 for b in field.breakpoints()]
+    indices, _ = field.gather(np.stack([m.ravel() for m in np.meshgrid(*middles, indexing="ij")], axis=1))
+    places = field.positions()
+    # one more parameter that acts everywhere
+    indices = np.concatenate([indices, np.full((len(indices), 1), len(places))], axis=1)
+    order = narrow_order(np.r_[places, np.full((1, len(degree)), np.nan)], [indices], periodic)
+    size, k = len(places) + 1, indices.shape[1]
+    halves = np.random.default_rng(0).normal(size=(len(indices), k, k))
+    matrices = halves + halves.transpose(0, 2, 1)
+    total, dense = BandSum(order), np.zeros((size, size))
+    total.add(indices, matrices, 2.0)
+    for index, matrix in zip(indices, matrices, strict=True):
+        np.add.at(dense, (index[:, None], index[None, :]), 2.0 * matrix)
+    vector = np.random.default_rng(1).normal(size=size)
+    exact = dense @ vector
+    np.testing.assert_allclose(total.result().mv(vector), exact, rtol=0, atol=1e-12 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("dense", [0, 2])

@@ -91,8 +91,19 @@ def held(field: Any, axis: int, times: np.ndarray) -> Any:
 
 
 def rms(field: Any) -> float:
-    """Root mean square of the coefficients of the largest unknown: the size of the solution."""
-    return max(float(np.sqrt(np.mean(np.asarray(grid.coefficients) ** 2))) for grid in grids_of(field))
+    """Root mean square of the coefficients of the largest unknown, each with the integral of its function: the size of
+    the solution, also where knots crowd."""
+    return max(_rms(grid) for grid in grids_of(field))
+
+
+def _rms(grid: SplineGrid) -> float:
+    squares = np.asarray(grid.coefficients) ** 2
+    squares = squares.reshape(*squares.shape[: len(grid.axes)], -1).mean(axis=-1)
+    for axis in grid.axes:
+        knots, reach = np.asarray(axis.knots), axis.degree + 1
+        integrals = (knots[reach:] - knots[:-reach])[: axis.size]
+        squares = np.tensordot(integrals / integrals.sum(), squares, axes=1)
+    return float(np.sqrt(squares))
 
 
 def jumps(field: Any, axis: int, shares: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,7 +9,8 @@ NumPy and LAPACK on the host.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -166,7 +167,7 @@ class LocalTerm:
             total += float(np.sum(sums.value))
             np.add.at(gradient, indices, scale * sums.gradient)
             if gram is not None:
-                gram.add(indices, scale * np.asarray(sums.gram))
+                gram.add(indices, np.asarray(sums.gram), scale)
         return total
 
 
@@ -174,8 +175,9 @@ class AbstractGramSum(abc.ABC):
     """Accumulates the matrices of elements."""
 
     @abc.abstractmethod
-    def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
-        """Add matrices `(elements, k, k)` of elements with parameters `indices` `(elements, k)`."""
+    def add(self, indices: np.ndarray, matrices: np.ndarray, scale: float = 1.0) -> None:
+        """Add `scale` times symmetric matrices `(elements, k, k)` of elements with parameters `indices`
+        `(elements, k)`."""
 
     @abc.abstractmethod
     def result(self) -> AbstractCurvature:
@@ -184,6 +186,8 @@ class AbstractGramSum(abc.ABC):
 
 FLUSH = 300_000
 """Entries that wait to be added together."""
+LARGE = 32
+"""Local coefficients from which on matrices are added one by one: their entries are enough for a call each."""
 
 
 class Scattered:
@@ -213,6 +217,31 @@ class Scattered:
         self.total[first : first + len(sums)] += sums
         self._flat, self._values, self._waiting = [], [], 0
 
+    def add_each(self, starts: np.ndarray, to: np.ndarray, rows: Iterable[np.ndarray], pick: np.ndarray) -> None:
+        """Add the entries `pick` of each row at the places `start + to`, none of which is there twice."""
+        for start, row in zip(starts.tolist(), rows, strict=True):
+            self.total[start:][to] += row[pick]
+
+
+def by_pattern(place: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Elements whose parameters lie alike, together.
+
+    Parameters
+    ----------
+    place:
+        Position `(elements, k)` of every parameter of some elements.
+
+    Yields
+    ------
+    Positions `(k,)` after the first of them, the numbers of the elements that have these, and where each begins. On a
+    tensor grid most elements are alike.
+    """
+    first = place.min(axis=1)
+    kinds, which = np.unique(place - first[:, None], axis=0, return_inverse=True)
+    for number, kind in enumerate(kinds):
+        alike = np.flatnonzero(which.ravel() == number)
+        yield kind, alike, first[alike]
+
 
 class BandSum(AbstractGramSum):
     """Accumulates element matrices into a bordered band."""
@@ -225,15 +254,39 @@ class BandSum(AbstractGramSum):
         self.corner = np.zeros((ordering.dense, ordering.dense))
         self._scattered = Scattered(self.lower.reshape(-1, order="F"))
 
-    def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
+    def add(self, indices: np.ndarray, matrices: np.ndarray, scale: float = 1.0) -> None:
         o = self.ordering
         place = o.place[indices]
         k = place.shape[1]
-        banded = self._add_border(place, matrices) if o.dense else np.arange(k)
+        banded = self._add_border(place, scale * matrices) if o.dense else np.arange(k)
+        rows = matrices.reshape(len(matrices), -1)
+        if len(banded) >= LARGE:
+            for kind, alike, first in by_pattern(place[:, banded]):
+                self._add_alike(kind, first, rows, alike, banded, scale)
+        else:
+            self._add_together(place, rows, banded, scale)
+
+    def _add_alike(
+        self, kind: np.ndarray, first: np.ndarray, rows: np.ndarray, alike: np.ndarray, banded: np.ndarray, scale: float
+    ) -> None:
+        """Add the matrices of elements whose parameters lie alike, see `by_pattern`."""
+        width, k = self.ordering.band + 1, math.isqrt(rows.shape[1])
+        order = np.argsort(kind, kind="stable")
+        if np.any(np.diff(kind[order]) == 0):
+            place = np.zeros((len(alike), k), dtype=np.int64)
+            place[:, banded] = first[:, None] + kind
+            self._add_together(place, rows[alike], banded, scale)
+            return
+        high, low = (order[t] for t in np.tril_indices(len(order)))
+        to, pick = kind[high] - kind[low] + kind[low] * width, banded[high] * k + banded[low]
+        self._scattered.add_each(first * width, to, (scale * rows[e] for e in alike), pick)
+
+    def _add_together(self, place: np.ndarray, rows: np.ndarray, banded: np.ndarray, scale: float) -> None:
+        """Add matrices with a few entries each; a parameter may be there twice."""
         a, b = (banded[t] for t in np.tril_indices(len(banded)))
         i, j = place.take(a, axis=1), place.take(b, axis=1)
-        values = matrices.reshape(len(matrices), -1).take(a * k + b, axis=1)
-        flat = np.abs(i - j) + np.minimum(i, j) * (o.band + 1)
+        values = scale * rows.take(a * place.shape[1] + b, axis=1)
+        flat = np.abs(i - j) + np.minimum(i, j) * (self.ordering.band + 1)
         # on short periodic axes and from both sides of an interface a parameter meets itself: both orders count
         twice = (i == j) & (a != b)
         if twice.any():

@@ -150,7 +150,7 @@ def _trial(c: jax.Array, x: jax.Array, axis: int, low: np.ndarray, high: np.ndar
 
 def rates(
     evolution: Evolution, field: Any, samples: Sequence[Samples], scales: Sequence[np.ndarray], equations: np.ndarray
-) -> tuple[tuple[np.ndarray, ...], float]:
+) -> tuple[tuple[np.ndarray, ...], float, float]:
     r"""How fast an error grows on a slab by what the equations miss, and where.
 
     A residual `r` with the coefficient `a` of the time derivative lets an error grow by `r / a` a unit of time; its
@@ -166,25 +166,27 @@ def rates(
 
     Returns
     -------
-    For each axis, in the coordinates of the field's frame, the part of every interval in the squared rate, and half the
-    integral of the squared residuals of the equations.
+    For each axis, in the coordinates of the field's frame, the part of every interval in the squared rate; half the
+    integral of the squared residuals of the equations; and the root mean square of what is missed at the start, in
+    units of the solution.
     """
     axis, breaks, frame = evolution.axis, breakpoints_of(field), frame_of(field)
     measure = np.prod([b[-1] - b[0] for b in breaks])
     shares = [np.zeros(len(b) - 1) for b in breaks]
-    size, loss = max(rms(field), 1e-300), 0.0
+    size, loss, jump = max(rms(field), 1e-300), 0.0, 0.0
     for own, scale, equation in zip(samples, scales, equations, strict=True):
         if not equation and not np.any(own.normals[:, axis] < 0):
             continue
         residual = local_residuals(field, own)
         loss += 0.5 * float(own.weights @ np.sum(residual**2, axis=1)) if equation else 0.0
         relative = np.sum((residual / (scale * size)) ** 2, axis=1)
+        jump += 0.0 if equation else float(own.weights @ relative / own.weights.sum())
         density = own.weights * relative / measure * (1.0 if equation else evolution.span)
         points = own.points if frame is None else frame.inside(own.points)
         for k, (b, share) in enumerate(zip(breaks, shares, strict=True)):
             interval = np.clip(np.searchsorted(b, points[:, k], side="right") - 1, 0, len(share) - 1)
             share += np.bincount(interval, density, len(share))
-    return tuple(shares), loss
+    return tuple(shares), loss, float(np.sqrt(jump))
 
 
 def at_start(samples: Samples, axis: int) -> Samples:

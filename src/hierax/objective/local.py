@@ -26,7 +26,7 @@ from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Elements, Samples, group
 from hierax.objective.stencil import Mesh, StencilSum
 
-ROW_WORK = 30.0
+ROW_WORK = 15.0
 """Cost of one entry of an element matrix in units of one multiplication of a banded factorisation, measured."""
 
 STENCIL_WORK = 5.0e3

@@ -22,7 +22,7 @@ from hierax.fields.base import parameter_count
 from hierax.fields.moving import reference_grid
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.coarsening import GridProlongation, coarser_axes, prolongation
-from hierax.objective.assembly import AbstractGramSum, Scattered
+from hierax.objective.assembly import LARGE, AbstractGramSum, Scattered, by_pattern
 from hierax.objective.curvature import AbstractCurvature, BandGram, Coarsened, Ordering
 from hierax.objective.ordering import NodeOrder, narrow_order
 
@@ -283,11 +283,16 @@ class StencilSum(AbstractGramSum):
             slot = slot * (2 * p + 1) + to[a] - from_[a] + p
         return order[first] * len(order) + order[second], order[first], slot * m.channels + second % m.channels
 
-    def add(self, indices: np.ndarray, matrices: np.ndarray) -> None:
+    def add(self, indices: np.ndarray, matrices: np.ndarray, scale: float = 1.0) -> None:
         both, first, slot = self._pairs
         width = len(self._scattered.total) // self.mesh.size
-        flat = (self.mesh.order.place[indices] * width).take(first, axis=1) + slot
-        self._scattered.add(flat, matrices.reshape(len(matrices), -1).take(both, axis=1))
+        place, rows = self.mesh.order.place[indices], matrices.reshape(len(matrices), -1)
+        if place.shape[1] >= LARGE:
+            for kind, alike, start in by_pattern(place):
+                own = (scale * rows[e] for e in alike)
+                self._scattered.add_each(start * width, kind[first] * width + slot, own, both)
+        else:
+            self._scattered.add((place * width).take(first, axis=1) + slot, scale * rows.take(both, axis=1))
 
     def result(self) -> StencilGram:
         self._scattered.flush()

@@ -338,6 +338,9 @@ def _swept(state: RunState, slabs: SlabsState, context: Context) -> RunState:
         clock.seconds_now() - began, compile_seconds() - compiled, sum(s.work for s in done), None,
     )  # fmt: skip
     state = with_change(state._replace(visited={**state.visited, level: record}, current=level), level, context)
+    # a sweep may refine few slabs; where others begin beside the end of those before, it has changed too little
+    change = max(state.changes[level], sum(slab.jump for slab in done))
+    state = state._replace(changes={**state.changes, level: change})
     if precision_reached(level, state.changes):
         return state._replace(stopped="converged")
     if isinstance(context.plan.cycle, NestedIteration) and len(state.visited) == context.plan.cycle.most:

@@ -107,6 +107,8 @@ class Slab(NamedTuple):
         The equations' part of the objective, sample points, Gauss-Newton steps and their cost.
     unit:
         Work of one step on its last grid.
+    jump:
+        What is missed at its start, in units of the solution: an error from there on.
     """
 
     field: Any
@@ -116,6 +118,7 @@ class Slab(NamedTuple):
     steps: int = 0
     work: float = 0.0
     unit: float = 0.0
+    jump: float = 0.0
 
     @property
     def rate(self) -> float:

@@ -278,9 +278,9 @@ class TimeSlabs:
         if steps >= STEPS:
             return None
         field = build(theta)
-        shares, value = rates(self.evolution, field, samples, scales, equations)
+        shares, value, jump = rates(self.evolution, field, samples, scales, equations)
         points, unit = sum(s.count for s in samples), objective.work
-        return Slab(field, shares, value, points, steps, steps * unit, unit)
+        return Slab(field, shares, value, points, steps, steps * unit, unit, jump)
 
     def _terms(self, field: Any, before: Slab | None) -> tuple[list[Samples], list[np.ndarray], np.ndarray]:
         """Samples, scales of the residuals, and which are equations; links in place of the start."""
