@@ -47,6 +47,14 @@ def test_gradients_of_drawn_samples_have_the_whole_gradient_as_their_mean():
     assert spread.max() < 0.05 * np.abs(exact).max()
 
 
+def test_no_drawn_sample_is_padding():
+    program, data = OBJECTIVE.program()
+    assert any(np.any(np.asarray(weights) == 0) for _, weights in data[1])
+    for seed in range(5):
+        _, drawn = program.drawn(data, jax.random.key(seed), 200)
+        assert all(np.all(np.asarray(weights) > 0) for _, weights in drawn)
+
+
 def run(solver: hx.Optax, blocks: int) -> list[float]:
     theta, state = THETA, solver.init(OBJECTIVE, THETA)
     values = []

@@ -65,9 +65,11 @@ class Program:
         out = []
         for block, size, own in zip(blocks, sizes, jax.random.split(key, len(sizes)), strict=True):
             share = max(1, round(count * size / sum(sizes)))
-            pick = jnp.unravel_index(jax.random.randint(own, (1, share), 0, size), block[1].shape)
+            # what fills up the last chunk has no weight, and would make the gradient noisier
+            real = size - jnp.argmax(jnp.ravel(block[1])[::-1] != 0)
+            pick = jnp.unravel_index(jax.random.randint(own, (1, share), 0, real), block[1].shape)
             places, weights = jax.tree.map(lambda a, pick=pick: jnp.asarray(a)[pick], block)
-            out.append((places, weights * (size / share)))
+            out.append((places, weights * (real / share)))
         return rest, tuple(out)
 
     def value_and_gradient(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> tuple[Array, Array]:

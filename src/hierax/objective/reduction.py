@@ -2,7 +2,7 @@
 
 A chunk that is not full repeats its last sample. Either its results are cut off (`evaluated`, where what follows is
 NumPy's work: scatter, factorisation), or it weighs nothing (`chunked` with `scanned`, inside a compiled function). That
-chunks do not know of each other is what lets them be divided between devices; nothing else loops over samples.
+chunks do not know of each other is what lets them be divided between devices; objectives do not loop otherwise.
 """
 
 from __future__ import annotations
