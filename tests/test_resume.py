@@ -73,7 +73,7 @@ def cut_off(path, level, words=WORDS, **changes):
     """A run that is stopped, as a kill would, right after a level was kept."""
 
     def stop(event):
-        if isinstance(event, Reached) and event.state.current == level:
+        if isinstance(event, Reached) and not event.within and event.state.current == level:
             raise SystemExit
 
     with pytest.MonkeyPatch.context() as patch:
@@ -191,6 +191,28 @@ def test_no_network_is_needed(here, tmp_path, monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     assert cli.main([*WORDS, str(tmp_path / "run")]) == 0
     assert cli.main(["report", str(tmp_path / "run")]) == 0
+
+
+def test_a_long_visit_is_kept_on_the_way(here, tmp_path, monkeypatch):
+    """Killed within the only visit: the field is that of its steps, and resuming makes the visit again."""
+    monkeypatch.setattr("hierax.records.run.PERIOD", 0.0)
+    words = [*WORDS[:2], "--field", "mlp", "--solver", "adam", "--cycle", "single", "--run"]
+    assert cli.main([*words, str(tmp_path / "whole")]) in (0, 3)
+    steps = []
+
+    def stop(event):
+        steps.extend([event] if isinstance(event, Reached) and event.within else [])
+        if len(steps) == 6:
+            raise SystemExit
+
+    monkeypatch.setattr(cli, "train", lambda problem, subscribers, **rest: hx.train(
+        problem, subscribers=[*subscribers, stop], **rest))  # fmt: skip
+    run = tmp_path / "run"
+    assert cli.main([*words, str(run)]) == 0
+    solution = hx.load(run)
+    assert solution.levels[0].steps == 6
+    assert solution.loss == steps[-1].solution().loss
+    assert bits(hx.resume(run, "own.py:problem")) == bits(hx.load(tmp_path / "whole"))
 
 
 # from outside

@@ -78,11 +78,13 @@ class LevelFinished:
 class Reached:
     """A level was trained: the state from which training goes on to the same bits, and what makes a `Solution` of it.
 
-    Such states do not depend on a clock: a visit that the end of the budget has cut off gives none.
+    Such states do not depend on a clock: a visit that the end of the budget has cut off gives none. `within` a visit,
+    after a step, the state is the one before the visit, and the solution is that of the step.
     """
 
     state: Any
     solution: Callable[[], Any]
+    within: bool = False
 
 
 @dataclass(frozen=True)

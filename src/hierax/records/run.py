@@ -55,6 +55,8 @@ LEAST_SPACE = 2**20
 """Bytes that must be free where a run folder is made."""
 UNTOLD = ("field", "trained", "plans")
 """Members of events that are no words."""
+PERIOD = 10.0
+"""Seconds after which the steps of a long visit are kept."""
 KEPT = 2
 """States that are kept: the last one, and one in case that is damaged."""
 STATES = Codec(extra=("hierax.cycles", "hierax.solvers", "hierax.training"))
@@ -81,7 +83,7 @@ class Run:
         self.path, self.manifest, self.fresh = path, manifest or Manifest(), manifest is None
         self.troubles: list[str] = []
         self.seconds, self.whole, self._plan = 0.0, True, ""
-        self._began, self._last = time.perf_counter(), 0.0
+        self._began, self._last, self._kept = time.perf_counter(), 0.0, 0.0
         self._events = _Lines(path / EVENTS)
         numbers = [int(found.group(1)) for found in map(STATE.fullmatch, self.manifest.files) if found]
         self._states = sorted(numbers)
@@ -160,6 +162,8 @@ class Run:
         began = time.perf_counter()
         if self.seconds + self._last > SHARE * (began - self._began) and self._states:
             return
+        if reached.within and began - max(self._kept, self._began) < PERIOD:
+            return
         solution = dataclasses.replace(reached.solution(), problem=None)
         told = {"plan": self._plan, "events": self._events.length}
         record = {"state": reached.state, "solution": solution, **told}
@@ -169,7 +173,8 @@ class Run:
             gone = {state_name(number) for number in old}
             self._put_or_make_room({state_name(number): pack(record, STATES)}, {EVENTS: self._events.entry()}, gone)
             self._states = [*self._states[-KEPT + 1 :], number]
-        self._last = time.perf_counter() - began
+        self._kept = time.perf_counter()
+        self._last = self._kept - began
         self.seconds += self._last
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hierax._results import RESULTS
+from hierax.events import StepTaken, View
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.fields.foreign import released
 from hierax.planning.plan import Plan, named
@@ -13,7 +14,7 @@ from hierax.results.solution import Accuracy, Solution
 from hierax.training.context import Context
 from hierax.training.refinement import LABEL
 from hierax.training.restoring import restored
-from hierax.training.state import RunState
+from hierax.training.state import RunState, Visited
 
 
 def so_far(state: RunState, context: Context) -> Solution:
@@ -23,6 +24,15 @@ def so_far(state: RunState, context: Context) -> Solution:
         return in_the_users_units(account(state, context, level, state.visited[level].field), context)
     level, easier = state.easier[-1]
     return in_the_users_units(account(state, context, level, easier.field), context)
+
+
+def within_visit(context: Context, step: StepTaken, view: View, points: int) -> Solution:
+    """The solution of a training that would be interrupted after a step of a visit, its level as far as it came."""
+    origin, level, field = context.origin, step.level, view.build(view.theta)
+    assert origin is not None
+    reached = Visited(field, None, step.loss, step.step, points, context.elapsed - origin.seconds, 0.0, 0.0, None)
+    state = origin._replace(visited={**origin.visited, level: reached}, current=level, seconds=context.elapsed)
+    return in_the_users_units(account(state, context, level, field), context)
 
 
 def account(state: RunState, context: Context, level: int, trained: Any) -> Solution:

@@ -41,6 +41,8 @@ class Context:
         Objectives that were made before.
     seed:
         The seed for tables; -1 where a key was given.
+    origin:
+        The state before the present action; `None` where nobody is told of it.
     """
 
     asked: Problem
@@ -54,6 +56,7 @@ class Context:
     compiled: float
     made: Objectives = field(default_factory=Objectives)
     seed: int = -1
+    origin: RunState | None = None
 
     @classmethod
     def of(

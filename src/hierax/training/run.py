@@ -16,7 +16,7 @@ from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, 
 from hierax.events import LevelFinished, LevelStarted, Reached, RunStarted, StepTaken
 from hierax.hierarchy import Level
 from hierax.problems.keys import seed_of
-from hierax.training.account import so_far
+from hierax.training.account import so_far, within_visit
 from hierax.training.context import Context
 from hierax.training.continuation import EASIER
 from hierax.training.corrections import corrected, solved
@@ -41,7 +41,7 @@ def run(state: RunState, context: Context) -> RunState:
     """Advance to the end, and tell of every level; an interruption keeps what the steps so far have led to."""
     try:
         while state.stopped is None:
-            state = advance(state, context)
+            state = advance(state, replace(context, origin=state))
             state = told(state, context)
             if _can_go_on(state, context):
                 context.emit(Reached(state, functools.partial(so_far, state, context)))
@@ -70,6 +70,11 @@ def _can_go_on(state: RunState, context: Context) -> bool:
     """Whether a level was just trained, and no clock has had a part in it."""
     visited = state.slabs is not None or (state.outcome is not None and state.outcome.visited)
     return visited and state.stopped is None and state.failure is None and not context.over
+
+
+def _is_news(level: int, context: Context) -> bool:
+    """Whether steps on a level lead to more than was there before the present action."""
+    return context.origin is not None and level >= max(context.origin.visited, default=0) and not context.over
 
 
 def told(state: RunState, context: Context) -> RunState:
@@ -200,6 +205,9 @@ def _trained(
     def seen(step: StepTaken, view: Prepared, sentence: str) -> None:
         context.emit(step, view)
         context.say(f"Level {step.level}, step {step.step}: {sentence}" if sentence else "")
+        if number == len(context.sequence.problems) - 1 and _is_news(level, context):
+            made_so_far = functools.partial(within_visit, context, step, view, points)
+            context.emit(Reached(context.origin, made_so_far, within=True))
 
     done, unit = stepped(discrete, made, first, visit, context.clock, seen), made.objective.work
     stopped = "interrupted" if done.interrupted else state.stopped
