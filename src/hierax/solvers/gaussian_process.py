@@ -10,14 +10,14 @@ that stretches one end of an axis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Lengths to begin with, in units of the box times the root of the number of inputs."""
@@ -92,12 +92,12 @@ class Process:
     spread: np.ndarray
     steps: int = 0
 
-    def improved(self, steps: int) -> Process:
-        """The process after some steps of the optimiser with all values."""
+    def improved(self, steps: int, over: Callable[[], bool]) -> Process:
+        """The process after some steps of the optimiser with all values, fewer where the time is `over`."""
         kernel = self.kernel
         theta = np.r_[np.log(kernel.inverse_lengths), kernel.warps, np.log(kernel.tails), np.log(kernel.noise)]
         likelihood = _Likelihood(self.centres, self.values, self.spread)
-        better = likelihood.given(likelihood.climbed(theta, steps)[0])
+        better = likelihood.given(likelihood.climbed(theta, steps, over)[0])
         return self if better is None else replace(better, steps=steps)
 
     @property
@@ -193,10 +193,18 @@ class _Likelihood:
         evidence = -0.5 * len(rest) * np.log(variance) - float(np.sum(np.log(np.diag(root))))
         return Process(kernel, self.unit, weights, mean, root, inverse, variance, evidence, self.values, self.spread)
 
-    def climbed(self, theta: np.ndarray, steps: int) -> tuple[np.ndarray, float]:
-        """Parameters after some steps of the optimiser, and the value there."""
+    def climbed(self, theta: np.ndarray, steps: int, over: Callable[[], bool]) -> tuple[np.ndarray, float]:
+        """Parameters after some steps of the optimiser, fewer where the time is `over`, and the value there."""
+
+        def stopping(intermediate_result: OptimizeResult) -> None:
+            del intermediate_result
+            if over():
+                raise StopIteration
+
         options = {"maxiter": steps, "maxfun": 2 * steps}
-        run = minimize(self, theta, jac=True, method="L-BFGS-B", bounds=self.bounds(), options=options)
+        run = minimize(
+            self, theta, jac=True, method="L-BFGS-B", bounds=self.bounds(), options=options, callback=stopping
+        )
         return run.x, float(run.fun)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -226,7 +234,9 @@ def begun(dim: int) -> Iterator[np.ndarray]:
             yield np.r_[np.full(dim, -np.log(length * np.sqrt(dim))), np.zeros(dim), np.log(TAILS), np.log(noise)]
 
 
-def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray) -> Process | None:
+def fit_process(
+    unit: np.ndarray, values: np.ndarray, spread: np.ndarray, over: Callable[[], bool] = lambda: False
+) -> Process | None:
     """The Gaussian process of the largest likelihood, found on a few of the rows first.
 
     Parameters
@@ -237,6 +247,8 @@ def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray) -> Pro
         Values `(n,)`.
     spread:
         Variance `(n,)` of the noise of every value over that of their mean; ones where nothing is known.
+    over:
+        Whether the time is over: the optimiser then stops with what it has.
 
     Returns
     -------
@@ -253,12 +265,12 @@ def fit_process(unit: np.ndarray, values: np.ndarray, spread: np.ndarray) -> Pro
     theta = None
     for size, steps in zip(sizes, STEPS, strict=False):
         rows = np.sort(order[:size])
-        theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows]), theta, steps)
+        theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows]), theta, steps, over)
     assert theta is not None
     return _Likelihood(unit, values, spread).given(theta)
 
 
-def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int) -> np.ndarray:
+def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int, over: Callable[[], bool]) -> np.ndarray:
     """Parameters of the largest likelihood near those given, and near the best to begin with where these are better.
 
     A wave that few rows do not show is noise to them; more of them tell, and the parameters found before are left.
@@ -266,5 +278,5 @@ def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int) -> n
     given = [] if theta is None else [theta]
     starts = [*given, *begun(likelihood.dim)]
     starts = sorted(starts, key=lambda start: likelihood(start)[0])[: 2 if theta is None else 1]
-    runs = [likelihood.climbed(start, steps) for start in starts]
+    runs = [likelihood.climbed(start, steps, over) for start in starts]
     return min(runs, key=lambda run: run[1])[0]

@@ -95,7 +95,9 @@ class TableProcess:
         return Witness(name, self.left_out, self.noise, doubt, (fitted(between) - mean) / self.spread, between)
 
 
-def table_process(problem: Problem, name: str, seconds: float = 0.0) -> TableProcess | None:
+def table_process(
+    problem: Problem, name: str, seconds: float = 0.0, over: Callable[[], bool] = lambda: False
+) -> TableProcess | None:
     """The process of a scalar unknown of a problem of data alone; `None` where it has none.
 
     Parameters
@@ -105,14 +107,16 @@ def table_process(problem: Problem, name: str, seconds: float = 0.0) -> TablePro
     seconds:
         Seconds of a nominal machine for steps with all rows, where there are more than on the coarse levels. The best
         that was found is kept.
+    over:
+        Whether the time is over by the clock.
     """
     known = _KNOWN.setdefault(problem, {})
     if name not in known:
-        known[name] = _process(problem, name)
+        known[name] = _process(problem, name, over)
     found = known[name]
     steps = 0 if found is None else int(min(seconds / _nominal(len(found.points)), MOST_STEPS))
     if found is not None and steps > found.process.steps and len(found.points) > SIZES[-1]:
-        known[name] = replace(found, process=found.process.improved(steps))
+        known[name] = replace(found, process=found.process.improved(steps, over))
     return known[name]
 
 
@@ -124,7 +128,7 @@ def _nominal(rows: int) -> float:
     return 1.2e-10 * rows**3 + 6e-8 * rows**2
 
 
-def _process(problem: Problem, name: str) -> TableProcess | None:
+def _process(problem: Problem, name: str, over: Callable[[], bool]) -> TableProcess | None:
     terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
     if not terms or not has_process(problem, name):
         return None
@@ -136,7 +140,7 @@ def _process(problem: Problem, name: str) -> TableProcess | None:
         return None
     corner, upper = problem.domain.bounds()
     scaled = _rounded((values - level) / spread)
-    found = fit_process(_rounded((points - corner) / (upper - corner)), scaled, np.ones(len(values)))
+    found = fit_process(_rounded((points - corner) / (upper - corner)), scaled, np.ones(len(values)), over)
     if found is None:
         return None
     roughness = neighbour_scatter(points, scaled[:, None])

@@ -33,6 +33,8 @@ SHORT = 4.0
 """Seconds of a budget below which kriging is all that is tried."""
 SHARE = 0.2
 """Share of the budget for steps with all rows, by counted work."""
+LONGEST = 0.6
+"""Share of what is left of the budget for all steps, by the clock."""
 
 
 def solved(state: RunState, context: Context) -> Solution:
@@ -73,7 +75,8 @@ def _process(context: Context) -> TableProcess | None:
     if rows > MOST and problem.domain.dim <= GRID_DIMENSIONS:
         return None
     steps = SHARE * context.budget if problem.domain.dim > GRID_DIMENSIONS else 0.0
-    return table_process(problem, next(iter(problem.functions)), steps)
+    end = context.elapsed + LONGEST * (context.budget - context.elapsed)
+    return table_process(problem, next(iter(problem.functions)), steps, lambda: context.elapsed > end)
 
 
 def _worth_more(process: TableProcess, context: Context) -> bool:
