@@ -7,6 +7,8 @@ import hierax as hx
 from hierax.objective.data_rows import DataRows, folds
 from hierax.solvers.gaussian_process import _Likelihood, fit_process, warped
 from hierax.testing import check_table
+from studies import tables
+from studies.tabulated import TABLES
 
 
 def table(points, values):
@@ -57,11 +59,11 @@ def test_the_likelihood_has_its_gradient_and_what_is_left_out_is_a_fit_without_i
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(40, 2))
     values, spread = np.sin(5.0 * x[:, 0]) + x[:, 1] ** 2, rng.uniform(0.5, 1.5, 40)
-    whole = _Likelihood(x, values, spread)
+    whole = _Likelihood(x, values, spread, True)
     theta = np.array([0.3, -0.2, 1.0, -2.0, 0.5, -4.0])
     slopes = [(whole(theta + 1e-6 * e)[0] - whole(theta - 1e-6 * e)[0]) / 2e-6 for e in np.eye(6)]
     np.testing.assert_allclose(whole(theta)[1], slopes, rtol=1e-5, atol=1e-6)
-    rest = _Likelihood(x[5:], values[5:], spread[5:]).given(theta)
+    rest = _Likelihood(x[5:], values[5:], spread[5:], True).given(theta)
     left = whole.given(theta).left_out([np.arange(5)])
     np.testing.assert_allclose(left[:5], values[:5] - rest.predict(x[:5])[0], rtol=1e-8)
     ends, _ = warped(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([2.0, -3.0]))
@@ -71,7 +73,7 @@ def test_the_likelihood_has_its_gradient_and_what_is_left_out_is_a_fit_without_i
 def test_a_process_finds_the_inputs_that_matter_and_stretches_a_layer():
     rng = np.random.default_rng(2)
     x = rng.uniform(size=(90, 3))
-    found = fit_process(x, 1.0 / (x[:, 0] + 0.05) / 5.0 + x[:, 1], np.ones(90))
+    found = fit_process(x, 1.0 / (x[:, 0] + 0.05) / 5.0 + x[:, 1], np.ones(90), True)
     assert found.kernel.warps[0] > 2.0
     assert found.kernel.inverse_lengths[2] < 0.05
     fresh = rng.uniform(size=(200, 3))
@@ -122,3 +124,39 @@ def test_units_of_a_table_change_nothing(dim, noise):
     rng = np.random.default_rng(4)
     x = rng.uniform(size=(40, dim))
     check_table(x, np.sin(3.0 * x[:, 0]) + noise * rng.normal(size=40), x[:10])
+
+
+def test_usual_tools_of_the_study_are_what_they_are_called():
+    rng = np.random.default_rng(0)
+    x, fresh = rng.uniform(size=(60, 2)), rng.uniform(size=(50, 2))
+    law = lambda p: np.sin(3.0 * p[:, 0]) + p[:, 1] ** 2  # noqa: E731
+    for tool, error in ((tables.gaussian_process, 1e-3), (tables.thin_plate, 0.1)):
+        assert np.sqrt(np.mean((tool(x, law(x), fresh) - law(fresh)) ** 2)) < error
+    value, slope = tables._unlikely(theta := np.array([-0.5, 0.2, -3.0]), x, law(x))
+    for k, step in enumerate(1e-6 * np.eye(3)):
+        other = tables._unlikely(theta + step, x, law(x))[0]
+        assert (other - value) / 1e-6 == pytest.approx(slope[k], rel=1e-3, abs=1e-3)
+
+
+def test_rows_of_the_study_are_judged_against_the_better_tool():
+    made = [
+        {
+            "problem": "p",
+            "count": 10,
+            "dim": 2,
+            "seed": seed,
+            "arm": arm,
+            "error": error,
+            "refused": False,
+            "seconds": 1,
+        }
+        for seed in range(3)
+        for arm, error in zip(tables.ARMS, (0.02, 0.04 + seed, 0.1), strict=True)
+    ]
+    (row,) = tables.over_seeds(made)
+    assert row["ratio"] == pytest.approx(0.2)
+    assert tables.summary([row]) == {"tables": 1, "wins": 1, "within": 1, "ratio": row["ratio"], "refused": 0}
+    for table in TABLES:
+        points = table.design(np.random.default_rng(0).uniform(size=(20, table.dim)))
+        assert np.all(np.isfinite(table.law(points)))
+        assert np.std(table.law(points)) > 0

@@ -11,7 +11,7 @@ that stretches one end of an axis.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -76,8 +76,8 @@ class Process:
         Lower Cholesky factor and inverse of the covariance over the signal variance `(n, n)`, and the latter.
     evidence:
         Logarithm of the likelihood at its maximum, up to a constant.
-    steps:
-        Steps of the optimiser that were made with all values.
+    free:
+        Whether its axes are stretched and its tails chosen; a Gaussian kernel of the inputs as they are otherwise.
     """
 
     kernel: Kernel
@@ -90,15 +90,15 @@ class Process:
     evidence: float
     values: np.ndarray
     spread: np.ndarray
-    steps: int = 0
+    free: bool
 
     def improved(self, steps: int, over: Callable[[], bool]) -> Process:
         """The process after some steps of the optimiser with all values, fewer where the time is `over`."""
         kernel = self.kernel
         theta = np.r_[np.log(kernel.inverse_lengths), kernel.warps, np.log(kernel.tails), np.log(kernel.noise)]
-        likelihood = _Likelihood(self.centres, self.values, self.spread)
+        likelihood = _Likelihood(self.centres, self.values, self.spread, self.free)
         better = likelihood.given(likelihood.climbed(theta, steps, over)[0])
-        return self if better is None else replace(better, steps=steps)
+        return better or self
 
     @property
     def noise(self) -> float:
@@ -163,8 +163,8 @@ def _factor(covariance: np.ndarray) -> np.ndarray | None:
 class _Likelihood:
     """Minus the logarithm of likelihood and prior with constant and signal variance at their best, and its gradient."""
 
-    def __init__(self, unit: np.ndarray, values: np.ndarray, spread: np.ndarray) -> None:
-        self.unit, self.values, self.spread = unit, values, spread
+    def __init__(self, unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool) -> None:
+        self.unit, self.values, self.spread, self.free = unit, values, spread, free
         self.dim = unit.shape[1]
 
     def kernel(self, theta: np.ndarray) -> Kernel:
@@ -173,8 +173,8 @@ class _Likelihood:
         return Kernel(np.exp(theta[:d]), warps, float(np.exp(theta[-2])), float(np.exp(theta[-1])))
 
     def bounds(self) -> list[tuple[float, float]]:
-        each = [BOUNDS["length"]] * self.dim + [BOUNDS["warp"]] * self.dim
-        return [*each, BOUNDS["tails"], BOUNDS["noise"]]
+        warp, tails = (BOUNDS["warp"], BOUNDS["tails"]) if self.free else ((0.0, 0.0), BOUNDS["tails"][1:] * 2)
+        return [*[BOUNDS["length"]] * self.dim, *[warp] * self.dim, tails, BOUNDS["noise"]]
 
     def given(self, theta: np.ndarray) -> Process | None:
         kernel = self.kernel(theta)
@@ -191,7 +191,9 @@ class _Likelihood:
         weights = cho_solve((root, True), rest, check_finite=False)
         variance = max(float(rest @ weights) / len(rest), 1e-300)
         evidence = -0.5 * len(rest) * np.log(variance) - float(np.sum(np.log(np.diag(root))))
-        return Process(kernel, self.unit, weights, mean, root, inverse, variance, evidence, self.values, self.spread)
+        return Process(
+            kernel, self.unit, weights, mean, root, inverse, variance, evidence, self.values, self.spread, self.free
+        )
 
     def climbed(self, theta: np.ndarray, steps: int, over: Callable[[], bool]) -> tuple[np.ndarray, float]:
         """Parameters after some steps of the optimiser, fewer where the time is `over`, and the value there."""
@@ -235,7 +237,7 @@ def begun(dim: int) -> Iterator[np.ndarray]:
 
 
 def fit_process(
-    unit: np.ndarray, values: np.ndarray, spread: np.ndarray, over: Callable[[], bool] = lambda: False
+    unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool, over: Callable[[], bool] = lambda: False
 ) -> Process | None:
     """The Gaussian process of the largest likelihood, found on a few of the rows first.
 
@@ -247,6 +249,8 @@ def fit_process(
         Values `(n,)`.
     spread:
         Variance `(n,)` of the noise of every value over that of their mean; ones where nothing is known.
+    free:
+        Whether axes may be stretched, and tails are chosen.
     over:
         Whether the time is over: the optimiser then stops with what it has.
 
@@ -265,9 +269,9 @@ def fit_process(
     theta = None
     for size, steps in zip(sizes, STEPS, strict=False):
         rows = np.sort(order[:size])
-        theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows]), theta, steps, over)
+        theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows], free), theta, steps, over)
     assert theta is not None
-    return _Likelihood(unit, values, spread).given(theta)
+    return _Likelihood(unit, values, spread, free).given(theta)
 
 
 def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int, over: Callable[[], bool]) -> np.ndarray:

@@ -23,6 +23,8 @@ MOST = 2000
 """Most rows of a process."""
 FOLDS = 10
 """Parts of the rows, each left out once."""
+EXACT, NOISY = 1e-3, 1.1
+"""Relative error left out, and its square over that of the noise, below which nothing simpler is tried."""
 MOST_STEPS = 25
 """Most steps with all rows."""
 GRAIN = 2.0**33
@@ -42,6 +44,8 @@ class TableProcess:
         In inputs `(x - corner) / widths` and values `(v - level) / spread`.
     corner, widths, level, spread:
         Box of the inputs, mean and standard deviation of the values.
+    steps:
+        Steps of the optimiser that were tried with all values.
     points, roughness:
         The points `(n, dim)` that it is given; how rough the values are to their neighbours, over the spread.
     """
@@ -53,6 +57,7 @@ class TableProcess:
     spread: float
     points: np.ndarray
     roughness: float
+    steps: int = 0
 
     @functools.cached_property
     def left_out(self) -> float:
@@ -115,8 +120,9 @@ def table_process(
         known[name] = _process(problem, name, over)
     found = known[name]
     steps = 0 if found is None else int(min(seconds / _nominal(len(found.points)), MOST_STEPS))
-    if found is not None and steps > found.process.steps and len(found.points) > SIZES[-1]:
-        known[name] = replace(found, process=found.process.improved(steps, over))
+    if found is not None and steps > found.steps and len(found.points) > SIZES[-1]:
+        better = replace(found, process=found.process.improved(steps, over))
+        known[name] = replace(min(found, better, key=lambda one: one.left_out), steps=steps)
     return known[name]
 
 
@@ -140,11 +146,19 @@ def _process(problem: Problem, name: str, over: Callable[[], bool]) -> TableProc
         return None
     corner, upper = problem.domain.bounds()
     scaled = _rounded((values - level) / spread)
-    found = fit_process(_rounded((points - corner) / (upper - corner)), scaled, np.ones(len(values)), over)
-    if found is None:
-        return None
     roughness = neighbour_scatter(points, scaled[:, None])
-    return TableProcess(found, corner, upper - corner, level, spread, points, roughness)
+
+    def fitted(free: bool) -> TableProcess | None:
+        unit = _rounded((points - corner) / (upper - corner))
+        found = fit_process(unit, scaled, np.ones(len(values)), free, over)
+        return found and TableProcess(found, corner, upper - corner, level, spread, points, roughness)
+
+    found = fitted(True)
+    if found is not None and found.left_out**2 < EXACT**2 + NOISY * found.noise**2:
+        return found
+    # the larger likelihood belongs to what is stretched, also where it predicts less: a ridge that bends
+    both = [one for one in (found, fitted(False)) if one is not None]
+    return min(both, key=lambda one: one.left_out, default=None)
 
 
 def _rounded(numbers: np.ndarray) -> np.ndarray:

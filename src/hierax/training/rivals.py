@@ -25,6 +25,8 @@ from hierax.training.state import RunState, Visited
 KRIGING = "kriging (linear in its weights)"
 CLEARLY = 0.9
 """Part of the error of the planned field that a rival has to reach, which is told from luck."""
+TOLD = 0.05
+"""Part of the variance of the noise below which errors at noisy rows do not tell one field from another."""
 WORTH = 0.02
 """Relative error of kriging, above which a network is worth its seconds."""
 NETWORK = 500
@@ -49,7 +51,9 @@ def solved(state: RunState, context: Context) -> Solution:
         return told_of(replace(rival, candidates=[_candidate(rival, process.left_out, took, True)]), context)
     planned = finish(run(state, context), context)
     own = planned.accuracy.left_out or planned.accuracy.validation_error or np.inf
-    better = planned.result is not RESULTS.interrupted and process.left_out < CLEARLY * own
+    better = planned.result is not RESULTS.interrupted and _beyond(process, process.left_out) < CLEARLY**2 * _beyond(
+        process, own
+    )
     candidates = [
         _candidate(planned, own, planned.seconds_total - took, not better),
         _candidate(rival, process.left_out, took, better),
@@ -60,6 +64,11 @@ def solved(state: RunState, context: Context) -> Solution:
     )
     chosen = replace(chosen, candidates=candidates, seconds_total=context.elapsed, seconds_compile=compiled)
     return told_of(chosen, context)
+
+
+def _beyond(process: TableProcess, error: float) -> float:
+    """Square of an error at noisy rows beyond their noise, as far as that can be told."""
+    return max(error**2 - process.noise**2, TOLD * process.noise**2)
 
 
 def _candidate(solution: Solution, error: float, seconds: float, chosen: bool) -> Candidate:
