@@ -68,7 +68,8 @@ def solved(state: RunState, context: Context) -> Solution:
 
 def _beyond(process: TableProcess, error: float) -> float:
     """Square of an error at noisy rows beyond their noise, as far as that can be told."""
-    return max(error**2 - process.noise**2, TOLD * process.noise**2)
+    noise = process.process.noise
+    return max(error**2 - noise**2, TOLD * noise**2)
 
 
 def _candidate(solution: Solution, error: float, seconds: float, chosen: bool) -> Candidate:
