@@ -1,6 +1,7 @@
 """Time slabs: the field, regridding, what is felt along time, and fronts that move and merge."""
 
 import itertools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from hierax.hierarchy.regrid import coarsened, held, motion, refined, regrid, rm
 from hierax.objective.evolution import evolution
 from hierax.planning.choose import choose
 from hierax.records import load, save
+from hierax.training import refinement
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.state import SlabsState
 from hierax.training.time_slabs import FIRST_TOLERANCE, Stuck, Sweep, TimeSlabs
@@ -209,6 +211,23 @@ def test_the_cost_of_a_sweep_does_not_depend_on_the_frame():
     assert len(moving) <= len(resting) + 6
     assert sum(slab.work for slab in moving) < 3.0 * sum(slab.work for slab in resting)
     assert moving[-1].field.frame.velocity[1] == pytest.approx(5.0, abs=1e-2)
+
+
+@pytest.mark.parametrize(("loss", "wanted"), [(0.1, {"circle"}), (0.9, {"circle", "walls"})])
+def test_linear_levels_that_settle_take_slabs_only_where_a_frame_can_follow(monkeypatch, loss, wanted):
+    monkeypatch.setattr(refinement, "motion", lambda field, axis: 4.0)
+    visited = {k: SimpleNamespace(loss=value, field=None) for k, value in enumerate((8.0, 4.0, 1.0, loss))}
+    circle = pulse(1.0)
+    box = hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x"))
+    wall = hx.Residual("wall", lambda u, x, normal: u(x), on=hx.Face("x", "lower"))
+    walls = hx.Problem(box, (*circle.terms, wall))
+    found = set()
+    for name, problem in {"circle": circle, "walls": walls}.items():
+        discrete = DiscreteProblem.of(problem, choose(problem, key=0), 0)
+        assert discrete.plan.linear
+        if refinement.wants_slabs(discrete, 3, {3: 0.1}, visited) is not None:  # pyright: ignore
+            found.add(name)
+    assert found == wanted
 
 
 def test_slabs_that_a_sweep_does_not_refine_show_their_jumps():

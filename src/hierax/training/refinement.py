@@ -135,6 +135,9 @@ def wants_slabs(
     if level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
         return None
     slow = visited[level].loss > SLOW * visited[level - 1].loss
+    if plan.linear and not (slow or any(discrete.periodic)):
+        # linear levels are solved in a step each: without a frame that follows, sweeps over slabs are no cheaper
+        return None
     return MOVES if motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING) else None
 
 
