@@ -188,3 +188,13 @@ def test_what_is_not_of_low_rank_is_refused():
     box = hx.Box([0.0] * 4, [1.0] * 4, names=("x0", "x1", "x2", "x3"))
     solution = hx.train(hx.Problem(box, (hx.Residual("interior", interior), wall)), budget=5.0)
     assert solution.result.exit_code == 3
+
+
+def test_a_face_without_a_condition_is_named():
+    names, every = ("x", "y", "z", "w"), ("lower", "upper")
+    faces = [hx.Face(n, side) for n in names for side in every][:-1]
+    wall = hx.Residual("wall", lambda u, x: u(x), on=tuple(faces))
+    interior = hx.Residual("interior", lambda u, x: -hx.laplacian(u)(x) - 40.0 * sines(x))
+    solution = hx.train(hx.Problem(hx.Box([0.0] * 4, [1.0] * 4, names=names), (interior, wall)), budget=5.0)
+    assert solution.result is hx.RESULTS.guard_determined
+    assert "Nothing fixes u at w = 1" in solution.guards["determined"].sentence

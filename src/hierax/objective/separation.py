@@ -66,8 +66,14 @@ class Separation:
 
     def forms(self, field: LowRank) -> tuple[tuple[TensorForm, ...], ...]:
         """For each term its quadratic forms on the factors of a field, without those that the field makes vanish."""
-        form = _square if self.sign is None else partial(_weak, sign=self.sign)
+        if self.sign is None:
+            return self.squares(field)
+        form = partial(_weak, sign=self.sign)
         return tuple(tuple(form(row, field) for row in own if _is_felt(row, field)) for own in self.rows)
+
+    def squares(self, field: LowRank) -> tuple[tuple[TensorForm, ...], ...]:
+        """The same, of squares."""
+        return tuple(tuple(_square(row, field) for row in own if _is_felt(row, field)) for own in self.rows)
 
 
 def _is_felt(row: SeparableRow, field: LowRank) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from hierax.checks.limits import EXACTLY_FLAT, FLAT, STAYS
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.fields.base import has_fixed_cells
+from hierax.objective.flat_product import flattest_product
 from hierax.objective.flatness import LARGEST, Direction, Flatness, flattest
+from hierax.objective.separation import Separation
 from hierax.problems.terms import AbstractValues
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.slab_grids import on_slabs
@@ -30,6 +32,8 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     asked alone, and for smooth changes: between the points there is always room for others. Nonlinear terms are asked
     where the level was already near the field that is returned, `trained`: elsewhere they are other terms.
     """
+    if discrete.plan.separation is not None:
+        return _of_products(discrete, discrete.plan.separation, visited)
     fields = [visited[k].field for k in sorted(visited) if _suits(visited[k].field)]
     if not discrete.plan.linear:
         fields = [field for field in fields if discrete.change(trained, field) < NEAR]
@@ -50,9 +54,29 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
         if pointwise:
             directions = [d for d in directions if d.smooth > SMOOTH] or directions[-1:]
         found.append(directions[0].violation)
-        if found[-1] < EXACTLY_FLAT or (len(found) > 1 and (found[-1] < FLAT or found[-1] > STAYS * found[-2])):
+        if _seen(found):
             break
     return Flatness(found, [_restored(discrete, d) for d in directions], points)
+
+
+def _seen(violations: Sequence[float]) -> bool:
+    """Whether the levels so far have shown what there is to be seen."""
+    last = violations[-1]
+    return last < EXACTLY_FLAT or (len(violations) > 1 and (last < FLAT or last > STAYS * violations[-2]))
+
+
+def _of_products(discrete: DiscreteProblem, separation: Separation, visited: Mapping[int, Visited]) -> Flatness | None:
+    """The flattest products of the coarse levels, where these are low-rank tensors of one function."""
+    found, directions, name = [], [], next(iter(discrete.problem.functions))
+    for field in [visited[k].field for k in sorted(visited)]:
+        try:
+            directions = [flattest_product(separation, field, name, discrete.probes)]
+        except (np.linalg.LinAlgError, ValueError):
+            return None
+        found.append(directions[0].violation)
+        if _seen(found):
+            break
+    return Flatness(found, directions, discrete.probes) if found else None
 
 
 def _restored(discrete: DiscreteProblem, direction: Direction) -> Direction:
