@@ -1,4 +1,4 @@
-"""Four dimensions: too many for a grid, so the default strategy takes a perceptron.
+"""Four dimensions: too many for a grid, so the default strategy takes a low-rank tensor of splines.
 
 Run with: hierax train examples/poisson_4d.py:problem
 """
