@@ -176,6 +176,8 @@ def test_a_run_folder_holds_everything_that_prediction_needs(tmp_path):
     with pytest.raises(InputError, match=r"equation 'interior' is code(?s:.)*problem="):
         again.problem.terms[0].function(None, points[0])
     assert load(path, problem=exact_problem()).problem.terms[0].function is not again.problem.terms[0].function
+    with pytest.raises(InputError, match="come to its end, and nothing is kept to go on from"):
+        Folder.open(path).state()
     with pytest.raises(InputError, match="not that of the file"):
         load(path, problem=hx.problems.burgers())
 

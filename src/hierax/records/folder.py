@@ -125,7 +125,10 @@ class Folder:
         if number is None:
             newest = max((int(STATE.fullmatch(name)[1]) for name in broken), default=-1)  # pyright: ignore
             if not self.states and not broken:
-                raise InputError("The run was ended before a level was trained.", str(self.path), "Start it again.")
+                whole = FIELD in self.manifest.files
+                what = "The run has come to its end, and nothing is kept to go on from" if whole else None
+                what = what or "The run was ended before a level was trained"
+                raise InputError(f"{what}.", str(self.path), "Start it again.")
             number = max([newest, *self.states])
         self._refuse_damaged(state_name(number))
         if number not in self.states:
