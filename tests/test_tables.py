@@ -97,6 +97,8 @@ def test_rows_not_seen_choose_between_kinds_of_fields():
     assert [c["chosen"] for c in solution.to_json()["candidates"]].count(True) == 1
     fresh = np.linspace(x.min(), x.max(), 300)[:, None]
     assert np.max(np.abs(solution.evaluate(fresh) - fresh[:, 0] / (fresh[:, 0] + 0.02))) < 1e-2
+    inner = np.asarray([float(solution.field(p)) for p in (x.min(axis=0) - 0.1, x.min(axis=0))])
+    assert np.all(np.isfinite(inner))
     slopes = solution.evaluate(fresh[100:], "u_a")
     np.testing.assert_allclose(slopes, 0.02 / (fresh[100:, 0] + 0.02) ** 2, atol=5e-3)
 

@@ -14,7 +14,7 @@ class WarpedInputs(AbstractFixed):
     r"""Maps a point to :math:`w((x_a - b_a) / h_a; \kappa_a) / \ell_a`.
 
     The warp :math:`w(t; \kappa) = \log(1 + t (e^\kappa - 1)) / \kappa` stretches one end of an axis and maps `[0, 1]`
-    to itself.
+    to itself; outside it goes on as its tangent.
 
     Parameters
     ----------
@@ -30,8 +30,12 @@ class WarpedInputs(AbstractFixed):
     inverse_lengths: Float[Array, " dim"]
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " dim"]:
-        t = (x - self.corner) / self.widths
-        return jnp.log1p(t * jnp.expm1(self.warps)) / self.warps * self.inverse_lengths
+        t, grown = (x - self.corner) / self.widths, jnp.expm1(self.warps)
+        # not `clip`, whose derivatives on the ends are means of both sides
+        inside = jnp.where(t < 0.0, 0.0, jnp.where(t > 1.0, 1.0, t))
+        slope = grown / (self.warps * (1.0 + inside * grown))
+        # the logarithm ends a little outside of the box
+        return (jnp.log1p(inside * grown) / self.warps + slope * (t - inside)) * self.inverse_lengths
 
 
 class Centres(AbstractFixed):
