@@ -193,10 +193,12 @@ def test_no_network_is_needed(here, tmp_path, monkeypatch):
     assert cli.main(["report", str(tmp_path / "run")]) == 0
 
 
+@pytest.mark.slow
 def test_a_long_visit_is_kept_on_the_way(here, tmp_path, monkeypatch):
     """Killed within the only visit: the field is that of its steps, and resuming makes the visit again."""
     monkeypatch.setattr("hierax.records.run.PERIOD", 0.0)
-    words = [*WORDS[:2], "--field", "mlp", "--solver", "adam", "--cycle", "single", "--run"]
+    monkeypatch.setattr("hierax.records.run.SHARE", 0.04)
+    words = [*WORDS[:2], "--field", "mlp", "--solver", "lbfgs", "--cycle", "single", "--run"]
     assert cli.main([*words, str(tmp_path / "whole")]) in (0, 3)
     steps = []
 
@@ -210,8 +212,8 @@ def test_a_long_visit_is_kept_on_the_way(here, tmp_path, monkeypatch):
     run = tmp_path / "run"
     assert cli.main([*words, str(run)]) == 0
     solution = hx.load(run)
-    assert solution.levels[0].steps == 6
-    assert solution.loss == steps[-1].solution().loss
+    assert solution.levels[0].steps in range(1, 7)
+    assert solution.loss == steps[solution.levels[0].steps - 1].solution().loss
     assert bits(hx.resume(run, "own.py:problem")) == bits(hx.load(tmp_path / "whole"))
 
 
@@ -253,8 +255,9 @@ def test_signals_leave_what_was_reached(home, tmp_path, number):
     process.send_signal(number)
     output = process.communicate(timeout=60)[1]
     solution = hx.load(folder)
-    if number == signal.SIGTERM and process.returncode:
-        assert process.returncode == 130
+    # a signal that comes when all is written ends the process as the system does
+    assert process.returncode in ({130, 0, -number} if number == signal.SIGTERM else {-number})
+    if process.returncode == 130:
         assert "interrupted by SIGTERM" in output
         assert f"hierax resume {folder}" in output
         assert solution.result is hx.RESULTS.interrupted
