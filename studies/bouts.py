@@ -13,6 +13,7 @@ import numpy as np
 from hierax.cycles import AbstractCycle, Action, Done, NestedIteration, Outcome, SingleLevel, Visit
 from hierax.fields import SplineGrid, Unknowns, parameter_count
 from hierax.fields.axis import SplineAxis
+from hierax.fields.moving import MovingGrid
 from hierax.fields.slabs import Slabs
 from hierax.hierarchy import Hierarchy, IntervalDoubling, refine
 from hierax.planning.families import Grid
@@ -242,7 +243,8 @@ def uniform_levels(field: Any, problem: Problem) -> Hierarchy:
 
 def _whole(part: Any) -> SplineGrid:
     """A grid of the same kind: the first one of time slabs."""
-    return part.parts[0] if isinstance(part, Slabs) else part
+    first = part.parts[0] if isinstance(part, Slabs) else part
+    return first.grid if isinstance(first, MovingGrid) else first
 
 
 def _uniform(grid: SplineGrid, intervals: int, problem: Problem) -> SplineGrid:

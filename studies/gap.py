@@ -127,8 +127,8 @@ def best_error(problem: Problem, field: Any, others: Sequence[Any] = (), seconds
     values = functools.partial(reference_values, problem)
     if isinstance(part, SplineGrid):
         found = [fitted_grid(part, values)]
-    elif isinstance(part, Slabs):
-        found = [Slabs([fitted_grid(slab, values) for slab in part.parts], part.axis)]
+    elif isinstance(part, Slabs) and all(isinstance(slab, SplineGrid) for slab in part.parts):
+        found = [Slabs([fitted_grid(slab, values) for slab in part.parts], part.axis)]  # pyright: ignore
     else:
         starts = [part, *(_part(problem, other) for other in others)]
         found = [_fitted_network(problem, start, seconds / len(starts)) for start in starts]

@@ -157,4 +157,4 @@ def in_frame(field, frame: Frame):
     """The grids of a field, or of all its unknowns, in another frame, with the coefficients that they have."""
     if isinstance(field, Unknowns):
         return Unknowns(**{name: in_frame(part, frame) for name, part in field.parts.items()})
-    return MovingGrid(at_rest(field), frame)
+    return MovingGrid(at_rest(field), frame)  # pyright: ignore

@@ -116,7 +116,7 @@ class Slabs(AbstractLocalField):
         found = (jnp.searchsorted(row, z, side="right").astype(jnp.int32) for row, z in zip(inner, x, strict=True))
         return (slab, *found)
 
-    def at(self, cell: tuple[Int[Array, ""], ...]) -> tuple[Int[Array, " local"], LocalSplineGrid]:
+    def at(self, cell: tuple[Int[Array, ""], ...]) -> tuple[Int[Array, " local"], LocalSplineGrid | LocalMovingGrid]:
         slab, *intervals = cell
         nodes = jnp.zeros((), dtype=jnp.int32)
         pieces = []

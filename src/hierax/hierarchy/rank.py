@@ -104,7 +104,7 @@ def _knot_map(coarse: SplineAxis, fine: SplineAxis, ends: tuple[bool, bool]) -> 
     """The map of the coefficients that are not zero; the end values of a spline depend on none but themselves."""
     basis = BSplineBasis()
     matrices = basis.prolongation(coarse, fine), basis.left_inverse(coarse, fine)
-    inner = [csr_array(free(free(matrix, ends).T.tocsr(), ends).T) for matrix in matrices]
+    inner = [csr_array(free(free(matrix, ends).T.tocsr(), ends).T) for matrix in matrices]  # pyright: ignore
     return KnotMap(0, *map(Entries.of, inner))
 
 

@@ -37,7 +37,7 @@ def flattest_product(separation: Separation, field: LowRank, name: str, points: 
     """
     masses, terms = _masses(field), separation.squares(field)
     waves = _waves(field, masses)
-    felt = [float(np.mean([sum(_along(form, u, None) for form in own) for u in waves])) for own in terms]
+    felt = [float(np.mean([float(sum(_along(form, u, None) for form in own)) for u in waves])) for own in terms]
     forms = [(form, 1.0 / size) for own, size in zip(terms, felt, strict=True) for form in own if size > 0]
     product, value = waves[0], np.inf
     for _ in range(SWEEPS):

@@ -81,9 +81,9 @@ class FactorTables:
         for own, rest in zip(self.bases, left, strict=True):
             parts = [own[order][:, None, :, None] * value[:, :, None, :] for order, value in rest.items()]
             size = next(iter(own.values())).shape[1] * rank
-            columns.append(sum(parts[1:], parts[0]).reshape(n, m, size) if parts else np.zeros((n, m, size)))
+            columns.append(np.sum(parts, axis=0).reshape(n, m, size) if parts else np.zeros((n, m, size)))
         if outputs is not None:
-            columns.append(outputs.reshape(n, m, -1))
+            columns.append(np.reshape(outputs, (n, m, -1)))
         return np.concatenate(columns, axis=2)
 
     def _product(self, jet: Jet) -> list[np.ndarray]:

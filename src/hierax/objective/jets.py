@@ -116,7 +116,7 @@ def _polynomial(own: list[tuple[Jet, Any]], components: int | None, x: Float[Arr
     def u(z: Float[Array, " dim"]) -> Float[Array, "..."]:
         steps = jnp.concatenate([jnp.ones(1), z - x])
         sums = whose @ functools.reduce(lambda power, column: power * steps[column], entries.T, values)
-        return sums[0] if components is None else sums
+        return jnp.asarray(sums[0] if components is None else sums)
 
     return u
 

@@ -66,7 +66,7 @@ def bends(domain: Domain) -> tuple[Bend, ...]:
 
 def _bend(wall: Boundary) -> Bend:
     count = min(2 * wall.points.shape[1], len(wall.points) - 1)
-    distance, near = KDTree(wall.points).query(wall.points, k=range(1, count + 2))
+    distance, near = KDTree(wall.points).query(wall.points, k=range(1, count + 2))  # pyright: ignore
     turned = np.sqrt(np.sum((wall.normals[near] - wall.normals[:, None]) ** 2, axis=2))
     turns = (turned > 0.0) & (turned < CORNER) & (distance > 0.0)
     radii = np.where(turns, distance / np.where(turns, turned, 1.0), np.inf)

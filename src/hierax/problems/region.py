@@ -85,7 +85,7 @@ class Region:
 def _spacing(inner: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Distance of points to the neighbour in the interior that is counted."""
     # a point of the interior is its own nearest
-    return KDTree(inner).query(points, k=[min(NEIGHBOURS + 1, len(inner))])[0][:, 0]
+    return KDTree(inner).query(points, k=[min(NEIGHBOURS + 1, len(inner))])[0][:, 0]  # pyright: ignore
 
 
 def _within(corners: np.ndarray, normals: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotri
+from scipy.linalg.lapack import dpotri  # pyright: ignore
 from scipy.optimize import OptimizeResult, minimize
 
 LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -173,7 +173,8 @@ class _Likelihood:
         return Kernel(np.exp(theta[:d]), warps, float(np.exp(theta[-2])), float(np.exp(theta[-1])))
 
     def bounds(self) -> list[tuple[float, float]]:
-        warp, tails = (BOUNDS["warp"], BOUNDS["tails"]) if self.free else ((0.0, 0.0), BOUNDS["tails"][1:] * 2)
+        most = BOUNDS["tails"][1]
+        warp, tails = (BOUNDS["warp"], BOUNDS["tails"]) if self.free else ((0.0, 0.0), (most, most))
         return [*[BOUNDS["length"]] * self.dim, *[warp] * self.dim, tails, BOUNDS["noise"]]
 
     def given(self, theta: np.ndarray) -> Process | None:

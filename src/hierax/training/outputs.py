@@ -77,8 +77,9 @@ def train_outputs(
 def output_of(problem: Problem, name: str) -> Problem:
     """The problem of one of its outputs."""
     terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
-    known = None if problem.reference is None else problem.reference.named().get(name)
-    reference = None if known is None else type(problem.reference)({name: known}, problem.reference.error_bound)
+    whole = problem.reference
+    known = None if whole is None else whole.named().get(name)
+    reference = None if whole is None or known is None else type(whole)({name: known}, whole.error_bound)
     return Problem(
         problem.domain, terms, unknowns={name: problem.functions[name]}, reference=reference, name=problem.name
     )
