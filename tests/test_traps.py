@@ -102,15 +102,18 @@ def noisy(count, seed):
     return hx.Problem(box, (hx.Data("u", points, values),), reference=lambda x: jnp.sin(6 * x[0]))
 
 
-@pytest.mark.parametrize("count", [20, 60])
-def test_a_network_with_more_parameters_than_noisy_data(count):
-    """Fitted to the end it interpolates the noise, with errors far above the solution; values kept back prevent it."""
+@pytest.mark.parametrize(("count", "failing"), [(20, {"between"}), (60, set())])
+def test_a_network_with_more_parameters_than_noisy_data(count, failing):
+    """Fitted to the end it interpolates the noise, with errors far above the solution; values kept back prevent it.
+
+    Twenty values with a noise of 0.3 leave an error of 0.3 between them, which is said.
+    """
     network = hx.KAN([1, 4, 1], intervals=2, degree=3, key=0)
     solution = hx.train(noisy(count, 0), hx.refine(network, levels=4), budget=BUDGET)
     assert solution.levels[-1].parameters > 2 * count
     assert solution.accuracy.relative_l2 < 0.4
-    assert solution.result is RESULTS.successful
     assert solution.guards["validation"].passed
+    assert {name for name, guard in solution.guards.items() if not guard.passed} == failing
 
 
 def test_a_level_that_follows_the_noise_is_named():
