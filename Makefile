@@ -36,6 +36,9 @@ demo: $(STAMP)
 study: $(STAMP)
 	$(BIN)/python -m studies $(or $(NAME),list) $(if $(QUICK),--quick) $(if $(PAGE),--page)
 
+# Two processes on two cores: threads of small matrices would only wait for each other.
+test test-fast: export OPENBLAS_NUM_THREADS := 1
+
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest -q -n 2
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
-from hierax.cli import FIELDS, Options
+from hierax.cli import Options
 from hierax.events import LevelFinished
 from hierax.fields import (
     Copies,
@@ -32,6 +32,7 @@ from hierax.objective.assembly import element_sums
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.rows import RowObjective
 from hierax.planning.families import Subdomains
+from hierax.planning.words import FIELDS
 from hierax.records import load, save
 
 UNIT = ([0.0, 0.0], [1.0, 1.0])
