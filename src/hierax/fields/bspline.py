@@ -22,7 +22,7 @@ class NotNested(ValueError):
 
 
 def uniform_knots(lower: float, upper: float, intervals: int, degree: int) -> np.ndarray:
-    """CellCentres knots, continued with the same spacing beyond both ends.
+    """Equidistant knots, continued with the same spacing beyond both ends.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ class DecodedGrid(AbstractLocalField):
         coordinates: bool = False,
         activation: Callable[[Array], Array] = jnp.tanh,
     ) -> "DecodedGrid":
-        """CellCentres knots; channels start as random affine functions (random waves along periodic axes).
+        """Equidistant knots; channels start as random affine functions (random waves along periodic axes).
 
         The field then is a perceptron whose first layer can bend.
 

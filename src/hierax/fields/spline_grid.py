@@ -72,7 +72,7 @@ class SplineGrid(AbstractLocalField):
 
     @classmethod
     def uniform(cls, lower, upper, intervals, degree, out: int | None = None, periodic=None) -> "SplineGrid":
-        """CellCentres knots, clamped where an axis is not periodic, and zero coefficients.
+        """Equidistant knots, clamped where an axis is not periodic, and zero coefficients.
 
         Parameters
         ----------

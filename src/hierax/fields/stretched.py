@@ -148,7 +148,7 @@ class StretchedGrid(AbstractLocalField):
 
     @classmethod
     def uniform(cls, lower, upper, intervals, degree, maps, **settings) -> "StretchedGrid":
-        """CellCentres knots in reference coordinates; all but `maps` as for `SplineGrid.uniform`.
+        """Equidistant knots in reference coordinates; all but `maps` as for `SplineGrid.uniform`.
 
         Examples
         --------

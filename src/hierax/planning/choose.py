@@ -237,7 +237,7 @@ def _from_family(
         raise InputError(
             what=f"a spline grid in {seen.dim} dimensions",
             where="--field grid",
-            remedy=f"grids serve up to {GRID_DIMENSIONS} dimensions; use kan or mlp",
+            remedy=f"grids serve up to {GRID_DIMENSIONS} dimensions; use tensor, kan or mlp",
         )
     rule = family.data_rule(seen.values) if seen.only_data else family.rule()
     points = _some(problem, start, seen) if isinstance(rule, WiderOrMoreData) else None
