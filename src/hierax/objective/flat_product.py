@@ -23,9 +23,9 @@ Product = list[np.ndarray]
 def flattest_product(separation: Separation, field: LowRank, name: str, points: Float[np.ndarray, "n d"]) -> Direction:
     """The product that violates the terms least, relative to smooth products of the same size.
 
-    What determines a solution also determines each product. Most of what is free, such as a value at a face that nothing
-    prescribes, shows in a single product already; what is carried in obliquely from such a face is no product, and is
-    not seen.
+    What determines a solution also determines each product. Most of what is free, such as a value at a face that
+    nothing prescribes, shows in a single product already; what is carried in obliquely from such a face is no product,
+    and is not seen.
 
     Parameters
     ----------
