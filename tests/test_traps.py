@@ -84,14 +84,18 @@ def test_an_oscillation_that_no_level_resolves():
 
 
 def test_an_equation_without_a_solution():
-    """`u' = 1` with `u = 0` at both ends: the levels agree on a compromise that satisfies nothing."""
+    """`u' = 1` with `u = 0` at both ends: the levels agree on a compromise; beside it `v'' = -v`, which holds."""
     terms = (
-        hx.Residual("slope", lambda u, x: 1e-6 * (hx.derivative(u, "x")(x) - 1.0)),
-        hx.Residual("ends", lambda u, x, normal: u(x), on="boundary"),
+        hx.Residual("slope", lambda w, x: 1e-6 * (hx.derivative(w.u, "x")(x) - 1.0)),
+        hx.Residual("wave", lambda w, x: 1e6 * (hx.derivative(w.v, "xx")(x) + w.v(x))),
+        hx.Residual("ends", lambda w, x, normal: jnp.stack([w.u(x), w.v(x) - x[0]]), on="boundary"),
     )
-    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), terms), levels=4, budget=BUDGET)
+    unknowns = {"u": hx.Function(), "v": hx.Function()}
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), terms, unknowns=unknowns), levels=4, budget=BUDGET)
     assert solution.loss > 1e-2
     assert solution.result in (RESULTS.guard_boundary, RESULTS.guard_levels)
+    assert not solution.guards["equation:slope"].passed
+    assert solution.guards["equation:wave"].value < 1e-4
 
 
 def noisy(count, seed):

@@ -42,13 +42,12 @@ GUARDS: tuple[AbstractGuard, ...] = (
 
 def check(evidence: Evidence, guards: Sequence[AbstractGuard] = GUARDS) -> dict[str, Guard]:
     """The judgements of all guards whose question arises, by name."""
-    found = {guard.name: guard.judge(evidence) for guard in guards}
-    return {name: judgement for name, judgement in found.items() if judgement is not None}
+    return {name: judgement for guard in guards for name, judgement in guard.judge_each(evidence).items()}
 
 
 def verdict(judgements: Mapping[str, Guard], guards: Sequence[AbstractGuard] = GUARDS) -> RESULTS:
     """`successful`, the result that belongs to the first guard that failed, or `unchecked` where there is none."""
     if not judgements:
         return RESULTS.unchecked
-    failed = (guard.result for guard in guards if guard.name in judgements and not judgements[guard.name].passed)
-    return next(failed, RESULTS.successful)
+    failed = {name.partition(":")[0] for name, judgement in judgements.items() if not judgement.passed}
+    return next((guard.result for guard in guards if guard.name in failed), RESULTS.successful)

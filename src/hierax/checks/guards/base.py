@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from typing import ClassVar
 
 from hierax._results import RESULTS
@@ -29,3 +30,8 @@ class AbstractGuard(abc.ABC):
     @abc.abstractmethod
     def judge(self, evidence: Evidence) -> Guard | None:
         """The judgement; `None` where the question does not arise."""
+
+    def judge_each(self, evidence: Evidence) -> Mapping[str, Guard]:
+        """The judgements by name; one under the guard's own name, where the question arises."""
+        own = self.judge(evidence)
+        return {} if own is None else {self.name: own}

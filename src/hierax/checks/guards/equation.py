@@ -1,10 +1,14 @@
-"""Do finer levels satisfy the equations better?"""
+"""Do finer levels satisfy each of the equations better?"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hierax._results import RESULTS
@@ -12,6 +16,7 @@ from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.checks.limits import SETTLED, UNCHANGED
 from hierax.events import Guard
+from hierax.fields import Unknowns, partition
 
 
 @final
@@ -23,6 +28,10 @@ class Equation(AbstractGuard):
     refinement no longer changes the solution the residual may be as small as it gets, and then it is tiny beside that
     of the untrained field. If it is not, training has settled at a minimum that is no solution. An equation that was
     solved in the weak sense, as that of a minimum, need not hold at points.
+
+    Where there are several equations, or data beside them, each is also judged against itself, row by row: over the
+    size of its parts, which is the largest of what it leaves without training, on the first level, for zero, and where
+    one of the unknowns is zero. The sum of all says nothing of an equation that weighs little in it.
     """
 
     limit: float = 0.3
@@ -37,6 +46,19 @@ class Equation(AbstractGuard):
         if evidence.changes:
             return self._levels(evidence)
         return None if evidence.cut_short else self._single(evidence)
+
+    def judge_each(self, evidence: Evidence) -> Mapping[str, Guard]:
+        """The judgement of all, and one for each of several, or of one that data may outweigh."""
+        found = dict(super().judge_each(evidence))
+        alone = len(evidence.equations) < 2 and not evidence.measured
+        if alone or evidence.weak or (evidence.cut_short and not evidence.changes):
+            return found
+        limit = self.limit if evidence.changes else min(self.single, self.limit)
+        for number in evidence.equations:
+            share, name = _of_its_parts(evidence, number), evidence.sampled.terms[number].name
+            sentence = f"Of the size of its parts the equation {name!r} leaves {share:.3g} (limit {limit:g})."
+            found[f"{self.name}:{name}"] = Guard(share, limit, bool(share <= limit), sentence)
+        return found
 
     def _levels(self, evidence: Evidence) -> Guard | None:
         last = max(evidence.losses[-1], 0.0)
@@ -74,10 +96,35 @@ class Equation(AbstractGuard):
 
 def _on_same_points(evidence: Evidence, term: int) -> float:
     """Residual of the returned level over that of the first one, both at the points of the returned one."""
-    own = evidence.samples[term]
-    weights = own.weights[:, None]
-    after, before = (
-        float(np.sum(weights * evidence.residuals(term, field, own.points, own.normals) ** 2))
-        for field in (evidence.field, evidence.coarsest)
-    )
+    after, before = (float(np.sum(_squares(evidence, term, f))) for f in (evidence.field, evidence.coarsest))
     return float(np.sqrt(after / before)) if before > 0 else np.inf
+
+
+def _of_its_parts(evidence: Evidence, term: int) -> float:
+    """The largest part of its own size that any row of an equation leaves."""
+    left = _squares(evidence, term, evidence.field)
+    if not np.all(np.isfinite(left)):
+        return np.inf
+    others = (evidence.untrained, evidence.coarsest, evidence.nothing, *_without_one(evidence.field))
+    sizes = [_squares(evidence, term, other) for other in others]
+    own = evidence.samples[term]
+    now, shaken = (evidence.residuals(term, f, own.points, own.normals) for f in (evidence.field, evidence.shaken))
+    sizes.append(own.weights @ (shaken - now) ** 2)
+    size = np.max([np.where(np.isfinite(own), own, 0.0) for own in sizes], axis=0)
+    return float(np.sqrt(np.max(left / np.maximum(size, 1e-300))))
+
+
+def _squares(evidence: Evidence, term: int, field: Any) -> np.ndarray:
+    """Integral of the square of every row of an equation, at the points of the returned level."""
+    own = evidence.samples[term]
+    return own.weights @ evidence.residuals(term, field, own.points, own.normals) ** 2
+
+
+def _without_one(field: Any) -> list[Any]:
+    """The field with one of its unknowns zero, for each of several."""
+    return [] if not isinstance(field, Unknowns) else [_zeroed(field, name) for name in field.parts]
+
+
+def _zeroed(field: Unknowns, name: str) -> Unknowns:
+    params, rest = partition(field.parts[name])
+    return Unknowns(**field.parts | {name: eqx.combine(jax.tree.map(jnp.zeros_like, params), rest)})

@@ -119,12 +119,13 @@ def _guards(account: Account) -> Markup:
 
 def _guard(name: str, guard: Mapping[str, Any]) -> Markup:
     mark = ("pass", "good") if guard["passed"] else ("FAIL", "bad")
+    meaning = MEANINGS.get(name.partition(":")[0])
     numbers = f" {number(guard['value'])} (limit {number(guard['limit'])})"
     return element(
         "div",
         element("div", element("strong", mark[0], class_=mark[1]), " ", element("strong", name), numbers),
         element("div", guard["sentence"]),
-        element("div", MEANINGS[name], class_="quiet") if name in MEANINGS else None,
+        element("div", meaning, class_="quiet") if meaning else None,
         class_="guard",
     )
 

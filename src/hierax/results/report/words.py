@@ -15,7 +15,8 @@ MEANINGS = {
     "over the size of the solution.",
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
     "first, while refinement still changes the solution or the loss is no small part of the untrained field's; "
-    "with one level, its residual over that of the untrained field.",
+    "with one level, its residual over that of the untrained field. Each of several equations, and any beside data, "
+    "over the size of its own parts.",
     "explained": "Does the field predict values that it has not seen? Share of their variance that neither it nor "
     "noise explains; the mean of the values leaves all of it.",
     "between": "Is anything known between the data? What a Gaussian process that explains them leaves open, over their "
