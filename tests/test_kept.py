@@ -1,5 +1,6 @@
 """From Python: solutions in files and pickles, fields and solvers from elsewhere, words, what notebooks show."""
 
+import itertools
 import pickle
 
 import equinox as eqx
@@ -11,6 +12,8 @@ import pytest
 from handmade import exact_field, exact_problem, solution_of
 
 import hierax as hx
+from hierax.records.run import STATES
+from hierax.results import codec
 
 POINTS = np.random.default_rng(0).uniform(0, 1, (60, 2))
 
@@ -135,3 +138,10 @@ def test_notebooks_show_the_text_as_it_is(shown):
     assert "<" not in text.removeprefix("<div><strong>").partition("<pre")[2].partition(">")[2].removesuffix(
         "</pre></div>"
     )
+
+
+def test_no_two_classes_of_files_have_one_name():
+    modules = itertools.chain.from_iterable(map(codec._modules, (*codec.ROOMS, *STATES.extra)))
+    kinds = {kind for module in modules for kind in vars(module).values() if codec._holds_data(kind)}
+    names = [kind.__name__ for kind in kinds if kind.__module__.startswith("hierax.")]
+    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from hierax.records import Folder, Run
 from hierax.records.fingerprint import fingerprint
 from hierax.records.resumption import Resumption
 from hierax.records.terminal import ended_by_signals
+from hierax.training.parts import AbstractParts, Asked, in_parts
 
 OWN = """
 import jax.numpy as jnp
@@ -159,6 +161,49 @@ def test_a_fit_goes_on_only_with_its_table(here, tmp_path, capsys):
     (tmp_path / "moved.csv").write_text("x,u\n0,1\n1,2\n")
     assert cli.main(["resume", str(run), "--problem", str(tmp_path / "moved.csv")]) == 1
     assert "has changed since" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("outputs", [("u", "v"), ("u",)])
+def test_tables_go_on_with_what_is_done_of_them(here, tmp_path, outputs):
+    """Two outputs, and two fidelities of one: cut off after kriging, and after the first output or fidelity."""
+    x, level = np.linspace(0, 1, 24), np.repeat([1, 2], [16, 8])
+    columns = np.stack([x, np.sin(9 * x), np.cos(4 * x), level], axis=1)
+    np.savetxt(tmp_path / "data.csv", columns, delimiter=",", header="x,u,v,level", comments="")
+    options = ["--level", "level"] if len(outputs) == 1 else []
+    words = ["fit", str(tmp_path / "data.csv"), "--inputs", "x", "--outputs", *outputs, *options, "--run"]
+    cli.main([*words, str(tmp_path / "whole")])
+    for done in (0, 1) if len(outputs) == 2 else (1,):
+        run = cut_off(tmp_path / f"run{done}", done, words)
+        reached = hx.load(run)
+        assert reached.result is hx.RESULTS.interrupted
+        assert list(reached.problem.unknowns) == ["u"]
+        assert cli.main(["resume", str(run)]) in (0, 3)
+        assert bits(hx.load(run)) == bits(hx.load(tmp_path / "whole"))
+        assert hx.load(run).candidates == () or len(hx.load(run).candidates) == 4
+
+
+def test_parts_that_the_budget_cut_off_are_made_again():
+    class Parts(AbstractParts):
+        problem, count, text = SimpleNamespace(name="p"), 3, ""
+
+        def __init__(self, budget):
+            self.asked = Asked(budget=budget)
+
+        def trained(self, state):
+            return state.current, "budget" if self.asked.budget < 2.0 and state.current == 1 else "levels"
+
+        def ended_by(self, part):
+            return part[1]
+
+        def joined(self, done):
+            return SimpleNamespace(result=hx.RESULTS.successful, stopped_by="levels", guards={}, done=done)
+
+    first, states = Parts(1.0), []
+    first.asked = Asked(budget=1.0, emit=lambda event: states.append(event) if isinstance(event, Reached) else None)
+    in_parts(first)
+    state = states[-1].state
+    assert [part[1] for part in in_parts(Parts(1.0), state).done] == ["levels", "budget", "levels"]
+    assert [part[1] for part in in_parts(Parts(2.0), state).done] == ["levels"] * 3
 
 
 def test_fingerprints_tell_equations_and_numbers_apart():

@@ -9,14 +9,15 @@ import pytest
 
 import hierax as hx
 from hierax import clock as clock_module
-from hierax.events import Decision, EventDispatcher, LevelFinished
+from hierax.events import Decision, LevelFinished, Reached
 from hierax.objective import AbstractObjective
 from hierax.objective.curvature import AbstractCurvature
 from hierax.records.run import STATES
 from hierax.results.archive import pack, unpack
 from hierax.training.context import Context
-from hierax.training.fidelities import FidelityContext
+from hierax.training.fidelities import FidelityFits
 from hierax.training.finish import finish
+from hierax.training.parts import Asked, PartsState, in_parts
 from hierax.training.run import advance, begin, told
 
 CYCLE = hx.VCycle(coarsest=hx.Until(steps=3), share=0.0, cycles=2)
@@ -181,10 +182,11 @@ def test_fidelities_go_on_elsewhere_to_the_same_bits():
     x = np.linspace(0, 1, 13)[:, None]
     many, few = (hx.Fidelity(p, np.sin(8 * p[:, 0]) * f, f) for p, f in ((x, 1.0), (x[::3], 2.0)))
     runs = hx.Fidelities(hx.Box([0.0], [1.0]), [many, few])
-    contexts = [FidelityContext(runs, hx.train, 0, 60.0, EventDispatcher(()), {}) for _ in range(2)]
-    first = contexts[0].advance(contexts[0].begin())
-    ends = [own.run(copied(first)) for own in contexts]
-    leaves = [jax.tree.leaves([{k: fit.field for k, fit in fits.items()} for fits in end.fits]) for end in ends]
-    assert len(ends[0].fits) == 2
+    states = []
+    hx.train(runs, subscribers=[lambda event: states.append(event) if isinstance(event, Reached) else None])
+    (reached,) = states
+    assert reached.solution().result is hx.RESULTS.interrupted
+    ends = [in_parts(FidelityFits(runs, Asked()), state) for state in (PartsState(), copied(reached.state))]
+    leaves = [jax.tree.leaves(end.field) for end in ends]
     assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
-    assert ends[0].reasons == ends[1].reasons
+    assert ends[0].plan == ends[1].plan

@@ -63,8 +63,8 @@ def test_the_likelihood_has_its_gradient_and_what_is_left_out_is_a_fit_without_i
     theta = np.array([0.3, -0.2, 1.0, -2.0, 0.5, -4.0])
     slopes = [(whole(theta + 1e-6 * e)[0] - whole(theta - 1e-6 * e)[0]) / 2e-6 for e in np.eye(6)]
     np.testing.assert_allclose(whole(theta)[1], slopes, rtol=1e-5, atol=1e-6)
-    rest = _Likelihood(x[5:], values[5:], spread[5:], True).given(theta)
-    left = whole.given(theta).left_out([np.arange(5)])
+    rest = _Likelihood(x[5:], values[5:], spread[5:], True).given(whole.kernel(theta))
+    left = whole.given(whole.kernel(theta)).left_out([np.arange(5)])
     np.testing.assert_allclose(left[:5], values[:5] - rest.predict(x[:5])[0], rtol=1e-8)
     ends, _ = warped(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([2.0, -3.0]))
     np.testing.assert_allclose(ends, [[0.0, 0.0], [1.0, 1.0]], atol=1e-14)

@@ -42,7 +42,7 @@ class Accepted(NamedTuple):
     state: Any
 
 
-class Reached(NamedTuple):
+class RadiusState(NamedTuple):
     """Reach of the changes, where there was one, and the sum of the squares of their rates of descent."""
 
     reach: float | None = None
@@ -124,10 +124,10 @@ class AdaGradRadius(AbstractAcceptance):
     def asks(self) -> bool:
         return False
 
-    def init(self) -> Reached:
-        return Reached()
+    def init(self) -> RadiusState:
+        return RadiusState()
 
-    def accept(self, trial: Trial, state: Reached) -> Accepted:
+    def accept(self, trial: Trial, state: RadiusState) -> Accepted:
         rate = -trial.slope / trial.length if trial.length > 0 and math.isfinite(trial.slope) else 0.0
         if not rate > 0:
             return Accepted(0.0, math.nan, state)
@@ -136,7 +136,7 @@ class AdaGradRadius(AbstractAcceptance):
             reach, squares = self.reach or trial.length, (self.floor * rate) ** 2
         squares += rate**2
         radius = reach * rate / math.sqrt(squares)
-        return Accepted(min(1.0, radius / trial.length), math.nan, Reached(reach, squares))
+        return Accepted(min(1.0, radius / trial.length), math.nan, RadiusState(reach, squares))
 
 
 def _backtracked(trial: Trial, bound: float, most: int, enough: float, state: Any) -> Accepted:

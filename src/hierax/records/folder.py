@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, final
 
 from hierax._errors import InputError
+from hierax.fields import Unknowns
+from hierax.problems.outputs import of_outputs
 from hierax.problems.problem import Problem
 from hierax.records.manifest import MANIFEST, Manifest
 from hierax.records.run import FIELD, PROBLEM, SETTINGS, STATE, STATES, state_name
@@ -158,8 +160,11 @@ class Folder:
         else:
             number, record = self.state(state)
             found, name = record["solution"], state_name(number)
-        solution = _checked(found, Solution, self.path / name)
-        return dataclasses.replace(solution, problem=self.problem())
+        solution, problem = _checked(found, Solution, self.path / name), self.problem()
+        if isinstance(solution.field, Unknowns):
+            # of a table that was cut off there may be some outputs only
+            problem = of_outputs(problem, solution.field.parts.keys())
+        return dataclasses.replace(solution, problem=problem)
 
     def _refuse_damaged(self, name: str) -> None:
         if name not in self.faults:

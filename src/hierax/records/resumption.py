@@ -22,6 +22,7 @@ from hierax.records.user_file import user_errors
 from hierax.results.files import DAMAGED
 from hierax.results.report.environment import environment
 from hierax.results.solution import Solution
+from hierax.training.parts import PartsState
 from hierax.training.state import RunState
 from hierax.training.train import go_on
 
@@ -35,9 +36,9 @@ class Resumption:
     """A run folder, the state in it from which training goes on, and its problem and plan, found to be the same."""
 
     run: Run
-    state: RunState
+    state: RunState | PartsState
     problem: Problem
-    plan: Plan
+    how: Plan | Mapping[str, Any]
     seed: int
     budget: float
     options: Mapping[str, Any]
@@ -70,14 +71,16 @@ class Resumption:
             source = recorded_source(settings["source"], options, problem)
             problem = source.load()
         reached = record["state"]
-        if not isinstance(reached, RunState):
+        if not isinstance(reached, RunState | PartsState):
             raise InputError("The file does not hold a state of a training.", str(path), DAMAGED)
         with user_errors(source and source.file):
             _refuse_another_problem(problem, settings.get("prints") or {}, path)
             seed = options.get("seed", 0)
             words = chosen(options.get("field"), options.get("solver"), options.get("cycle"))
-            plan = plan or planned(problem, key=seed, levels=options.get("levels"), **words)
-        if plan_print(plan) != record["plan"]:
+            how = {**words, "levels": options.get("levels")}
+            # a training of several parts plans each of them when it comes to it
+            plan = plan or (planned(problem, key=seed, **how) if isinstance(reached, RunState) else None)
+        if ("" if plan is None else plan_print(plan)) != record["plan"]:
             raise InputError(
                 "The plan is not the one that the run was started with.",
                 str(path),
@@ -86,13 +89,13 @@ class Resumption:
         run = Run(path, folder.manifest)
         run.goes_on(number, int(record["events"]))
         seconds = float(options.get("budget_seconds", 60.0)) if budget is None else budget
-        return cls(run, reached, problem, plan, seed, seconds, options, source)
+        return cls(run, reached, problem, plan or how, seed, seconds, options, source)
 
     def __call__(self, subscribers: Iterable[Subscriber] = ()) -> Solution:
         """Train on."""
         with user_errors(self.source and self.source.file):
             return go_on(
-                self.state, self.problem, self.plan, key=self.seed, budget=self.budget,
+                self.state, self.problem, self.how, key=self.seed, budget=self.budget,
                 subscribers=(self.run, *subscribers),
             )  # fmt: skip
 

@@ -97,7 +97,7 @@ class Process:
         kernel = self.kernel
         theta = np.r_[np.log(kernel.inverse_lengths), kernel.warps, np.log(kernel.tails), np.log(kernel.noise)]
         likelihood = _Likelihood(self.centres, self.values, self.spread, self.free)
-        better = likelihood.given(likelihood.climbed(theta, steps, over)[0])
+        better = likelihood.given(likelihood.kernel(likelihood.climbed(theta, steps, over)[0]))
         return better or self
 
     @property
@@ -177,8 +177,7 @@ class _Likelihood:
         warp, tails = (BOUNDS["warp"], BOUNDS["tails"]) if self.free else ((0.0, 0.0), (most, most))
         return [*[BOUNDS["length"]] * self.dim, *[warp] * self.dim, tails, BOUNDS["noise"]]
 
-    def given(self, theta: np.ndarray) -> Process | None:
-        kernel = self.kernel(theta)
+    def given(self, kernel: Kernel) -> Process | None:
         covariance = kernel.between(self.unit, self.unit)
         covariance[np.diag_indices_from(covariance)] += kernel.noise * self.spread
         root = _factor(covariance)
@@ -211,7 +210,7 @@ class _Likelihood:
         return run.x, float(run.fun)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        found = self.given(theta)
+        found = self.given(self.kernel(theta))
         if found is None:
             return 1e10, np.zeros_like(theta)
         kernel = found.kernel
@@ -272,7 +271,15 @@ def fit_process(
         rows = np.sort(order[:size])
         theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows], free), theta, steps, over)
     assert theta is not None
-    return _Likelihood(unit, values, spread, free).given(theta)
+    likelihood = _Likelihood(unit, values, spread, free)
+    return likelihood.given(likelihood.kernel(theta))
+
+
+def given_process(
+    unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool, kernel: Kernel
+) -> Process | None:
+    """The Gaussian process of a known kernel; see `fit_process`."""
+    return _Likelihood(unit, values, spread, free).given(kernel)
 
 
 def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int, over: Callable[[], bool]) -> np.ndarray:

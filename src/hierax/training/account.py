@@ -18,7 +18,12 @@ from hierax.training.state import RunState, Visited
 
 
 def so_far(state: RunState, context: Context) -> Solution:
-    """The solution of a training that would be interrupted now: its last level, unchecked and not measured."""
+    """The solution of a training that would be interrupted now: its last level, unchecked and not measured.
+
+    Of a table it is kriging, as long as nothing has been found to be better.
+    """
+    if context.rival is not None:
+        return replace(context.rival, result=RESULTS.interrupted, stopped_by="budget")
     if state.visited:
         level = state.current if state.current in state.visited else state.finest
         return in_the_users_units(account(state, context, level, state.visited[level].field), context)
@@ -30,6 +35,8 @@ def within_visit(context: Context, step: StepTaken, view: View, points: int) -> 
     """The solution of a training that would be interrupted after a step of a visit, its level as far as it came."""
     origin, level, field = context.origin, step.level, view.build(view.theta)
     assert origin is not None
+    if context.rival is not None:
+        return so_far(origin, context)
     reached = Visited(field, None, step.loss, step.step, points, context.elapsed - origin.seconds, 0.0, 0.0, None)
     state = origin._replace(visited={**origin.visited, level: reached}, current=level, seconds=context.elapsed)
     return in_the_users_units(account(state, context, level, field), context)

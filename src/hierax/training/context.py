@@ -12,6 +12,7 @@ from hierax.events import Decision, EventDispatcher, Subscriber
 from hierax.planning.plan import Plan
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
+from hierax.results.solution import Solution
 from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import LevelStack, Objectives
 from hierax.training.cost import nominal_seconds
@@ -43,6 +44,8 @@ class Context:
         The seed for tables; -1 where a key was given.
     origin:
         The state before the present action; `None` where nobody is told of it.
+    rival:
+        Of a table the solution by kriging, which is there before anything else is trained.
     """
 
     asked: Problem
@@ -57,6 +60,7 @@ class Context:
     made: Objectives = field(default_factory=Objectives)
     seed: int = -1
     origin: RunState | None = None
+    rival: Solution | None = None
 
     @classmethod
     def of(

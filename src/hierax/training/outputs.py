@@ -2,94 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
 
-import jax
 import numpy as np
 
 from hierax._results import RESULTS
-from hierax.clock import compile_seconds, seconds_now
-from hierax.events import (
-    AbstractWatcher,
-    Decision,
-    Event,
-    EventDispatcher,
-    Guard,
-    LevelFinished,
-    LevelStarted,
-    RunFinished,
-    RunStarted,
-    StepTaken,
-    Subscriber,
-)
+from hierax.events import Decision, Event, Guard, LevelFinished, LevelStarted, Reached, StepTaken
 from hierax.fields import Unknowns
+from hierax.planning.choose import plan as planned
 from hierax.problems.keys import seed_of
+from hierax.problems.outputs import of_outputs
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data
 from hierax.results.solution import Accuracy, Solution
+from hierax.training.parts import AbstractParts, Asked, PartsState
+from hierax.training.rivals import carried_out
 
 PLAN = "Outputs: {}, each fitted on its own with its share of the budget."
 
 
-def train_outputs(
-    problem: Problem,
-    train: Callable[..., Solution],
-    *,
-    key: int | jax.Array = 0,
-    budget: float = 60.0,
-    subscribers: Iterable[Subscriber] = (),
-) -> Solution:
-    """Fit every output of a table by itself, and join what comes out.
+@final
+@dataclass(frozen=True, eq=False)
+class OutputFits(AbstractParts):
+    """The fits of all outputs of a table, each by itself.
 
     Parameters
     ----------
     problem:
         A table with several outputs; see `hierax.planning.data.is_table`.
-    train:
-        `hierax.train`.
-    key, budget, subscribers:
-        As there. Watchers of steps, which are told of one problem, see nothing.
-
-    Returns
-    -------
-    One solution: its guards are for each question the worst of all outputs, its errors root mean squares over them.
+    asked:
+        As of `hierax.train`. Watchers of steps, which are told of one problem, should see nothing.
     """
-    began, compiled = seconds_now(), compile_seconds()
-    emit = EventDispatcher(tuple(s for s in subscribers if not isinstance(s, AbstractWatcher)))
-    emit(RunStarted(problem.name, PLAN.format(", ".join(problem.functions)), budget))
-    found: dict[str, Solution] = {}
-    for number, name in enumerate(problem.functions):
-        left = max(budget - (seconds_now() - began), 0.1)
-        emit(Decision(f"Output {name}:"))
-        heard = _Told(emit, sum(len(solution.levels) for solution in found.values()))
-        one, seed = output_of(problem, name), seed_of(key, 400 + number)
-        found[name] = train(one, key=seed, budget=left / (len(problem.functions) - number), subscribers=(heard,))
-        if found[name].result is RESULTS.interrupted:
-            break
-    seconds = seconds_now() - began, compile_seconds() - compiled
-    solution = _joined(problem, found, key if isinstance(key, int) else -1, *seconds)
-    emit(RunFinished(solution.result, solution.stopped_by, solution.guards, seconds[0]))
-    return solution
 
+    problem: Problem
+    asked: Asked
 
-def output_of(problem: Problem, name: str) -> Problem:
-    """The problem of one of its outputs."""
-    terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
-    whole = problem.reference
-    known = None if whole is None else whole.named().get(name)
-    reference = None if whole is None or known is None else type(whole)({name: known}, whole.error_bound)
-    return Problem(
-        problem.domain, terms, unknowns={name: problem.functions[name]}, reference=reference, name=problem.name
-    )
+    @property
+    def text(self) -> str:
+        return PLAN.format(", ".join(self.problem.functions))
+
+    @property
+    def count(self) -> int:
+        return len(self.problem.functions)
+
+    def trained(self, state: PartsState) -> Solution:
+        name, asked = list(self.problem.functions)[state.current], self.asked
+        asked.emit(Decision(f"Output {name}:"))
+        before = 0.0 if state.within is None else state.within.seconds
+        share = max(asked.budget - asked.seconds + before, 0.1) / (self.count - state.current)
+        one, seed = of_outputs(self.problem, [name]), seed_of(asked.key, 400 + state.current)
+        found = carried_out(
+            one, planned(one, key=seed), key=seed, budget=share, subscribers=(_Told(self, state.done),),
+            state=state.within,
+        )  # fmt: skip
+        # the problem of an output follows from that of all
+        return replace(found, problem=None)
+
+    def ended_by(self, part: Solution) -> str:
+        return "interrupted" if part.result is RESULTS.interrupted else part.stopped_by
+
+    def joined(self, done: tuple[Solution, ...]) -> Solution:
+        """One solution: its guards are for each question the worst of all outputs, its errors root mean squares."""
+        names = list(self.problem.functions)[: len(done)]
+        found = dict(zip(names, done, strict=True))
+        levels, history = [], []
+        for name, one in found.items():
+            history += [replace(step, level=len(levels) + step.level) for step in one.history]
+            levels += [replace(row, level=len(levels) + k, note=name) for k, row in enumerate(one.levels)]
+        bad = [one.result for one in done if one.result.exit_code]
+        return replace(
+            done[0],
+            problem=of_outputs(self.problem, names),
+            field=Unknowns(**{name: one.field.parts[name] for name, one in found.items()}),
+            result=max(bad, key=lambda r: r.exit_code == 2) if bad else RESULTS.successful,
+            stopped_by="budget" if any(one.stopped_by == "budget" for one in done) else done[0].stopped_by,
+            levels=levels,
+            guards=_worst(found),
+            history=history,
+            plan="\n".join([self.text, *(f"{name}: {one.plan}" for name, one in found.items())]),
+            solver=", ".join(dict.fromkeys(one.solver for one in done)),
+            cycle=", ".join(dict.fromkeys(one.cycle for one in done)),
+            field_kind=", ".join(dict.fromkeys(one.field_kind for one in done)),
+            seed=self.asked.seed,
+            linear_in_parameters=all(one.linear_in_parameters for one in done),
+            parameters=sum(one.parameters for one in done),
+            loss=float(np.mean([one.loss for one in done])),
+            accuracy=_errors([one.accuracy for one in done]),
+            seconds_total=self.asked.seconds,
+            seconds_compile=self.asked.seconds_compile,
+            work_units=sum(one.work_units for one in done),
+            changes=[],
+            candidates=[candidate for one in done for candidate in one.candidates],
+        )
 
 
 class _Told:
-    """Passes on what happens to one output, its levels counted on from those before."""
+    """Passes on what happens to one output, its levels counted on from those before, its states with what is done."""
 
-    def __init__(self, emit: EventDispatcher, before: int) -> None:
-        self.emit, self.before = emit, before
+    def __init__(self, parts: OutputFits, done: tuple[Solution, ...]) -> None:
+        self.parts, self.done, self.emit = parts, done, parts.asked.emit
+        self.before = sum(len(solution.levels) for solution in done)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, LevelStarted | StepTaken):
@@ -97,42 +110,11 @@ class _Told:
         elif isinstance(event, LevelFinished):
             record = replace(event.record, level=self.before + event.record.level)
             self.emit(replace(event, record=record))
+        elif isinstance(event, Reached):
+            state = self.parts.now(self.done, event.state)
+            self.emit(Reached(state, lambda: self.parts.solution((*self.done, event.solution())), event.within))
         elif isinstance(event, Decision):
             self.emit(event)
-
-
-def _joined(problem: Problem, found: Mapping[str, Solution], seed: int, seconds: float, compiled: float) -> Solution:
-    all_of = list(found.values())
-    levels, history = [], []
-    for name, solution in found.items():
-        history += [replace(step, level=len(levels) + step.level) for step in solution.history]
-        levels += [replace(row, level=len(levels) + k, note=name) for k, row in enumerate(solution.levels)]
-    bad = [s.result for s in all_of if s.result.exit_code]
-    kinds = dict.fromkeys(s.field_kind for s in all_of)
-    return replace(
-        all_of[0],
-        problem=problem,
-        field=Unknowns(**{name: solution.field.parts[name] for name, solution in found.items()}),
-        result=max(bad, key=lambda r: r.exit_code == 2) if bad else RESULTS.successful,
-        stopped_by="budget" if any(s.stopped_by == "budget" for s in all_of) else all_of[0].stopped_by,
-        levels=levels,
-        guards=_worst(found),
-        history=history,
-        plan="\n".join([PLAN.format(", ".join(found)), *(f"{name}: {s.plan}" for name, s in found.items())]),
-        solver=", ".join(dict.fromkeys(s.solver for s in all_of)),
-        cycle=", ".join(dict.fromkeys(s.cycle for s in all_of)),
-        field_kind=", ".join(kinds),
-        seed=seed,
-        linear_in_parameters=all(s.linear_in_parameters for s in all_of),
-        parameters=sum(s.parameters for s in all_of),
-        loss=float(np.mean([s.loss for s in all_of])),
-        accuracy=_errors([s.accuracy for s in all_of]),
-        seconds_total=seconds,
-        seconds_compile=compiled,
-        work_units=sum(s.work_units for s in all_of),
-        changes=[],
-        candidates=[candidate for s in all_of for candidate in s.candidates],
-    )
 
 
 def _errors(each: list[Accuracy]) -> Accuracy:

@@ -17,7 +17,8 @@ from hierax.objective.noise import neighbour_scatter
 from hierax.planning.data import has_process
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
-from hierax.solvers.gaussian_process import SIZES, Process, fit_process
+from hierax.solvers.gaussian_process import SIZES, Process, fit_process, given_process
+from hierax.training.state import FoundProcess
 
 MOST = 2000
 """Most rows of a process."""
@@ -58,6 +59,11 @@ class TableProcess:
     points: np.ndarray
     roughness: float
     steps: int = 0
+
+    @property
+    def found(self) -> FoundProcess:
+        """What has to be kept of it."""
+        return FoundProcess(self.process.kernel, self.process.free, self.steps)
 
     @functools.cached_property
     def left_out(self) -> float:
@@ -101,7 +107,11 @@ class TableProcess:
 
 
 def table_process(
-    problem: Problem, name: str, seconds: float = 0.0, over: Callable[[], bool] = lambda: False
+    problem: Problem,
+    name: str,
+    seconds: float = 0.0,
+    over: Callable[[], bool] = lambda: False,
+    found: FoundProcess | None = None,
 ) -> TableProcess | None:
     """The process of a scalar unknown of a problem of data alone; `None` where it has none.
 
@@ -114,15 +124,20 @@ def table_process(
         that was found is kept.
     over:
         Whether the time is over by the clock.
+    found:
+        What was found before, with as many steps.
     """
     known = _KNOWN.setdefault(problem, {})
-    if name not in known:
+    rows = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
+    steps = int(min(seconds / _nominal(min(rows, MOST)), MOST_STEPS)) if rows > SIZES[-1] else 0
+    if found is not None and found.steps == steps:
+        known[name] = _process(problem, name, over, found)
+    elif name not in known:
         known[name] = _process(problem, name, over)
-    found = known[name]
-    steps = 0 if found is None else int(min(seconds / _nominal(len(found.points)), MOST_STEPS))
-    if found is not None and steps > found.steps and len(found.points) > SIZES[-1]:
-        better = replace(found, process=found.process.improved(steps, over))
-        known[name] = replace(min(found, better, key=lambda one: one.left_out), steps=steps)
+    own = known[name]
+    if own is not None and steps > own.steps:
+        better = replace(own, process=own.process.improved(steps, over))
+        known[name] = replace(min(own, better, key=lambda one: one.left_out), steps=steps)
     return known[name]
 
 
@@ -134,7 +149,9 @@ def _nominal(rows: int) -> float:
     return 1.2e-10 * rows**3 + 6e-8 * rows**2
 
 
-def _process(problem: Problem, name: str, over: Callable[[], bool]) -> TableProcess | None:
+def _process(
+    problem: Problem, name: str, over: Callable[[], bool], before: FoundProcess | None = None
+) -> TableProcess | None:
     terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
     if not terms or not has_process(problem, name):
         return None
@@ -145,19 +162,20 @@ def _process(problem: Problem, name: str, over: Callable[[], bool]) -> TableProc
     if len(values) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
         return None
     corner, upper = problem.domain.bounds()
-    scaled = _rounded((values - level) / spread)
-    roughness = neighbour_scatter(points, scaled[:, None])
+    scaled, unit = _rounded((values - level) / spread), _rounded((points - corner) / (upper - corner))
+    roughness, even = neighbour_scatter(points, scaled[:, None]), np.ones(len(values))
 
-    def fitted(free: bool) -> TableProcess | None:
-        unit = _rounded((points - corner) / (upper - corner))
-        found = fit_process(unit, scaled, np.ones(len(values)), free, over)
-        return found and TableProcess(found, corner, upper - corner, level, spread, points, roughness)
+    def of_table(process: Process | None, steps: int = 0) -> TableProcess | None:
+        return process and TableProcess(process, corner, upper - corner, level, spread, points, roughness, steps)
 
-    found = fitted(True)
+    if before is not None:
+        return of_table(given_process(unit, scaled, even, before.free, before.kernel), before.steps)
+    found = of_table(fit_process(unit, scaled, even, True, over))
     if found is not None and found.left_out**2 < EXACT**2 + NOISY * found.noise**2:
         return found
     # the larger likelihood belongs to what is stretched, also where it predicts less: a ridge that bends
-    both = [one for one in (found, fitted(False)) if one is not None]
+    plain = of_table(fit_process(unit, scaled, even, False, over))
+    both = [one for one in (found, plain) if one is not None]
     return min(both, key=lambda one: one.left_out, default=None)
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
+from hierax import clock
 from hierax._results import RESULTS
 from hierax.checks.evidence import NOISE
 from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
+from hierax.events import Reached, Subscriber
 from hierax.fields import Unknowns
 from hierax.planning.families import GRID_DIMENSIONS
+from hierax.planning.plan import Plan
+from hierax.problems.keys import Key
+from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.solution import Accuracy, Candidate, Solution
-from hierax.training.account import account, in_the_users_units
+from hierax.training.account import account, in_the_users_units, so_far
 from hierax.training.context import Context
 from hierax.training.finish import finish, told_of
 from hierax.training.processes import MOST, TableProcess, table_process
-from hierax.training.run import run
+from hierax.training.run import begin, run
 from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
 
@@ -39,13 +46,45 @@ LONGEST = 0.6
 """Share of what is left of the budget for all steps, by the clock."""
 
 
+def carried_out(
+    problem: Problem,
+    plan: Plan,
+    *,
+    key: Key = 0,
+    budget: float = 60.0,
+    subscribers: Iterable[Subscriber] = (),
+    began: tuple[float, float] | None = None,
+    state: RunState | None = None,
+) -> Solution:
+    """Carry a plan out, from a state on if one is given, which leads to the bits of a training without that.
+
+    Parameters
+    ----------
+    problem, plan, key, budget, subscribers:
+        As those of `hierax.train`.
+    began:
+        When the training began, and the seconds of compilation before that; as long ago as the state says otherwise.
+    state:
+        Where a training with the same problem, plan and key stood.
+    """
+    before = (0.0, 0.0) if state is None else (state.seconds, state.seconds_compile)
+    began = began or (clock.seconds_now() - before[0], compile_seconds() - before[1])
+    context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
+    first = begin(context)
+    return solved(first if state is None else state, context)
+
+
 def solved(state: RunState, context: Context) -> Solution:
     """Train from a state to the end; of a table the best of all kinds of fields that are worth their seconds."""
-    process = _process(context)
+    process = _process(state, context)
     if process is None:
         return told_of(finish(run(state, context), context), context)
     rival = _kriging(process, state, context)
     took = rival.seconds_total
+    context = replace(context, rival=rival)
+    if state.process is None and not context.over:
+        state = state._replace(process=process.found, seconds=took, seconds_compile=rival.seconds_compile)
+        context.emit(Reached(state, functools.partial(so_far, state, context)))
     if not _worth_more(process, context):
         context.say(f"Nothing but kriging is tried: its error at rows left out is {process.left_out:.2g}.")
         return told_of(replace(rival, candidates=[_candidate(rival, process.left_out, took, True)]), context)
@@ -76,7 +115,7 @@ def _candidate(solution: Solution, error: float, seconds: float, chosen: bool) -
     return Candidate(next(iter(solution.problem.functions)), solution.field_kind, error, seconds, chosen)
 
 
-def _process(context: Context) -> TableProcess | None:
+def _process(state: RunState, context: Context) -> TableProcess | None:
     """The process of the output; none where another kind of field is planned that many rows suit better."""
     problem = context.problem
     if not context.plan.rivals or len(problem.functions) > 1:
@@ -86,7 +125,8 @@ def _process(context: Context) -> TableProcess | None:
         return None
     steps = SHARE * context.budget if problem.domain.dim > GRID_DIMENSIONS else 0.0
     end = context.elapsed + LONGEST * (context.budget - context.elapsed)
-    return table_process(problem, next(iter(problem.functions)), steps, lambda: context.elapsed > end)
+    name = next(iter(problem.functions))
+    return table_process(problem, name, steps, lambda: context.elapsed > end, state.process)
 
 
 def _worth_more(process: TableProcess, context: Context) -> bool:

@@ -19,6 +19,7 @@ from hierax.hierarchy import AbstractTransfer, Level
 from hierax.hierarchy.transport import RESET, Kind, Stacked
 from hierax.planning.plan import Plan
 from hierax.solvers import AbstractSolver
+from hierax.solvers.gaussian_process import Kernel
 
 
 class Visited(NamedTuple):
@@ -134,6 +135,24 @@ class SlabsState(NamedTuple):
     slabs: tuple[Slab, ...] = ()
 
 
+class FoundProcess(NamedTuple):
+    """A Gaussian process of a table, which with its rows is all there is to know of it.
+
+    Attributes
+    ----------
+    kernel:
+        Its covariance.
+    free:
+        Whether axes were stretched and tails chosen.
+    steps:
+        Steps of the optimiser with all rows.
+    """
+
+    kernel: Kernel
+    free: bool
+    steps: int = 0
+
+
 class RunState(NamedTuple):
     """Where a training stands, between two actions of its cycle.
 
@@ -159,6 +178,8 @@ class RunState(NamedTuple):
         Steps of every level when it was reported last.
     current:
         The level that was visited last.
+    process:
+        The Gaussian process of a table that is fitted beside.
     corrections, slabs:
         What cycles that correct and sweeps over time slabs add; `None` without them.
     failure, stopped:
@@ -179,6 +200,7 @@ class RunState(NamedTuple):
     history: tuple[StepTaken, ...] = ()
     reported: dict[int, int] = {}  # noqa: RUF012 (never changed in place)
     current: int = 0
+    process: FoundProcess | None = None
     corrections: StackState | None = None
     slabs: SlabsState | None = None
     failure: RESULTS | None = None

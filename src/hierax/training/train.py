@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from hierax._errors import InputError, TrainingError
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import AbstractCycle
-from hierax.events import Subscriber
+from hierax.events import AbstractWatcher, EventDispatcher, Subscriber
 from hierax.planning.choose import plan as planned
 from hierax.planning.data import is_table
 from hierax.planning.placing import refuse_open
@@ -23,11 +23,10 @@ from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
 from hierax.solvers import AbstractSolver
-from hierax.training.context import Context
-from hierax.training.fidelities import train_fidelities
-from hierax.training.outputs import train_outputs
-from hierax.training.rivals import solved
-from hierax.training.run import begin
+from hierax.training.fidelities import FidelityFits
+from hierax.training.outputs import OutputFits
+from hierax.training.parts import AbstractParts, Asked, PartsState, in_parts
+from hierax.training.rivals import carried_out
 from hierax.training.state import RunState
 
 
@@ -85,38 +84,58 @@ def train(
     began = clock.seconds_now(), compile_seconds()
     if hierarchy is not None and field is not None:
         raise InputError("a hierarchy and a field", "train(..., hierarchy=..., field=...)", "give one of them")
-    parts = {**chosen(hierarchy if field is None else field, solver, cycle), "levels": levels}
+    words = {**chosen(hierarchy if field is None else field, solver, cycle), "levels": levels}
     if plan is not None:
-        _refuse_beside_plan(problem, parts)
+        _refuse_beside_plan(problem, words)
         refuse_open(problem, plan.hierarchy)
-    given = plan is not None or any(part is not None for part in parts.values())
-    if isinstance(problem, Fidelities):
-        solution = train_fidelities(problem, train, key=key, budget=budget, subscribers=subscribers, **parts)
-    elif not given and len(problem.functions) > 1 and is_table(problem):
-        solution = train_outputs(problem, train, key=key, budget=budget, subscribers=subscribers)
+    parts = None if plan is not None else _parts_of(problem, words, Asked(key, budget, _told(subscribers), *began))
+    if parts is not None:
+        solution = in_parts(parts)
     else:
-        plan = plan or planned(problem, key=key, **parts)
-        context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
-        solution = solved(begin(context), context)
+        plan = plan or planned(problem, key=key, **words)
+        solution = carried_out(problem, plan, key=key, budget=budget, subscribers=subscribers, began=began)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
     return solution
 
 
 def go_on(
-    state: RunState,
+    state: RunState | PartsState,
     problem: Problem,
-    plan: Plan,
+    how: Plan | Mapping[str, Any],
     *,
     key: int | jax.Array,
     budget: float,
     subscribers: Iterable[Subscriber] = (),
 ) -> Solution:
-    """Train on from a state, with the problem, plan and key that led to it, to the bits that `train` would come to."""
+    """Train on from a state, with the problem and key that led to it, to the bits that `train` would come to.
+
+    Parameters
+    ----------
+    how:
+        The plan of the training; of one in parts the arguments `hierarchy`, `solver`, `cycle` and `levels`.
+    """
+    if isinstance(state, RunState):
+        assert isinstance(how, Plan)
+        return carried_out(problem, how, key=key, budget=budget, subscribers=subscribers, state=state)
+    assert isinstance(how, Mapping)
     began = clock.seconds_now() - state.seconds, compile_seconds() - state.seconds_compile
-    context = Context.of(problem, plan, key, budget, tuple(subscribers), began)
-    begin(context)
-    return solved(state, context)
+    parts = _parts_of(problem, how, Asked(key, budget, _told(subscribers), *began))
+    assert parts is not None
+    return in_parts(parts, state)
+
+
+def _parts_of(problem: Problem, words: Mapping[str, Any], asked: Asked) -> AbstractParts | None:
+    """The parts of a training that has several."""
+    if isinstance(problem, Fidelities):
+        return FidelityFits(problem, asked, dict(words))
+    given = any(part is not None for part in words.values())
+    return OutputFits(problem, asked) if not given and len(problem.functions) > 1 and is_table(problem) else None
+
+
+def _told(subscribers: Iterable[Subscriber]) -> EventDispatcher:
+    """All but those who watch the steps of one problem."""
+    return EventDispatcher(tuple(s for s in subscribers if not isinstance(s, AbstractWatcher)))
 
 
 def _refuse_beside_plan(problem: Problem, parts: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ MOST = 600
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Relation:
     """A way to use cheaper fidelities.
 
     Attributes
@@ -72,7 +72,7 @@ class Choice:
         Leave-one-out errors of the fit without cheaper data and of the best coupling, on the same values.
     """
 
-    candidate: Candidate
+    candidate: Relation
     fit: KrigingFit
     centre: np.ndarray
     width: np.ndarray
@@ -80,18 +80,18 @@ class Choice:
     best: float
 
 
-def candidates(count: int) -> Iterator[Candidate]:
+def candidates(count: int) -> Iterator[Relation]:
     """All ways to use `count` cheaper fidelities, the simplest first."""
-    yield Candidate((), "alone", 0)
+    yield Relation((), "alone", 0)
     for j in reversed(range(count)):
-        yield Candidate((j,), "by a constant factor", 1)
+        yield Relation((j,), "by a constant factor", 1)
     for j in reversed(range(count)):
-        yield Candidate((j,), "by a factor linear in the coordinates", 2, linear=True)
+        yield Relation((j,), "by a factor linear in the coordinates", 2, linear=True)
     if count > 1:
-        yield Candidate(tuple(range(count)), "by constant factors", 2)
+        yield Relation(tuple(range(count)), "by constant factors", 2)
     for j in reversed(range(count)):
-        yield Candidate((j,), "by a quadratic function with factors linear in the coordinates", 3, True, 2)
-        yield Candidate((j,), "by a free function of it and the coordinates", 3, free=True)
+        yield Relation((j,), "by a quadratic function with factors linear in the coordinates", 3, True, 2)
+        yield Relation((j,), "by a free function of it and the coordinates", 3, free=True)
 
 
 def choose_coupling(
