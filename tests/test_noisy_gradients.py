@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
@@ -18,6 +19,7 @@ from hierax.objective import make_samples
 from hierax.objective.corrected import CorrectedObjective
 from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.rows import RowObjective
+from hierax.training.context import Context
 
 MISFIT = SquaredResidual("misfit", lambda field, place: jnp.ravel(field(place.x)) - place.target)
 SLOPE = SquaredResidual("slope", lambda field, place: jax.jacfwd(field)(place.x))
@@ -129,3 +131,12 @@ def test_a_cycle_without_function_values_trains_and_does_all_its_cycles():
     assert seen[-1] < 0.5 * seen[0]
     # what is returned is the end of the last cycle, and not the one with the smallest value
     assert solution.loss == seen[-1]
+
+
+def test_batches_follow_from_the_key_of_the_training():
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (hx.Data("u", np.linspace(0, 1, 50)[:, None], np.zeros(50)),))
+    plan = hx.plan(problem, hx.SplineGrid.uniform([0.0], [1.0], 3, 3), solver=hx.adam(1e-2, batch=8), cycle="single")
+    seeds = [Context.of(problem, plan, key, 1.0).plan.solver.seed for key in (0, 0, 1)]
+    assert seeds[0] == seeds[1] != seeds[2]
+    fixed = plan.changed(solver=dataclasses.replace(plan.solver, seed=3))
+    assert Context.of(problem, fixed, 1, 1.0).plan.solver.seed == 3

@@ -18,6 +18,7 @@ from hierax.objective.prior import Prior
 from hierax.objective.roughness import Roughness
 from hierax.objective.separation import Separation
 from hierax.problems.domain import Interface
+from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.units import Units
 from hierax.solvers import AbstractSolver
@@ -108,6 +109,10 @@ class Plan:
         if self.units is None:
             return problem
         return with_interfaces(self.units.converted(with_prescribed_values(problem)), self.interfaces)
+
+    def seeded(self, key: Key) -> Plan:
+        """The plan with a solver whose draws follow from the key of a training."""
+        return replace(self, solver=self.solver.seeded(seed_of(key, 6)))
 
     @property
     def text(self) -> str:

@@ -80,7 +80,7 @@ class Resumption:
             how = {**words, "levels": options.get("levels")}
             # a training of several parts plans each of them when it comes to it
             plan = plan or (planned(problem, key=seed, **how) if isinstance(reached, RunState) else None)
-        if ("" if plan is None else plan_print(plan)) != record["plan"]:
+        if ("" if plan is None else plan_print(plan.seeded(seed))) != record["plan"]:
             raise InputError(
                 "The plan is not the one that the run was started with.",
                 str(path),

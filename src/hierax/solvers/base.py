@@ -65,6 +65,11 @@ class AbstractSolver(abc.ABC):
         """Whether assembled curvature may be kept as a stencil and not as a band; `None` for whichever is cheaper."""
         return False
 
+    def seeded(self, seed: int) -> AbstractSolver:
+        """The solver with a seed of its random draws, if it has any and was not given one."""
+        del seed
+        return self
+
     @abc.abstractmethod
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> Any:
         """State before the first step on a level."""

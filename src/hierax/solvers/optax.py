@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ class Optax(AbstractSolver):
         Samples of a noisy gradient, drawn anew for each step with an expectation that is the gradient; all of them if
         not given. The value that a block reports is that of all samples. Not for optimisers that search along a line.
     seed:
-        Of the draws.
+        Of the draws; it follows from the key of the training if not given.
     carried:
         Whether moments of Adam and pairs of L-BFGS go along to the next level (`hierax.hierarchy.transport`); otherwise
         they start anew there. Other optimisers start anew in any case.
@@ -120,7 +120,7 @@ class Optax(AbstractSolver):
     block: int = 50
     stall: float = 0.0
     batch: int | None = None
-    seed: int = 0
+    seed: int | None = None
     carried: bool = False
     boost: float = 1.0
     tolerances: Tolerances = Tolerances()
@@ -128,6 +128,9 @@ class Optax(AbstractSolver):
     @property
     def second_order(self) -> bool:
         return False
+
+    def seeded(self, seed: int) -> Optax:
+        return replace(self, seed=seed) if self.batch is not None and self.seed is None else self
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> OptaxState:
         _programmed(objective)
@@ -155,7 +158,7 @@ class Optax(AbstractSolver):
             new, inner, value = _run(program, self.optimiser, jnp.asarray(theta), state.inner, data, factors, count)
             value, new = float(value), np.asarray(new)
         else:
-            key = jax.random.fold_in(jax.random.key(self.seed), state.drawn)
+            key = jax.random.fold_in(jax.random.key(self.seed or 0), state.drawn)
             given = jnp.asarray(theta), state.inner, data, factors, key
             found = _run_batches(program, self.optimiser, *given, count, self.batch)
             new, inner = np.asarray(found[0]), found[1]

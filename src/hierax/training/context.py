@@ -86,7 +86,8 @@ class Context:
             For 32-bit parameters with a second-order solver.
         """
         refuse_32_bit(plan)
-        sampler, own = seed_of(key, 1), plan.in_its_units(problem)
+        plan, sampler = plan.seeded(key), seed_of(key, 1)
+        own = plan.in_its_units(problem)
         sequence = ProblemSequence.of(own, plan, sampler)
         start = began or (clock.seconds_now(), compile_seconds())
         told, seed = EventDispatcher(tuple(subscribers)), key if isinstance(key, int) else -1
