@@ -33,6 +33,10 @@ SEEN = 0.1
 """Values that are half as far from most as a peak at more than this part of all points are an oscillation."""
 DEEP = 44
 """Halvings of the box down to the smallest scale that is looked at."""
+SMOOTH = 5
+"""Smallest of these scales at which everything that counts is smooth: what differs there is rounding."""
+ROUNDING = 10.0
+"""Multiple of what rounding changes that a peak or jump exceeds."""
 CROSSINGS = 12
 """More changes of sign than these of one difference on a line are an oscillation."""
 MOST = 96
@@ -229,11 +233,11 @@ class _Look:
         away = [self._profile(places, axis, radii, dense) for axis in self.axes]
         widths = np.full((len(places), dense.shape[1], len(self.low)), np.inf)
         heights = np.zeros((len(places), dense.shape[1]))
-        for axis, deviation in zip(self.axes, away, strict=True):
+        for axis, (deviation, rounding) in zip(self.axes, away, strict=True):
             at = np.argmax(deviation * radii[:, None], axis=1)
-            narrow = (radii[at] < NARROW * SPACING) & (at < DEEP - 4)
+            narrow = (radii[at] < NARROW * SPACING) & (at <= DEEP - SMOOTH)
             top = np.take_along_axis(deviation, at[:, None], axis=1)[:, 0]
-            widths[..., axis] = np.where(narrow & (top > 0), radii[at] * self.size[axis], np.inf)
+            widths[..., axis] = np.where(narrow & (top > ROUNDING * rounding), radii[at] * self.size[axis], np.inf)
             heights = np.maximum(heights, np.where(narrow, top, 0.0))
         part = np.prod(np.minimum(2.0 * widths / self.size, 1.0), axis=2)
         whole = np.mean(np.abs(dense), axis=0)
@@ -243,8 +247,10 @@ class _Look:
         counts = np.any(np.isfinite(widths), axis=2) & (share > SHARE) & (seen < SEEN)
         return self._apart(places, widths, np.where(counts, share, 0.0))
 
-    def _profile(self, places: np.ndarray, axis: int, radii: np.ndarray, dense: np.ndarray) -> np.ndarray:
-        """Largest deviation `(places, radii, columns)` at distances along an axis from the values far away."""
+    def _profile(
+        self, places: np.ndarray, axis: int, radii: np.ndarray, dense: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Largest deviation from values far away `(places, radii, columns)` along an axis, and how far they round."""
         sides = []
         for sign in (-1.0, 1.0):
             points = np.repeat(places[:, None], len(radii), axis=1)
@@ -253,7 +259,8 @@ class _Look:
             values = self._values(points.reshape(-1, len(self.low)))[0]
             sides.append(values.reshape(len(places), len(radii), dense.shape[1]))
         far = 0.5 * (sides[0][:, :1] + sides[1][:, :1])
-        return np.maximum(np.abs(sides[0] - far), np.abs(sides[1] - far))
+        shaken = [np.ptp(side[:, -SMOOTH:], axis=1) for side in sides]
+        return np.maximum(np.abs(sides[0] - far), np.abs(sides[1] - far)), np.maximum(*shaken)
 
     def _apart(self, places: np.ndarray, widths: np.ndarray, share: np.ndarray) -> list[Peak]:
         found: list[Peak] = []
@@ -272,10 +279,11 @@ class _Look:
         """Those of the places where values differ from both sides however near."""
         if not len(places.axis):
             return []
-        near, far = (self._across(places, d) for d in (1e-11, 1e-8))
+        near, beside, far = (self._across(places, d) for d in (1e-11, 2e-11, 1e-8))
         size = np.maximum(np.maximum(*map(np.abs, near)), 1e-12 * np.abs(dense).max(axis=0))
         gap, wide = (np.abs(above - below) for below, above in (near, far))
-        real = (gap > 1e-6 * size) & (gap > 0.5 * wide)
+        rounding = np.maximum(*(np.abs(one - other) for one, other in zip(near, beside, strict=True)))
+        real = (gap > 1e-6 * size) & (gap > 0.5 * wide) & (gap > ROUNDING * rounding)
         kept = np.any(real, axis=1)
         found: list[Jump] = []
         for axis in self.axes:
