@@ -45,6 +45,11 @@ from hierax.fields import Stretch as Stretch
 from hierax.fields import StretchedGrid as StretchedGrid
 from hierax.fields import Unknowns as Unknowns
 from hierax.fields import siren as siren
+from hierax.geometry import Disk as Disk
+from hierax.geometry import Ellipse as Ellipse
+from hierax.geometry import LevelSet as LevelSet
+from hierax.geometry import Polygon as Polygon
+from hierax.geometry import Rectangle as Rectangle
 from hierax.hierarchy import DepthGrowth as DepthGrowth
 from hierax.hierarchy import Hierarchy as Hierarchy
 from hierax.hierarchy import IntervalDoubling as IntervalDoubling

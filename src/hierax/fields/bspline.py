@@ -155,6 +155,13 @@ def _polar(coarse: np.ndarray, degree: int, piece: np.ndarray, arguments: np.nda
     return weights[:, 0]
 
 
+def polar_weights(knots, degree: int, number: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """Weights ``(n, p + 1)`` of the coefficients alive on intervals ``piece`` in what continues their polynomial as the
+    coefficients of B-splines ``number``, both ``(n,)``."""
+    knots = np.asarray(knots, dtype=float)
+    return _polar(knots, degree, piece, knots[number[:, None] + 1 + np.arange(degree)])
+
+
 def _scattered(coarse: np.ndarray, degree: int, piece: np.ndarray, weights: np.ndarray) -> csr_array:
     columns = piece[:, None] + np.arange(degree + 1)
     starts = np.arange(piece.size + 1) * (degree + 1)

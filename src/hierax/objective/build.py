@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from hierax.fields.base import crowd, mesh, parameter_count
+from hierax.geometry import AbstractShape, Part
+from hierax.geometry.body import interior_rule, surface_rule
 from hierax.objective.cloud import Cloud
 from hierax.objective.local_means import Measurements
 from hierax.objective.pointwise import AbstractPointTerm, point_term
@@ -16,7 +18,17 @@ from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
-from hierax.problems.sampling import AbstractSampler, Batch, Gauss, Sobol, on_face, thinned, without
+from hierax.problems.sampling import (
+    AbstractSampler,
+    Batch,
+    Gauss,
+    Sobol,
+    on_face,
+    scattered,
+    thinned,
+    uniform_cells,
+    without,
+)
 from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term
 
 CROWD = 2
@@ -70,9 +82,10 @@ class SampledProblem:
 
         `data` are what is seen of the data terms, by name; all of it by default.
 
-        Inside a box and on its faces Gauss points follow the field's cells; without cells Sobol points are used, their
-        number growing with the parameters. In a point cloud the Gauss points are those in its region; energies are
-        summed with its own points and weights. Boundaries of clouds and data come with their points.
+        Inside a box and on its faces Gauss points follow the field's cells, inside a shape and on its boundary the
+        parts of these cells; without cells Sobol points are used, their number growing with the parameters. In a point
+        cloud the Gauss points are those in its region; energies are summed with its own points and weights. Boundaries
+        of clouds and data come with their points.
         """
         cells = mesh(field)
         count = max(settings.least, int(settings.ratio * parameter_count(field)))
@@ -125,7 +138,7 @@ class SampledProblem:
 
     def _batch(
         self,
-        place: Face | Interface | str | None,
+        place: Face | Interface | Part | str | None,
         order: int,
         count: int,
         cells: tuple[np.ndarray, ...] | None,
@@ -144,6 +157,8 @@ class SampledProblem:
                 inner = spread(without(domain, domain.axis(place.name)))
             faces = max(1, len(domain.faces()))
             return on_face(domain, place, inner, key, max(64, count // (2 * faces)), cells)
+        if isinstance(domain, AbstractShape):
+            return _of_shape(domain, place, order, count, cells, key)  # pyright: ignore
         part = self.cloud if place is None else domain.boundaries[place]  # pyright: ignore
         assert part is not None
         assert part.weights is not None
@@ -152,6 +167,20 @@ class SampledProblem:
         parts = CROWD * order
         most = parts ** (domain.dim if place is None else domain.dim - 1)
         return batch if cells is None else thinned(batch, cells, parts, most)
+
+
+def _of_shape(
+    shape: AbstractShape, place: Part | None, order: int, count: int, cells: tuple[np.ndarray, ...] | None, key: Key
+) -> Batch:
+    """Points inside of a shape, or on a part of its boundary."""
+    if place is None and cells is None:
+        return scattered(shape, key, count)
+    if cells is None:
+        walls = max(shape.dim - 1, 1)
+        lines = max(4, int((max(64, count // 4) / (4 * order**walls)) ** (1 / walls)))
+        cells = tuple(uniform_cells(Box(*shape.bounds()), [lines] * shape.dim))
+    rule = interior_rule(shape, cells, order) if place is None else surface_rule(shape, place, cells, order)
+    return Batch(rule.points, rule.weights, np.arange(len(rule.points)), rule.normals)
 
 
 def is_equation(term: Term, problem: Problem) -> bool:

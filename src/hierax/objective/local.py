@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from hierax.fields.base import positions
 from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
 from hierax.objective.curvature import Ordering, SparseGram
+from hierax.objective.extension import ExtendedGram, Extension
 from hierax.objective.objective import (
     AbstractLeastSquares,
     AbstractSampledObjective,
@@ -50,6 +51,8 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         Present if the curvature is stored as a stencil on this mesh and not as a band; not with penalties.
     quadratic:
         Whether all residuals are affine in the parameters and there is no energy of higher order.
+    extension:
+        How functions that hardly meet the domain are bound to others; see `hierax.objective.extension`.
     """
 
     assembled = True
@@ -62,8 +65,10 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         quadratics: Sequence[SparseGram] = (),
         mesh: Mesh | None = None,
         quadratic: bool = False,
+        extension: Extension | None = None,
     ) -> None:
         self.field = field
+        self.extension = extension
         self.samples = tuple(samples)
         self.periodic = tuple(periodic)
         self.quadratics = tuple(quadratics)
@@ -118,6 +123,8 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
             own, slope = quadratic.penalty(theta)
             value, gradient = value + scale * own, gradient + scale * slope
             quadratic.add_to(curvature, scale)  # pyright: ignore
+        if self.extension is not None:
+            curvature = ExtendedGram(curvature, self.extension)
         return Linearisation(float(value), gradient, curvature)
 
     def _sum(self) -> AbstractGramSum:

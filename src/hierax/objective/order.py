@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from hierax.geometry import AbstractShape
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
 from hierax.problems.problem import Problem
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import AbstractValues, Term
 
 HIGHEST = 6
@@ -69,6 +71,7 @@ def reach_at_points(problem: Problem, point: AbstractPointTerm, targets: int) ->
     rng = np.random.default_rng(0)
     low, high = problem.domain.bounds()
     x = low + (0.1 + 0.8 * rng.random((3, len(low)))) * (high - low)
+    x = points_in(problem.domain, 0, 3) if isinstance(problem.domain, AbstractShape) else x
     normals = rng.normal(size=x.shape)
     places = Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, targets)))
     try:
@@ -147,6 +150,7 @@ def order_along(problem: Problem, axis: int, highest: int) -> int:
     """Highest order, up to `highest`, of the derivatives along one axis that any equation or energy feels."""
     low, high = problem.domain.bounds()
     x = jnp.asarray(low + (0.1 + 0.8 * np.random.default_rng(4).random((3, len(low)))) * (high - low))
+    x = jnp.asarray(points_in(problem.domain, 4, 3)) if isinstance(problem.domain, AbstractShape) else x
     found = 0
     for term in (t for t in problem.terms if is_equation(t, problem)):
         felt = compiled_quickly(jax.vmap(lambda at, t=term: _felt_along(problem, t, axis, highest, at)))

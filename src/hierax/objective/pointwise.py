@@ -28,12 +28,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from hierax.fields.two_sided import two_sided
+from hierax.geometry import AbstractShape
 from hierax.objective.view import component, physical
 from hierax.problems.calls import usable
 from hierax.problems.domain import Interface
 from hierax.problems.interfaces import Cut, on_interface
 from hierax.problems.operators import coordinates
 from hierax.problems.problem import Problem
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import AbstractValues, Energy, Residual, Term
 
 Build = Callable[[Float[Array, " k"]], Any]
@@ -257,7 +259,10 @@ def _with_order(energy: JetEnergy, order: int) -> JetEnergy:
 def _needs_second(energy: JetEnergy, problem: Problem) -> bool:
     """Whether the density feels second derivatives: tried with random jets at the middle of the domain."""
     low, high = problem.domain.bounds()
-    x = jnp.asarray((low + high) / 2)
+    # the middle of the box around a shape may lie in a hole
+    x = jnp.asarray(
+        points_in(problem.domain, 0, 1)[0] if isinstance(problem.domain, AbstractShape) else (low + high) / 2
+    )
     place = Place(x, jnp.zeros_like(x), jnp.zeros(0))
     trial = _with_order(energy, 2)
     rng = np.random.default_rng(0)

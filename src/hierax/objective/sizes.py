@@ -23,11 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hierax.geometry import AbstractShape, Part
+from hierax.geometry.body import surface_rule
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, point_term
 from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.problem import Problem
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import AbstractValues, Data, Energy, Term
 from hierax.problems.units import Units
 from hierax.problems.unknowns import Constant, Function
@@ -207,7 +210,13 @@ def places_of(problem: Problem, term: Term) -> Place:
     for place in problem.places(term):
         x = low + (0.1 + 0.8 * rng.random((POINTS, len(low)))) * (high - low)
         n = np.zeros_like(x)
-        if not isinstance(domain, Box):
+        if isinstance(domain, AbstractShape):
+            x = points_in(domain, 2, POINTS) if place is None else x
+            if isinstance(place, Part):
+                wall = surface_rule(domain, place, None, 3)
+                pick = rng.integers(0, len(wall.points), POINTS)
+                x, n = wall.points[pick], wall.normals[pick]  # pyright: ignore
+        elif not isinstance(domain, Box):
             part = domain if place is None else domain.boundaries[place]  # pyright: ignore
             pick = rng.integers(0, len(part.points), POINTS)
             x, n = part.points[pick], n if place is None else part.normals[pick]  # pyright: ignore
@@ -252,6 +261,7 @@ def _begun(problem: Problem, initial: Any) -> np.ndarray | None:
         return None
     low, high = problem.domain.bounds()
     points = low + (high - low) * np.random.default_rng(3).random((4 * POINTS, len(low)))
+    points = points_in(problem.domain, 3, 4 * POINTS) if isinstance(problem.domain, AbstractShape) else points
     values = [initial(jnp.asarray(x)) if callable(initial) else initial for x in points]
     return np.asarray(values, dtype=float)
 

@@ -1,4 +1,4 @@
-"""Where a problem lives: boxes of any dimension, and point arrays with normals and weights for everything else."""
+"""Where a problem lives: boxes of any dimension, shapes, and point arrays with normals and weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
+from hierax.geometry import AbstractShape
 
 TIME = "t"
 
@@ -253,7 +254,7 @@ class PointCloud:
         return Box(*self.bounds(), names=self.names).axis(name)
 
 
-Domain = Box | PointCloud
+Domain = Box | PointCloud | AbstractShape
 
 
 def default_names(dim: int) -> tuple[str, ...]:

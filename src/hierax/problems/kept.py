@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from hierax._errors import InputError
+from hierax.geometry import AbstractShape, Part
+from hierax.geometry.level_set import kept
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Energy, Residual, Term
 
@@ -31,7 +33,7 @@ def described(problem: Problem) -> Problem:
     unknowns = {name: replace(unknown, initial=None) if callable(unknown.initial) else unknown
                 for name, unknown in problem.unknowns.items()}  # fmt: skip
     return Problem(
-        problem.domain,
+        kept(problem.domain) if isinstance(problem.domain, AbstractShape) else problem.domain,
         [_described(term) for term in problem.terms],
         unknowns=unknowns if problem.named else None,
         constraint=constraint,
@@ -41,8 +43,17 @@ def described(problem: Problem) -> Problem:
 
 def _described(term: Term) -> Term:
     if isinstance(term, Residual):
-        return replace(term, function=NotKept(f"equation {term.name!r}"))
-    return replace(term, density=NotKept(f"energy {term.name!r}")) if isinstance(term, Energy) else term
+        return replace(term, function=NotKept(f"equation {term.name!r}"), on=_place(term.on))
+    if isinstance(term, Energy):
+        return replace(term, density=NotKept(f"energy {term.name!r}"), on=_place(term.on))
+    return term
+
+
+def _place(on: Any) -> Any:
+    """Without predicates, which are code."""
+    if isinstance(on, tuple | list):
+        return tuple(_place(place) for place in on)
+    return Part(on.name) if isinstance(on, Part) else on
 
 
 def is_kept(term: Term) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax._notebook import preformatted
+from hierax.geometry import AbstractShape, Part
 from hierax.problems.calls import check_arguments, usable
 from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud
 from hierax.problems.operators import coordinates
@@ -31,7 +32,7 @@ class Problem:
     Parameters
     ----------
     domain:
-        `Box` or `PointCloud`.
+        `Box`, a shape or `PointCloud`.
     terms:
         One or more `Residual`, `Energy`, `Data`, `Values`.
     unknowns:
@@ -101,11 +102,14 @@ class Problem:
         names = tuple(self.domain.names or ())
         return names.index(TIME) if TIME in names else None
 
-    def places(self, term: Term) -> tuple[Face | Interface | str | None, ...]:
-        """Where a term holds: `(None,)` for the inside, else faces, interfaces or names of boundaries."""
+    def places(self, term: Term) -> tuple[Face | Interface | Part | str | None, ...]:
+        """Where a term holds: `(None,)` for the inside, else faces, interfaces, parts or names of boundaries."""
         on = term.on
         if on is None:
             return (None,)
+        if isinstance(self.domain, AbstractShape):
+            several = on if isinstance(on, tuple | list) else (on,)
+            return tuple(Part(None if p == "boundary" else p) if isinstance(p, str) else p for p in several)
         if on == "boundary":
             return self.domain.faces() if isinstance(self.domain, Box) else tuple(self.domain.boundaries)
         return tuple(on) if isinstance(on, tuple | list) else (on,)
@@ -137,11 +141,11 @@ class Problem:
         return named
 
     def _check(self) -> None:
-        if not isinstance(self.domain, Box | PointCloud):
+        if not isinstance(self.domain, Box | PointCloud | AbstractShape):
             raise InputError(
                 what=f"the domain is {self.domain!r:.60}",
                 where="Problem(domain=...)",
-                remedy="give hx.Box(lower, upper), or hx.PointCloud(points)",
+                remedy="give hx.Box(lower, upper), a shape such as hx.Disk(centre, radius), or hx.PointCloud(points)",
             )
         if not self.terms:
             raise InputError(what="no terms", where="Problem(terms=...)", remedy="add at least one Residual or Data")
@@ -235,7 +239,9 @@ class Problem:
             if place is None:
                 continue
             where = f"term {term.name!r}, on={term.on!r}"
-            if isinstance(self.domain, Box):
+            if isinstance(self.domain, AbstractShape):
+                self._check_part(self.domain, place, where)
+            elif isinstance(self.domain, Box):
                 if not isinstance(place, Face | Interface):
                     raise InputError(
                         what=f"boundary {place!r} is unknown",
@@ -263,6 +269,16 @@ class Problem:
                     remedy=f"the cloud has {', '.join(self.domain.boundaries) or 'none'}",
                 )
 
+    def _check_part(self, shape: AbstractShape, place: Any, where: str) -> None:
+        named = isinstance(place, Part) and (place.name is None or place.name in shape.boundaries)
+        if not named or not shape.body.holds(place):
+            raise InputError(
+                what=f"{place if isinstance(place, Part) else repr(place)} is no part of the boundary",
+                where=where,
+                remedy=f'the parts are {", ".join(shape.boundaries)}; "boundary" is all of it, and '
+                "shape.boundary(name, where=...) a part of one",
+            )
+
     def _check_interface(self, box: Box, place: Interface, where: str) -> None:
         axis = box.axis(place.name)
         if not box.lower[axis] < place.at < box.upper[axis]:
@@ -286,14 +302,14 @@ class Problem:
                 where=where,
                 remedy=f"give the columns {', '.join(self.domain.names or ())}",
             )
-        if isinstance(self.domain, Box):
+        if isinstance(self.domain, Box | AbstractShape):
             outside = np.flatnonzero(~self.domain.contains(term.points))
             if outside.size:
                 i = int(outside[0])
                 raise InputError(
                     what=f"point {i}, {term.points[i].tolist()}, is outside {self.domain} ({outside.size} such points)",
                     where=where,
-                    remedy="widen the box or remove the points",
+                    remedy="widen the domain or remove the points",
                 )
         components = self.functions[self.data_unknown(term)].components
         expected = () if components is None else (components,)

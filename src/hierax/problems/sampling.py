@@ -15,11 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import qmc
 
-from hierax.problems.domain import Box, Face, Interface
+from hierax.geometry import AbstractShape
+from hierax.problems.domain import Box, Domain, Face, Interface, PointCloud
 from hierax.problems.keys import Key, seed_of
 
 Cells = Sequence[np.ndarray]
 """Break points of a tensor mesh, one increasing array an axis."""
+
+
+MOST_TRIES = 1000
+"""Most points of the box around a shape that are tried for one inside."""
 
 
 class Batch(NamedTuple):
@@ -216,3 +221,23 @@ def thinned(batch: Batch, cells: Cells, parts: int, most: int) -> Batch:
     weights = batch.weights[kept] * (total / np.where(mine > 0, mine, 1.0))[cell[kept]]
     normals = None if batch.normals is None else batch.normals[kept]
     return Batch(batch.points[kept], weights, batch.index[kept], normals)
+
+
+def points_in(domain: Domain, key: Key, count: int) -> np.ndarray:
+    """About `count` points `(n, dim)` spread over a domain; those of a cloud are its own."""
+    if isinstance(domain, PointCloud):
+        return domain.points[:: max(1, len(domain.points) // count)]
+    if isinstance(domain, Box):
+        return Sobol(domain).sample(key, 0, count).points
+    box = Box(*domain.bounds())
+    found, start = np.zeros((0, domain.dim)), 0
+    while len(found) < count and start < MOST_TRIES * count:
+        more = Sobol(box).sample(key, start, count).points
+        found, start = np.concatenate([found, more[domain.level(more) < 0.0]]), start + count
+    return found[:count]
+
+
+def scattered(shape: AbstractShape, key: Key, count: int) -> Batch:
+    """Points spread over a shape, of equal weight."""
+    points = points_in(shape, key, count)
+    return Batch(points, np.full(len(points), shape.measure / len(points)), np.arange(len(points)))

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from hierax._errors import InputError
+from hierax.geometry import Part
 from hierax.problems.calls import check_arguments
 from hierax.problems.domain import Face, Interface, as_floats, as_points, check_finite
 
-Where = Face | Interface | str | tuple[Face | Interface | str, ...] | None
+Where = Face | Interface | Part | str | tuple[Face | Interface | Part | str, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,8 @@ class Residual:
         `function(u, x)` inside, `function(u, x, normal)` on a boundary with the outward unit normal. `u` is a callable
         of a point, or the collection `w` of all unknowns when the problem names them.
     on:
-        `None` for the inside; a `Face`, an `Interface`, several, the name of a boundary, or `"boundary"` for all of it.
+        `None` for the inside; a `Face`, an `Interface`, the name of a boundary or a part of it (`shape.boundary(...)`),
+        several of these, or `"boundary"` for all of it.
     """
 
     name: str

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hierax.geometry import AbstractShape
 from hierax.objective.build import SampledProblem
 from hierax.objective.pointwise import AbstractPointTerm, Place
 from hierax.planning.plan import Plan
@@ -21,6 +22,8 @@ from hierax.problems.problem import Problem
 from hierax.problems.terms import AbstractValues, Data
 from hierax.problems.unknowns import Constant, Unknown
 
+PROBES = 64
+"""Points in the box around a shape at which its level tells it from others."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+|0x[0-9a-f]+")
 
 
@@ -45,6 +48,9 @@ def plan_print(plan: Plan) -> str:
 def _alone(problem: Problem) -> dict[str, str]:
     domain = problem.domain
     parts = [domain.points, domain.weights] if isinstance(domain, PointCloud) else list(domain.bounds())
+    if isinstance(domain, AbstractShape):
+        probes = np.random.default_rng(0).random((PROBES, domain.dim))
+        parts.append(domain.level(parts[0] + probes * (parts[1] - parts[0])))
     boundaries = domain.boundaries.values() if isinstance(domain, PointCloud) else ()
     parts += [part for b in boundaries for part in (b.points, b.normals, b.weights)]
     words = [] if isinstance(domain, PointCloud) else [domain.names, domain.periodic]

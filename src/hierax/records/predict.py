@@ -9,7 +9,7 @@ import numpy as np
 
 from hierax.problems.problem import Problem
 from hierax.records.tables import LOGARITHM, Table
-from hierax.results.evaluation import box_of, check_points, columns, quantities
+from hierax.results.evaluation import box_of, check_points, columns, nearest, quantities, region, within
 from hierax.results.solution import Solution
 
 OUTSIDE = "outside"
@@ -52,7 +52,7 @@ def predicted(
         found = {name: np.where(inside, column, np.nan) for name, column in found.items()}
     found[OUTSIDE] = np.where(inside, 0.0, 1.0)
     told = "their values are left empty" if outside == "flag" else "they have the values of the nearest point inside"
-    sentence = f"{count} of {len(points)} rows are outside of {box_of(problem)!r}; {told} ({OUTSIDE} = 1)."
+    sentence = f"{count} of {len(points)} rows are outside of {region(problem)}; {told} ({OUTSIDE} = 1)."
     return {shown[name]: read[shown[name]] for name in names}, found, [sentence]
 
 
@@ -61,8 +61,8 @@ def _placed(problem: Problem, points: np.ndarray, where: str, outside: Outside) 
     box = box_of(problem)
     if outside == "refuse" or points.shape[1] != box.dim:
         return np.ones(len(points), dtype=bool), check_points(problem, points, where)
-    inside = box.contains(points)
-    return inside, np.where(inside[:, None], points, np.clip(points, box.lower, box.upper))
+    inside = within(problem, points)
+    return inside, np.where(inside[:, None], points, nearest(problem, points))
 
 
 def _evaluated(solution: Solution, points: np.ndarray, wanted: Sequence[str]) -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ from hierax.problems.domain import Box
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
 from hierax.problems.reference import MEASURED, AnyReference, TabulatedReference
-from hierax.problems.sampling import Sobol
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import Data, Residual
 from hierax.records.look import SMALL, Look
 from hierax.records.measures import Measures
@@ -259,10 +259,8 @@ def _target(problem: Problem) -> _Target:
     if shape is not None:
         ticks = [(np.arange(count) + 0.5) / count for count in shape]
         unit = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1).reshape(-1, dim)
-    elif isinstance(domain, Box):
-        unit = (Sobol(domain).sample(0, 0, SCATTERED).points - lower) / (upper - lower)
     else:
-        unit = (domain.points[:: max(1, len(domain.points) // SCATTERED)] - lower) / (upper - lower)
+        unit = (points_in(domain, 0, SCATTERED) - lower) / (upper - lower)
     points = lower + unit * (upper - lower)
     of, term, targets, exact = _what(problem, points)
     if targets is not None:  # misfits are known at the data alone

@@ -32,6 +32,7 @@ ROOMS = (
     "hierax._results",
     "hierax.events",
     "hierax.fields",
+    "hierax.geometry",
     "hierax.problems",
     "hierax.hierarchy",
     "hierax.results.intervals",

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
+from hierax.geometry import AbstractShape
 from hierax.objective.reduction import concatenated, fitting
 from hierax.objective.view import physical
 from hierax.problems.domain import Box, as_points
@@ -24,6 +25,9 @@ from hierax.problems.operators import coordinates, derivative, parse_axes
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Residual
 from hierax.problems.unknowns import Constant
+
+EDGE = 1e-6
+"""Distance from a shape, in its size, up to which a point counts as one on its boundary: tables round."""
 
 
 @final
@@ -94,17 +98,36 @@ def check_points(problem: Problem, points: ArrayLike, where: str = "points") -> 
             where,
             f"Give the coordinates {', '.join(domain.names or ())}, in this order.",
         )
-    box = box_of(problem)
-    outside = np.flatnonzero(~box.contains(array))
+    outside = np.flatnonzero(~within(problem, array))
     if outside.size:
-        first = int(outside[0])
+        first, box = int(outside[0]), box_of(problem)
         place = ", ".join(f"{n} = {v:.6g}" for n, v in zip(box.names, array[first], strict=True))
         raise InputError(
-            f"{outside.size} of {len(array)} points are outside of {box!r}; nothing was learned there.",
+            f"{outside.size} of {len(array)} points are outside of {region(problem)}; nothing was learned there.",
             f"{where}, row {first + 1}: {place}",
             "Remove these points, or train on a domain that contains them.",
         )
     return array
+
+
+def within(problem: Problem, points: np.ndarray) -> np.ndarray:
+    """Which points `(n, dim)` lie where a field was learned: in the domain, or in the box around a cloud."""
+    domain = problem.domain
+    return domain.contains(points, EDGE) if isinstance(domain, AbstractShape) else box_of(problem).contains(points)
+
+
+def nearest(problem: Problem, points: np.ndarray) -> np.ndarray:
+    """Points where a field was learned, next to points `(n, dim)` outside."""
+    domain, box = problem.domain, box_of(problem)
+    if isinstance(domain, AbstractShape):
+        return domain.body.nearest(points)
+    return np.clip(points, box.lower, box.upper)
+
+
+def region(problem: Problem) -> str:
+    """The domain in words."""
+    domain = problem.domain
+    return f"the shape {domain!r}" if isinstance(domain, AbstractShape) else repr(box_of(problem))
 
 
 def box_of(problem: Problem) -> Box:

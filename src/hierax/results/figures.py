@@ -21,8 +21,10 @@ from matplotlib.ticker import LogFormatter
 
 from hierax._errors import InputError
 from hierax.events import LevelRecord, StepTaken
+from hierax.geometry import AbstractShape
 from hierax.problems.domain import PointCloud
 from hierax.problems.problem import Problem
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import Data
 from hierax.results.evaluation import Quantity, evaluate, quantities
 
@@ -165,8 +167,7 @@ def show_plane(
     if plane.shape is None:
         drawn = axes.scatter(first, second, c=values, s=6, cmap=colours, norm=norm, linewidths=0, rasterized=True)
     else:
-        cells = [part.reshape(plane.shape) for part in (first, second, values)]
-        drawn = axes.pcolormesh(*cells, cmap=colours, norm=norm, rasterized=True)
+        drawn = axes.pcolormesh(*plane.ticks, plane.image(values).T, cmap=colours, norm=norm, rasterized=True)
     add_bar(axes, drawn)
     names = axis_names(plane.problem)
     axes.set(title=literal(title), xlabel=names[plane.pair[0]], ylabel=names[plane.pair[1]])
@@ -238,6 +239,9 @@ def axis_names(problem: Problem) -> tuple[str, ...]:
 
 
 def middle(problem: Problem) -> np.ndarray:
+    """A point in the middle of the domain, of a shape any point inside."""
+    if isinstance(problem.domain, AbstractShape):
+        return points_in(problem.domain, 0, 1)
     return np.mean(problem.domain.bounds(), axis=0)[None, :]
 
 
@@ -265,7 +269,7 @@ class Plane:
     """Points of an image over a pair of coordinates.
 
     `shape` is that of the image, `None` for a cloud of points, which is shown as it is; `held` says in words where the
-    other coordinates are held.
+    other coordinates are held. Of a domain that is a shape the points are those inside, and `pixels` their numbers.
     """
 
     problem: Problem
@@ -273,6 +277,23 @@ class Plane:
     points: np.ndarray
     shape: tuple[int, int] | None
     held: str
+    pixels: np.ndarray | None = None
+
+    @property
+    def ticks(self) -> list[np.ndarray]:
+        """Coordinates of the columns and rows of the image."""
+        assert self.shape is not None
+        lower, upper = self.problem.domain.bounds()
+        return [np.linspace(lower[k], upper[k], count) for k, count in zip(self.pair, self.shape, strict=True)]
+
+    def image(self, values: np.ndarray) -> np.ndarray:
+        """Values at the points as an image, with gaps outside of the domain."""
+        assert self.shape is not None
+        if self.pixels is None:
+            return values.reshape(self.shape)
+        out = np.full(self.shape[0] * self.shape[1], np.nan)
+        out[self.pixels] = values
+        return out.reshape(self.shape)
 
     @classmethod
     def through(cls, problem: Problem, pair: tuple[int, int], at: Mapping[int, float] | None = None) -> Plane:
@@ -283,12 +304,16 @@ class Plane:
         lower, upper = problem.domain.bounds()
         ticks = [np.linspace(lower[k], upper[k], IMAGE_POINTS) for k in pair]
         first, second = np.meshgrid(*ticks, indexing="ij")
-        points = np.repeat(middle(problem), first.size, axis=0)
+        points = np.repeat(np.mean([lower, upper], axis=0)[None], first.size, axis=0)
         for axis, value in (at or {}).items():
             points[:, axis] = value
         points[:, pair[0]], points[:, pair[1]] = first.ravel(), second.ravel()
         others = [f"{name} = {points[0, k]:.3g}" for k, name in enumerate(axis_names(problem)) if k not in pair]
-        return cls(problem, pair, points, first.shape, f" at {', '.join(others)}" if others else "")
+        pixels = None
+        if isinstance(problem.domain, AbstractShape):
+            pixels = np.flatnonzero(problem.domain.level(points) <= 0.0)
+            points = points[pixels]
+        return cls(problem, pair, points, first.shape, f" at {', '.join(others)}" if others else "", pixels)
 
 
 def _thinned(count: int, most: int) -> np.ndarray:

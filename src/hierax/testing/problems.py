@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hierax.geometry import AbstractShape, Part
+from hierax.geometry.body import surface_rule
 from hierax.problems import Box, Constant, Energy, PointCloud, Problem, Reference, Residual, Sobol
 from hierax.problems.domain import Face, Interface
 from hierax.problems.operators import coordinates
-from hierax.problems.sampling import Batch, on_face, without
+from hierax.problems.sampling import Batch, on_face, scattered, without
 from hierax.problems.terms import AbstractValues
 
 WAVES = 6
@@ -54,6 +56,10 @@ def check_problem(problem: Problem, *, key: jax.Array, points: int = 64, fields:
             _check_data(problem, term)
             continue
         _check_term(problem, term, _everywhere(problem, term, point_key, points), parameters)
+
+
+WALL = 8
+"""Points of every piece of the boundary of a shape."""
 
 
 def random_parameters(problem: Problem, key: jax.Array) -> dict[str, Any]:
@@ -100,8 +106,15 @@ def _waves(p: dict[str, Any], scalar: bool, bounds: tuple | None) -> Callable:
     return field
 
 
-def _points(problem: Problem, place: Face | Interface | str | None, key: jax.Array, count: int) -> Batch:
+def _points(problem: Problem, place: Face | Interface | Part | str | None, key: jax.Array, count: int) -> Batch:
     domain = problem.domain
+    if isinstance(domain, AbstractShape):
+        if not isinstance(place, Part):
+            return scattered(domain, key, count)
+        wall = surface_rule(domain, place, None, WALL)
+        pick = np.linspace(0, len(wall.points) - 1, min(count, len(wall.points))).astype(int)
+        assert wall.normals is not None
+        return Batch(wall.points[pick], wall.weights[pick], pick, wall.normals[pick])
     if isinstance(domain, Box) and place is None:
         return Sobol(domain).sample(key, 0, count)
     if isinstance(domain, Box) and isinstance(place, Face | Interface):

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from hierax.geometry import AbstractShape, Part
 from hierax.problems.domain import Boundary, Box, PointCloud
 from hierax.problems.problem import Problem
 from hierax.problems.reference import Reference
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import AbstractValues, Energy, Residual, Term
 from hierax.problems.units import Units
 from hierax.results.solution import Solution
@@ -102,8 +104,11 @@ def differences(problem: Problem, written: Written, first: Solution, second: Sol
     """Relative differences of the unknowns of two solutions of one problem, the second written in other units."""
     domain, rng = problem.domain, np.random.default_rng(0)
     low, high = domain.bounds()
-    inside = isinstance(domain, Box)
-    points = low + (high - low) * rng.random((POINTS, len(low))) if inside else rng.permutation(domain.points)[:POINTS]
+    points = low + (high - low) * rng.random((POINTS, len(low)))
+    if isinstance(domain, AbstractShape):
+        points = points_in(domain, 0, POINTS)
+    elif not isinstance(domain, Box):
+        points = rng.permutation(domain.points)[:POINTS]
     out = {}
     for name in problem.unknowns:
         own = first.evaluate(points, name)
@@ -124,7 +129,9 @@ def _stretched(problem: Problem, lengths: np.ndarray) -> Problem:
             return user(seen(w), x / lengths, *normal)
 
         changed.__signature__ = inspect.signature(user)  # pyright: ignore
-        return replace(old, **{"function" if isinstance(old, Residual) else "density": changed})
+        return replace(
+            old, on=_places(old.on, lengths), **{"function" if isinstance(old, Residual) else "density": changed}
+        )
 
     def function(u: Any) -> Any:
         return (lambda x: u(x * lengths)) if callable(u) else u
@@ -156,10 +163,20 @@ def _back(u: Any, lengths: np.ndarray) -> Any:
     return lambda x: u(x / lengths)
 
 
-def _domain(problem: Problem, lengths: np.ndarray) -> Box | PointCloud:
+def _places(on: Any, lengths: np.ndarray) -> Any:
+    if isinstance(on, tuple):
+        return tuple(_places(place, lengths) for place in on)
+    if not isinstance(on, Part) or on.where is None:
+        return on
+    return Part(on.name, lambda x: on.where(x / lengths))  # pyright: ignore
+
+
+def _domain(problem: Problem, lengths: np.ndarray) -> Box | PointCloud | AbstractShape:
     domain = problem.domain
     if isinstance(domain, Box):
         return Box(domain.lower * lengths, domain.upper * lengths, domain.names, domain.periodic)
+    if isinstance(domain, AbstractShape):
+        return domain.mapped(np.diag(lengths), np.zeros(domain.dim))
     walls = {
         n: Boundary(b.points * lengths, b.normals, np.asarray(b.weights) * lengths[0] ** (domain.dim - 1))
         for n, b in domain.boundaries.items()

@@ -15,10 +15,12 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.fields import linear_in_parameters, partition
 from hierax.fields.base import has_fixed_cells
+from hierax.geometry import AbstractShape
 from hierax.objective import LocalObjective, flat_parameters
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import SampledProblem, is_equation
 from hierax.objective.data_rows import DataRows
+from hierax.objective.extension import Extension
 from hierax.objective.jet_rows import JetRows, is_low_rank
 from hierax.objective.jets import seen_by_jets
 from hierax.objective.local import STENCIL_WORK
@@ -30,11 +32,10 @@ from hierax.objective.separation import SeparableObjective
 from hierax.objective.stencil import Mesh, mesh_of
 from hierax.planning.families import periodic_axes
 from hierax.planning.plan import Plan, named
-from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.reference import MEASURED
-from hierax.problems.sampling import Sobol
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import Data
 from hierax.results.solution import Accuracy
 from hierax.solvers import GaussNewton, Smoothing, Step
@@ -124,12 +125,18 @@ class DiscreteProblem:
         if self.local(field):
             quadratics = [p.gram(field) for p in self.plan.penalties]
             quadratic = self.plan.linear and linear_in_parameters(field)
-            return LocalObjective(field, samples, self.periodic, quadratics, self.stencil(field), quadratic)
+            mesh, bound = self.stencil(field), self.extension(field)
+            return LocalObjective(field, samples, self.periodic, quadratics, mesh, quadratic, bound)
         if not (self.plan.solver.second_order and self.by_jets(field)):
             return RowObjective(field, samples, self.plan.local)
         if self.plan.separation is None:
             return JetRows(self.problem, field, samples)
         return SeparableObjective(self.problem, field, samples, self.plan.separation.forms(field))
+
+    def extension(self, field: Any) -> Extension | None:
+        """How the functions of a spline grid that hardly meet a shape are bound to others."""
+        shape = self.problem.domain
+        return Extension.of(field, shape) if isinstance(shape, AbstractShape) else None
 
     def by_jets(self, field: Any) -> bool:
         """Whether fields are low-rank tensors and terms see the derivatives at their points only."""
@@ -153,6 +160,8 @@ class DiscreteProblem:
         """Objective with weights, and start parameters, of a level."""
         objective = self.objective(field, self.samples(field, everything, points))
         theta, build = flat_parameters(field)
+        bound = getattr(objective, "extension", None)
+        theta = theta if bound is None else bound.projected(theta)
         more = penalty_scales(self)[: len(objective.scales) - len(self.sampled.terms)]
         scales = np.r_[term_scales(self, objective, theta), more]
         return Prepared(objective.rescaled(list(scales)), theta, build)
@@ -176,10 +185,7 @@ class DiscreteProblem:
 
     def spread(self, count: int, number: int) -> np.ndarray:
         """Fixed points of the domain, other ones for each `number`; some of those of a cloud."""
-        domain = self.problem.domain
-        if isinstance(domain, Box):
-            return Sobol(domain).sample(seed_of(self.key, number), 0, count).points
-        return domain.points[:: max(1, len(domain.points) // count)]
+        return points_in(self.problem.domain, seed_of(self.key, number), count)
 
     def values_at(self, field: Any, points: np.ndarray) -> np.ndarray:
         """Values of all unknown functions `(n, components)` by kernels that all levels share."""

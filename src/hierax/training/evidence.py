@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from hierax.fields.base import mesh
+from hierax.geometry import AbstractShape
+from hierax.geometry.body import interior_rule
 from hierax.hierarchy import Fit, Level, Settling
 from hierax.training.discrete import DiscreteProblem
 
@@ -27,6 +29,9 @@ def _settling(discrete: DiscreteProblem, level: Level, steps: int, changes: Mapp
         return None
     cloud = discrete.sampled.cloud
     points = None if cloud is None else cloud.between(mesh(level.field))
+    shape, cells = discrete.problem.domain, mesh(level.field)
+    if isinstance(shape, AbstractShape) and cells is not None:
+        points = interior_rule(shape, cells, 3).points
     return Settling(changes[max(changes)] if changes else np.inf, steps, points)
 
 

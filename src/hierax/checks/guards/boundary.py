@@ -12,15 +12,19 @@ from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
 from hierax.fields.two_sided import upper_side
+from hierax.geometry import AbstractShape
+from hierax.geometry.body import surface_rule
 from hierax.objective.samples import Samples, make_samples
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
-from hierax.problems.sampling import Sobol
+from hierax.problems.sampling import points_in, uniform_cells
 from hierax.problems.terms import Values
 
 INSIDE = 256
 """Fewest points inside the domain at which the size of a condition is looked at."""
+LINES = {1: 2, 2: 53, 3: 11}
+"""Cells along an axis of the mesh on which points of the boundary of a shape are spread."""
 ROUNDING = 1e-10
 """Prescribed values below this part of the largest component are rounding."""
 
@@ -54,7 +58,7 @@ def _misfit(evidence: Evidence, term: int) -> float:
     """Largest misfit of any component of a condition over the size of that component."""
     if isinstance(evidence.sampled.terms[term], Values):
         return _missed_values(evidence, term)
-    points, normals = between(evidence.samples[term], evidence.problem, evidence.key)
+    points, normals = elsewhere(evidence, term)
     missed = _columns(evidence.residuals(term, evidence.field, points, normals))
     if not np.all(np.isfinite(missed)):
         return np.inf
@@ -94,10 +98,18 @@ def _columns(values: np.ndarray) -> np.ndarray:
 
 
 def _inside(problem: Problem, count: int, key: Key) -> np.ndarray:
-    domain = problem.domain
-    if isinstance(domain, Box):
-        return Sobol(domain).sample(seed_of(key, 3), 0, count).points
-    return domain.points[:: max(1, len(domain.points) // count)]
+    return points_in(problem.domain, seed_of(key, 3), count)
+
+
+def elsewhere(evidence: Evidence, term: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points where a condition holds that training has not used, with normals."""
+    problem = evidence.problem
+    if not isinstance(problem.domain, AbstractShape):
+        return between(evidence.samples[term], problem, evidence.key)
+    cells = uniform_cells(Box(*problem.domain.bounds()), [LINES[problem.domain.dim]] * problem.domain.dim)
+    places = problem.places(evidence.sampled.terms[term])
+    rules = [surface_rule(problem.domain, place, cells, 2) for place in places]  # pyright: ignore
+    return np.concatenate([r.points for r in rules]), np.concatenate([r.normals for r in rules])  # pyright: ignore
 
 
 def between(samples: Samples, problem: Problem, key: Key) -> tuple[np.ndarray, np.ndarray]:

@@ -13,12 +13,18 @@ from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
 from hierax.fields.base import mesh
+from hierax.geometry import AbstractShape, Part
+from hierax.geometry.body import surface_rule
 from hierax.problems.domain import Box
 from hierax.problems.keys import Key, seed_of
-from hierax.problems.sampling import Sobol
+from hierax.problems.sampling import Sobol, points_in, uniform_cells
 
 FRESH = 4096
 """Points at which the equations are looked at."""
+
+
+STRIPS = 32
+"""Cells along an axis of a shape for fields without cells."""
 
 
 @final
@@ -41,6 +47,9 @@ class FreshResidual(AbstractGuard):
         if isinstance(box, Box):
             points, weights = fresh_points(box, mesh(evidence.field), evidence.key)
             where = "fresh points, a quarter of them at the boundaries,"
+        elif isinstance(box, AbstractShape):
+            points, weights = fresh_in_shape(box, mesh(evidence.field), evidence.key)
+            where = "fresh points, a quarter of them beside the boundary,"
         else:
             assert cloud is not None
             points, where = cloud.held, "points of the cloud that were kept back"
@@ -94,4 +103,22 @@ def fresh_points(
         return points, np.full(count, 1.0 / count)
     inner = points[: count - len(near)]
     weights = np.concatenate([np.full(len(inner), 1.0 / len(inner)), weights])
+    return np.concatenate([inner, near]), weights / weights.sum()
+
+
+def fresh_in_shape(
+    shape: AbstractShape, cells: Sequence[np.ndarray] | None, key: Key, count: int = FRESH
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points spread over a shape, a quarter of them within a cell's width of its boundary, with weights of a mean."""
+    inner = points_in(shape, seed_of(key, 0), count - count // 4)
+    breaks = uniform_cells(Box(*shape.bounds()), [STRIPS] * shape.dim) if cells is None else cells
+    wall = surface_rule(shape, Part(), breaks, 2)
+    assert wall.normals is not None
+    rng = np.random.default_rng(seed_of(key, 1))
+    pick = rng.choice(len(wall.points), size=max(1, count // 4), p=wall.weights / wall.weights.sum())
+    width = float(min(np.max(np.diff(b)) for b in breaks))
+    near = wall.points[pick] - width * rng.random((len(pick), 1)) * wall.normals[pick]
+    near = near[shape.level(near) < 0.0]
+    share = min(0.5, width * float(wall.weights.sum()) / shape.measure)
+    weights = np.r_[np.full(len(inner), 1.0 / len(inner)), np.full(len(near), share / max(len(near), 1))]
     return np.concatenate([inner, near]), weights / weights.sum()

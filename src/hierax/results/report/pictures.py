@@ -186,7 +186,8 @@ def _arrows(account: Account, name: str, axes: Axes) -> None:
     show_plane(axes, plane, np.linalg.norm(values, axis=1), f"{name}: size and direction", "viridis")
     assert plane.shape is not None
     every = tuple(slice(size // (2 * ARROWS), None, size // ARROWS) for size in plane.shape)
-    grid = [part.reshape(plane.shape)[every].ravel() for part in (*plane.points.T, *values.T)]
+    grid = [plane.image(part)[every].ravel() for part in (*plane.points.T, *values.T)]
+    grid = [part[np.isfinite(grid[0])] for part in grid]
     axes.quiver(*grid, color="white", width=0.004, pivot="mid")
 
 

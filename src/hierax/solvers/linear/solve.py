@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg as sl
 
 from hierax.objective.curvature import AbstractCurvature, BandGram, DenseGram
+from hierax.objective.extension import ExtendedGram
 from hierax.objective.kernel import KernelGram
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import StencilGram
@@ -141,6 +142,13 @@ def _(curvature: DenseGram, shift: np.ndarray) -> Apply:
 @factorise.register
 def _(curvature: StencilGram, shift: np.ndarray) -> Apply:
     return factorise(curvature.banded(), shift)
+
+
+@factorise.register
+def _(curvature: ExtendedGram, shift: np.ndarray) -> Apply:
+    extension = curvature.extension
+    inner = factorise(curvature.banded(), shift[extension.inner])
+    return lambda b: extension.matrix @ inner(extension.matrix.T @ b)
 
 
 @factorise.register

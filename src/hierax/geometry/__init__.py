@@ -1,0 +1,12 @@
+"""Where a problem lives: shapes, what they are put together from, and quadrature inside of them and on boundaries."""
+
+from hierax.geometry.level_set import LevelSet as LevelSet
+from hierax.geometry.part import Part as Part
+from hierax.geometry.plane import Disk as Disk
+from hierax.geometry.plane import Ellipse as Ellipse
+from hierax.geometry.plane import Polygon as Polygon
+from hierax.geometry.plane import Rectangle as Rectangle
+from hierax.geometry.shape import AbstractShape as AbstractShape
+from hierax.geometry.shape import Difference as Difference
+from hierax.geometry.shape import Intersection as Intersection
+from hierax.geometry.shape import Union as Union

@@ -1,0 +1,121 @@
+"""Shapes: measures, moments, boundaries and their names, quadrature on cut cells, and refusals."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax._errors import InputError
+from hierax.geometry import Part
+from hierax.geometry.body import interior_rule, surface_rule
+
+PLATE = hx.Rectangle((0.0, 0.0), (2.0, 1.0)) - hx.Disk((1.0, 0.5), 0.3, name="hole")
+
+
+def _mesh(shape, counts):
+    low, high = shape.bounds()
+    return [np.linspace(a, b, n + 1) for a, b, n in zip(low, high, counts, strict=True)]
+
+
+def _random(rng):
+    centre = rng.uniform(-1, 1, 2)
+    kind = rng.integers(3)
+    if kind == 0:
+        return hx.Disk(centre, rng.uniform(0.2, 0.8))
+    if kind == 1:
+        half = rng.uniform(0.2, 0.7, 2)
+        return hx.Rectangle(centre - half, centre + half).rotated(rng.choice([0.0, 37.0]), centre)
+    angles, radii = np.sort(rng.uniform(0, 2 * np.pi, 7)), rng.uniform(0.3, 0.9, 7)
+    return hx.Polygon(centre + np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_unions_and_differences_have_the_moments_that_their_boundaries_say(seed):
+    rng = np.random.default_rng(seed)
+    shape = _random(rng)
+    for _ in range(3):
+        other = _random(rng)
+        shape = shape | other if rng.random() < 0.5 else shape - other.scaled(0.8)
+    cells = _mesh(shape, (9, 6))
+    inside, wall = interior_rule(shape, cells, 8), surface_rule(shape, Part(), cells, 8)
+    (x, y), (u, v), n = inside.points.T, wall.points.T, wall.normals
+    assert np.all(inside.weights > 0)
+    assert shape.contains(inside.points).all()
+    assert inside.weights.sum() == pytest.approx(shape.measure, rel=1e-9)
+    assert inside.weights @ (x**2 * y) == pytest.approx(wall.weights @ (u**3 * v * n[:, 0]) / 3, abs=1e-9)
+    assert np.allclose(wall.weights @ n, 0.0, atol=1e-9)
+    # a law of its own: the measure by counting
+    low, high = shape.bounds()
+    grid = low + (high - low) * (np.stack(np.meshgrid(*[np.arange(80)] * 2), -1).reshape(-1, 2) + 0.5) / 80
+    counted = np.mean(shape.level(grid) < 0) * np.prod(high - low)
+    assert counted == pytest.approx(shape.measure, abs=0.06)
+
+
+def test_a_plate_with_a_hole_has_exact_measures_names_and_normals():
+    assert pytest.approx(2.0 - 0.09 * np.pi, rel=1e-14) == PLATE.measure
+    assert PLATE.boundaries == ("rectangle", "bottom", "right", "top", "left", "hole")
+    hole = surface_rule(PLATE, PLATE.boundary("hole"), _mesh(PLATE, (8, 8)), 6)
+    assert hole.weights.sum() == pytest.approx(0.6 * np.pi, rel=1e-12)
+    assert np.allclose(hole.normals, (np.array([1.0, 0.5]) - hole.points) / 0.3, atol=1e-13)
+    top = surface_rule(PLATE, PLATE.boundary("top"), None, 4)
+    assert np.array_equal(top.normals, np.tile([0.0, 1.0], (len(top.points), 1)))
+    arc = surface_rule(PLATE, PLATE.boundary("hole", where=lambda x: x[1] > 0.65), None, 12)
+    assert arc.weights.sum() == pytest.approx(0.3 * 2.0 * np.arccos(0.5), rel=1e-9)
+
+
+def test_polynomials_are_integrated_to_their_order_where_the_boundary_is_straight():
+    wedge = hx.Polygon([[0, 0], [1, 0.13], [0.4, 0.9], [0.3, 0.4]])
+    rules = [interior_rule(wedge, _mesh(wedge, (3, 4)), order) for order in (3, 8)]
+    values = [rule.weights @ (rule.points[:, 0] ** 2 * rule.points[:, 1]) for rule in rules]
+    assert values[0] == pytest.approx(values[1], rel=1e-13)
+
+
+def test_a_level_set_is_traced_to_rounding_and_cut_off_by_its_box():
+    disk = hx.LevelSet(lambda x: x @ x - 1.0, (-1.5, -1.5), (1.5, 1.5))
+    assert disk.measure == pytest.approx(np.pi, rel=1e-10)
+    wave = hx.LevelSet(lambda x: x[1] - 0.1 * jnp.sin(5 * x[0]), (-1, -1), (1, 1), name="wave")
+    assert wave.measure == pytest.approx(2.0, rel=1e-9)
+
+
+def test_distance_and_moves():
+    turned = PLATE.translated(1, 0).rotated(90).scaled(2.0)
+    assert turned.measure == pytest.approx(4 * PLATE.measure, rel=1e-12)
+    assert PLATE.distance([[1.0, 0.9], [1.0, 0.5], [2.5, 1.0]]) == pytest.approx([-0.1, 0.3, 0.5], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: hx.Disk((0, 0), -1.0), "positive"),
+        (lambda: hx.Polygon([[0, 0], [1, 1], [1, 0], [0, 1]]), "cross"),
+        (lambda: hx.Rectangle((0, 0), (0, 1)), "lower ones first"),
+        (lambda: (hx.Disk((0, 0), 1.0) & hx.Disk((5, 0), 1.0)).measure, "empty"),
+        (lambda: PLATE.boundary("whole"), "hole"),
+        (lambda: hx.LevelSet(lambda x: x, (0, 0), (1, 1)), "one number"),
+        (lambda: PLATE | 3, "no shape"),
+        (lambda: hx.Problem(PLATE, [hx.Residual("r", lambda u, x, n: u(x), on="hull")]), "the parts are rectangle"),
+        (lambda: hx.Problem(PLATE, [hx.Data("u", [[1.0, 0.5]], [0.0])]), "outside"),
+    ],
+)
+def test_refusals_say_what_to_do(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+def test_poisson_on_a_disk_with_a_hole():
+    body = hx.Disk((0, 0), 1.0) - hx.Disk((0.3, 0.1), 0.25, name="hole")
+    exact = lambda x: jnp.exp(x[0]) * jnp.sin(x[1])  # noqa: E731
+    problem = hx.Problem(
+        domain=body,
+        terms=(
+            hx.Residual("laplace", lambda u, x: hx.laplacian(u)(x)),
+            hx.Residual("wall", lambda u, x, n: u(x) - exact(x), on="disk"),
+            hx.Residual("hole", lambda u, x, n: (hx.gradient(u)(x) - hx.gradient(exact)(x)) @ n, on="hole"),
+        ),
+        reference=exact,
+    )
+    solution = hx.train(problem, levels=3)
+    assert solution.result.name == "successful"
+    assert solution.relative_l2 < 1e-8
+    with pytest.raises(InputError, match="outside of the shape"):
+        solution.evaluate([[0.3, 0.1]], "u")
