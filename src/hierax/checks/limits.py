@@ -5,7 +5,7 @@ from __future__ import annotations
 SETTLED = 1e-3
 """Root of the loss over that of the untrained field, above which a solution that no longer changes is doubted."""
 SMALL_CHANGE = 1e-3
-"""A change of the solution by less is compared with the larger of the two before."""
+"""A change of the solution by less is compared with the largest before, one for each axis and at least two."""
 UNCHANGED = 1e-6
 """Relative change of the solution below which a refinement has not changed it."""
 DOWNWARDS = 1e-6

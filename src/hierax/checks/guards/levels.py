@@ -30,10 +30,11 @@ class Levels(AbstractGuard):
             return Guard(None, self.limit, True, sentence)
         # a level that is finer along one axis alone may change less than the next one, along another
         large = changes[-1] > SMALL_CHANGE
-        before = changes[-2] if large else max(changes[-3:-1])
+        others = max(2, evidence.problem.domain.dim)
+        before = changes[-2] if large else max(changes[-1 - others : -1])
         ratio = changes[-1] / max(before, 1e-300)
+        than = "the one before" if large else f"the largest of the {min(others, len(changes) - 1)} before"
         sentence = (
-            f"The last refinement changed the solution {ratio:.3g} times as much as "
-            f"{'the one before' if large else 'the larger of the two before'} (limit {self.limit:g})."
+            f"The last refinement changed the solution {ratio:.3g} times as much as {than} (limit {self.limit:g})."
         )
         return Guard(ratio, self.limit, bool(ratio <= self.limit), sentence)

@@ -10,7 +10,7 @@ MEANINGS = {
     "in the first cells at the boundaries and the start, over that at the training points.",
     "boundary": "Are the boundary and start conditions met? Misfit of each over its own size, in its own units.",
     "levels": "Does refinement settle? Change by the last refinement over the change by the one "
-    "before, or over the larger of the two before where it is small.",
+    "before, or over the largest before, one for each axis, where it is small.",
     "resolution": "Is the last level fine enough? What is left to change at the pace of the last refinements, "
     "over the size of the solution.",
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
