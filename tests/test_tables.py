@@ -83,6 +83,19 @@ def test_a_process_finds_the_inputs_that_matter_and_stretches_a_layer():
     assert np.sqrt(np.mean(deviation**2)) < 2e-2
 
 
+def test_values_of_noise_alone_have_their_mean_as_process():
+    """A ratio of likelihoods tells noise from a trend, so that no curve is drawn through noise."""
+    rng = np.random.default_rng(3)
+    x, noise = rng.random((60, 1)), rng.normal(size=60)
+    nothing, trend = (fit_process(x, v - v.mean(), np.ones(60), True) for v in (noise, noise + 5.0 * x[:, 0]))
+    assert nothing is not None
+    assert trend is not None
+    assert nothing.silent
+    assert np.max(np.abs(nothing.predict(x)[0])) < 1e-6
+    assert nothing.noise == pytest.approx(noise.std(), rel=1e-6)
+    assert not trend.silent
+
+
 def test_rows_not_seen_choose_between_kinds_of_fields():
     """A saturation whose constant is a fiftieth of the box, where a grid needs far more rows."""
     x = np.random.default_rng(61).uniform(size=(70, 1))

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri  # pyright: ignore
 from scipy.optimize import OptimizeResult, minimize
+from scipy.stats import chi2
 
 LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Lengths to begin with, in units of the box times the root of the number of inputs."""
@@ -33,6 +34,11 @@ STRAIGHT = 1e-4
 """Least size of a warp: the axis is as good as straight."""
 WARPED = 3.0
 """Standard deviation of the prior of warps."""
+SILENT = 18.0
+"""Logarithm of noise over signal variance at which a process is the mean of its values."""
+SIGNIFICANCE, MANY = 0.99, 10
+"""Probability with which values of noise alone are told from those of a process, by the ratio of likelihoods; rows for
+each parameter from which that ratio tells."""
 
 
 class Kernel(NamedTuple):
@@ -92,8 +98,15 @@ class Process:
     spread: np.ndarray
     free: bool
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing but noise was found: the process is the mean of the values."""
+        return self.kernel.noise > 0.5 * np.exp(SILENT)
+
     def improved(self, steps: int, over: Callable[[], bool]) -> Process:
         """The process after some steps of the optimiser with all values, fewer where the time is `over`."""
+        if self.silent:
+            return self
         kernel = self.kernel
         theta = np.r_[np.log(kernel.inverse_lengths), kernel.warps, np.log(kernel.tails), np.log(kernel.noise)]
         likelihood = _Likelihood(self.centres, self.values, self.spread, self.free)
@@ -256,7 +269,8 @@ def fit_process(
 
     Returns
     -------
-    The process given all values; `None` where no covariance can be factorised.
+    The process given all values; their mean where it explains many of them no better than chance does, by the theorem
+    of Wilks (Ann. Math. Statist. 9, 1938); `None` where no covariance can be factorised.
 
     References
     ----------
@@ -272,7 +286,12 @@ def fit_process(
         theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows], free), theta, steps, over)
     assert theta is not None
     likelihood = _Likelihood(unit, values, spread, free)
-    return likelihood.given(likelihood.kernel(theta))
+    found, nothing = (likelihood.given(likelihood.kernel(t)) for t in (theta, np.r_[theta[:-1], SILENT]))
+    parameters = unit.shape[1] + 2
+    if found is None or nothing is None or len(values) < MANY * parameters:
+        return found
+    chance = 0.5 * chi2.ppf(SIGNIFICANCE, parameters)
+    return found if found.evidence > nothing.evidence + chance else nothing
 
 
 def given_process(

@@ -18,6 +18,9 @@ from hierax.checks.limits import SETTLED, UNCHANGED
 from hierax.events import Guard
 from hierax.fields import Unknowns, partition
 
+NEARLY_ALL, FEW, TINY = 0.99, 0.01, 1e-4
+"""Part of the square of a residual that a singularity keeps in so small a part of the points, and of the volume."""
+
 
 @final
 @dataclass(frozen=True)
@@ -26,8 +29,10 @@ class Equation(AbstractGuard):
 
     A consistent equation is satisfied ever better on finer levels; one without a smooth solution is not. Where
     refinement no longer changes the solution the residual may be as small as it gets, and then it is tiny beside that
-    of the untrained field. If it is not, training has settled at a minimum that is no solution. An equation that was
-    solved in the weak sense, as that of a minimum, need not hold at points.
+    of the untrained field. If it is not, and refinement leaves it, training has settled at a minimum that is no
+    solution; except where all of it is in a few cells of next to no volume, as beside the jump of a condition, where
+    the derivatives of the solution are not bounded. An equation that was solved in the weak sense, as that of a
+    minimum, need not hold at points.
 
     Where there are several equations, or data beside them, each is also judged against itself, row by row: over the
     size of its parts, which is the largest of what it leaves without training, on the first level, for zero, and where
@@ -37,6 +42,8 @@ class Equation(AbstractGuard):
     limit: float = 0.3
     single: float = 0.1
     """The limit of one level; several, which show more, may leave a larger part."""
+    kept: float = 0.8
+    """Part of a residual that is not tiny which two refinements without a change of the solution may leave."""
     name: ClassVar[str] = "equation"
     result: ClassVar[RESULTS] = RESULTS.guard_levels
 
@@ -69,9 +76,13 @@ class Equation(AbstractGuard):
         how = "while refinement still changes the solution"
         if evidence.changes[-1] < UNCHANGED:
             share = float(np.sqrt(last / max(evidence.untrained_loss, 1e-300)))
-            if share < SETTLED:
+            if share < SETTLED or _is_singular(evidence):
                 return None
             how = f"{share:.2g} times that of the untrained field, and refinement no longer changes the solution"
+            kept = float(np.sqrt(last / max(evidence.losses[-3:][0], 1e-300)))
+            if ratio <= self.limit and kept > self.kept:
+                sentence = f"The last refinements left {kept:.3g} of the residual (limit {self.kept:g}), {how}."
+                return Guard(kept, self.kept, False, sentence)
         sentence = (
             f"The residual of the last level is {ratio:.3g} times that of the first (limit {self.limit:g}), {how}."
         )
@@ -92,6 +103,20 @@ class Equation(AbstractGuard):
             ratio = max(ratio, after / before if before > 0 else 0.0)
         sentence = f"The residual of the only level is {ratio:.3g} times that of the untrained field (limit {limit:g})."
         return Guard(ratio, limit, bool(ratio <= limit), sentence)
+
+
+def _is_singular(evidence: Evidence) -> bool:
+    """Whether nearly all of the residual of every equation is in a tiny part of the points and of the volume."""
+    return all(_concentrated(evidence, k) for k in evidence.equations)
+
+
+def _concentrated(evidence: Evidence, term: int) -> bool:
+    own = evidence.samples[term]
+    squares = own.weights * np.sum(evidence.residuals(term, evidence.field, own.points, own.normals) ** 2, axis=1)
+    order = np.argsort(-squares)
+    most = 1 + int(np.searchsorted(np.cumsum(squares[order]), NEARLY_ALL * squares.sum()))
+    volume = own.weights[order[:most]].sum() / own.weights.sum()
+    return most <= FEW * len(squares) and bool(volume <= TINY)
 
 
 def _on_same_points(evidence: Evidence, term: int) -> float:

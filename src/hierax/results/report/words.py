@@ -14,7 +14,8 @@ MEANINGS = {
     "resolution": "Is the last level fine enough? What is left to change at the pace of the last refinements, "
     "over the size of the solution.",
     "equation": "Do finer levels satisfy the equations better? Root of the loss on the last level over that on the "
-    "first, while refinement still changes the solution or the loss is no small part of the untrained field's; "
+    "first, while refinement still changes the solution or the loss is no small part of the untrained field's and not "
+    "in a few cells alone; "
     "with one level, its residual over that of the untrained field. Each of several equations, and any beside data, "
     "over the size of its own parts.",
     "explained": "Does the field predict values that it has not seen? Share of their variance that neither it nor "
