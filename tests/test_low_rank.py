@@ -1,5 +1,7 @@
 """Low-rank tensors of splines: the field, its transfers, its rows, and equations of many coordinates by default."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
+from hierax.checks.guards.determined import Determined
 from hierax.fields import LowRank, Scalar, Unknowns
 from hierax.fields.low_rank import balanced
 from hierax.hierarchy import IntervalDoubling, Level, RankGrowth, Settling
@@ -18,6 +21,8 @@ from hierax.objective.rows import RowObjective
 from hierax.objective.zero_ends import zero_ends
 from hierax.problems.sampling import Arcsine
 from hierax.testing import check_field, check_transfer
+from hierax.training.determination import by_polynomials
+from hierax.training.discrete import DiscreteProblem
 
 LOWER, UPPER, WRAPS = (0.0, -1.0, 0.0), (2.0, 1.0, 1.0), (False, False, True)
 ZERO = ((True, False), (True, True), (False, False))
@@ -198,3 +203,25 @@ def test_a_face_without_a_condition_is_named():
     solution = hx.train(hx.Problem(hx.Box([0.0] * 4, [1.0] * 4, names=names), (interior, wall)), budget=5.0)
     assert solution.result is hx.RESULTS.guard_determined
     assert "Nothing fixes u at w = 1" in solution.guards["determined"].sentence
+
+
+@pytest.mark.parametrize(("open_", "damping"), [(None, 0.1), ("z", 0.0), ("x", 0.1)])
+def test_an_inflow_without_a_condition_is_named(open_, damping):
+    """What is carried in obliquely is no product; with damping the terms are nonlinear and sampled."""
+
+    def interior(u, x):
+        carried = sum(c * hx.derivative(u, n)(x) for c, n in zip((1.0, 0.7, 0.5, 0.3), "txyz", strict=True))
+        return carried + damping * u(x) ** 3 - jnp.sin(x[0] + x[1] * x[2] + x[3])
+
+    inflow = [hx.Residual(n, lambda u, x: u(x) - 1.0, on=hx.Face(n, "lower")) for n in "txyz" if n != open_]
+    box = hx.Box([0.0] * 4, [1.0] * 4, names=tuple("txyz"))
+    problem = hx.Problem(box, (hx.Residual("interior", interior), *inflow))
+    plan = hx.plan(problem)
+    discrete = DiscreteProblem.of(plan.in_its_units(problem), plan, 0)
+    seen = by_polynomials(discrete, plan.hierarchy.levels[0].field)
+    guard = Determined().judge(SimpleNamespace(flatness=seen, problem=problem, constants={}))
+    assert guard.passed == (open_ is None)
+    if open_ is None:
+        assert seen.violations[-1] > 0.05
+    else:
+        assert f"Nothing fixes u at {open_} = 0" in guard.sentence

@@ -25,7 +25,7 @@ def flattest_product(separation: Separation, field: LowRank, name: str, points: 
 
     What determines a solution also determines each product. Most of what is free, such as a value at a face that
     nothing prescribes, shows in a single product already; what is carried in obliquely from such a face is no product,
-    and is not seen.
+    and is not seen. So it serves where there are too many coordinates for polynomials of high degree.
 
     Parameters
     ----------

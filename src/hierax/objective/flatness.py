@@ -78,7 +78,7 @@ class Flatness:
     Attributes
     ----------
     violations:
-        Of the flattest direction of each level.
+        Of the flattest direction of each level; a last one may be what the pace of those before comes to.
     directions:
         Of the last level, the flattest first.
     points:
@@ -100,19 +100,19 @@ class Functions:
     names:
         The function that each component belongs to.
     rows:
-        For each component its derivative at the points, `(n, N)`.
+        For each component its derivative at the points, `(n, N)`, sparse or dense.
     weights:
         Of the points, a quadrature; they add up to one.
     waves:
-        Smooth functions at the points `(n, k)`.
+        For each component smooth functions at the points `(n, k)`.
     values:
         Mean square of every component.
     """
 
     names: tuple[str, ...]
-    rows: tuple[sp.csr_array, ...]
+    rows: tuple[Any, ...]
     weights: Float[np.ndarray, " n"]
-    waves: Float[np.ndarray, "n k"]
+    waves: tuple[Float[np.ndarray, "n k"], ...]
     values: Float[np.ndarray, " components"]
 
     @classmethod
@@ -124,20 +124,21 @@ class Functions:
         weights = inside.weights / inside.weights.sum()
         own = tuple(sp.csr_array(rows[k :: len(names)]) for k in range(len(names)))
         waves = _waves(inside.points, *problem.domain.bounds(), periodic)
-        return cls(names, own, weights, waves, weights @ values.reshape(-1, len(names)) ** 2)
+        return cls(names, own, weights, (waves,) * len(names), weights @ values.reshape(-1, len(names)) ** 2)
 
     @functools.cached_property
     def masses(self) -> list[np.ndarray]:
         """Mean square of a change of each component, `(N, N)`."""
-        return [(r.T @ (sp.diags_array(self.weights) @ r)).toarray() for r in self.rows]
+        found = [r.T @ (sp.diags_array(self.weights) @ r) for r in self.rows]
+        return [m.toarray() if sp.issparse(m) else m for m in found]
 
     @functools.cached_property
     def smooth(self) -> list[np.ndarray]:
         """Changes `(N, k)` of each component that are nearest to the waves, with mean square one."""
         factor = scipy.linalg.cho_factor(_regular(np.sum(self.masses, axis=0)))
         out = []
-        for rows, mass in zip(self.rows, self.masses, strict=True):
-            found = scipy.linalg.cho_solve(factor, rows.T @ (self.weights[:, None] * self.waves))
+        for rows, mass, waves in zip(self.rows, self.masses, self.waves, strict=True):
+            found = scipy.linalg.cho_solve(factor, rows.T @ (self.weights[:, None] * waves))
             out.append(found / np.sqrt(np.einsum("nk,nk->k", found, mass @ found)))
         return out
 
@@ -167,21 +168,29 @@ def flattest(
     """
     theta, _ = flat_parameters(field)
     functions = Functions.of(problem, field, inside, periodic)
-    constants = _constants(problem, field, theta)
-    terms = _matrices(field, samples, periodic, theta)
+    return of_forms(_matrices(field, samples, periodic, theta), functions, numbers(problem, field, theta), rough)
+
+
+def of_forms(
+    terms: Sequence[Float[np.ndarray, "N N"]],
+    functions: Functions,
+    constants: Sequence[Number] = (),
+    rough: Sequence[str] = (),
+) -> list[Direction]:
+    """The same for any way to change the unknowns, by the Gauss-Newton matrices of the terms in its parameters."""
     own, left = _equilibrated(terms, functions)
     mass = np.sum([m / s for m, s in zip(functions.masses, own, strict=True)], axis=0)
     for c in constants:
         mass[c.place, c.place] += c.relative**2
         left = left + np.array([a[c.place, c.place] for a in terms]) / c.relative**2
     whole = np.sum([a / s if s > 0 else 0.0 * a for a, s in zip(terms, left, strict=True)], axis=0)
-    basis = _judged(functions, len(theta), rough)
+    basis = _judged(functions, len(mass), rough)
     found = basis @ _flat(basis.T @ whole @ basis, basis.T @ mass @ basis)
     return sorted((_direction(v, whole, functions, own, constants) for v in found.T), key=lambda d: d.violation)
 
 
-class _Number(NamedTuple):
-    """A constant: its parameter, and the derivative of its value by that, as it is and in units of its size."""
+class Number(NamedTuple):
+    """A constant: the place of its parameter, and the derivative of its value by that, as it is and over its size."""
 
     name: str
     place: int
@@ -189,7 +198,8 @@ class _Number(NamedTuple):
     relative: float
 
 
-def _constants(problem: Problem, field: Any, theta: np.ndarray) -> list[_Number]:
+def numbers(problem: Problem, field: Any, theta: np.ndarray) -> list[Number]:
+    """The unknown constants among the parameters of a field."""
     out, start = [], 0
     for name, part in field.parts.items() if isinstance(field, Unknowns) else ():
         if name in problem.constants:
@@ -198,15 +208,15 @@ def _constants(problem: Problem, field: Any, theta: np.ndarray) -> list[_Number]
             size = max(abs(float(to_bounds(parameter))), LEAST_CONSTANT * abs(constant.initial)) or 1.0
             # bounds are kept by monotonic maps, whose slope vanishes by rounding alone
             slope = max(float(jax.grad(to_bounds)(parameter)), 1e-300)
-            out.append(_Number(name, start, slope, slope / size))
+            out.append(Number(name, start, slope, slope / size))
         start += parameter_count(part)
     return out
 
 
 def _direction(
-    v: np.ndarray, whole: np.ndarray, functions: Functions, own: np.ndarray, constants: Sequence[_Number]
+    v: np.ndarray, whole: np.ndarray, functions: Functions, squares: np.ndarray, constants: Sequence[Number]
 ) -> Direction:
-    values = np.stack([rows @ v for rows in functions.rows], axis=1) / np.sqrt(own)
+    values = np.stack([rows @ v for rows in functions.rows], axis=1) / np.sqrt(squares)
     shares: dict[str, float] = {}
     for name, square in zip(functions.names, functions.weights @ values**2, strict=True):
         shares[name] = shares.get(name, 0.0) + float(square)
@@ -214,10 +224,11 @@ def _direction(
     total = sum(shares.values())
     violation = float(np.sqrt(max(v @ whole @ v, 0.0) / total))
     changes = {c.name: float(v[c.place] * c.slope) for c in constants}
-    root = np.sqrt(functions.weights)[:, None]
-    waves, _ = np.linalg.qr(root * functions.waves)
-    fine = root * values - waves @ (waves.T @ (root * values))
-    smooth = 1.0 - float(np.sum(fine**2)) / total
+    root, fine = np.sqrt(functions.weights), 0.0
+    for waves, own in zip(functions.waves, (root[:, None] * values).T, strict=True):
+        basis, _ = np.linalg.qr(root[:, None] * waves)
+        fine += float(np.sum((own - basis @ (basis.T @ own)) ** 2))
+    smooth = 1.0 - fine / total
     return Direction(violation, {name: share / total for name, share in shares.items()}, changes, smooth, values)
 
 

@@ -98,7 +98,7 @@ class FactorTables:
         return np.ones(self.part.rank) if outputs is None else np.asarray(outputs)[jet.component]
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Some samples of a term: their numbers, the tables of the tensors and the jets `(n, J)` at them."""
 
     pick: np.ndarray
@@ -134,16 +134,16 @@ class JetRows(RowObjective):
         return JetRows(self.problem, self.field, samples)
 
     def values(self, theta: np.ndarray) -> np.ndarray:
-        return np.array([sum(float(s.weights[b.pick] @ b.expanded(s).value) for b in self._blocks(s, theta))
+        return np.array([sum(float(s.weights[b.pick] @ b.expanded(s).value) for b in self.blocks(s, theta))
                          for s in self.samples])  # fmt: skip
 
     def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
-        blocks = ((s, self._blocks(s, theta)) for s in self.samples)
+        blocks = ((s, self.blocks(s, theta)) for s in self.samples)
         return [np.concatenate([b.term.residual(s.places(b.pick), b.jets) for b in own]) for s, own in blocks]
 
     def row_blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
         most = max(64, ROW_ENTRIES // max(self.size, 1))
-        for block in self._blocks(s, theta):
+        for block in self.blocks(s, theta):
             e = block.expanded(s)
             slopes = np.concatenate([e.rows, e.gradient[:, None]], axis=1)
             for start in range(0, len(block.pick), most):
@@ -151,7 +151,7 @@ class JetRows(RowObjective):
                 both = self._rows(block.term.jets, {n: t.take(own) for n, t in block.tables.items()}, slopes[own])
                 yield RowBlock(both[:, :-1], e.value[own], both[:, -1], s.weights[block.pick[own]], None)
 
-    def _blocks(self, s: Samples, theta: np.ndarray) -> Iterator[_Block]:
+    def blocks(self, s: Samples, theta: np.ndarray) -> Iterator[Block]:
         """The samples of a term with the jets there, in blocks of one size, for which one kernel is compiled."""
         term = jet_term(self.problem, s.term, s.targets.shape[1])
         assert term is not None
@@ -164,7 +164,7 @@ class JetRows(RowObjective):
                 tables[jet.name].jet(jet) if jet.orders else np.full(len(pick), float(parts[jet.name].value))
                 for jet in term.jets
             ]
-            yield _Block(pick, term, tables, np.stack(columns, axis=1) if columns else np.zeros((len(pick), 0)))
+            yield Block(pick, term, tables, np.stack(columns, axis=1) if columns else np.zeros((len(pick), 0)))
 
     def _rows(self, jets: Sequence[Jet], tables: dict[str, FactorTables], slopes: np.ndarray) -> np.ndarray:
         """Rows `(n, m, N)` of all parameters."""

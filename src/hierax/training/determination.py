@@ -10,9 +10,13 @@ import numpy as np
 from hierax.checks.limits import EXACTLY_FLAT, FLAT, STAYS
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.fields.base import has_fixed_cells
+from hierax.objective.flat_polynomials import degrees, flattest_polynomials
 from hierax.objective.flat_product import flattest_product
 from hierax.objective.flatness import LARGEST, Direction, Flatness, flattest
+from hierax.objective.jet_rows import is_low_rank
+from hierax.objective.jets import seen_by_jets
 from hierax.objective.separation import Separation
+from hierax.problems.keys import seed_of
 from hierax.problems.terms import AbstractValues
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.slab_grids import on_slabs
@@ -20,6 +24,11 @@ from hierax.training.state import Visited
 
 NEAR = 0.3
 """Relative difference from the returned field up to which a level of nonlinear terms is asked."""
+PACE, NEARLY, SETTLED = 0.5, 0.02, 0.7
+"""Factor by which the violations of polynomials fall from degree to degree, and least of them, that foretell more; and
+factor above which they have settled."""
+HIGH = 5
+"""Total degree of polynomials below which products, where terms separate, tell more."""
 SMOOTH = 0.5
 """Share of waves across the domain in a change that values at points have to fix."""
 
@@ -32,8 +41,11 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     asked alone, and for smooth changes: between the points there is always room for others. Nonlinear terms are asked
     where the level was already near the field that is returned, `trained`: elsewhere they are other terms.
     """
-    if discrete.plan.separation is not None:
-        return _of_products(discrete, discrete.plan.separation, visited)
+    separation = discrete.plan.separation
+    if separation is not None and degrees(discrete.problem)[-1] < HIGH:
+        return _of_products(discrete, separation, visited)
+    if is_low_rank(trained):
+        return by_polynomials(discrete, trained)
     fields = [visited[k].field for k in sorted(visited) if _suits(visited[k].field)]
     if not discrete.plan.linear:
         fields = [field for field in fields if discrete.change(trained, field) < NEAR]
@@ -63,6 +75,30 @@ def _seen(violations: Sequence[float]) -> bool:
     """Whether the levels so far have shown what there is to be seen."""
     last = violations[-1]
     return last < EXACTLY_FLAT or (len(violations) > 1 and (last < FLAT or last > STAYS * violations[-2]))
+
+
+def by_polynomials(discrete: DiscreteProblem, trained: Any) -> Flatness | None:
+    """The flattest polynomials of rising degree, about low-rank tensors; see `hierax.objective.flat_polynomials`.
+
+    Where their violations have fallen fast to a small part, one more is what that pace comes to in two steps: a change
+    that is carried in obliquely needs higher degrees than are affordable.
+    """
+    problem = discrete.problem
+    pointwise = any(isinstance(t, AbstractValues) for t in problem.terms)
+    if pointwise or not discrete.equations.any() or problem.constraint is not None or not seen_by_jets(problem):
+        return None
+    found, directions, points = [], [], discrete.probes
+    for degree in degrees(problem):
+        try:
+            directions, points = flattest_polynomials(discrete.sampled, trained, degree, seed_of(discrete.key, 6))
+        except (np.linalg.LinAlgError, ValueError):
+            return None
+        found.append(directions[0].violation)
+        if found[-1] < EXACTLY_FLAT or (len(found) > 1 and found[-1] > SETTLED * found[-2]):
+            break
+    if len(found) > 2 and found[-1] < PACE * found[-2] < PACE**2 * found[-3] and found[-1] < NEARLY:
+        found.append(found[-1] * (found[-1] / found[-2]) ** 2)
+    return Flatness(found, [_restored(discrete, d) for d in directions], points)
 
 
 def _of_products(discrete: DiscreteProblem, separation: Separation, visited: Mapping[int, Visited]) -> Flatness | None:
