@@ -15,7 +15,7 @@ from hierax.cli import answer
 from hierax.records.run import Run
 from hierax.records.settings import first_line
 from hierax.results.files import check_writable, write_json
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from studies.pages import keep, keep_index, made
 from studies.registry import named_study, studies
 

@@ -44,7 +44,7 @@ from hierax.dynamics import PowerLaw, fit_power_law
 from hierax.dynamics.cost_scaling import FEWEST
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
 from hierax.results.files import write_json
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from studies.classical import poisson_differences
 from studies.climbs import (
     CASES,
@@ -151,7 +151,7 @@ def alone(name: str, depth: int) -> tuple[float, float]:
     jax.clear_caches()
     climber = next(c for c in CLIMBERS if c.name == FULL)
     found = climb(Site.of(CASES[name], climber, depth), depth, np.inf)
-    return found.seconds_compile, peak_memory_mib()
+    return found.seconds_compile, peak_memory_mib() or float("nan")
 
 
 def in_process(name: str, depth: int) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from hierax.problems.terms import Data
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE
 from hierax.results.files import write_json
 from hierax.results.intervals import Interval
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from hierax.training.context import Context
 from hierax.training.continuation import ProblemSequence
 from hierax.training.discrete import DiscreteProblem

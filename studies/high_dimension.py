@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 import hierax as hx
 from hierax.results.figures import STYLE
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from studies.common import Row, aligned, record, save, write_files
 from studies.registry import study
 

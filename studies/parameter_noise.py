@@ -25,7 +25,7 @@ from hierax.dynamics.spectrum import grid_amplitudes
 from hierax.objective import flat_parameters
 from hierax.results.figures import STYLE
 from hierax.results.files import write_json
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from hierax.training.train import train
 from studies.common import Row, aligned, record, save, write_files
 from studies.modes import MODES, Sines

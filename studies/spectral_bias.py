@@ -49,7 +49,7 @@ from hierax.fields.mlp import linear_layer
 from hierax.hierarchy import IntervalDoubling, refine
 from hierax.results.figures import STYLE
 from hierax.results.files import write_json
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from hierax.solvers import AbstractSolver, GaussNewton, Optax, Tolerances, adam
 from hierax.training.train import train
 from studies.common import Row, aligned, record, save, write_files

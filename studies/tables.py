@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from hierax.problems import Box, Data, Function, Problem
 from hierax.results.figures import ACCENT, MUTED, STYLE, WARM
 from hierax.results.files import write_json
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from hierax.training.train import train
 from studies.common import Row, aligned, record, save, write_files
 from studies.registry import study

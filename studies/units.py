@@ -16,7 +16,7 @@ from typing import Any
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
 from hierax.results.files import write_json, written
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from hierax.testing.units import Written, course, differences
 from hierax.training.train import train
 from studies.common import Row, aligned, record

@@ -4,6 +4,7 @@ import ast
 import pkgutil
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -134,3 +135,9 @@ def test_dotted_names_in_text_exist():
     for file in sorted(files):
         for name in re.findall(r"`(?:hierax|hx)\.([A-Za-z_.]+?)\.?[`(]", file.read_text(encoding="utf-8")):
             assert pkgutil.resolve_name(f"hierax.{name}"), f"{file.name}: {name}"
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    public = {name for name, item in vars(hierax).items() if not (name.startswith("_") or isinstance(item, ModuleType))}
+    assert {name for name in public - {"IMPORT_BEGAN"} if f"hierax.{name}\n" not in text} == set()

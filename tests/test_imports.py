@@ -39,13 +39,14 @@ ARROWS: dict[str, frozenset[str]] = {
     "cycles": frozenset({"objective"}),
     "planning": MET | {"solvers", "cycles"},
     "checks": MET | {"_results", "events"},
-    "results": MET | {"_results", "events", "checks"},
+    "results": MET | {"_results", "clock", "events", "checks"},
     "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
     "records": MET | {"_results", "events", "dynamics", "planning", "results", "training"},
     "testing": MET | {"_results", "solvers", "results", "training"},
+    "sklearn": frozenset({"_results", "problems", "results", "training"}),
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
     | {FRONT},
-    FRONT: TRAINED | {"planning", "training", "results", "records"},
+    FRONT: TRAINED | {"planning", "training", "results", "records", "sklearn"},
     "__main__": frozenset({"cli"}),
 }
 """What each room may import: nothing that is not named here."""

@@ -1,5 +1,6 @@
 """From Python: solutions in files and pickles, fields and solvers from elsewhere, words, what notebooks show."""
 
+import dataclasses
 import itertools
 import pickle
 
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from handmade import exact_field, exact_problem, solution_of
+from matplotlib.figure import Figure
 
 import hierax as hx
 from hierax.records.run import STATES
@@ -138,6 +140,48 @@ def test_notebooks_show_the_text_as_it_is(shown):
     assert "<" not in text.removeprefix("<div><strong>").partition("<pre")[2].partition(">")[2].removesuffix(
         "</pre></div>"
     )
+
+
+def test_columns_are_taken_by_their_names(trained):
+    x, y = POINTS.T
+    expected = trained.evaluate(POINTS, "u_x")
+    np.testing.assert_array_equal(trained.evaluate({"y": y, "other": x, "x": x}, "u_x"), expected)
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(trained.evaluate(pandas.DataFrame({"y": y, "x": x}), "u_x"), expected)
+    with pytest.raises(hx.InputError, match=r"no column 'y' among x, z(?s:.)*called x, y"):
+        trained.evaluate(pandas.DataFrame({"x": x, "z": y}))
+    with pytest.raises(hx.InputError, match=r"shapes \(60,\), \(59,\)(?s:.)*meshgrid"):
+        trained.evaluate({"x": x, "y": y[1:]})
+
+
+def test_values_inside_transformations(trained):
+    u = trained.function("u")
+    slopes = jax.jit(jax.vmap(jax.grad(u)))(POINTS)
+    np.testing.assert_allclose(slopes[:, 0], trained.evaluate(POINTS, "u_x"), rtol=1e-12)
+    np.testing.assert_allclose(jax.vmap(trained.function("u_y"))(POINTS), slopes[:, 1], rtol=1e-12)
+    with pytest.raises(hx.InputError, match=r"solution\.function"):
+        jax.jit(trained.evaluate)(POINTS)
+
+
+def test_a_session_of_32_bits_keeps_the_digits_of_a_file(trained, tmp_path):
+    solution = dataclasses.replace(trained, problem=fitted())
+    solution.save(tmp_path / "kept.npz")
+    expected = solution.evaluate(POINTS)
+    with jax.enable_x64(False):
+        np.testing.assert_array_equal(hx.load(tmp_path / "kept.npz").evaluate(POINTS), expected)
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(solution)).evaluate(POINTS), expected)
+
+
+def test_figures_can_be_changed_and_drawn_into(trained, tmp_path):
+    drawing = trained.plot(tmp_path / "all.png")
+    assert len(drawing.axes) == 3
+    assert (tmp_path / "all.png").stat().st_size > 1000
+    assert drawing._repr_png_().startswith(b"\x89PNG")
+    own = Figure().add_subplot()
+    assert trained.plot(value="u_x", axes=own) == (own.figure, (own,))
+    assert own.get_title("left") == "u_x"
+    with pytest.raises(hx.InputError, match="3 axes are needed, given were 1"):
+        trained.plot(axes=own)
 
 
 def test_no_two_classes_of_files_have_one_name():

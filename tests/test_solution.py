@@ -12,7 +12,7 @@ from handmade import EXACT, solution_of
 import hierax as hx
 from hierax._errors import InputError
 from hierax.events import Guard
-from hierax.results.solution import plain
+from hierax.results.record import plain
 
 KEYS = [
     "problem",

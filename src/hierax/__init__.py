@@ -1,6 +1,7 @@
 # ruff: noqa: E402 (the number of threads is set before anything imports NumPy)
 """Multilevel training of splines and networks for scientific problems, in JAX; imported as `import hierax as hx`."""
 
+import importlib
 import os
 import sys
 import time
@@ -105,3 +106,10 @@ from hierax.solvers import adam as adam
 from hierax.solvers import lbfgs as lbfgs
 from hierax.training.train import TrainingError as TrainingError
 from hierax.training.train import train as train
+
+
+def __getattr__(name: str) -> object:
+    # scikit-learn takes longer to import than all of this, and only this part of the package wants it
+    if name == "sklearn":
+        return importlib.import_module("hierax.sklearn")
+    raise AttributeError(f"module 'hierax' has no attribute {name!r}")

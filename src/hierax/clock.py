@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import importlib
 import sys
 import time
 from typing import Any
@@ -31,7 +31,11 @@ def compile_seconds() -> float:
     return _total[0]
 
 
-def peak_memory_mib() -> float:
-    """Peak resident memory of the process in MiB."""
+def peak_memory_mib() -> float | None:
+    """Largest resident memory of this process so far, in MiB; `None` where the system does not tell (Windows)."""
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from hierax.results.figures import ACCENT, MUTED, STYLE, WARM
 from hierax.results.files import write_json
-from hierax.results.solution import plain
+from hierax.results.record import plain
 from studies.common import Row, aligned, record, save, write_files
 from studies.honesty.battery import CONFIDENT_WRONG, FALSE_ALARM, REFUSED, RIGHT, VERDICTS
 from studies.honesty.cases import cases

@@ -187,7 +187,11 @@ class Codec:
         array = arrays[node["name"]]
         if node["of"] == "key":
             return jax.random.wrap_key_data(jnp.asarray(array))
-        return jnp.asarray(array) if node["of"] == "jax" else array[()] if node["of"] == "number" else array
+        if node["of"] != "jax":
+            return array[()] if node["of"] == "number" else array
+        # in 32-bit mode digits would be lost in silence; what evaluates a solution switches 64 bits on by itself
+        with jax.enable_x64(array.dtype.itemsize == 8 or jnp.zeros(()).dtype == np.float64):
+            return jnp.asarray(array)
 
     def _float(self, node: Any, arrays: Mapping[str, Any]) -> float:
         del arrays

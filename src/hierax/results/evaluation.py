@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
@@ -20,7 +21,7 @@ from hierax._errors import InputError
 from hierax.geometry import AbstractShape
 from hierax.objective.reduction import concatenated, fitting
 from hierax.objective.view import physical
-from hierax.problems.domain import Box, as_points
+from hierax.problems.domain import Box, as_floats, as_points
 from hierax.problems.operators import coordinates, derivative, parse_axes
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Residual
@@ -82,15 +83,27 @@ def _expand(problem: Problem, value: str, name: str, index: str | None, spec: st
     return tuple(Quantity(f"{name}[{k}]{tail}", name, k, axes) for k in chosen)
 
 
-def check_points(problem: Problem, points: ArrayLike, where: str = "points") -> np.ndarray:
+Points = ArrayLike | Mapping[str, ArrayLike] | Any
+"""An array `(n, dim)`; or columns by the names of the coordinates: a mapping, a data frame, a data set of xarray."""
+
+
+def check_points(problem: Problem, points: Points, where: str = "points") -> np.ndarray:
     """Points as an array `(n, dim)`, refused if not finite or outside of the domain (of its bounding box, for a cloud).
+
+    Columns with names are taken by their names, in whatever order they come; others beside them are not looked at.
 
     Raises
     ------
     InputError
         With the first offending point.
     """
-    array = as_points(points, where)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(points)):
+        raise InputError(
+            "Points are checked one by one, which cannot be done while JAX traces a function.",
+            where,
+            "Inside of jit, grad and vmap use the function itself: u = solution.function('u'), then u(x).",
+        )
+    array = as_points(_by_name(problem, points, where), where)
     domain = problem.domain
     if array.shape[1] != domain.dim:
         raise InputError(
@@ -130,6 +143,49 @@ def region(problem: Problem) -> str:
     return f"the shape {domain!r}" if isinstance(domain, AbstractShape) else repr(box_of(problem))
 
 
+def _by_name(problem: Problem, points: Any, where: str) -> Any:
+    """Columns in the order of the coordinates, where they have names."""
+    known = getattr(points, "columns", points if isinstance(points, Mapping) else None)
+    if known is None or not hasattr(points, "__getitem__"):
+        return points
+    names = tuple(problem.domain.names or ())
+    lacking = [name for name in names if name not in known and name not in getattr(points, "coords", ())]
+    if lacking:
+        raise InputError(
+            f"There is no column {', '.join(map(repr, lacking))} among {', '.join(map(str, known))}.",
+            where,
+            f"Give columns called {', '.join(names)}, in any order, or an array with the coordinates in this order.",
+        )
+    columns = [as_floats(points[name], f"{where}, column {name!r}") for name in names]  # pyright: ignore
+    shapes = [column.shape for column in columns]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 1:
+        raise InputError(
+            f"The columns have the shapes {', '.join(map(str, shapes))}.",
+            where,
+            "Give one number a point in each; numpy.meshgrid and ravel make points of the lines of a grid.",
+        )
+    return np.stack(columns, axis=1)
+
+
+def function(problem: Problem, field: Any, value: str) -> Callable[[Float[Array, " dim"]], Float[Array, " *m"]]:
+    """One value as a function of a point, for use inside of `jit`, `grad` and `vmap`; points are not checked.
+
+    Raises
+    ------
+    InputError
+        See `quantities`.
+    """
+    wanted = quantities(problem, value)
+    scalar = len(wanted) == 1
+
+    def at(x: Float[Array, " dim"]) -> Float[Array, " *m"]:
+        with coordinates(problem.domain.names or ()):
+            found = _at_point(problem, physical(problem, field), wanted, jnp.asarray(x))
+        return found[0] if scalar else found
+
+    return at
+
+
 def box_of(problem: Problem) -> Box:
     """The box in which a field was learned: the domain, or the one around a cloud of points."""
     domain = problem.domain
@@ -142,7 +198,7 @@ def _widened(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return lower - flat, upper + flat
 
 
-def evaluate(problem: Problem, field: Any, points: ArrayLike, value: str) -> Float[np.ndarray, "n *m"]:
+def evaluate(problem: Problem, field: Any, points: Points, value: str) -> Float[np.ndarray, "n *m"]:
     """One value at the points `(n, dim)`: shape `(n,)`, or `(n, m)` for all components of a vector.
 
     Raises
@@ -155,14 +211,14 @@ def evaluate(problem: Problem, field: Any, points: ArrayLike, value: str) -> Flo
     return values[:, 0] if len(wanted) == 1 else values
 
 
-def columns(problem: Problem, field: Any, points: ArrayLike, values: Sequence[str]) -> dict[str, np.ndarray]:
+def columns(problem: Problem, field: Any, points: Points, values: Sequence[str]) -> dict[str, np.ndarray]:
     """Several values as columns of shape `(n,)`, by label; vectors give one column a component."""
     wanted = tuple(dict.fromkeys(q for value in values for q in quantities(problem, value)))
     table = _values(problem, field, check_points(problem, points), wanted)
     return {quantity.label: table[:, k] for k, quantity in enumerate(wanted)}
 
 
-def residual(problem: Problem, field: Any, term: Residual, points: ArrayLike) -> Float[np.ndarray, "n r"]:
+def residual(problem: Problem, field: Any, term: Residual, points: Points) -> Float[np.ndarray, "n r"]:
     """Residuals of an equation inside the domain at the points `(n, dim)`, one column a component.
 
     Raises
@@ -174,7 +230,10 @@ def residual(problem: Problem, field: Any, term: Residual, points: ArrayLike) ->
 
 
 def _values(problem: Problem, field: Any, points: np.ndarray, wanted: tuple[Quantity, ...]) -> np.ndarray:
-    return _blockwise(functools.partial(_block, problem, field, wanted), points)
+    # a field may come from a file or another process, where numbers had more digits than they have here
+    double = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(field))
+    with jax.enable_x64(double or jnp.zeros(()).dtype == np.float64):
+        return _blockwise(functools.partial(_block, problem, field, wanted), points)
 
 
 def _blockwise(evaluated: Callable[[Array], Array], points: np.ndarray) -> np.ndarray:

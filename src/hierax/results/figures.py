@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import matplotlib
 import numpy as np
@@ -46,35 +47,82 @@ STYLE: dict[Any, Any] = {
 CURVE_POINTS, IMAGE_POINTS, DATA_SHOWN = 801, 161, 400
 
 
+class Drawing(NamedTuple):
+    """A figure and its axes; a notebook shows the figure."""
+
+    figure: Any
+    axes: tuple[Axes, ...]
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.figure.savefig(stream, format="png")
+        return stream.getvalue()
+
+
 def draw(
     problem: Problem,
     field: Any,
     levels: Sequence[LevelRecord],
     history: Sequence[StepTaken],
-    path: str | PathLike[str],
-) -> None:
-    """Write the figure of a training: one row for each scalar unknown, and one for the convergence.
+    path: str | PathLike[str] | None = None,
+    *,
+    value: str | None = None,
+    axes: Any = None,
+) -> Drawing:
+    """Draw a training: panels for each scalar unknown, and two for the convergence; or the panel of one value.
 
     One coordinate gives curves, two give images, more give images of slices through the middle.
+
+    Parameters
+    ----------
+    path:
+        File to write.
+    value:
+        All that is drawn; a vector has a panel for each component.
+    axes:
+        Where it is drawn; a new figure if not given.
 
     Raises
     ------
     InputError
-        For a suffix that is no format of figures, or a place that cannot be written.
+        For a suffix that is no format of figures, another number of axes, or a place that cannot be written.
     """
-    shown = [q for name in problem.functions for q in quantities(problem, name)]
-    panels = [panel for quantity in shown for panel in _panels(problem, field, quantity)]
-    panels.append(functools.partial(against_level, levels=levels))
-    panels.append(functools.partial(against_seconds, levels=levels, history=history))
-    columns = 3 if len(panels) == 3 else 2
-    rows = -(-len(panels) // columns)
+    if value is None:
+        shown = [q for name in problem.functions for q in quantities(problem, name)]
+        panels = [panel for quantity in shown for panel in _panels(problem, field, quantity)]
+        panels.append(functools.partial(against_level, levels=levels))
+        panels.append(functools.partial(against_seconds, levels=levels, history=history))
+    else:
+        panels = [_panels(problem, field, quantity)[0] for quantity in quantities(problem, value)]
     # The style is local, and so is the figure: nothing of the caller's own plots is touched.
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * columns, 2.9 * rows), layout="constrained")
-        for number, panel in enumerate(panels):
-            panel(figure.add_subplot(rows, columns, number + 1))
-        figure.suptitle(_title(problem, field), fontsize=10.5, x=0.01, ha="left", color=INK)
-        _save(figure, Path(path))
+        given = axes is not None
+        drawing = _given(axes, len(panels)) if given else _new(len(panels))
+        for panel, own in zip(panels, drawing.axes, strict=True):
+            panel(own)
+        if not given:
+            drawing.figure.suptitle(_title(problem, field), fontsize=10.5, x=0.01, ha="left", color=INK)
+        if path is not None:
+            _save(drawing.figure, Path(path))
+    return drawing
+
+
+def _new(count: int) -> Drawing:
+    columns = 3 if count == 3 else min(count, 2)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.4 * columns, 2.9 * rows), layout="constrained")
+    return Drawing(figure, tuple(figure.add_subplot(rows, columns, number + 1) for number in range(count)))
+
+
+def _given(axes: Any, count: int) -> Drawing:
+    each = tuple(np.ravel(np.asarray(axes, dtype=object)))
+    if len(each) != count or not all(isinstance(one, Axes) for one in each):
+        raise InputError(
+            f"{count} axes are needed, given were {len(each)}.",
+            "plot(axes=...)",
+            f"Give {count} axes of matplotlib, or with value= one for what is to be drawn.",
+        )
+    return Drawing(each[0].figure, each)
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -321,7 +369,7 @@ def _thinned(count: int, most: int) -> np.ndarray:
 
 
 def _data(problem: Problem, quantity: Quantity) -> list[Data]:
-    terms = [term for term in problem.terms if isinstance(term, Data)]
+    terms = [term for term in problem.terms if isinstance(term, Data) and not quantity.axes]
     return [term for term in terms if problem.data_unknown(term) == quantity.unknown]
 
 
@@ -330,7 +378,8 @@ def _part(values: np.ndarray, quantity: Quantity) -> np.ndarray:
 
 
 def reference_values(problem: Problem, quantity: Quantity, points: np.ndarray) -> np.ndarray | None:
-    if problem.reference is None:
+    """What is known of a scalar unknown; of its derivatives nothing is."""
+    if problem.reference is None or quantity.axes:
         return None
     values = problem.reference.evaluate(points, quantity.unknown)
     return None if values is None else _part(np.asarray(values), quantity)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import math
-import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
-from numpy.typing import ArrayLike
+from jaxtyping import Array, Float
 
+from hierax import clock
 from hierax._notebook import preformatted
 from hierax._results import RESULTS
 from hierax.checks.diagnosis import Course, Diagnosis, diagnose
@@ -30,8 +27,13 @@ from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.archive import packed, save, unpack
 from hierax.results.codec import Codec
-from hierax.results.evaluation import evaluate
+from hierax.results.evaluation import Points, evaluate, function
 from hierax.results.intervals import Interval
+from hierax.results.record import device, level_record, plain, precision
+from hierax.results.words import candidate_table, level_table, number
+
+if TYPE_CHECKING:
+    from hierax.results.figures import Drawing
 
 
 @final
@@ -162,13 +164,14 @@ class Solution:
             found.append((size, neighbour_correlation(term.points, misfit)))
         return max(found)[1]
 
-    def evaluate(self, points: ArrayLike, value: str | None = None) -> Float[np.ndarray, "n *m"]:
+    def evaluate(self, points: Points, value: str | None = None) -> Float[np.ndarray, "n *m"]:
         """Values or derivatives of an unknown, after bounds and constraint.
 
         Parameters
         ----------
         points:
-            Array `(n, dim)` inside the domain, coordinates in its order.
+            Array `(n, dim)` inside the domain, coordinates in its order; or columns by their names: a mapping, a data
+            frame, a data set of xarray.
         value:
             `u`, `u_x`, `u_xxt`, `kappa`, `nu`; components of a vector are `u[0]`, `u[0]_x`, and `u` is all of them.
             Without it the first unknown.
@@ -184,12 +187,52 @@ class Solution:
         """
         return evaluate(self.problem, self.field, points, value or next(iter(self.problem.unknowns)))
 
-    def plot(self, path: str | PathLike[str]) -> None:
-        """Draw the unknowns, their error where it is known, and the convergence; the suffix chooses the format."""
+    def function(self, value: str | None = None) -> Callable[[Float[Array, " dim"]], Float[Array, " *m"]]:
+        """A value or derivative as a JAX function of one point `(dim,)`, for use inside of `jit`, `grad` and `vmap`.
+
+        Parameters
+        ----------
+        value:
+            As of `evaluate`. Points are not checked: outside of the domain nothing was learned.
+
+        Raises
+        ------
+        InputError
+            For a name that cannot be read.
+
+        Examples
+        --------
+        >>> flux = jax.vmap(jax.grad(solution.function("u")))(points)  # doctest: +SKIP
+        """
+        return function(self.problem, self.field, value or next(iter(self.problem.unknowns)))
+
+    def plot(self, path: str | PathLike[str] | None = None, *, value: str | None = None, axes: Any = None) -> Drawing:
+        """Draw the unknowns, their error where it is known, and the convergence.
+
+        Parameters
+        ----------
+        path:
+            File to write as well; its suffix chooses the format.
+        value:
+            Draw nothing but this one, `u` or `u_x`, into one panel.
+        axes:
+            Axes of matplotlib to draw into, one for `value`, else an array of as many as there are panels; those of a
+            new figure if not given.
+
+        Returns
+        -------
+        Drawing
+            The figure and its axes, which can be changed; a notebook shows it.
+
+        Raises
+        ------
+        InputError
+            For a suffix that is no format of figures, another number of axes, and a place that cannot be written.
+        """
         # Imported here: matplotlib takes longer to import than many a training takes to run.
         from hierax.results.figures import draw
 
-        draw(self.problem, self.field, self.levels, self.history, path)
+        return draw(self.problem, self.field, self.levels, self.history, path, value=value, axes=axes)
 
     def report(self, path: str | PathLike[str]) -> None:
         """Write one HTML page about this training, which needs no network: evidence, figures, settings, citations.
@@ -242,16 +285,16 @@ class Solution:
         ]
 
     def _foot(self) -> list[str]:
-        lines = [f"loss {_number(self.loss)}"]
+        lines = [f"loss {number(self.loss)}"]
         known = self.accuracy
         if known.relative_l2 is not None:
-            floor = "" if known.floor is None else f" (floor {_number(known.floor)})"
-            worst = "" if known.max_error is None else f", largest {_number(known.max_error)}"
-            lines[0] += f", relative L2 error {_number(known.relative_l2)}{floor}{worst}"
+            floor = "" if known.floor is None else f" (floor {number(known.floor)})"
+            worst = "" if known.max_error is None else f", largest {number(known.max_error)}"
+            lines[0] += f", relative L2 error {number(known.relative_l2)}{floor}{worst}"
         if known.validation_error is not None:
-            lines[0] += f", validation error {_number(known.validation_error)}"
+            lines[0] += f", validation error {number(known.validation_error)}"
         if known.left_out is not None:
-            lines[0] += f", error at rows left out {_number(known.left_out)}"
+            lines[0] += f", error at rows left out {number(known.left_out)}"
         lines += [f"{name} = {found}" for name, found in self.unknowns.items()]
         lines += candidate_table(self.candidates)
         lines.append(f"{self.seconds_total:.2f} s, of which compilation {self.seconds_compile:.2f} s")
@@ -280,13 +323,13 @@ class Solution:
             "solver": self.solver,
             "cycle": self.cycle,
             "seed": self.seed,
-            "precision": _precision(self.field),
-            "device": _device(),
+            "precision": precision(self.field),
+            "device": device(),
             "options": self.options,
             "plan": self.plan,
             "parameters": self.parameters,
             "linear_in_parameters": self.linear_in_parameters,
-            "levels": [_level(level) for level in self.levels],
+            "levels": [level_record(level) for level in self.levels],
             "loss": self.loss,
             "relative_l2": self.accuracy.relative_l2,
             "max_error": self.accuracy.max_error,
@@ -302,7 +345,7 @@ class Solution:
             "seconds_total": self.seconds_total,
             "seconds_compile": self.seconds_compile,
             "seconds_import": seconds_import,
-            "peak_memory_mib": peak_memory_mib(),
+            "peak_memory_mib": clock.peak_memory_mib(),
             "work_units": self.work_units,
             "run": run,
         }
@@ -311,79 +354,3 @@ class Solution:
 
 def _unpickled(content: bytes, classes: tuple[type, ...]) -> Solution:
     return unpack(content, "a pickle", Codec(classes))
-
-
-def level_table(levels: Sequence[LevelRecord]) -> list[str]:
-    """One line a level under a line of headings; the error column is what was measured, error or validation error."""
-    validated = all(level.error is None for level in levels) and any(level.validation_error for level in levels)
-    rows = [["level", "parameters", "points", "steps", "loss", "validation" if validated else "error", "seconds"]]
-    for level in levels:
-        error = level.validation_error if validated else level.error
-        counts = [str(level.level), str(level.parameters), str(level.points), str(level.steps)]
-        rows.append([*counts, _number(level.loss), _number(error), f"{level.seconds:.2f}"])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    notes = ["", *(level.note for level in levels)]
-    aligned = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return [f"{line}  {note}".rstrip() for line, note in zip(aligned, notes, strict=True)]
-
-
-def candidate_table(candidates: Sequence[Candidate]) -> list[str]:
-    """One line a candidate; those that were chosen are marked."""
-    return [
-        f"{'*' if one.chosen else ' '} {one.output}: {one.field}, error at rows not seen {_number(one.error)}, "
-        f"{one.seconds:.1f} s"
-        for one in candidates
-    ]
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON knows it: NumPy and JAX numbers and arrays as Python's, NaN and infinity as null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | jax.Array | np.generic):
-        return plain(np.asarray(value).tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def peak_memory_mib() -> float | None:
-    """Largest resident memory of this process so far, in MiB; `None` where the system does not tell (Windows)."""
-    try:
-        resource = importlib.import_module("resource")
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
-
-
-def _level(level: LevelRecord) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "level": level.level,
-        "parameters": level.parameters,
-        "points": level.points,
-        "steps": level.steps,
-        "loss": level.loss,
-    }
-    if level.error is not None or level.validation_error is None:
-        record["error"] = level.error
-    if level.validation_error is not None:
-        record["validation_error"] = level.validation_error
-    return record | {"seconds": level.seconds, "seconds_compile": level.seconds_compile}
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
-
-
-def _precision(trained: Any) -> str:
-    """Precisions of the trained arrays, `float64` as a rule."""
-    leaves = jax.tree.leaves(partition(trained)[0])
-    return ", ".join(sorted({str(leaf.dtype) for leaf in leaves})) or "none"
-
-
-def _device() -> str:
-    device = jax.devices()[0]
-    return device.platform if device.device_kind == device.platform else f"{device.platform} ({device.device_kind})"
