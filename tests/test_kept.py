@@ -57,7 +57,8 @@ def test_solutions_come_back_from_files_and_pickles(trained, tmp_path):
     trained.save(tmp_path / "solution.npz")
     for again in (hx.load(tmp_path / "solution.npz"), pickle.loads(pickle.dumps(trained))):
         assert str(again) == str(trained)
-        assert again.to_json() == trained.to_json()
+        memory = {"peak_memory_mib": None}
+        assert again.to_json() | memory == trained.to_json() | memory
         np.testing.assert_array_equal(again.evaluate(POINTS, "u_x"), trained.evaluate(POINTS, "u_x"))
         np.testing.assert_array_equal(again.problem.terms[0].values, trained.problem.terms[0].values)
 
@@ -185,7 +186,9 @@ def test_figures_can_be_changed_and_drawn_into(trained, tmp_path):
 
 
 def test_no_two_classes_of_files_have_one_name():
+    known = codec._library(STATES.extra)
     modules = itertools.chain.from_iterable(map(codec._modules, (*codec.ROOMS, *STATES.extra)))
     kinds = {kind for module in modules for kind in vars(module).values() if codec._holds_data(kind)}
-    names = [kind.__name__ for kind in kinds if kind.__module__.startswith("hierax.")]
-    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
+    kinds = {kind for kind in kinds if kind.__module__.startswith(tuple((*codec.ROOMS, *STATES.extra)))}
+    assert len(kinds) > 200
+    assert kinds <= set(known.values())

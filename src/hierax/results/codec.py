@@ -6,6 +6,7 @@ again is filled with its parts and not initialised. So a file cannot reach for a
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import functools
@@ -144,13 +145,10 @@ class Codec:
 
     def _name(self, kind: type) -> str | None:
         """The name of a class that holds data in descriptions; of a module of the user's own with a word before it."""
-        module, name = kind.__module__, kind.__name__
         if not _holds_data(kind):
             return None
-        if kind is Leaf or any(module == room or module.startswith(f"{room}.") for room in (*ROOMS, *self.extra)):
-            return name
-        library = next((f"{own.__name__}.{name}" for own in (eqx.nn, optax) if getattr(own, name, None) is kind), None)
-        return library or (f"{OWN}{name}" if issubclass(kind, eqx.Module) else None)
+        own = f"{OWN}{kind.__name__}" if issubclass(kind, eqx.Module) else None
+        return _names(self.extra).get(kind, own)
 
     def rebuild(self, description: Any, arrays: Mapping[str, Any]) -> Any:
         """The inverse of `describe`.
@@ -311,14 +309,23 @@ def _holds_data(kind: Any) -> bool:
 
 @functools.cache
 def _library(extra: tuple[str, ...]) -> dict[str, type]:
-    """All classes that hold data: of the rooms by their names, of Equinox and Optax with the package before it."""
+    """All classes that hold data: of the rooms by their names, of Equinox and Optax with the package before it.
+
+    Where two classes of the rooms have one name, each has that of its module before it.
+    """
     found: dict[str, type] = {Leaf.__name__: Leaf}
     for library in (eqx.nn, optax):
         found |= {f"{library.__name__}.{name}": kind for name, kind in vars(library).items() if _holds_data(kind)}
-    for module in itertools.chain.from_iterable(map(_modules, (*ROOMS, *extra))):
-        own = {name: kind for name, kind in vars(module).items() if _holds_data(kind)}
-        found |= {name: kind for name, kind in own.items() if kind.__module__ == module.__name__}
-    return found
+    modules = itertools.chain.from_iterable(map(_modules, (*ROOMS, *extra)))
+    own = [kind for module in modules for kind in vars(module).values()
+           if _holds_data(kind) and kind.__module__ == module.__name__]  # fmt: skip
+    count = collections.Counter(kind.__name__ for kind in own)
+    return found | {k.__name__ if count[k.__name__] == 1 else f"{k.__module__}.{k.__name__}": k for k in own}
+
+
+@functools.cache
+def _names(extra: tuple[str, ...]) -> dict[type, str]:
+    return {kind: name for name, kind in _library(extra).items()}
 
 
 def _modules(package: str) -> Iterable[Any]:
