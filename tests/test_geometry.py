@@ -11,6 +11,9 @@ from hierax.geometry.body import interior_rule, surface_rule
 
 PLATE = hx.Rectangle((0.0, 0.0), (2.0, 1.0)) - hx.Disk((1.0, 0.5), 0.3, name="hole")
 
+BLOCK = hx.Cuboid((0, 0, 0), (1, 2, 1)) - hx.Sphere((0.5, 1, 0.5), 0.3, name="hole")
+ROD = hx.Cylinder((0, 0, 0), (2, 0, 0), 0.5) | hx.Cylinder((0, 0, 0), (-1, 0, 0), 0.5)
+
 
 def _mesh(shape, counts):
     low, high = shape.bounds()
@@ -29,7 +32,7 @@ def _random(rng):
     return hx.Polygon(centre + np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_unions_and_differences_have_the_moments_that_their_boundaries_say(seed):
     rng = np.random.default_rng(seed)
     shape = _random(rng)
@@ -68,6 +71,24 @@ def test_polynomials_are_integrated_to_their_order_where_the_boundary_is_straigh
     rules = [interior_rule(wedge, _mesh(wedge, (3, 4)), order) for order in (3, 8)]
     values = [rule.weights @ (rule.points[:, 0] ** 2 * rule.points[:, 1]) for rule in rules]
     assert values[0] == pytest.approx(values[1], rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("body", "exact", "name", "area"),
+    [
+        (BLOCK, 2 - 0.036 * np.pi, "hole", 0.36 * np.pi),
+        (ROD, 0.75 * np.pi, "end", 0.5 * np.pi),
+        (hx.Extrusion(PLATE, 0.0, 0.5), 1.0 - 0.045 * np.pi, "top", 1.0),
+        (hx.Sphere((0, 0, 0), 1.0) & hx.HalfSpace((0, 1, 1), (0, 0, 0), "cut"), 2 * np.pi / 3, "cut", np.pi),
+    ],
+)  # fmt: skip
+def test_bodies_in_space_have_their_volumes_areas_and_normals(body, exact, name, area):
+    cells = _mesh(body, (4, 4, 4))
+    wall, part = surface_rule(body, Part(), cells, 4), surface_rule(body, body.boundary(name), cells, 6)
+    assert body.measure == pytest.approx(exact, rel=1e-9)
+    assert interior_rule(body, cells, 4).weights.sum() == pytest.approx(exact, rel=1e-6)
+    assert wall.weights @ wall.normals == pytest.approx(np.zeros(3), abs=1e-4)
+    assert part.weights.sum() == pytest.approx(area, rel=2e-5)
 
 
 def test_a_level_set_is_traced_to_rounding_and_cut_off_by_its_box():

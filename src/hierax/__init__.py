@@ -46,11 +46,16 @@ from hierax.fields import Stretch as Stretch
 from hierax.fields import StretchedGrid as StretchedGrid
 from hierax.fields import Unknowns as Unknowns
 from hierax.fields import siren as siren
+from hierax.geometry import Cuboid as Cuboid
+from hierax.geometry import Cylinder as Cylinder
 from hierax.geometry import Disk as Disk
 from hierax.geometry import Ellipse as Ellipse
+from hierax.geometry import Extrusion as Extrusion
+from hierax.geometry import HalfSpace as HalfSpace
 from hierax.geometry import LevelSet as LevelSet
 from hierax.geometry import Polygon as Polygon
 from hierax.geometry import Rectangle as Rectangle
+from hierax.geometry import Sphere as Sphere
 from hierax.hierarchy import DepthGrowth as DepthGrowth
 from hierax.hierarchy import Hierarchy as Hierarchy
 from hierax.hierarchy import IntervalDoubling as IntervalDoubling

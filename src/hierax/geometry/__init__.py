@@ -10,3 +10,8 @@ from hierax.geometry.shape import AbstractShape as AbstractShape
 from hierax.geometry.shape import Difference as Difference
 from hierax.geometry.shape import Intersection as Intersection
 from hierax.geometry.shape import Union as Union
+from hierax.geometry.solid import Cylinder as Cylinder
+from hierax.geometry.solid import Extrusion as Extrusion
+from hierax.geometry.solid import cuboid as Cuboid
+from hierax.geometry.solid import half_space as HalfSpace
+from hierax.geometry.solid import sphere as Sphere

@@ -98,6 +98,12 @@ def body_of(shape: AbstractShape) -> AbstractBody:
     InputError
         For a shape that is empty.
     """
+    if shape.dim == 3:
+        from hierax.geometry.slices import SolidBody
+
+        body = SolidBody(shape)
+        _ = body.bounds
+        return body
     contour = Contour.of(shape)
     if not len(contour.pieces.first):
         raise InputError(f"{shape!r:.80} is empty", "a shape", "look at the places and sizes of its parts")

@@ -1,0 +1,262 @@
+"""Quadrature of bodies in space from their slices: one more reduction of the dimension.
+
+The last coordinate is cut at the lines of the mesh and where slices change their kind: at flat faces, at the tops of
+curved ones, and where curves begin or end to cross. Between these heights the slices vary smoothly; towards the top of
+a curved face they do so like the root of the distance, which a quadratic change of the variable removes.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from hierax._errors import InputError
+from hierax.geometry.body import AbstractBody, Quadrature
+from hierax.geometry.contour import Contour
+from hierax.geometry.cut_cells import Cells, inside, on_boundary
+from hierax.geometry.part import Part
+from hierax.geometry.shape import AbstractShape
+from hierax.geometry.solid import AbstractSolidLeaf, solid
+
+PROBES = 48
+"""Heights at which slices are compared."""
+NODES = 10
+"""Gauss points between two heights for volumes."""
+SAME = 1e-9
+"""Heights that differ by less, in sizes of the shape, are the same."""
+STEPS = 6
+"""Steps of the way to the nearest point of a boundary."""
+
+
+class Slice(NamedTuple):
+    """A slice: its contour, and the leaf in space of every leaf in the plane."""
+
+    contour: Contour
+    sources: tuple[AbstractSolidLeaf, ...]
+
+
+class Wall(NamedTuple):
+    """Points of a boundary with weights, normals and names."""
+
+    points: np.ndarray
+    weights: np.ndarray
+    normals: np.ndarray
+    names: list[tuple[str, ...]]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SolidBody(AbstractBody):
+    """In space, from slices across the last coordinate."""
+
+    @functools.cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = self.shape.box()
+        heights = self.heights
+        if len(heights) < 2 or not np.all(np.isfinite([low, high])):
+            raise InputError(f"{self.shape!r:.80} is empty or not bounded", "a shape", "look at its parts")
+        return np.r_[low[:2], heights[0]], np.r_[high[:2], heights[-1]]
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for names in self._wall(None, 3).names for name in names if name))
+
+    @functools.cached_property
+    def measure(self) -> float:
+        low, high = self.bounds
+        cells = [np.array([a, b]) for a, b in zip(low, high, strict=True)]
+        return float(self.interior(cells, NODES).weights.sum())
+
+    @functools.cached_property
+    def leaves(self) -> tuple[AbstractSolidLeaf, ...]:
+        """Those of the shape, with slices."""
+        return tuple(solid(leaf) for leaf in self.shape.leaves)
+
+    @functools.cached_property
+    def reach(self) -> float:
+        """A distance from the last axis beyond which there is nothing of the shape."""
+        low, high = self.shape.box()
+        return 2.0 * float(np.max(np.abs([low, high])))
+
+    def slice(self, height: float, above: bool = True) -> Slice | None:
+        """The shape at a height, just above it or below."""
+        known = dict(zip(self.shape.leaves, self.leaves, strict=True))
+        sources: dict[AbstractShape, AbstractSolidLeaf] = {}
+
+        def flat(leaf: AbstractShape) -> AbstractShape | None:
+            found = known[leaf].sliced(height, above, self.reach)
+            sources.update({own: known[leaf] for own in (() if found is None else found.leaves)})
+            return found
+
+        shape = self.shape.combined(flat)
+        if shape is None:
+            return None
+        contour = Contour.of(shape)
+        return Slice(contour, tuple(sources[own] for own in shape.leaves)) if len(contour.pieces.first) else None
+
+    @functools.cached_property
+    def _events(self) -> tuple[np.ndarray, np.ndarray]:
+        """Heights of flat faces, and those at which slices change their kind otherwise."""
+        low, high = (float(end[2]) for end in self.shape.box())
+        flat = [z for leaf in self.leaves for z in leaf.heights()[0] if low <= z <= high]
+        curved = [z for leaf in self.leaves for z in leaf.heights()[1] if low < z < high]
+        every = np.unique([low, high, *flat, *curved])
+        every = every[np.r_[True, np.diff(every) > SAME * (high - low)]]
+        found = [z for a, b in itertools.pairwise(every) for z in self._changes(a, b)]
+        return np.unique(flat), np.unique([*curved, *found, low, high])
+
+    def _changes(self, low: float, high: float) -> list[float]:
+        """Heights between two at which the pieces of the contour become others."""
+        count = max(4, int(PROBES * (high - low) / float(np.ptp([end[2] for end in self.shape.box()]))))
+        # closer to the ends, where curves meet the tops of others
+        ticks = low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count))
+        kinds = [self._kind(z) for z in ticks]
+        found = []
+        for a, b, one, other in zip(ticks[:-1], ticks[1:], kinds[:-1], kinds[1:], strict=True):
+            if one == other:
+                continue
+            for _ in range(40):
+                middle = 0.5 * (a + b)
+                a, b = (middle, b) if self._kind(middle) == one else (a, middle)
+            found.append(0.5 * (a + b))
+        return found
+
+    def _kind(self, height: float) -> tuple[int, ...]:
+        own = self.slice(height)
+        return () if own is None else tuple(np.bincount(own.contour.pieces.leaf, minlength=len(own.sources)).tolist())
+
+    @functools.cached_property
+    def heights(self) -> np.ndarray:
+        """All heights at which slices change, from the first slice that is not empty to the last."""
+        every = np.unique(np.concatenate(self._events))
+        if len(every) < 2:
+            return every
+        every = every[np.r_[True, np.diff(every) > SAME * (every[-1] - every[0])]]
+        full = [self.slice(z) is not None for z in 0.5 * (every[1:] + every[:-1])]
+        if not any(full):
+            return every[:0]
+        first, last = full.index(True), len(full) - full[::-1].index(True)
+        return every[first : last + 1]
+
+    def _nodes(self, breaks: np.ndarray | None, order: int) -> tuple[np.ndarray, np.ndarray]:
+        """Heights and weights of all slices."""
+        heights, curved = self.heights, self._events[1]
+        size = heights[-1] - heights[0]
+        inner = np.zeros(0) if breaks is None else breaks[(breaks > heights[0]) & (breaks < heights[-1])]
+        ends = np.sort(np.r_[heights, inner])
+        ends = ends[np.r_[True, np.diff(ends) > SAME * size]]
+        at, weights = [], []
+        for a, b in itertools.pairwise(ends):
+            low, high = (bool(np.min(np.abs(curved - z), initial=np.inf) <= SAME * size) for z in (a, b))
+            s, w = np.polynomial.legendre.leggauss(order if not (low or high) else order + 2 + (low and high))
+            s, w = 0.5 * (s + 1.0), 0.5 * w
+            if low and high:
+                s, w = s**2 * (3.0 - 2.0 * s), 6.0 * s * (1.0 - s) * w
+            elif low:
+                s, w = s**2, 2.0 * s * w
+            elif high:
+                s, w = 1.0 - s**2, 2.0 * s * w
+            at.append(a + (b - a) * s)
+            weights.append((b - a) * w)
+        return np.concatenate(at), np.concatenate(weights)
+
+    def interior(self, cells: Cells, order: int) -> Quadrature:
+        points, weights = [np.zeros((0, 3))], [np.zeros(0)]
+        for z, w in zip(*self._nodes(np.asarray(cells[2]), order), strict=True):
+            own = self.slice(z)
+            if own is not None:
+                flat = inside(own.contour, cells[:2], order)
+                points.append(np.insert(flat.points, 2, z, axis=1))
+                weights.append(w * flat.weights)
+        return Quadrature(np.concatenate(points), np.concatenate(weights))
+
+    def surface(self, part: Part, cells: Cells | None, order: int) -> Quadrature:
+        wall = self._wall(cells, order)
+        keep = np.array([part.named(names) for names in wall.names], bool)
+        keep[keep] = part.holds(wall.points[keep])
+        return Quadrature(wall.points[keep], wall.weights[keep], wall.normals[keep])
+
+    def _wall(self, cells: Cells | None, order: int) -> Wall:
+        return _walls(self, order, *(np.asarray(b, float).tobytes() for b in cells or ()))
+
+    def wall(self, cells: Sequence[np.ndarray] | None, order: int) -> Wall:
+        """The whole boundary with its names."""
+        flat = None if cells is None else cells[:2]
+        found = [*self._sides(None if cells is None else np.asarray(cells[2]), flat, order), *self._flat(flat, order)]
+        points, weights, normals = (np.concatenate([getattr(p, name) for p in found])
+                                    for name in ("points", "weights", "normals"))  # fmt: skip
+        return Wall(points, weights, normals, [names for part in found for names in part.names])
+
+    def _sides(self, breaks: np.ndarray | None, cells: Cells | None, order: int) -> list[Wall]:
+        """What slices cut."""
+        out = []
+        for z, w in zip(*self._nodes(breaks, order), strict=True):
+            own = self.slice(z)
+            if own is None:
+                continue
+            for number, leaf in enumerate(own.sources):
+                pieces = own.contour.pieces.take(own.contour.pieces.leaf == number)
+                if not len(pieces.first):
+                    continue
+                rule = on_boundary(own.contour, pieces, cells, order)
+                points = np.insert(rule.points, 2, z, axis=1)
+                normals = leaf.normals(points)
+                assert rule.normals is not None
+                across = np.sum(normals[:, :2] * rule.normals, axis=1)
+                weights = w * rule.weights / np.maximum(np.abs(across), 1e-9)
+                out.append(Wall(points, weights, np.sign(across)[:, None] * normals, leaf.labels(points)))
+        return out
+
+    def _flat(self, cells: Cells | None, order: int) -> list[Wall]:
+        """Flat faces across the last coordinate."""
+        out = []
+        for z in self._events[0]:
+            above, below = self.slice(z, True), self.slice(z, False)
+            for first, second, up in ((below, above, 1.0), (above, below, -1.0)):
+                if first is None:
+                    continue
+                shape = first.contour.shape if second is None else first.contour.shape - second.contour.shape
+                contour = Contour.of(shape)
+                if not len(contour.pieces.first):
+                    continue
+                mesh = [np.array(ends) for ends in zip(*contour.bounds, strict=True)] if cells is None else cells
+                rule = inside(contour, mesh, order)
+                points = np.insert(rule.points, 2, z, axis=1)
+                normals = np.tile([0.0, 0.0, up], (len(points), 1))
+                out.append(Wall(points, rule.weights, normals, self._names(points)))
+        return out
+
+    def _names(self, points: np.ndarray) -> list[tuple[str, ...]]:
+        """Names of the leaves on whose boundary points lie."""
+        out: list[tuple[str, ...]] = [()] * len(points)
+        size = float(np.max(np.abs(np.subtract(*self.shape.box()))))
+        for leaf in self.leaves:
+            on = np.flatnonzero(np.abs(leaf.level(points)) <= SAME * size)
+            for k, names in zip(on, leaf.labels(points[on]), strict=True):
+                out[k] = (*out[k], *names)
+        return out
+
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        low, high = self.bounds
+        wall = self._wall([np.linspace(a, b, 13) for a, b in zip(low, high, strict=True)], 4)
+        pick = KDTree(wall.points).query(points)[1]
+        best, normal = wall.points[pick], wall.normals[pick]
+        for _ in range(STEPS):
+            # along the tangent plane of the last point, and back to the boundary
+            flat = best + (points - best) - np.sum((points - best) * normal, axis=1)[:, None] * normal
+            there = flat - self.shape.level(flat)[:, None] * normal
+            on = np.abs(self.shape.level(there)) < np.linalg.norm(best - points, axis=1)
+            nearer = on & (np.linalg.norm(there - points, axis=1) < np.linalg.norm(best - points, axis=1))
+            best = np.where(nearer[:, None], there, best)
+        return best
+
+
+@functools.lru_cache(maxsize=8)
+def _walls(body: SolidBody, order: int, *cells: bytes) -> Wall:
+    return body.wall([np.frombuffer(b) for b in cells] or None, order)
