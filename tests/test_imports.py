@@ -41,12 +41,13 @@ ARROWS: dict[str, frozenset[str]] = {
     "checks": MET | {"_results", "events"},
     "results": MET | {"_results", "clock", "events", "checks"},
     "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
-    "records": MET | {"_results", "events", "dynamics", "planning", "results", "training"},
+    "models": MET | {"_results", "clock", "events", "planning", "results", "training"},
+    "records": MET | {"_results", "events", "dynamics", "planning", "results", "training", "models"},
     "testing": MET | {"_results", "solvers", "results", "training"},
     "sklearn": frozenset({"_results", "problems", "results", "training"}),
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
-    | {FRONT},
-    FRONT: TRAINED | {"planning", "training", "results", "records", "sklearn"},
+    | {FRONT, "models"},
+    FRONT: TRAINED | {"planning", "training", "results", "models", "records", "sklearn"},
     "__main__": frozenset({"cli"}),
 }
 """What each room may import: nothing that is not named here."""

@@ -64,6 +64,13 @@ from hierax.hierarchy import Level as Level
 from hierax.hierarchy import RankGrowth as RankGrowth
 from hierax.hierarchy import WidthGrowth as WidthGrowth
 from hierax.hierarchy import refine as refine
+from hierax.models import Choice as Choice
+from hierax.models import Family as Family
+from hierax.models import LogUniform as LogUniform
+from hierax.models import Normal as Normal
+from hierax.models import Surrogate as Surrogate
+from hierax.models import Uniform as Uniform
+from hierax.models import surrogate as surrogate
 from hierax.objective.corrected import FirstOrder as FirstOrder
 from hierax.planning import families as families
 from hierax.planning.choose import plan as plan

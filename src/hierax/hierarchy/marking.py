@@ -95,7 +95,7 @@ class MarkedKnots(AbstractRefinement):
         seen: Settling = Settling(0.0) if evidence is None else evidence
         points = None if _stretched(level.field) else seen.points
         errors = [interval_errors(grid, points) for grid in grids]
-        before = _union([grid.breakpoints() for grid in grids])
+        before = union_of_breakpoints([grid.breakpoints() for grid in grids])
         unresolved = seen.change > self.unresolved
         share, axis_share = self.share, self.axis_share
         if unresolved and _cells(before) * seen.steps <= self.small:
@@ -103,13 +103,14 @@ class MarkedKnots(AbstractRefinement):
         least = self.growth * _cells(before) if unresolved else 0.0
         while True:
             pairs = zip(grids, errors, strict=True)
-            union = _union([marked_breakpoints(*pair, share, axis_share) for pair in pairs])
+            union = union_of_breakpoints([marked_breakpoints(*pair, share, axis_share) for pair in pairs])
             if _cells(union) >= least or share < SMALLEST:
                 return on_new_breakpoints(level, [union[k % len(union)] for k in range(len(axes))])
             share, axis_share = 0.5 * share, 0.5 * axis_share
 
 
-def _union(wanted: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+def union_of_breakpoints(wanted: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Break points of every axis that are in any of some meshes, each as often as it is in one of them."""
     return [functools.reduce(_joined, axis) for axis in zip(*wanted, strict=True)]
 
 

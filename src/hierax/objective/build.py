@@ -105,6 +105,10 @@ class SampledProblem:
                 out.append(self.samples_of(term, point, self._density(term, settings), count, cells, k, spread))
         return out
 
+    def at(self, number: int, points: np.ndarray, normals: np.ndarray | None = None) -> Samples:
+        """Samples of a term, by its number, at any points, which weigh one."""
+        return make_samples(self.point_terms[number], points, np.ones(len(points)), normals)
+
     def _density(self, term: Term, settings: Sampling) -> int:
         if self.problem.places(term) != (None,):
             return settings.boundary

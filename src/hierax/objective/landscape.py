@@ -17,7 +17,6 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
 from hierax.objective.objective import flat_parameters
-from hierax.objective.pointwise import Place
 from hierax.objective.samples import Samples
 
 LARGEST = 300
@@ -64,7 +63,7 @@ class Landscape:
         def energy(theta: Any, weights: list[Any]) -> Any:
             total = 0.0
             for own, weight in zip(self.samples, weights, strict=True):
-                places = Place(own.points, own.normals, own.targets)
+                places = own.places(np.arange(own.count))
                 values = jax.vmap(lambda p, t=own.term: t.value(build, theta, p))(places)
                 total = total + own.scale * jnp.sum(weight * values)
             return total

@@ -43,11 +43,15 @@ Build = Callable[[Float[Array, " k"]], Any]
 
 
 class Place(NamedTuple):
-    """One sample: the point `(dim,)`, the outward normal `(dim,)` (zero inside), the measured value `(m,)`."""
+    """One sample: the point `(dim,)`, the outward normal `(dim,)` (zero inside), the measured value `(m,)`.
+
+    `inputs` `(k,)` are the numbers that tell a member of a family of problems; nothing where there is no family.
+    """
 
     x: Any
     normal: Any
     target: Any
+    inputs: Any = ()
 
 
 class PointExpansion(NamedTuple):

@@ -170,7 +170,7 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
         return rows < self.size and rows <= DENSE_LIMIT and rows * self.size <= KERNEL_ENTRIES
 
     def _rows_a_point(self, s: Samples) -> int:
-        place = jax.tree.map(lambda a: a[0], Place(s.points, s.normals, s.targets))
+        place = jax.tree.map(lambda a: a[0], s.places(np.arange(1)))
         build = lambda z: self.layout.build(z, self.rest)  # noqa: E731
         theta = jax.ShapeDtypeStruct((self.size,), np.float64)
         return int(jax.eval_shape(lambda z: s.term.expand(build, z, place).rows, theta).shape[0])

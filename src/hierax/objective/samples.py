@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from hierax.objective.pointwise import AbstractPointTerm, Place
 class Samples:
     """A term with its points: `weights` are quadrature weights, `scale` multiplies the whole term.
 
-    `targets` has shape `(n, m)` for data and `(n, 0)` otherwise; `normals` are zero inside the domain.
+    `targets` has shape `(n, m)` for data and `(n, 0)` otherwise; `normals` are zero inside the domain. `inputs` `(k,)`
+    tell which member of a family of problems the term is of; `None` where there is no family.
     """
 
     term: AbstractPointTerm
@@ -24,6 +25,7 @@ class Samples:
     targets: np.ndarray
     scale: float = 1.0
     on_boundary: bool = False
+    inputs: np.ndarray | None = None
 
     @property
     def count(self) -> int:
@@ -32,27 +34,25 @@ class Samples:
 
     def places(self, pick: np.ndarray) -> Place:
         """Where a term is evaluated, for samples of some numbers, in the shape of these."""
-        return Place(self.points[pick], self.normals[pick], self.targets[pick])
+        inputs = () if self.inputs is None else np.broadcast_to(self.inputs, (*pick.shape, len(self.inputs)))
+        return Place(self.points[pick], self.normals[pick], self.targets[pick], inputs)
 
     def scaled(self, scale: float) -> Samples:
         """The same samples with another scale."""
-        return Samples(self.term, self.points, self.weights, self.normals, self.targets, float(scale), self.on_boundary)
+        return replace(self, scale=float(scale))
 
     def weighted(self, weights: np.ndarray) -> Samples:
         """The same samples with other quadrature weights."""
-        return Samples(self.term, self.points, weights, self.normals, self.targets, self.scale, self.on_boundary)
+        return replace(self, weights=weights)
+
+    def of_member(self, inputs: np.ndarray | None) -> Samples:
+        """The same samples of another member of a family."""
+        return replace(self, inputs=inputs)
 
     def take(self, index: np.ndarray) -> Samples:
         """A selection or repetition of the points."""
-        return Samples(
-            self.term,
-            self.points[index],
-            self.weights[index],
-            self.normals[index],
-            self.targets[index],
-            self.scale,
-            self.on_boundary,
-        )
+        parts = {name: getattr(self, name)[index] for name in ("points", "weights", "normals", "targets")}
+        return replace(self, **parts)
 
 
 def make_samples(

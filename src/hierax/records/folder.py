@@ -12,6 +12,7 @@ from typing import Any, final
 
 from hierax._errors import InputError
 from hierax.fields import Unknowns
+from hierax.models.surrogate import Surrogate
 from hierax.problems.outputs import of_outputs
 from hierax.problems.problem import Problem
 from hierax.records.manifest import MANIFEST, Manifest
@@ -22,6 +23,7 @@ from hierax.results.codec import Codec
 from hierax.results.files import DAMAGED, read_json
 from hierax.results.solution import Solution
 
+SURROGATE = "surrogate.npz"
 NO_RUN = "Give the folder of a run of `hierax train` or `hierax fit`."
 
 
@@ -102,7 +104,7 @@ class Folder:
     @property
     def settings(self) -> dict[str, Any]:
         """What was asked."""
-        self._refuse_damaged(SETTINGS)
+        self.refuse_damaged(SETTINGS)
         settings = read_json(self.path / SETTINGS, NO_RUN)
         if not isinstance(settings, dict) or not isinstance(settings.get("source"), dict):
             raise InputError("The file does not describe a run.", str(self.path / SETTINGS), NO_RUN)
@@ -132,7 +134,7 @@ class Folder:
                 what = what or "The run was ended before a level was trained"
                 raise InputError(f"{what}.", str(self.path), "Start it again.")
             number = max([newest, *self.states])
-        self._refuse_damaged(state_name(number))
+        self.refuse_damaged(state_name(number))
         if number not in self.states:
             kept = ", ".join(map(str, self.states)) or "none"
             raise InputError(f"There is no state {number}.", str(self.path), f"The states that are whole: {kept}.")
@@ -143,8 +145,8 @@ class Folder:
 
     def problem(self) -> Problem:
         """The problem without its code."""
-        self._refuse_damaged(PROBLEM)
-        return _checked(read(self.path / PROBLEM), Problem, self.path / PROBLEM)
+        self.refuse_damaged(PROBLEM)
+        return checked(read(self.path / PROBLEM), Problem, self.path / PROBLEM)
 
     def solution(self, state: int | None = None) -> Solution:
         """What the run has come to; of one that was cut off, or by a number of its states, what it had then.
@@ -155,18 +157,28 @@ class Folder:
             If the file that holds it is damaged, with the states that are whole.
         """
         if state is None and (FIELD in self.manifest.files or (MANIFEST in self.faults and self.has(FIELD))):
-            self._refuse_damaged(FIELD)
+            self.refuse_damaged(FIELD)
             found, name = read(self.path / FIELD), FIELD
         else:
             number, record = self.state(state)
             found, name = record["solution"], state_name(number)
-        solution, problem = _checked(found, Solution, self.path / name), self.problem()
+        solution, problem = checked(found, Solution, self.path / name), self.problem()
         if isinstance(solution.field, Unknowns):
             # of a table that was cut off there may be some outputs only
             problem = of_outputs(problem, solution.field.parts.keys())
         return dataclasses.replace(solution, problem=problem)
 
-    def _refuse_damaged(self, name: str) -> None:
+    def surrogate(self) -> Surrogate:
+        """What a run of `hierax surrogate` has learned."""
+        self.refuse_damaged(SURROGATE)
+        return checked(read(self.path / SURROGATE), Surrogate, self.path / SURROGATE)
+
+    def result(self, state: int | None = None) -> Solution | Surrogate:
+        """The surrogate of a family, where the run has one; the solution otherwise."""
+        return self.surrogate() if SURROGATE in self.manifest.files else self.solution(state)
+
+    def refuse_damaged(self, name: str) -> None:
+        """Refuse a file that is damaged, with the states that are whole."""
         if name not in self.faults:
             return
         whole = [number for number in self.states if state_name(number) != name]
@@ -176,7 +188,7 @@ class Folder:
         raise InputError(f"The file is damaged: {self.faults[name]}.", str(self.path / name), offered)
 
 
-def _checked(found: Any, kind: type, path: Path) -> Any:
+def checked(found: Any, kind: type, path: Path) -> Any:
     if not isinstance(found, kind):
         raise InputError(f"The file holds a {type(found).__name__}, not a {kind.__name__}.", str(path), DAMAGED)
     return found
@@ -217,7 +229,7 @@ def load(
     place = Path(path)
     if not place.exists():
         raise InputError("There is no such file or run folder.", str(place), "Check the path.")
-    found = Folder.open(place).solution(state) if place.is_dir() else read(place, Codec(tuple(classes)))
+    found = Folder.open(place).result(state) if place.is_dir() else read(place, Codec(tuple(classes)))
     if problem is None:
         return found
     if not isinstance(found, Solution) or not _fits(problem, found.problem):

@@ -8,6 +8,7 @@
 | `state-NNNN.npz` | the last two states of the training, each with the solution so far |
 | `solution.npz`, `solution.json` | the field with the evidence for it; the record for other programs |
 | `diagnosis.txt`, `figure.png`, `measures.npz` | what limited the run; a picture; what `--watch` has measured |
+| `surrogate.npz`, `surrogate.json` | in place of the solution, what was learned of a family |
 | `manifest.json` | length and SHA-256 sum of all of these |
 
 A file is written beside its place and renamed, and the manifest after it: what is not in the manifest is not there.
@@ -240,6 +241,11 @@ class Run:
             limited = solution.diagnose()
             if limited is not None:
                 self._put({DIAGNOSIS: f"{limited}\n".encode()})
+
+    def write_result(self, contents: Mapping[str, bytes]) -> None:
+        """Keep the files of a result that is no solution."""
+        with self.tried("the result"):
+            self._put(contents)
 
     def write_figure(self, solution: Solution) -> None:
         """Draw the figure; what goes wrong with it is a trouble, and costs nothing else."""

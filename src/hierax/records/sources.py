@@ -252,7 +252,7 @@ def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given
         if kind == "catalogue":
             text = str(record["name"])
         elif kind == "file":
-            text = _same_file(record, given)
+            text = same_file(record, given)
         elif kind == "data":
             path = _same_table(record, given)
             columns = {key: tuple(record[key]) for key in ("inputs", "outputs", "rename", "log")}
@@ -271,8 +271,14 @@ def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given
         ) from error
 
 
-def _same_file(record: Mapping[str, Any], given: str | None) -> str:
-    """`FILE.py:OBJECT`, where it is the one of the record."""
+def same_file(record: Mapping[str, Any], given: str | None) -> str:
+    """`FILE.py:OBJECT`, where it is the one of the record.
+
+    Raises
+    ------
+    InputError
+        If it has to be given, or is another one.
+    """
     was = f"{record['file']}:{record['object']}"
     if given is None:
         raise InputError(

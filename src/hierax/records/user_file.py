@@ -39,10 +39,8 @@ def problem_from_file(path: Path, name: str, settings: Sequence[str], home: Path
     InputError
         For a missing file or object, an object of another kind, and every error inside of the file, with its line.
     """
-    if not path.is_file():
-        raise InputError("There is no such file.", str(path), "Check the path; relative ones start where you are.")
     with searched_first(home), user_errors(path):
-        found = _named(path, run_file(path), name)
+        found = object_of_file(path, name, home)
         if callable(found) and not isinstance(found, type):
             found = call_with(found, settings, f"function {name!r}")
         elif settings:
@@ -58,6 +56,20 @@ def problem_from_file(path: Path, name: str, settings: Sequence[str], home: Path
     if found.name == NAMELESS:
         found.name = path.stem
     return found
+
+
+def object_of_file(path: Path, name: str, home: Path) -> Any:
+    """What a file calls `name`; modules are searched for in `home` first while the file runs.
+
+    Raises
+    ------
+    InputError
+        For a missing file or object, and every error inside of the file, with its line.
+    """
+    if not path.is_file():
+        raise InputError("There is no such file.", str(path), "Check the path; relative ones start where you are.")
+    with searched_first(home), user_errors(path):
+        return _named(path, run_file(path), name)
 
 
 def run_file(path: Path) -> types.ModuleType:

@@ -36,6 +36,9 @@ ROOMS = (
     "hierax.geometry",
     "hierax.problems",
     "hierax.hierarchy",
+    "hierax.models.inputs",
+    "hierax.models.regression",
+    "hierax.models.surrogate",
     "hierax.results.intervals",
     "hierax.results.solution",
 )

@@ -200,8 +200,7 @@ class DiscreteProblem:
 
     def residuals(self, term: int, field: Any, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Residuals `(n, r)` of a term of the problem at any points."""
-        samples = make_samples(self.sampled.point_terms[term], points, np.ones(len(points)), normals)
-        return self.evaluate(field, samples)
+        return self.evaluate(field, self.sampled.at(term, points, normals))
 
     def probe(self, field: Any) -> np.ndarray:
         """Values at the points where levels are compared."""

@@ -87,6 +87,7 @@ def _missed_values(evidence: Evidence, term: int) -> float:
     missed = _columns(evidence.misses(evidence.field, own))
     inner = _inside(evidence.problem, INSIDE, evidence.key)
     free = make_samples(own.term, inner, np.ones(len(inner)), None, np.zeros((len(inner), own.targets.shape[1])))
+    free = free.of_member(own.inputs)
     size = np.maximum(_columns(own.targets), _columns(evidence.misses(evidence.field, free)))
     worst = float(np.max(missed / np.maximum(size, max(ROUNDING * size.max(), 1e-300))))
     return worst if np.isfinite(worst) else np.inf

@@ -59,7 +59,7 @@ class Relation:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class CoarseChoice:
     """The candidate that the data support, its fit, the scaling of its inputs, and how it compares.
 
     Attributes
@@ -96,7 +96,7 @@ def candidates(count: int) -> Iterator[Relation]:
 
 def choose_coupling(
     corners: tuple[np.ndarray, np.ndarray], x: np.ndarray, lower: np.ndarray, values: np.ndarray, seed: int
-) -> Choice | None:
+) -> CoarseChoice | None:
     r"""Choose how values depend on the cheaper fidelities.
 
     A candidate of rank `r` must lower the leave-one-out error by the factor :math:`(1 + \sqrt{\log M / n})^r`, with `M`
@@ -138,7 +138,7 @@ def choose_coupling(
     fit = best_lengths(exponents, seen, z[kept], values[kept], sweeps=3)
     assert fit is not None
     alone = min((error for rank, error in errors if rank == 0), default=np.inf)
-    return Choice(
+    return CoarseChoice(
         candidate, fit, centre, width, alone, min((error for rank, error in errors if rank > 0), default=np.inf)
     )
 

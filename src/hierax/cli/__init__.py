@@ -12,28 +12,26 @@ from pathlib import Path
 from typing import Annotated, Any, final
 
 import jax
-import numpy as np
 import tyro
 from rich.console import Console
 
 from hierax import IMPORT_BEGAN, __version__
 from hierax._errors import InputError
 from hierax._results import RESULTS
+from hierax.cli.codes import BAD_INPUT, FAILED, INTERRUPTED
+from hierax.cli.predicting import Predict, Surrogates
 from hierax.problems.registry import catalogue
-from hierax.records.columns import Reading
-from hierax.records.folder import Folder, as_written
+from hierax.records.folder import Folder
 from hierax.records.health import examine
 from hierax.records.live import BLOCKS, PLAIN, CurrentStep, LevelBoard
 from hierax.records.measures import MEASURES, write_measures
 from hierax.records.options import Options, check_budget
 from hierax.records.outputs import check_output
-from hierax.records.predict import OUTSIDE, Outside, predicted
 from hierax.records.progress import Progress
 from hierax.records.resumption import Resumption
 from hierax.records.run import RUNS, Run
 from hierax.records.settings import describe_settings, first_line
-from hierax.records.sources import AbstractSource, DataSource, continued_source, recorded_source, source_of
-from hierax.records.tables import Table, write_columns, writer_for
+from hierax.records.sources import AbstractSource, DataSource, continued_source, source_of
 from hierax.records.tensorboard import TensorBoard
 from hierax.records.terminal import ended_by_signals, steady_output
 from hierax.records.user_file import user_errors
@@ -43,7 +41,6 @@ from hierax.results.solution import Solution
 from hierax.training.train import train
 
 SECONDS_IMPORT = time.perf_counter() - IMPORT_BEGAN
-BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 130
 
 
 @final
@@ -132,59 +129,6 @@ class Resume:
 
 @final
 @dataclass(frozen=True)
-class Predict:
-    """Evaluate what a run has learned."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder of `hierax train` or `hierax fit`."""
-    points: tyro.conf.Positional[Path]
-    """CSV with the coordinates as columns; NPZ or HDF5 with arrays of these names, or one array `points`."""
-    out: Path
-    """File to write: .csv, .npz or .h5."""
-    values: tuple[str, ...] = ()
-    """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
-    outside: Outside = "flag"
-    """Rows outside of the domain: marked, with empty values or those of the nearest point inside, or refused."""
-    rename: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
-    """HEADING=NAME: names of columns whose headings are none."""
-    drop_missing: bool = False
-    """Leave rows with empty cells or NaN out."""
-    state: int | None = None
-    """Number of a state of the run, in place of what it has come to."""
-    problem: str | None = None
-    """FILE.py:OBJECT, needed only where the problem has a constraint."""
-    force: bool = False
-    """Let --out overwrite an input or a file of a run."""
-
-    def __call__(self, console: Console) -> int:
-        del console
-        writer_for(self.out)
-        check_output(self.out, (self.points,), self.force)
-        folder = Folder.open(self.run)
-        solution = folder.solution(self.state)
-        source = None
-        if self.problem is not None or solution.problem.constraint is not None:
-            settings = folder.settings
-            source = recorded_source(settings["source"], settings.get("options") or {}, self.problem)
-            solution = dataclasses.replace(solution, problem=source.load())
-        for warning in folder.warnings:
-            print(warning, file=sys.stderr)
-        table = Table(self.points, Reading.of([word for words in self.rename for word in words], self.drop_missing))
-        with as_written(self.run), user_errors(source and source.file):
-            points, values, sentences = predicted(solution, table, self.values, self.outside)
-        write_columns(self.out, points | values)
-        for sentence in (*table.notes, *sentences):
-            print(sentence, file=sys.stderr)
-        print(f"{len(table.rows)} points, {', '.join(values)}: {self.out}")
-        inside = values.get(OUTSIDE, np.zeros(len(table.rows))) == 0
-        bad = next((name for name, column in values.items() if not np.all(np.isfinite(column[inside]))), None)
-        if bad is not None:
-            print(f"Values of {bad} are not finite in some rows.", file=sys.stderr)
-        return 0 if bad is None else FAILED
-
-
-@final
-@dataclass(frozen=True)
 class Report:
     """Make one HTML page of a run, which needs no network: evidence, figures, settings, citations."""
 
@@ -243,6 +187,7 @@ Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Surrogates, tyro.conf.subcommand("surrogate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[List, tyro.conf.subcommand("list")]

@@ -1,0 +1,172 @@
+"""Commands that predict: a run at points, and families of problems as surrogates."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from hierax._errors import InputError
+from hierax.cli.codes import FAILED, GUARD_FAILED
+from hierax.models.learning import surrogate as learn
+from hierax.records.columns import Reading
+from hierax.records.folder import SURROGATE, Folder, as_written
+from hierax.records.live import CurrentStep
+from hierax.records.options import check_budget
+from hierax.records.outputs import check_output
+from hierax.records.predict import OUTSIDE, Outside, predicted
+from hierax.records.progress import Progress
+from hierax.records.run import Run
+from hierax.records.sources import recorded_source
+from hierax.records.surrogates import (
+    BOUND,
+    FamilySource,
+    predicted_members,
+    recorded_family,
+    write_surrogate,
+)
+from hierax.records.tables import Table, write_columns, writer_for
+from hierax.records.user_file import user_errors
+from hierax.results.files import write_json
+
+
+@final
+@dataclass(frozen=True)
+class Predict:
+    """Evaluate what a run has learned."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of `hierax train` or `hierax fit`."""
+    points: tyro.conf.Positional[Path]
+    """CSV with the coordinates as columns; NPZ or HDF5 with arrays of these names, or one array `points`."""
+    out: Path
+    """File to write: .csv, .npz or .h5."""
+    values: tuple[str, ...] = ()
+    """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
+    outside: Outside = "flag"
+    """Rows outside of the domain: marked, with empty values or those of the nearest point inside, or refused."""
+    rename: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """HEADING=NAME: names of columns whose headings are none."""
+    drop_missing: bool = False
+    """Leave rows with empty cells or NaN out."""
+    state: int | None = None
+    """Number of a state of the run, in place of what it has come to."""
+    problem: str | None = None
+    """FILE.py:OBJECT, needed where the problem has a constraint; of a surrogate for errors from the equations."""
+    at: Path | None = None
+    """Of a surrogate: table of points at which every member is written; a grid over the domain if not given."""
+    tolerance: float | None = None
+    """Of a surrogate: relative L2 error; members that miss it are solved. Needs --problem."""
+    force: bool = False
+    """Let --out overwrite an input or a file of a run."""
+
+    def __call__(self, console: Console) -> int:
+        del console
+        writer_for(self.out)
+        check_output(self.out, (self.points, *([] if self.at is None else [self.at])), self.force)
+        folder = Folder.open(self.run)
+        if SURROGATE in folder.manifest.files:
+            return self._members(folder)
+        if self.at is not None or self.tolerance is not None:
+            raise InputError("This run has no surrogate.", "--at, --tolerance", "Leave them out.")
+        solution = folder.solution(self.state)
+        source = None
+        if self.problem is not None or solution.problem.constraint is not None:
+            settings = folder.settings
+            source = recorded_source(settings["source"], settings.get("options") or {}, self.problem)
+            solution = dataclasses.replace(solution, problem=source.load())
+        for warning in folder.warnings:
+            print(warning, file=sys.stderr)
+        table = Table(self.points, Reading.of([word for words in self.rename for word in words], self.drop_missing))
+        with as_written(self.run), user_errors(source and source.file):
+            points, values, sentences = predicted(solution, table, self.values, self.outside)
+        write_columns(self.out, points | values)
+        for sentence in (*table.notes, *sentences):
+            print(sentence, file=sys.stderr)
+        print(f"{len(table.rows)} points, {', '.join(values)}: {self.out}")
+        inside = values.get(OUTSIDE, np.zeros(len(table.rows))) == 0
+        bad = next((name for name, column in values.items() if not np.all(np.isfinite(column[inside]))), None)
+        if bad is not None:
+            print(f"Values of {bad} are not finite in some rows.", file=sys.stderr)
+        return 0 if bad is None else FAILED
+
+    def _members(self, folder: Folder) -> int:
+        """Members of a family, predicted by the surrogate of a run; 3 where some miss the tolerance."""
+        made, family, source = folder.surrogate(), None, None
+        reading = Reading.of([word for words in self.rename for word in words], self.drop_missing)
+        if self.problem is not None:
+            source = recorded_family(folder.settings["source"], self.problem)
+            family = source.family()
+        table, points = Table(self.points, reading), None if self.at is None else Table(self.at)
+        with user_errors(source and source.file):
+            found, sentences = predicted_members(made, table, points, self.values, family, self.tolerance)
+        write_columns(self.out, found)
+        for sentence in (*table.notes, *sentences):
+            print(sentence, file=sys.stderr)
+        print(f"{len(next(iter(found.values())))} rows, {', '.join(found)}: {self.out}")
+        missed = self.tolerance is not None and not np.all(found[BOUND] <= self.tolerance)
+        return GUARD_FAILED if missed else 0
+
+
+@final
+@dataclass(frozen=True)
+class Surrogates:
+    """Learn the solution of a family of problems as a function of a few numbers."""
+
+    family: tyro.conf.Positional[str]
+    """FILE.py:OBJECT, a hx.Family or a function of what varies that returns a Problem; or NAME of the catalogue."""
+    vary: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """NAME=LOW:HIGH, or NAME=LOW:HIGH:log: what varies, evenly or evenly in its logarithm."""
+    set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """KEY=VALUE: other settings of the problem."""
+    tolerance: float | None = None
+    """Relative L2 error at which learning stops; 1e-6 if not given."""
+    budget_seconds: float = 60.0
+    """Seconds after which learning stops with what it has."""
+    seed: int = 0
+    """Seed of the members."""
+    run: Path | None = None
+    """Run folder, new or empty; runs/<family>-<number> if not given."""
+    json: Path | None = None
+    """File for the record as JSON."""
+    force: bool = False
+    """Let --json overwrite an input or a file of another run."""
+
+    def __call__(self, console: Console) -> int:
+        check_budget(self.budget_seconds)
+        words = [tuple(word for group in groups for word in group) for groups in (self.vary, self.set)]
+        source = FamilySource(self.family, *words)
+        if self.json is not None:
+            check_output(self.json, source.inputs_read, self.force)
+        family, problem = source.family(), source.load()
+        run = Run.create(problem.name, self.run)
+        asked = {"vary": list(words[0]), "set": list(words[1]), "tolerance": self.tolerance, "seed": self.seed,
+                 "budget_seconds": self.budget_seconds}  # fmt: skip
+        with contextlib.closing(run):
+            try:
+                run.write_settings(source, problem, asked)
+                with user_errors(source.file), Progress(console, CurrentStep()) as progress:
+                    made = learn(family, tolerance=self.tolerance, budget=self.budget_seconds, key=self.seed,
+                                 subscribers=(progress,))  # fmt: skip
+            except (InputError, KeyboardInterrupt):
+                run.discard()
+                raise
+            record = write_surrogate(run, made, asked)
+            print(f"{made}\n")
+            if self.json is not None:
+                write_json(self.json, record)
+                print(f"json   {self.json}")
+        print(f"run    {run.path}")
+        for sentence in run.troubles:
+            print(sentence, file=sys.stderr)
+        missed = self.tolerance is not None and np.max(made.calibration.errors) > self.tolerance
+        if missed:
+            print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
+        return GUARD_FAILED if missed else 0 if run.whole else FAILED

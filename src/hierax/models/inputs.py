@@ -1,0 +1,174 @@
+"""What varies within a family: how an input is drawn, and how far a value lies outside of what is drawn."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import norm
+
+from hierax._errors import InputError
+
+SPREAD = 3.0
+"""Standard deviations of a normal law that count as inside."""
+
+
+class AbstractInput(abc.ABC):
+    """How one number that varies is drawn."""
+
+    @abc.abstractmethod
+    def drawn(self, u: np.ndarray) -> np.ndarray:
+        """Values for numbers `u` `(n,)` that are uniform in `(0, 1)`: the quantiles."""
+
+    @abc.abstractmethod
+    def scaled(self, values: Any) -> Any:
+        """Values in the coordinate in which models see them, `[-1, 1]` inside; arrays of NumPy or JAX of any shape."""
+
+    @abc.abstractmethod
+    def value(self, scaled: float) -> float:
+        """The inverse of `scaled`."""
+
+
+@final
+@dataclass(frozen=True)
+class Uniform(AbstractInput):
+    """A number between `low` and `high`, every value as likely.
+
+    Raises
+    ------
+    InputError
+        Unless both are finite and `low < high`.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check_range(self.low, self.high, f"Uniform({self.low}, {self.high})")
+
+    def drawn(self, u: np.ndarray) -> np.ndarray:
+        return self.low + (self.high - self.low) * u
+
+    def scaled(self, values: Any) -> Any:
+        return (2.0 * values - (self.low + self.high)) / (self.high - self.low)
+
+    def value(self, scaled: float) -> float:
+        return 0.5 * (self.low + self.high + (self.high - self.low) * scaled)
+
+
+@final
+@dataclass(frozen=True)
+class LogUniform(AbstractInput):
+    """A positive number between `low` and `high` whose logarithm is uniform: a conductivity over several decades.
+
+    Raises
+    ------
+    InputError
+        Unless both are finite and `0 < low < high`.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        where = f"LogUniform({self.low}, {self.high})"
+        _check_range(self.low, self.high, where)
+        if self.low <= 0.0:
+            raise InputError("The lower end is not above zero.", where, "Give positive ends, or take Uniform.")
+
+    def drawn(self, u: np.ndarray) -> np.ndarray:
+        return self.low * (self.high / self.low) ** u
+
+    def scaled(self, values: Any) -> Any:
+        # the logarithm of NumPy for its arrays, of JAX for those that are traced
+        log = np.log if isinstance(values, np.ndarray | float | int) else _jax_log
+        return 2.0 * log(values / self.low) / np.log(self.high / self.low) - 1.0
+
+    def value(self, scaled: float) -> float:
+        return float(self.low * (self.high / self.low) ** (0.5 * (scaled + 1.0)))
+
+
+@final
+@dataclass(frozen=True)
+class Normal(AbstractInput):
+    """A number with a normal law; values within three standard deviations count as inside.
+
+    Raises
+    ------
+    InputError
+        Unless `mean` is finite and `deviation` positive.
+    """
+
+    mean: float
+    deviation: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mean) and np.isfinite(self.deviation) and self.deviation > 0.0):
+            raise InputError(
+                f"The deviation is {self.deviation}.", f"Normal({self.mean}, {self.deviation})", "Give one above zero."
+            )
+
+    def drawn(self, u: np.ndarray) -> np.ndarray:
+        edge = norm.cdf(-SPREAD)
+        return self.mean + self.deviation * norm.ppf(edge + (1.0 - 2.0 * edge) * u)
+
+    def scaled(self, values: Any) -> Any:
+        return (values - self.mean) / (SPREAD * self.deviation)
+
+    def value(self, scaled: float) -> float:
+        return self.mean + SPREAD * self.deviation * scaled
+
+
+@final
+@dataclass(frozen=True)
+class Choice(AbstractInput):
+    """One of a few numbers, each as likely; models see the numbers between the smallest and the largest.
+
+    Raises
+    ------
+    InputError
+        For fewer than two different finite numbers.
+    """
+
+    values: tuple[float, ...]
+
+    def __init__(self, values: Sequence[float]) -> None:
+        try:
+            found = tuple(sorted({float(value) for value in values}))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{values!r:.60} are no numbers ({error}).",
+                "Choice(values)",
+                "Give numbers; make a family for each word.",
+            ) from error
+        if len(found) < 2 or not np.all(np.isfinite(found)):
+            raise InputError(
+                f"{values!r:.60} leaves nothing to choose.", "Choice(values)", "Give at least two numbers."
+            )
+        object.__setattr__(self, "values", found)
+
+    def drawn(self, u: np.ndarray) -> np.ndarray:
+        number = np.minimum((np.asarray(u) * len(self.values)).astype(int), len(self.values) - 1)
+        return np.asarray(self.values)[number]
+
+    def scaled(self, values: Any) -> Any:
+        low, high = self.values[0], self.values[-1]
+        return (2.0 * values - (low + high)) / (high - low)
+
+    def value(self, scaled: float) -> float:
+        low, high = self.values[0], self.values[-1]
+        wanted = 0.5 * (low + high + (high - low) * scaled)
+        return min(self.values, key=lambda known: abs(known - wanted))
+
+
+def _check_range(low: float, high: float, where: str) -> None:
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise InputError("The ends are not two finite numbers in order.", where, "Give the smaller one first.")
+
+
+def _jax_log(values: Any) -> Any:
+    return jnp.log(values)

@@ -1,0 +1,270 @@
+"""`surrogate`: members are solved until the model is as good as asked or the time is over; some judge it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax import clock
+from hierax._errors import InputError
+from hierax.events import Decision, Subscriber
+from hierax.fields import parameter_count
+from hierax.models.family import Family
+from hierax.models.regression import AbstractRegression, fitted
+from hierax.models.seen import SeenMembers
+from hierax.models.solving import MemberSolver, member_solver
+from hierax.models.surrogate import Calibration, LearningRecord, Surrogate
+from hierax.problems.kept import described
+from hierax.problems.keys import seed_of
+
+GOAL = 1e-6
+"""Relative error at which learning stops where none is asked for."""
+SHARPER = 0.02
+"""Error of the mesh over the error that is asked for."""
+SPREAD = 0.5
+"""Part of the way from even samples towards ones that crowd near the ends."""
+FIRST, MOST = 32, 1024
+"""Members before the first fit, and in all."""
+VALIDATED = 24
+"""Members that judge, and are not learned from."""
+MESH_SHARE, SOLVING_SHARE = 0.35, 0.8
+"""Parts of the budget after which the mesh has to do, and no further member is solved."""
+SMALL = 1e-10
+"""Size of a mode over that of the first, below which it is left out."""
+NEARLY = 1.5
+"""Factor on the largest ratio of error to estimate that was seen, for the bound."""
+FAILED = 0.5
+"""Share of failed members above which nothing is learned."""
+
+
+def surrogate(
+    family: Family,
+    *,
+    tolerance: float | None = None,
+    budget: float = 60.0,
+    key: int = 0,
+    subscribers: Iterable[Subscriber] = (),
+) -> Surrogate:
+    """Learn the solution of a family as a function of its inputs.
+
+    The member in the middle is solved with all guards; the hardest join it until one mesh suits all. Further ones are
+    solved on that mesh by kernels that were compiled once. Their reduced basis (proper orthogonal
+    decomposition) has coefficients that a regression gives; members that are kept apart judge it.
+
+    Parameters
+    ----------
+    family:
+        What is solved, and what varies.
+    tolerance:
+        Relative L2 error of a prediction at which learning stops; 1e-6 where none is given.
+    budget:
+        Seconds in all.
+    key:
+        Seed of the members.
+    subscribers:
+        Get what is decided, such as `hierax.Progress()`.
+
+    Raises
+    ------
+    InputError
+        For families that cannot be traced or have no spline grids, a middle that fails its guards, and budgets that end
+        before there are members enough.
+
+    References
+    ----------
+    Hesthaven, Ubbiali, J. Comput. Phys. 363 (2018) (coefficients of a reduced basis by regression).
+    """
+    _check(family, tolerance, budget)
+    learning = Learning(family, tolerance or GOAL, budget, key, tuple(subscribers))
+    return learning.run()
+
+
+def _check(family: Family, tolerance: float | None, budget: float) -> None:
+    if not isinstance(family, Family):
+        raise InputError(f"This is a {type(family).__name__}.", "surrogate(family)", "Give hx.Family(make, inputs).")
+    if tolerance is not None and not (math.isfinite(tolerance) and 0.0 < tolerance < 1.0):
+        raise InputError(f"The tolerance is {tolerance}.", "surrogate(tolerance=...)", "Give a relative error.")
+    if not (math.isfinite(budget) and budget > 0.0):
+        raise InputError(f"The budget is {budget} s.", "surrogate(budget=...)", "Give a positive number of seconds.")
+
+
+class _Fit(NamedTuple):
+    """A reduced model of the members so far."""
+
+    name: str
+    model: AbstractRegression
+    basis: np.ndarray
+    shown: np.ndarray
+    candidates: dict[str, float]
+
+
+@final
+@dataclass
+class Learning:
+    """One learning, with the members so far."""
+
+    family: Family
+    goal: float
+    budget: float
+    key: int
+    subscribers: tuple[Subscriber, ...]
+    began: float = field(default_factory=lambda: clock.seconds_now())
+    inputs: list[np.ndarray] = field(default_factory=list)
+    own: list[np.ndarray] = field(default_factory=list)
+    thetas: list[np.ndarray] = field(default_factory=list)
+    values: list[np.ndarray] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    solving: float = 0.0
+
+    def elapsed(self) -> float:
+        """Seconds so far."""
+        return clock.seconds_now() - self.began
+
+    def say(self, sentence: str) -> None:
+        """Tell what is decided."""
+        for subscriber in self.subscribers:
+            subscriber(Decision(sentence))
+
+    def run(self) -> Surrogate:
+        """See `surrogate`."""
+        solver = member_solver(self.family, SHARPER * self.goal, self.key, MESH_SHARE * self.budget, self.subscribers)
+        assert solver.middle is not None
+        if solver.middle.result.exit_code:
+            raise InputError(
+                f"The member in the middle of the inputs fails: {solver.middle.result.value}",
+                "surrogate(family)",
+                f"Look at it by hx.train: {dict(zip(self.family.names, self.family.middle().tolist(), strict=True))}.",
+            )
+        seconds_mesh = self.elapsed()
+        size = parameter_count(solver.field)
+        self.say(f"Mesh: {size} parameters for all members, found in {seconds_mesh:.1f} s.")
+        seen = SeenMembers.of(solver)
+        judges = self._judges(solver, seen)
+        fit, stopped = self._fitted(solver, seen, judges)
+        return self._made(solver, seen, fit, judges, seconds_mesh, stopped)
+
+    def _judges(self, solver: MemberSolver, seen: SeenMembers) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Members that are not learned from: inputs, values, and the error of the mesh."""
+        found = []
+        for inputs in self.family.drawn(VALIDATED, seed_of(self.key, 21)):
+            one = solver.solve(inputs)
+            if one.failure is None:
+                found.append((inputs, seen.values(seen.parameters(one.theta)), solver.resolution(one)))
+            else:
+                self.reasons[one.failure] += 1
+        if not found:
+            raise InputError(
+                f"No member of {VALIDATED} could be solved: {next(iter(self.reasons))}.",
+                "surrogate(family)",
+                "Narrow the inputs, or give a larger budget.",
+            )
+        return found
+
+    def _fitted(self, solver: MemberSolver, seen: SeenMembers, judges: Any) -> tuple[_Fit, str]:
+        """Members are added and fitted, twice as many each time, until that is enough."""
+        drawn = self.family.drawn(MOST, seed_of(self.key, 20), SPREAD)
+        count, tried = FIRST, 0
+        while True:
+            tried = self._solved(solver, seen, drawn, tried, count)
+            if len(self.inputs) < FIRST // 2 or sum(self.reasons.values()) > FAILED * (tried + VALIDATED):
+                raise InputError(
+                    f"Only {len(self.inputs)} of {tried} members were solved in {self.elapsed():.0f} s"
+                    + "".join(f"; {n} failed: {reason}" for reason, n in self.reasons.items())
+                    + ".",
+                    "surrogate(family)",
+                    "Give a larger budget, or narrow the inputs.",
+                )
+            fit = self._fit()
+            error = max(_error(fit, self.family, judge) for judge in judges)
+            self.say(f"{len(self.inputs)} members, {fit.name}: largest error at members kept apart {error:.2g}.")
+            if error <= self.goal:
+                return fit, "tolerance"
+            if tried < count or self.elapsed() > SOLVING_SHARE * self.budget:
+                return fit, "budget"
+            if tried >= MOST:
+                return fit, "samples"
+            count *= 2
+
+    def _solved(self, solver: MemberSolver, seen: SeenMembers, drawn: np.ndarray, tried: int, count: int) -> int:
+        """Solve members up to a number, as long as there is time; the number that was tried."""
+        while tried < count and self.elapsed() < SOLVING_SHARE * self.budget:
+            inputs = drawn[tried]
+            began = self.elapsed()
+            one = solver.solve(inputs, self._near(inputs, solver))
+            self.solving += self.elapsed() - began
+            tried += 1
+            if one.failure is not None:
+                self.reasons[one.failure] += 1
+                continue
+            self.inputs.append(inputs)
+            self.own.append(one.theta)
+            self.thetas.append(seen.parameters(one.theta))
+            self.values.append(seen.values(self.thetas[-1]))
+        return tried
+
+    def _near(self, inputs: np.ndarray, solver: MemberSolver) -> np.ndarray | None:
+        """Where a nonlinear member starts: at the solved one nearest to it."""
+        if solver.plan.linear or not self.inputs:
+            return None
+        apart = self.family.scaled(np.array(self.inputs)) - self.family.scaled(inputs)
+        return self.own[int(np.argmin(np.sum(apart**2, axis=1)))]
+
+    def _fit(self) -> _Fit:
+        values, thetas = np.array(self.values), np.array(self.thetas)
+        left, sizes, _ = np.linalg.svd(values, full_matrices=False)
+        kept = int(np.sum(sizes > SMALL * sizes[0]))
+        left, sizes = left[:, :kept], sizes[:kept]
+        basis, shown = (left / sizes).T @ thetas, (left / sizes).T @ values
+        z = self.family.scaled(np.array(self.inputs))
+        norms = np.maximum(np.linalg.norm(values, axis=1), 1e-300)
+        name, found, errors = fitted(z, left * sizes, norms)
+        return _Fit(name, found.model, basis, shown, errors)
+
+    def _made(
+        self, solver: Any, seen: SeenMembers, fit: _Fit, judges: Any, seconds_mesh: float, stopped: str
+    ) -> Surrogate:
+        floor = float(np.median([resolution for *_, resolution in judges]))
+        bare = Calibration(1.0, 1.0, 0.0, np.zeros(1), np.ones(1))
+        took = seconds_mesh, self.elapsed()
+        members = len(self.inputs) + sum(self.reasons.values())
+        record = LearningRecord(
+            fit.name, fit.candidates, len(self.inputs), sum(self.reasons.values()), len(judges),
+            parameter_count(solver.field), len(fit.basis), took[1], took[1] - took[0], took[0],
+            self.solving / max(members, 1), stopped,
+            dict(self.reasons),
+        )  # fmt: skip
+        made = Surrogate(
+            dict(self.family.inputs), described(solver.asked), fit.model, jnp.asarray(fit.basis), seen.field,
+            solver.field, solver.coarse, solver.floor, bare, record, self.key,
+        )  # fmt: skip
+        return calibrated(made, fit, self.family, judges, floor)
+
+
+def calibrated(made: Surrogate, fit: _Fit, family: Family, judges: Any, floor: float) -> Surrogate:
+    """With what the members kept apart say of its errors."""
+    errors = np.array([math.hypot(_error(fit, family, judge), judge[2]) for judge in judges])
+    doubts = made.errors(np.array([inputs for inputs, *_ in judges]))
+    own = np.array([_error(fit, family, judge) for judge in judges])
+    factor = float(np.median(own / np.maximum(doubts, 1e-300)))
+    estimates = np.hypot(factor * doubts, floor)
+    bound = max(1.0, NEARLY * float(np.max(errors / estimates)))
+    return replace(made, calibration=Calibration(factor, bound, floor, errors, estimates))
+
+
+def _error(fit: _Fit, family: Family, judge: tuple[np.ndarray, np.ndarray, float]) -> float:
+    """Relative error of a fit at a member."""
+    inputs, values, _ = judge
+    found = np.asarray(_called(fit.model, family.scaled(inputs))) @ fit.shown
+    return float(np.linalg.norm(found - values) / max(float(np.linalg.norm(values)), 1e-300))
+
+
+@jax.jit
+def _called(model: AbstractRegression, z: Any) -> Any:
+    return model(z)

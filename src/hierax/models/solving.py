@@ -1,0 +1,300 @@
+"""Members of a family solved on one mesh that suits all of them: pilots find it, and everything is compiled once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from hierax import clock
+from hierax._errors import InputError
+from hierax._results import RESULTS
+from hierax.events import Subscriber
+from hierax.fields import Scalar, SplineGrid, StretchedGrid, Unknowns, parameter_count
+from hierax.hierarchy import IntervalDoubling, Level, refine
+from hierax.hierarchy.marking import union_of_breakpoints
+from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
+from hierax.models.family import Family
+from hierax.models.members import MemberTerms, member, shared_terms
+from hierax.objective.objective import flat_parameters
+from hierax.planning.choose import plan as planned
+from hierax.planning.plan import Plan
+from hierax.problems.keys import seed_of
+from hierax.problems.problem import Problem
+from hierax.results.solution import Solution
+from hierax.training.context import Context
+from hierax.training.discrete import DiscreteProblem
+from hierax.training.finish import finish
+from hierax.training.rivals import solved
+from hierax.training.run import begin, run
+from hierax.training.state import RunState
+
+PILOTS = 6
+"""Most members that are solved on levels of their own, to find the mesh of all."""
+CORNERS = 8
+"""Most corners of the inputs that are looked at as candidates for pilots."""
+WORSE = 4.0
+"""Loss of a member over the largest of the pilots, above which it becomes one itself."""
+LARGEST = 60_000
+"""Most parameters of the common mesh."""
+STEPS = 40
+"""Most Gauss-Newton steps of a member."""
+COARSE = 2e-3
+"""Change by the next level up to which a level serves for corrections of predictions."""
+FALSE = 1e-4
+"""Share of the loss without training, above which what is left of a nonlinear member is a false minimum."""
+ROUGH = 1e-2
+"""Relative error above which a member is left out: the mesh does not resolve it."""
+
+
+class Member(NamedTuple):
+    """A member as it was solved.
+
+    Attributes
+    ----------
+    theta, values:
+        Parameters `(N,)` on the common mesh, and values `(P,)` of all unknowns at the points where levels are compared.
+    loss:
+        What is left of the terms.
+    failure:
+        Why it counts as failed; `None` where it does not.
+    """
+
+    theta: np.ndarray
+    values: np.ndarray
+    loss: float
+    failure: str | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MemberSolver:
+    """Solves members of a family on one mesh.
+
+    Attributes
+    ----------
+    family, plan:
+        What is solved, and how its middle is.
+    asked, discrete:
+        The member in the middle, and the discretised family.
+    field, coarse:
+        The common mesh, and a coarser one on which errors of predictions are smooth enough to be seen.
+    floor:
+        Error of a member on the common mesh over the root of its loss, at most, as the pilots show it.
+    middle:
+        The solution of the member in the middle, with its guards; `None` where the mesh was found before.
+    """
+
+    family: Family
+    plan: Plan
+    asked: Problem
+    discrete: DiscreteProblem
+    field: Any
+    coarse: Any
+    floor: float
+    middle: Solution | None
+
+    def of(self, inputs: np.ndarray) -> DiscreteProblem:
+        """The discretised member."""
+        return member(self.discrete, inputs)
+
+    def solve(self, inputs: np.ndarray, start: np.ndarray | None = None) -> Member:
+        """Solve a member, from parameters of another one if there are any."""
+        discrete = self.of(inputs)
+        found = on_mesh(discrete, self.built(start) if start is not None else self.field)
+        if found.failure is None and self.resolution(found) > ROUGH:
+            return found._replace(failure="the mesh does not resolve it")
+        if found.failure is None and not self.plan.linear and found.loss > FALSE * self._untrained(discrete):
+            return found._replace(failure="Gauss-Newton steps end in a false minimum")
+        return found
+
+    def _untrained(self, discrete: DiscreteProblem) -> float:
+        """The larger of the losses of zero and of the middle's solution: one of both may solve the member as well."""
+        made = discrete.prepare(self.field)
+        return max(made.objective.value(theta) for theta in (made.theta, np.zeros_like(made.theta)))
+
+    def built(self, theta: np.ndarray) -> Any:
+        """The field with these parameters."""
+        return flat_parameters(self.field)[1](theta)
+
+    def resolution(self, found: Member) -> float:
+        """Estimate of the relative error that the mesh leaves in a member."""
+        return self.floor * float(np.sqrt(found.loss)) / rms(found.values)
+
+    @classmethod
+    def again(cls, family: Family, field: Any, coarse: Any, floor: float, key: int) -> MemberSolver:
+        """A solver for a mesh that was found before; nothing is solved for it."""
+        plan, asked, discrete = _discretised(family, key)
+        return cls(family, plan, asked, discrete, field, coarse, floor, None)
+
+    def fully(self, inputs: np.ndarray, seconds: float, start: np.ndarray | None = None) -> tuple[Any, float]:
+        """Solve a member on levels of its own, after the common mesh if there are parameters on it to start from.
+
+        Returns
+        -------
+        The field, and the relative change at its last refinement; infinite where a guard fails.
+        """
+        plan = self.plan
+        if start is not None:
+            plan = replace(plan, hierarchy=refine(self.built(start), by=IntervalDoubling(), levels=1))
+        context = _context(self.family, plan, self.discrete, inputs, seconds)
+        state = run(begin(context), context)
+        if not state.visited or finish(state, context).result.exit_code:
+            return None, np.inf
+        last = max(state.visited)
+        return state.visited[last].field, state.changes.get(last, np.inf)
+
+
+def rms(values: np.ndarray) -> float:
+    """Root mean square, never zero."""
+    return max(float(np.sqrt(np.mean(np.square(values)))), 1e-300)
+
+
+def on_mesh(discrete: DiscreteProblem, field: Any) -> Member:
+    """A member solved on the mesh of a field, which is where Gauss-Newton steps begin."""
+    made, solver = discrete.prepare(field), discrete.plan.solver
+    theta, state = made.theta, solver.init(made.objective, made.theta)
+    failure, loss = "Gauss-Newton steps do not converge", np.inf
+    for _ in range(STEPS):
+        step = solver.step(made.objective, theta, state)
+        theta, state, loss = step.theta, step.state, step.value
+        if step.failure is not None:
+            failure = step.failure.name
+            break
+        if step.done:
+            failure = None
+            break
+    values = discrete.probe(made.build(theta)).ravel()
+    if not (np.all(np.isfinite(values)) and np.isfinite(loss)):
+        failure, values = RESULTS.nonfinite.name, np.nan_to_num(values)
+    return Member(theta, values, float(max(loss, 0.0)), failure)
+
+
+def member_solver(
+    family: Family, accuracy: float, key: int, budget: float, subscribers: Sequence[Subscriber] = ()
+) -> MemberSolver:
+    """Find the common mesh: the middle is solved with all guards, then the members that the mesh suits least.
+
+    Parameters
+    ----------
+    accuracy:
+        Relative error that the mesh may leave.
+    budget:
+        Seconds for all of it.
+
+    Raises
+    ------
+    InputError
+        For families whose members cannot share kernels, and for fields that are no spline grids.
+    """
+    plan, asked, discrete = _discretised(family, key)
+    end = clock.seconds_now() + budget
+    context = _context(family, plan, discrete, family.middle(), budget, subscribers)
+    state = run(begin(context), context)
+    middle = solved(state, context)
+    pilots = {tuple(family.middle()): state}
+    field, floor = _grown(family, plan, discrete, pilots, accuracy, key, end)
+    return MemberSolver(family, plan, asked, discrete, field, _coarse(state), floor, middle)
+
+
+def _discretised(family: Family, key: int) -> tuple[Plan, Problem, DiscreteProblem]:
+    """The plan for the member in the middle, that member, and the discretised family."""
+    asked = family.problem(family.middle())
+    plan = replace(planned(asked, key=key), evolution=None)
+    own = plan.in_its_units(asked)
+    _refuse_other_fields(plan)
+    terms = shared_terms(family, plan, own)
+    bare = DiscreteProblem.of(own, plan, seed_of(key, 1))
+    return plan, asked, replace(bare, sampled=MemberTerms(own, terms, family.middle()))
+
+
+def _context(
+    family: Family, plan: Plan, discrete: DiscreteProblem, inputs: np.ndarray, budget: float,
+    subscribers: Sequence[Subscriber] = (),
+) -> Context:  # fmt: skip
+    """The context of a training of one member that uses the kernels of all."""
+    context = Context.of(family.problem(inputs), plan, discrete.key, budget, tuple(subscribers))
+    own = replace(member(discrete, inputs), plan=plan)
+    return replace(context, sequence=replace(context.sequence, problems=[own]))
+
+
+def _refuse_other_fields(plan: Plan) -> None:
+    field = plan.hierarchy.levels[0].field
+    parts = field.parts.values() if isinstance(field, Unknowns) else (field,)
+    other = next((p for p in parts if not isinstance(p, SplineGrid | StretchedGrid | Scalar)), None)
+    if other is not None or plan.interfaces:
+        kind = "fields with interfaces" if other is None else f"fields of the kind {type(other).__name__}"
+        raise InputError(
+            f"The default strategy takes {kind} for this family, and surrogates need spline grids.",
+            "surrogate(family)",
+            "In four and more coordinates let the inputs be coordinates of one problem; otherwise give hx.Samples.",
+        )
+
+
+def _grown(
+    family: Family, plan: Plan, discrete: DiscreteProblem, pilots: dict[tuple[float, ...], RunState],
+    accuracy: float, key: int, end: float,
+) -> tuple[Any, float]:  # fmt: skip
+    """The common mesh, refined for the worst candidates, and what it leaves."""
+    candidates = [np.array([i.value(s) for i, s in zip(family.inputs.values(), signs, strict=True)])
+                  for signs in _corners(len(family.names), key)]  # fmt: skip
+    candidates += list(family.drawn(CORNERS, seed_of(key, 7)))
+    while True:
+        field = _union([_resolved(state, accuracy) for state in pilots.values()])
+        shown = {inputs: on_mesh(member(discrete, np.array(inputs)), field) for inputs in pilots}
+        errors = [_floor(discrete, shown[inputs], state) for inputs, state in pilots.items()]
+        floor = max(errors)
+        worst, inputs = 0.0, None
+        for one in candidates:
+            found = on_mesh(member(discrete, one), field)
+            error = floor * np.sqrt(found.loss) / rms(found.values) if found.failure is None else np.inf
+            if error > worst and tuple(one) not in pilots:
+                worst, inputs = error, one
+            if clock.seconds_now() > end:
+                break
+        enough = worst <= WORSE * accuracy or len(pilots) >= PILOTS or inputs is None
+        if enough or clock.seconds_now() > end or parameter_count(field) > LARGEST:
+            return field, floor
+        assert inputs is not None
+        context = _context(family, plan, discrete, inputs, end - clock.seconds_now())
+        pilots[tuple(inputs)] = run(begin(context), context)
+        if pilots[tuple(inputs)].failure is not None or not pilots[tuple(inputs)].visited:
+            del pilots[tuple(inputs)]
+            candidates = [one for one in candidates if tuple(one) != tuple(inputs)]
+
+
+def _corners(count: int, key: int) -> list[tuple[float, ...]]:
+    """Corners of the inputs in scaled coordinates: all where they are few, else some at random."""
+    if 2**count <= CORNERS:
+        return list(itertools.product((-1.0, 1.0), repeat=count))
+    signs = np.random.default_rng(seed_of(key, 8)).choice([-1.0, 1.0], size=(CORNERS // 2, count))
+    return [tuple(row) for row in (*signs, *-signs)]
+
+
+def _resolved(state: RunState, accuracy: float) -> Any:
+    """The coarsest level of a pilot that the next one changed by no more than the accuracy; else the finest."""
+    levels = sorted(state.visited)
+    settled = (k for k in levels if state.changes.get(k + 1, np.inf) <= accuracy)
+    return state.visited[next(settled, levels[-1])].field
+
+
+def _coarse(state: RunState) -> Any:
+    """The level for corrections: the coarsest that the next one hardly changed."""
+    return _resolved(state, COARSE)
+
+
+def _floor(discrete: DiscreteProblem, found: Member, state: RunState) -> float:
+    """Error on the common mesh, against the finest level of the pilot, over the root of the loss."""
+    finest = max(state.visited)
+    exact = discrete.probe(state.visited[finest].field).ravel()
+    error = rms(found.values - exact) + state.changes.get(finest, 0.0) * rms(exact)
+    return error / max(float(np.sqrt(found.loss)), 1e-300)
+
+
+def _union(fields: Sequence[Any]) -> Any:
+    """The first field on the union of the meshes of all."""
+    wanted = [[axis.breakpoints() for axis in spline_axes(field)] for field in fields]
+    return on_new_breakpoints(Level(fields[0]), union_of_breakpoints(wanted))[0].field

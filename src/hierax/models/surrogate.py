@@ -1,0 +1,211 @@
+"""`Surrogate`: from the numbers of a member to its solution, with an estimate of its own error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+
+from hierax.models.family import as_inputs
+from hierax.models.inputs import AbstractInput
+from hierax.models.regression import AbstractRegression
+from hierax.objective.objective import flat_parameters
+from hierax.objective.view import physical
+from hierax.problems.problem import Problem
+from hierax.results.archive import save
+from hierax.results.evaluation import columns
+
+
+class Calibration(NamedTuple):
+    """How the doubt of a regression is read, from members that were solved and not learned from.
+
+    Attributes
+    ----------
+    factor:
+        Error over doubt, the median.
+    bound:
+        Error over estimate that nearly all members stay below.
+    floor:
+        Relative error of the mesh.
+    errors:
+        Relative errors `(n,)` at those members.
+    estimates:
+        What was estimated there.
+    """
+
+    factor: float
+    bound: float
+    floor: float
+    errors: np.ndarray
+    estimates: np.ndarray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LearningRecord:
+    """How a surrogate was learned.
+
+    Attributes
+    ----------
+    model, candidates:
+        What was chosen at samples left out, and the error of every candidate.
+    samples, failed, validated:
+        Members that were learned from, that failed their guards and were left out, and that were kept for validation.
+    parameters, modes:
+        Of the common mesh; of the reduced basis.
+    seconds, seconds_solving, seconds_mesh:
+        In all, for the members, and to find the mesh.
+    seconds_member:
+        What one member costs.
+    stopped_by:
+        `tolerance`, `budget`, `samples`.
+    reasons:
+        What failed, with how many members.
+    """
+
+    model: str
+    candidates: Mapping[str, float]
+    samples: int
+    failed: int
+    validated: int
+    parameters: int
+    modes: int
+    seconds: float
+    seconds_solving: float
+    seconds_mesh: float
+    seconds_member: float
+    stopped_by: str
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """A family learned: `surrogate(inputs)` is the solution of a member, at the cost of a product with a matrix.
+
+    It can be differentiated, compiled and mapped by JAX. Errors are relative L2 norms over the domain, of all unknowns
+    together, each in units of its own size; of an unknown with bounds those of what is mapped into them.
+
+    Attributes
+    ----------
+    inputs:
+        What varies, by name.
+    problem:
+        Domain and unknowns, without code.
+    model, basis:
+        From scaled inputs to coefficients `(m,)`, and the parameters `(m, N)` of each mode; modes are orthonormal in
+        the norm of the errors.
+    field, own_mesh, coarse:
+        The common mesh in the units of the user and of the training, and the coarse one on which errors are looked for
+        where the problem is given.
+    mesh_floor:
+        Error on the common mesh over the root of the loss of a member, see `MemberSolver`.
+    calibration, record:
+        What is known of its errors; how it was learned.
+    """
+
+    inputs: dict[str, AbstractInput]
+    problem: Problem
+    model: AbstractRegression
+    basis: Float[Array, "m N"]
+    field: Any
+    own_mesh: Any
+    coarse: Any
+    mesh_floor: float
+    calibration: Calibration
+    record: LearningRecord
+    seed: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order of their columns."""
+        return tuple(self.inputs)
+
+    def scaled(self, values: Any) -> Any:
+        """Inputs `(..., k)` in the coordinates of the model."""
+        stacked = [one.scaled(values[..., k]) for k, one in enumerate(self.inputs.values())]
+        return (np if isinstance(values, np.ndarray) else jnp).stack(stacked, axis=-1)
+
+    def vector(self, inputs: Mapping[str, Any] | Any) -> Any:
+        """One member's inputs `(k,)`, from numbers by name or such an array; they may be traced."""
+        if isinstance(inputs, Mapping):
+            return jnp.stack([jnp.asarray(inputs[name], dtype=float) for name in self.names])
+        return inputs
+
+    def __call__(self, inputs: Mapping[str, Any] | Float[Array, " k"]) -> Any:
+        """The solution of a member: a function of the point, or with named unknowns an object with one for each."""
+        return physical(self.problem, self.solution(inputs))
+
+    def solution(self, inputs: Mapping[str, Any] | Float[Array, " k"]) -> Any:
+        """The field of a member, whose unknowns are still to be mapped into their bounds."""
+        theta = self.model(self.scaled(self.vector(inputs))) @ self.basis
+        return flat_parameters(self.field)[1](theta)
+
+    def error(self, inputs: Mapping[str, Any] | Float[Array, " k"]) -> Float[Array, ""]:
+        """Estimate of the relative error of a prediction, from the model alone."""
+        z = self.scaled(self.vector(inputs))
+        size = jnp.sqrt(jnp.sum(self.model(z) ** 2) + 1e-300)
+        return jnp.hypot(self.calibration.factor * self.model.doubt(z) / size, self.calibration.floor)
+
+    def errors(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> np.ndarray:
+        """Estimates `(n,)` for many members `(n, k)`."""
+        coefficients, doubts = _predicted(self.model, self.scaled(as_inputs(inputs, self.names)))
+        sizes = np.maximum(np.linalg.norm(coefficients, axis=1), 1e-150)
+        return np.hypot(self.calibration.factor * np.asarray(doubts) / sizes, self.calibration.floor)
+
+    def outside(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> np.ndarray:
+        """How far `(n,)` members are outside of what was learned, in half ranges of the worst input; 0 inside."""
+        z = np.asarray(self.scaled(as_inputs(inputs, self.names)))
+        return np.max(np.maximum(np.abs(z) - 1.0, 0.0), axis=1)
+
+    def columns(
+        self, inputs: Mapping[str, Any] | ArrayLike, points: ArrayLike, values: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Values and derivatives of one member at points `(n, dim)`, by name as in `hierax predict`."""
+        found = self.solutions(as_inputs(inputs, self.names)[:1])[0]
+        return columns(self.problem, found, points, tuple(values) or tuple(self.problem.unknowns))
+
+    def solutions(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> list[Any]:
+        """The fields of many members `(n, k)`; see `solution`."""
+        build = flat_parameters(self.field)[1]
+        return [build(theta) for theta in self.parameters(inputs)]
+
+    def parameters(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> np.ndarray:
+        """Their parameters `(n, N)`."""
+        coefficients, _ = _predicted(self.model, self.scaled(as_inputs(inputs, self.names)))
+        return np.asarray(coefficients) @ np.asarray(self.basis)
+
+    def save(self, path: str | Path) -> None:
+        """Write it into one file, which `hierax.load` reads."""
+        save(self, Path(path))
+
+    def __str__(self) -> str:
+        r, c = self.record, self.calibration
+        failed = f", {r.failed} failed their guards and were left out" if r.failed else ""
+        lines = [
+            f"surrogate of {self.problem.name}: {', '.join(self.names)} -> {', '.join(self.problem.unknowns)}",
+            f"{r.samples} members learned{failed}; {r.model}, {r.modes} modes, on a mesh of {r.parameters} parameters",
+            *(
+                f"{'*' if n == r.model else ' '} {n}: error at members left out {e:.2g}"
+                for n, e in r.candidates.items()
+            ),
+            f"relative L2 error at {r.validated} members not learned from: median {np.median(c.errors):.2g}, "
+            f"largest {np.max(c.errors):.2g}; true over estimated error "
+            f"{np.min(c.errors / c.estimates):.2g} to {np.max(c.errors / c.estimates):.2g}, mesh {c.floor:.1g}",
+            f"{r.seconds:.2f} s: mesh {r.seconds_mesh:.2f} s, members and fits {r.seconds_solving:.2f} s; a member is "
+            f"solved in {1e3 * r.seconds_member:.3g} ms (stopped by: {r.stopped_by})",
+        ]
+        return "\n".join(lines)
+
+
+@eqx.filter_jit
+def _predicted(model: AbstractRegression, z: Float[Array, "n k"]) -> tuple[Float[Array, "n m"], Float[Array, " n"]]:
+    return jax.vmap(model)(z), jax.vmap(model.doubt)(z)

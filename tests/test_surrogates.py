@@ -1,0 +1,153 @@
+"""Families as surrogates: inputs, kernels that all members share, errors that are known, and run folders."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax import cli
+from hierax._errors import InputError
+from hierax.models.judging import predict
+from hierax.models.regression import fitted, products
+
+FILE = """
+import jax.numpy as jnp
+import hierax as hx
+
+
+def problem(k=1.0, a=2.0):
+    def equation(u, x):
+        c, s = k / 4.0, jnp.pi * x[0]
+        bend = (c**2 - jnp.pi**2) * jnp.sin(s) + 2.0 * c * jnp.pi * jnp.cos(s)
+        return -hx.derivative(u, "xx")(x) + k * u(x) - a * jnp.exp(c * x[0]) * (k * jnp.sin(s) - bend)
+
+    ends = hx.Residual("ends", lambda u, x: u(x), on="boundary")
+    return hx.Problem(hx.Box([0.0], [1.0]), [hx.Residual("equation", equation), ends])
+
+
+family = hx.Family(problem, {"k": hx.LogUniform(0.5, 8.0), "a": hx.Uniform(1.0, 3.0)})
+"""
+
+
+def exact(k, a, x):
+    return a * np.exp(k / 4.0 * x) * np.sin(np.pi * x)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("family")
+    (folder / "member.py").write_text(FILE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """A surrogate made on the command line."""
+    path = folder / "run"
+    words = [f"{folder}/member.py:problem", "--vary", "k=0.5:8:log", "a=1:3", "--tolerance", "1e-5", "--run", str(path)]
+    assert cli.main(["surrogate", *words, "--json", str(folder / "out.json")]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def family(folder):
+    return made(folder).family
+
+
+def made(folder):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("member", folder / "member.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_family_from_a_file_is_learned_to_a_tolerance_with_errors_that_are_known(run, folder, family):
+    record = json.loads((folder / "out.json").read_text())
+    assert record["error_largest"] <= 1e-5
+    assert record["stopped_by"] == "tolerance"
+    surrogate, inputs, x = hx.load(run), family.drawn(8, 99), np.linspace(0.0, 1.0, 41)
+    truth = np.array([exact(*one, x) for one in inputs])
+
+    def errors(fields):
+        found = np.array([jax.vmap(field)(jnp.asarray(x)[:, None]) for field in fields])
+        return np.linalg.norm(found - truth, axis=1) / np.linalg.norm(truth, axis=1)
+
+    assert np.all(errors(surrogate.solutions(inputs)) <= surrogate.calibration.bound * surrogate.errors(inputs))
+    seen = predict(surrogate, inputs, family=family)
+    assert 0.7 < np.median(errors(seen.fields) / seen.errors) < 1.4
+    assert np.all(errors(seen.fields) <= seen.bounds)
+    best = predict(surrogate, inputs[:3], family=family, tolerance=1e-9)
+    assert np.max(best.bounds) <= 1e-9
+    truth = truth[:3]
+    assert np.max(errors(best.fields)) <= 1e-9
+
+
+def test_a_surrogate_can_be_differentiated_compiled_and_mapped(run):
+    surrogate, x = hx.load(run), jnp.array([0.4])
+    value = lambda z: surrogate(z)(x)  # noqa: E731
+    z = jnp.array([2.0, 1.5])
+    slope = jax.grad(value)(z)
+    # the equation is linear in a, and the amplitude is a factor of the solution
+    np.testing.assert_allclose(float(slope[1]) * 1.5, float(value(z)), rtol=1e-3)
+    many = jnp.stack([z, z + 0.1])
+    np.testing.assert_allclose(jax.jit(jax.vmap(value))(many), [value(row) for row in many], rtol=1e-10)
+
+
+def test_nothing_is_promised_outside_and_with_the_problem_members_there_are_solved(run, folder, capsys):
+    table = folder / "inputs.csv"
+    table.write_text("k,a,x\n2,1.5,0.4\n40,1.5,0.4\n")
+    assert cli.main(["predict", str(run), str(table), "--out", str(folder / "out.csv")]) == 0
+    assert "outside of the ranges" in capsys.readouterr().err
+    rows = np.genfromtxt(folder / "out.csv", delimiter=",", names=True)
+    assert np.isfinite(rows["error_bound"][0])
+    assert np.isinf(rows["error_bound"][1])
+    words = ["--problem", f"{folder}/member.py:problem", "--tolerance", "1e-6", "--out", str(folder / "two.csv")]
+    assert cli.main(["predict", str(run), str(table), *words]) == 0
+    rows = np.genfromtxt(folder / "two.csv", delimiter=",", names=True)
+    assert np.all(rows["error_bound"] <= 1e-6)
+    np.testing.assert_allclose(rows["u"], [exact(2.0, 1.5, 0.4), exact(40.0, 1.5, 0.4)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--vary", "q=0:1"], "no keyword 'q'"),
+        (["--vary", "k=1"], "no range"),
+        (["--vary", "k=2:1"], "in order"),
+        (["--vary", "k=-1:1:log"], "above zero"),
+        ([], "Nothing varies"),
+    ],
+)
+def test_bad_ranges_are_refused_before_anything_is_solved(folder, capsys, words, told):
+    assert cli.main(["surrogate", f"{folder}/member.py:problem", *words, "--run", str(folder / "bad")]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_a_domain_that_depends_on_the_inputs_is_refused():
+    def make(length=1.0):
+        box = hx.Box([0.0], [length])
+        return hx.Problem(box, [hx.Residual("e", lambda u, x: hx.derivative(u, "xx")(x) - 1.0),
+                                hx.Residual("b", lambda u, x: u(x), on="boundary")])  # fmt: skip
+
+    with pytest.raises(InputError, match="traced"):
+        hx.surrogate(hx.Family(make, {"length": hx.Uniform(1.0, 2.0)}))
+
+
+def test_regressions_reach_the_accuracy_of_their_kind():
+    rng = np.random.default_rng(0)
+    z = rng.uniform(-1.0, 1.0, (80, 2))
+    values = np.stack([np.exp(z[:, 0] + 0.5 * z[:, 1]), np.sin(2.0 * z[:, 0]) * z[:, 1]], axis=1)
+    name, found, errors = fitted(z, values, np.linalg.norm(values, axis=1))
+    assert errors[name] == min(errors.values()) < 1e-4
+    at = np.array([0.2, -0.4])
+    wanted = np.array([np.exp(0.2 - 0.2), np.sin(0.4) * -0.4])
+    np.testing.assert_allclose(found.model(jnp.asarray(at)), wanted, atol=1e-4)
+    # Legendre polynomials of mean square one
+    nodes, weights = np.polynomial.legendre.leggauss(6)
+    table = products(nodes[:, None], ((0,), (1,), (4,)), np)
+    np.testing.assert_allclose(table.T @ (0.5 * weights[:, None] * table), np.eye(3), atol=1e-12)
