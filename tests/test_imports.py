@@ -42,7 +42,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "results": MET | {"_results", "clock", "events", "checks"},
     "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
     "models": MET | {"_results", "clock", "events", "planning", "results", "training"},
-    "records": MET | {"_results", "events", "dynamics", "planning", "results", "training", "models"},
+    "records": MET | {"_results", "clock", "events", "dynamics", "planning", "results", "training", "models"},
     "testing": MET | {"_results", "solvers", "results", "training"},
     "sklearn": frozenset({"_results", "problems", "results", "training"}),
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})

@@ -13,6 +13,7 @@ from typing import Any, final
 import numpy as np
 
 from hierax._errors import InputError
+from hierax.clock import peak_memory_mib
 from hierax.models.family import Family
 from hierax.models.inputs import AbstractInput, LogUniform, Uniform
 from hierax.models.judging import predict
@@ -27,7 +28,7 @@ from hierax.records.tables import Table
 from hierax.records.user_file import NAMELESS, object_of_file
 from hierax.results.archive import pack
 from hierax.results.evaluation import box_of, check_points, columns
-from hierax.results.solution import peak_memory_mib, plain
+from hierax.results.solution import plain
 
 RECORD = "surrogate.json"
 GRID = {1: 65, 2: 21, 3: 9}

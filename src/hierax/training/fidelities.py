@@ -27,7 +27,7 @@ from hierax.problems.sampling import Sobol
 from hierax.problems.terms import Data
 from hierax.results.evaluation import evaluate
 from hierax.results.solution import Accuracy, Solution
-from hierax.solvers.linear.coupling import MOST, Choice, choose_coupling
+from hierax.solvers.linear.coupling import MOST, CoarseChoice, choose_coupling
 from hierax.training.parts import AbstractParts, Asked, PartsState
 from hierax.training.rivals import carried_out
 
@@ -167,7 +167,7 @@ class FidelityFits(AbstractParts):
         name: str,
         data: tuple[np.ndarray, np.ndarray],
         spread: float,
-        choice: Choice | None,
+        choice: CoarseChoice | None,
         parents: Iterable[Any] = (),
     ) -> FidelityFit:
         """Many values: what the coupling leaves is an ordinary problem of its own."""
@@ -193,7 +193,7 @@ class FidelityFits(AbstractParts):
         fidelity = self._all[level]
         return f"{name} of {fidelity.name!r} ({len(fidelity.named_values[name])} values):"
 
-    def _coupling_text(self, choice: Choice, spread: float) -> str:
+    def _coupling_text(self, choice: CoarseChoice, spread: float) -> str:
         if not choice.candidate.parents:
             tried = f", with cheaper data {choice.best / spread:.2g}" if np.isfinite(choice.best) else ""
             why = "cheaper data do not help; " if tried else ""
@@ -259,7 +259,7 @@ class FidelityFits(AbstractParts):
         return errors
 
 
-def coupled_field(choice: Choice, parents: Iterable[Any], kernels: bool) -> Coupled:
+def coupled_field(choice: CoarseChoice, parents: Iterable[Any], kernels: bool) -> Coupled:
     fit, lengths = choice.fit, jnp.asarray(choice.fit.shape.inverse_lengths, dtype=float)
     trend = Trend(jnp.asarray(fit.coefficients), tuple(tuple(int(e) for e in row) for row in fit.shape.exponents))
     scale = InputScale(jnp.asarray(choice.centre), jnp.asarray(choice.width))
