@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy import stats
 
 FEWEST = 3
 """Fewest sizes from which an exponent is estimated: with two there is no residual."""
@@ -86,6 +85,9 @@ def fit_power_law(parameters: ArrayLike, seconds: ArrayLike, confidence: float =
     if len(np.unique(size)) < FEWEST:
         return None
     x, y = np.log(size), np.log(cost)
+    # Imported here: it takes longer to import than many a command to run.
+    from scipy import stats
+
     fit: Any = stats.linregress(x, y)
     half = float(stats.t.ppf(0.5 + 0.5 * confidence, len(x) - 2) * fit.stderr)
     slope = float(fit.slope)

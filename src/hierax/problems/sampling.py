@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import qmc
 
 from hierax.geometry import AbstractShape
 from hierax.problems.domain import Box, Domain, Face, Interface, PointCloud
@@ -66,6 +65,9 @@ class Sobol(AbstractSampler):
     box: Box
 
     def sample(self, key: Key, start: int, count: int, cells: Cells | None = None) -> Batch:
+        # Imported here: it takes longer to import than many a command to run.
+        from scipy.stats import qmc
+
         del cells
         engine = qmc.Sobol(self.box.dim, scramble=True, rng=np.random.default_rng(seed_of(key)))
         if start:

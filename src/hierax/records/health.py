@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax.problems.operators import derivative
-from hierax.results.report.environment import PACKAGES, versions
+from hierax.results.environment import PACKAGES, versions
 
 
 @final

@@ -19,8 +19,8 @@ from hierax.records.folder import Folder, as_written
 from hierax.records.run import Run
 from hierax.records.sources import AbstractSource, recorded_source
 from hierax.records.user_file import user_errors
+from hierax.results.environment import EXACT, environment
 from hierax.results.files import DAMAGED
-from hierax.results.report.environment import environment
 from hierax.results.solution import Solution
 from hierax.training.parts import PartsState
 from hierax.training.state import RunState
@@ -147,14 +147,20 @@ def resume(
 def _refuse_other_versions(settings: Mapping[str, Any], path: Path) -> None:
     was, now = settings.get("environment") or {}, environment()
     for name in SAME:
-        if was.get(name) != now[name]:
-            old, new = (set(str(text).split(", ")) for text in (was.get(name), now[name]))
+        old, new = (_exact(name, str(text)) for text in (was.get(name), now[name]))
+        if old != new:
             raise InputError(
                 f"The run was made with {', '.join(sorted(old - new)) or 'others'}; "
                 f"here is {', '.join(sorted(new - old)) or 'less'} ({name}).",
                 str(path),
                 "Go on with the versions and the device of the run; with others the bits would not be the same.",
             )
+
+
+def _exact(name: str, text: str) -> set[str]:
+    """The parts of an entry that bits depend on."""
+    parts = set(text.split(", "))
+    return {part for part in parts if part.partition(" ")[0] in EXACT} if name == "packages" else parts
 
 
 def _refuse_another_problem(problem: Problem, was: Mapping[str, str], path: Path) -> None:

@@ -41,9 +41,9 @@ from hierax.records.manifest import Entry, Manifest
 from hierax.records.sources import AbstractSource
 from hierax.results.archive import pack
 from hierax.results.codec import Codec
+from hierax.results.environment import environment
 from hierax.results.files import synced, written
 from hierax.results.record import plain
-from hierax.results.report.environment import environment
 from hierax.results.solution import Solution
 
 SETTINGS, PROBLEM, PLAN, EVENTS = "settings.json", "problem.npz", "plan.txt", "events.jsonl"

@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import functools
 import importlib
+import inspect
 import itertools
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +54,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     for name in ("relu", "gelu", "silu", "softplus", "sigmoid", "elu", "selu", "soft_sign", "identity")
 }
 # what a perceptron of Equinox ends with unless told otherwise
-FUNCTIONS["equinox.nn.identity"] = eqx.nn.MLP(1, 1, 1, 1, key=jax.random.key(0)).final_activation
+FUNCTIONS["equinox.nn.identity"] = inspect.signature(eqx.nn.MLP.__init__).parameters["final_activation"].default
 OWN = "own:"
 """Before the names of classes that are the user's."""
 _PLAIN = (bool, int, str, type(None))

@@ -27,6 +27,7 @@ from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.archive import packed, save, unpack
 from hierax.results.codec import Codec
+from hierax.results.environment import environment
 from hierax.results.evaluation import Points, evaluate, function
 from hierax.results.intervals import Interval
 from hierax.results.record import device, level_record, plain, precision
@@ -243,7 +244,7 @@ class Solution:
             If the file cannot be written.
         """
         # Imported here for the same reason as the figures, which it holds.
-        from hierax.results.report import Account, environment, write_page
+        from hierax.results.report import Account, write_page
 
         account = Account(
             self.to_json(), self.levels, self.history, problem=self.problem, trained=self.field,

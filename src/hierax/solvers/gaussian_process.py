@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri  # pyright: ignore
 from scipy.optimize import OptimizeResult, minimize
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Lengths to begin with, in units of the box times the root of the number of inputs."""
@@ -290,7 +290,7 @@ def fit_process(
     parameters = unit.shape[1] + 2
     if found is None or nothing is None or len(values) < MANY * parameters:
         return found
-    chance = 0.5 * chi2.ppf(SIGNIFICANCE, parameters)
+    chance = 0.5 * chdtri(parameters, 1.0 - SIGNIFICANCE)
     return found if found.evidence > nothing.evidence + chance else nothing
 
 

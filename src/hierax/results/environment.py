@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "lineax", "jaxtyping", "numpy", "scipy", "rich", "tyro", "matplotlib")
+EXACT = ("jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "scipy")
+"""Those that bits depend on."""
+WITHOUT_BITS = ("records", "results", "sklearn", "testing", "cli.py", "__main__.py", "__pycache__", "py.typed")
+"""Parts of this package that bits do not depend on."""
 EXTRAS = ("h5py", "optimistix", "tensorboard")
 
 
@@ -40,6 +47,17 @@ def environment() -> dict[str, str]:
 
 def _own_version() -> str:
     try:
-        return importlib.metadata.version("hierax")
+        version = importlib.metadata.version("hierax")
     except importlib.metadata.PackageNotFoundError:
-        return "not installed as a package"
+        version = "not installed as a package"
+    return f"{version} (sources {_sources()})"
+
+
+@functools.cache
+def _sources() -> str:
+    """A sum over the source texts that bits depend on: one version has several while it is worked on."""
+    package, total = Path(__file__).parent.parent, hashlib.sha256()
+    for room in sorted(entry for entry in package.iterdir() if entry.name not in WITHOUT_BITS):
+        for file in sorted(room.rglob("*.py")) if room.is_dir() else [room]:
+            total.update(file.read_bytes())
+    return total.hexdigest()[:12]
