@@ -421,12 +421,17 @@ def test_a_file_needs_an_object():
         source_of("heat.py", [])
 
 
-def test_a_stated_noise_is_one_number(tmp_path):
-    path = write(tmp_path / "d.csv", "x,u,s,t\n1,7,0.1,1\n2,8,0.1,2\n")
-    problem = DataSource(path, ("x",), ("u",), sigma="s").load()
-    assert problem.terms[0].noise == 0.1
-    with pytest.raises(InputError, match="between 1 and 2; one for all rows"):
-        DataSource(path, ("x",), ("u",), sigma="t").load()
+def test_a_stated_noise_is_one_number_or_one_for_each_row(tmp_path):
+    path = write(tmp_path / "d.csv", "x,u,s,t,v,g\n1,7,0.1,1,0,a\n2,8,0.1,2,1,b\n")
+    (even,) = DataSource(path, ("x",), ("u",), sigma="s", group="g").load().terms
+    assert even.noise == 0.1
+    np.testing.assert_array_equal(even.groups, [0, 1])
+    (each,) = DataSource(path, ("x",), ("u",), sigma="t").load().terms
+    np.testing.assert_array_equal(each.noise, [1.0, 2.0])
+    with pytest.raises(InputError, match="between 0 and 1"):
+        DataSource(path, ("x",), ("u",), sigma="v").load()
+    with pytest.raises(InputError, match="Leave --group or --level out"):
+        DataSource(path, ("x",), ("u",), level="t", group="g").load()
 
 
 # progress

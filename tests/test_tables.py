@@ -5,8 +5,10 @@ import pytest
 
 import hierax as hx
 from hierax.objective.data_rows import DataRows, folds
+from hierax.problems.grouping import specimen_axes
 from hierax.solvers.gaussian_process import _Likelihood, fit_process, warped
 from hierax.testing import check_table
+from hierax.training.processes import table_process
 from studies import tables
 from studies.tabulated import TABLES
 
@@ -175,3 +177,42 @@ def test_rows_of_the_study_are_judged_against_the_better_tool():
         points = table.design(np.random.default_rng(0).uniform(size=(20, table.dim)))
         assert np.all(np.isfinite(table.law(points)))
         assert np.std(table.law(points)) > 0
+
+
+def specimens():
+    """Twenty rows of each of 24 specimens, whose strength their two properties do not tell."""
+    rng = np.random.default_rng(7)
+    own, load = rng.uniform(size=(24, 2)), np.tile(np.linspace(0.0, 1.0, 20), 24)
+    x = np.column_stack([np.repeat(own, 20, axis=0), load])
+    return x, np.repeat(own[:, 0] + 0.5 * rng.normal(size=24), 20) + load * x[:, 1]
+
+
+def test_rows_of_a_specimen_do_not_vouch_for_each_other():
+    x, values = specimens()
+    assert specimen_axes(x) == (0, 1)
+    grid = np.stack([m.ravel() for m in np.meshgrid(*[np.linspace(0.0, 1.0, 8)] * 3)], axis=1)
+    assert specimen_axes(grid) == specimen_axes(np.random.default_rng(0).uniform(size=(90, 3))) == ()
+    found = table_process(table(x, values), "u")
+    assert found.left_out > 0.5
+    witness = found.witness("u", lambda points: found.predict(points)[0])
+    assert witness.left(witness.left_out) > 0.1
+    named = hx.Data("u", x[:, 2:], values, groups=np.repeat([f"s{k}" for k in range(24)], 20))
+    rows = DataRows(hx.Problem(hx.Box([0.0], [1.0], names=("a",)), (named,)), 0.15, 0)
+    assert len(rows.held["u"].points) % 20 == 0
+    assert 60 <= len(rows.held["u"].points) <= 80
+    with pytest.raises(hx.InputError, match="groups"):
+        hx.Data("u", x, values, groups=np.arange(3))
+
+
+def test_what_is_measured_well_counts_for_more():
+    rng = np.random.default_rng(5)
+    x, sigma = rng.uniform(size=(200, 1)), np.where(np.arange(200) % 2, 0.01, 1.0)
+    values = np.sin(6.0 * x[:, 0]) + sigma * rng.normal(size=200)
+    data = hx.Data("u", x, values, noise=sigma)
+    assert data.typical_noise == pytest.approx(0.01 * np.sqrt(2.0), rel=1e-3)
+    found = table_process(hx.Problem(hx.Box([0.0], [1.0], names=("a",)), (data,)), "u")
+    fresh = np.linspace(0.05, 0.95, 50)[:, None]
+    assert np.max(np.abs(found.predict(fresh)[0] - np.sin(6.0 * fresh[:, 0]))) < 0.03
+    assert found.left_out == pytest.approx(data.typical_noise / found.spread, rel=0.3)
+    with pytest.raises(hx.InputError, match="noise"):
+        hx.Data("u", x, values, noise=np.r_[0.0, sigma[1:]])

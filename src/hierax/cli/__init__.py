@@ -87,13 +87,16 @@ class Fit:
     log: tuple[str, ...] = ()
     """Columns of which the natural logarithm is taken; it is called log_NAME."""
     sigma: str | None = None
-    """Column with the standard deviation of the outputs."""
+    """Column with the standard deviation of the outputs, the same in all rows or one for each."""
+    group: str | None = None
+    """Column with what a row belongs to (a specimen, a batch); rows of one group are kept back together."""
     drop_missing: bool = False
     """Leave rows with empty cells or NaN out."""
 
     def __call__(self, console: Console) -> int:
         rename = tuple(word for words in self.rename for word in words)
         how = {"level": self.level, "cost": self.cost, "rename": rename, "log": self.log, "sigma": self.sigma}
+        how["group"] = self.group
         columns = {"inputs": self.inputs, "outputs": self.outputs, **how, "drop_missing": self.drop_missing}
         asked = {name: list(value) if isinstance(value, tuple) else value for name, value in columns.items()}
         return _solve(DataSource(self.data, **columns), self.options, asked, console)

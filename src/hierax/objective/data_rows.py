@@ -10,6 +10,7 @@ import numpy as np
 
 from hierax.objective.local_means import Measurements, local_means
 from hierax.objective.noise import relative_noise
+from hierax.problems.grouping import together
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
@@ -24,21 +25,21 @@ MEDIAN = 0.4549
 """Median of the square of a standard normal number."""
 
 
-def shuffled(points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random order of the rows with copies of a point `(n, dim)` side by side, and for each the first of its copies.
+def shuffled(shared: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random order of rows `(n, k)` with equal ones side by side, and for each the first of its equals.
 
-    The second result is the place in the order at which the copies begin: equal for all rows of one point.
+    The second result is the place in the order at which the equal ones begin.
     """
-    order = rng.permutation(len(points))
-    _, first, group = np.unique(points[order], axis=0, return_index=True, return_inverse=True)
+    order = rng.permutation(len(shared))
+    _, first, group = np.unique(shared[order], axis=0, return_index=True, return_inverse=True)
     begins = first[group.ravel()]
     place = np.argsort(begins, kind="stable")
     return order[place], np.searchsorted(begins[place], begins[place])
 
 
-def folds(points: np.ndarray, count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """At most `count` parts of the rows of about one size, in random order; copies of a point are in one part."""
-    order, place = shuffled(points, rng)
+def folds(shared: np.ndarray, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """At most `count` parts of rows `(n, k)` of about one size, in random order; equal ones are in one part."""
+    order, place = shuffled(shared, rng)
     borders = place[np.linspace(0, len(order), count, endpoint=False).astype(int)]
     return np.split(order, np.unique(borders)[1:])
 
@@ -46,9 +47,9 @@ def folds(points: np.ndarray, count: int, rng: np.random.Generator) -> list[np.n
 class DataRows:
     """Measured values of every data term: those to train on, as coarse or fine as a level wants them, and the others.
 
-    Rows stand in one random order, copies of a point side by side, so that a point is kept back as a whole or not at
-    all. In few dimensions a coarse level sees local means, in more the first of the rows. Objectives are means over the
-    samples, so that losses of levels estimate the same number.
+    Rows stand in one random order, those of a group or of copies of a point side by side, so that a group is kept back
+    as a whole or not at all. In few dimensions a coarse level sees local means, in more the first of the rows.
+    Objectives are means over the samples, so that losses of levels estimate the same number.
 
     Parameters
     ----------
@@ -67,8 +68,10 @@ class DataRows:
         self.held: dict[str, Measurements] = {}
         rng = np.random.default_rng(seed_of(key, 0))
         for term in self.terms:
-            order, place = shuffled(term.points, rng)
+            order, place = shuffled(together(term), rng)
             kept = int(np.searchsorted(place, place[int(share * len(order))]))
+            if kept == 0 < share and place[-1] > 0:
+                kept = int(place[np.argmax(place > 0)])
             self._keep(term, order[kept:], order[:kept])
 
     def _keep(self, term: Data, train: np.ndarray, held: np.ndarray) -> None:
@@ -76,12 +79,12 @@ class DataRows:
         self.held.pop(term.name, None)
         if len(held):
             rows = np.sort(held)
-            self.held[term.name] = Measurements.equal(term.points[rows], term.values[rows])
+            self.held[term.name] = _measured(term, rows)
 
     def folds(self, count: int, key: Key) -> Iterator[DataRows]:
         """The rows again and again, each time with another part kept back, until every row was kept back once."""
         rng = np.random.default_rng(seed_of(key, 0))
-        parts = {term.name: folds(term.points, count, rng) for term in self.terms}
+        parts = {term.name: folds(together(term), count, rng) for term in self.terms}
         for number in range(max(map(len, parts.values()), default=0)):
             fold = DataRows(self.problem, 0.0, key)
             for term in self.terms:
@@ -108,7 +111,7 @@ class DataRows:
     def _seen(self, term: Data, count: int) -> Measurements:
         rows, means = self.train[term.name], self.problem.domain.dim <= MEANS
         rows = np.sort(rows if means else rows[:count])
-        samples = Measurements.equal(term.points[rows], term.values[rows])
+        samples = _measured(term, rows)
         return local_means(samples, count) if means and count < len(rows) else samples
 
     def misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
@@ -119,7 +122,7 @@ class DataRows:
     def typical_misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
         """What `misfit` would be without outliers: from the medians of the squares, as for normal noise."""
         squares = self._squares(field, samples, values_at).values()
-        return float(np.sqrt(np.mean([np.median(errors) / MEDIAN for _, errors in squares])))
+        return float(np.sqrt(np.mean([np.median(len(w) * w * e) / MEDIAN for w, e in squares])))
 
     def tells_apart(self, field: Any, better: Any, values_at: Values) -> bool:
         """Whether the data kept back show that one field is worse than a `better` one by more than a standard error.
@@ -161,8 +164,14 @@ class DataRows:
     @property
     def stated(self) -> float:
         """Relative noise of the data as their terms state it; 0 where none does."""
-        each = [np.mean(term.noise or 0.0) / _spread(term) for term in self.terms]
+        each = [(term.typical_noise or 0.0) / _spread(term) for term in self.terms]
         return float(np.sqrt(np.mean(np.square(each)))) if each else 0.0
+
+
+def _measured(term: Data, rows: np.ndarray) -> Measurements:
+    """Some rows, with weights in proportion to one over the variances of their noise."""
+    weights = 1.0 / term.unevenness[rows]
+    return Measurements(term.points[rows], term.values[rows], weights / weights.sum())
 
 
 def _spread(term: Data) -> float:

@@ -41,7 +41,7 @@ def _is_exact(problem: Problem, term: object) -> bool:
     if not isinstance(term, Data) or not any(is_equation(t, problem) for t in problem.terms):
         return False
     if term.noise is not None:
-        return term.noise == 0.0
+        return term.typical_noise == 0.0
     measured = {problem.data_unknown(t) for t in problem.terms if isinstance(t, Data)}
     inverse = problem.constants or set(problem.functions) - measured
     few = len(term.points) <= 2 * (problem.domain.dim + 1)

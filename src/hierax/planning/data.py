@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from hierax.cycles import NestedIteration
 from hierax.hierarchy import AbstractRefinement, Hierarchy, WiderOrMoreData
 from hierax.objective.prior import priors
@@ -12,6 +14,7 @@ from hierax.planning.features import ProblemFeatures
 from hierax.planning.plan import Plan
 from hierax.problems.continuation import Continuation
 from hierax.problems.domain import Box
+from hierax.problems.grouping import specimen_axes, together
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
@@ -55,8 +58,25 @@ def plan_for_data(
             if grids
             else "Smoothness: training stops where the error at the values kept back is smallest.",
             *((GROWTH,) if growing else ()),
+            *_grouped(problem),
         ),
     )
+
+
+def _grouped(problem: Problem) -> list[str]:
+    """Which rows are kept back together, in words."""
+    term = next(t for t in problem.terms if isinstance(t, Data))
+    axes = specimen_axes(term.points)
+    if term.groups is None and not axes:
+        return []
+    count = len(np.unique(together(term), axis=0))
+    if term.groups is not None:
+        return [f"Groups: {count}, each of which is kept back as a whole."]
+    names = ", ".join((problem.domain.names or ())[axis] for axis in axes)
+    return [
+        f"Groups: {names} only change together, so rows belong to {count} specimens; each is kept back as a whole, and "
+        "errors are those at new ones."
+    ]
 
 
 def has_process(problem: Problem, name: str) -> bool:

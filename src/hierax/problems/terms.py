@@ -92,20 +92,56 @@ class Data(AbstractValues):
     points, values:
         Arrays `(n, dim)` and `(n,)` or `(n, m)`; finite.
     noise:
-        Standard deviation of the values in their own units, where it is known; values with noise 0 are prescribed.
+        Standard deviation of the values in their own units, where it is known: one number, or one for every point;
+        values with noise 0 are prescribed.
+    groups:
+        For every point what it belongs to, `(n,)` numbers or words: a specimen, a batch, a day. Points of one group are
+        kept back together, so that errors at values not seen are those at new groups.
     """
 
-    noise: float | None = None
+    noise: float | np.ndarray | None = None
     on: Where = None
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.noise is not None and not (np.isfinite(self.noise) and self.noise >= 0):
+        if self.noise is not None:
+            object.__setattr__(self, "noise", self._checked(np.asarray(self.noise, dtype=float)))
+        if self.groups is not None:
+            groups = np.asarray(self.groups)
+            if groups.shape != (len(self.points),):
+                raise InputError(
+                    what=f"{len(self.points)} points, but groups of shape {groups.shape}",
+                    where=f"Data({self.name!r}, groups=...)",
+                    remedy="give one number or word a point",
+                )
+            object.__setattr__(self, "groups", np.unique(groups, return_inverse=True)[1].ravel())
+
+    def _checked(self, noise: np.ndarray) -> float | np.ndarray:
+        even = noise.ndim == 0 or (noise.shape == (len(self.points),) and np.ptp(noise) <= 1e-9 * np.max(noise))
+        valid = noise.shape in ((), (len(self.points),)) and np.all(np.isfinite(noise)) and np.all(noise >= 0)
+        if not valid or not (even or np.all(noise > 0)):
             raise InputError(
-                what=f"noise is {self.noise}",
+                what=f"noise is {noise if noise.ndim == 0 else f'of shape {noise.shape}, from {noise.min()} on'}",
                 where=f"Data({self.name!r}, noise=...)",
-                remedy="give a standard deviation in the units of the values, or leave it out",
+                remedy="give a standard deviation in the units of the values, for all points or (above 0) for each, or "
+                "leave it out",
             )
+        return float(noise.flat[0]) if even else noise
+
+    @property
+    def unevenness(self) -> np.ndarray:
+        """Variance of the noise of every value over the harmonic mean of all, `(n,)`; one where they are equal."""
+        if not isinstance(self.noise, np.ndarray):
+            return np.ones(len(self.points))
+        return self.noise**2 * np.mean(self.noise**-2.0)
+
+    @property
+    def typical_noise(self) -> float | None:
+        """Standard deviation of the noise: the root of the harmonic mean of the variances; `None` if not stated."""
+        if not isinstance(self.noise, np.ndarray):
+            return self.noise
+        return float(np.mean(self.noise**-2.0) ** -0.5)
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,7 +127,7 @@ class Units:
             size = self.sizes[name]
             term = replace(term, values=(term.values - self.shifts[name]) / size)
             if isinstance(term, Data) and term.noise is not None:
-                term = replace(term, noise=float(term.noise / np.mean(size)))
+                term = replace(term, noise=term.noise / np.mean(size))
             return term
         factor = 1.0 / self.terms[term.name]
         if isinstance(term, Energy):

@@ -59,8 +59,8 @@ def _alone(problem: Problem) -> dict[str, str]:
     sampled = SampledProblem(problem)
     for term, point in zip(sampled.terms, sampled.point_terms, strict=True):
         if isinstance(term, AbstractValues):
-            noise = term.noise if isinstance(term, Data) else None
-            found[f"term {term.name}"] = _sum(term.points, term.values, noise)
+            known = (term.noise, term.groups) if isinstance(term, Data) else (None,)
+            found[f"term {term.name}"] = _sum(term.points, term.values, *known)
         else:
             found[f"term {term.name}"] = _sum(problem.places(term), *_program(point, _stand_in(problem), domain.dim))
     return found

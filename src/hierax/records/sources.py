@@ -119,7 +119,8 @@ class DataSource(AbstractSource):
 
     With a column `level` that says which fidelity a row is of, the dearest fidelity is to be predicted: by the column
     `cost`, or else that of the largest number. Columns of `log` are replaced by their logarithms, which are called
-    `log_NAME`; `sigma` is a column with the standard deviation of the outputs.
+    `log_NAME`; `sigma` is a column with the standard deviation of the outputs, `group` one with what a row
+    belongs to, such as a specimen.
     """
 
     path: Path
@@ -130,6 +131,7 @@ class DataSource(AbstractSource):
     rename: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     sigma: str | None = None
+    group: str | None = None
     drop_missing: bool = False
 
     def load(self) -> Problem:
@@ -154,12 +156,25 @@ class DataSource(AbstractSource):
         noise = None if self.sigma is None else _noise(columns[self.sigma], self.path, self.sigma)
         box = Box(points.min(axis=0), points.max(axis=0), names=inputs)
         if groups is not None:
+            if self.group is not None:
+                raise InputError(
+                    "Groups of rows are not known to fits of several fidelities.",
+                    f"{self.path}, column {self.group!r}",
+                    "Leave --group or --level out.",
+                )
+            if isinstance(noise, np.ndarray):
+                raise InputError(
+                    "Fits of several fidelities know one standard deviation for all rows.",
+                    f"{self.path}, column {self.sigma!r}",
+                    "Leave --sigma or --level out.",
+                )
             parts = [
                 Fidelity(points[g.rows], {name: v[g.rows] for name, v in values.items()}, g.cost, g.name, noise)
                 for g in groups
             ]
             return Fidelities(box, parts, name=self.path.stem), table.notes
-        terms = tuple(Data(output, points, column, noise) for output, column in values.items())
+        own = None if self.group is None else table.labels(self.group)
+        terms = tuple(Data(output, points, column, noise, groups=own) for output, column in values.items())
         unknowns = {output: Function() for output in values}
         return Problem(box, terms, unknowns=unknowns, name=self.path.stem), table.notes
 
@@ -175,20 +190,21 @@ class DataSource(AbstractSource):
 
     def record(self) -> dict[str, Any]:
         columns = {"inputs": list(self.inputs), "outputs": list(self.outputs), "level": self.level, "cost": self.cost}
-        how = {"rename": list(self.rename), "log": list(self.log), "sigma": self.sigma}
+        how = {"rename": list(self.rename), "log": list(self.log), "sigma": self.sigma, "group": self.group}
         record = {"kind": "data", "file": str(self.path), "sha256": checksum(self.path), **columns, **how}
         return record | {"drop_missing": self.drop_missing}
 
 
-def _noise(column: np.ndarray, path: Path, name: str) -> float:
-    """The standard deviation that a column states."""
-    if np.any(column < 0) or np.ptp(column) > 1e-9 * np.max(column):
+def _noise(column: np.ndarray, path: Path, name: str) -> float | np.ndarray:
+    """The standard deviation that a column states, of every row where they differ."""
+    even = np.ptp(column) <= 1e-9 * np.max(column)
+    if np.any(column < 0) or not (even or np.all(column > 0)):
         raise InputError(
-            f"The standard deviations lie between {column.min():g} and {column.max():g}; one for all rows is used.",
+            f"The standard deviations lie between {column.min():g} and {column.max():g}.",
             f"{path}, column {name!r}",
-            "Leave --sigma out (the noise is estimated), or fit rows of one noise at a time.",
+            "Give numbers above 0 in every row, or leave --sigma out (the noise is estimated).",
         )
-    return float(column[0])
+    return float(column[0]) if even else column
 
 
 def source_of(text: str, settings: Sequence[str]) -> AbstractSource:
@@ -257,7 +273,7 @@ def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given
             path = _same_table(record, given)
             columns = {key: tuple(record[key]) for key in ("inputs", "outputs", "rename", "log")}
             rest = {key: record[key] for key in ("level", "cost", "sigma", "drop_missing")}
-            return DataSource(path, **columns, **rest)
+            return DataSource(path, **columns, **rest, group=record.get("group"))
         else:
             raise InputError(
                 "The problem of this run was made by a script.", "--problem", "Go on there: hx.resume(path, problem)."

@@ -66,7 +66,7 @@ def intervals(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, In
 def _deviations(discrete: DiscreteProblem, field: Any, state: Any, names: list[str]) -> dict[str, float] | None:
     """Half the width of the interval of each constant's parameter; `None` where it cannot be told."""
     terms = discrete.sampled.terms
-    if not any(isinstance(t, Data) and t.noise != 0.0 for t in terms):
+    if not any(isinstance(t, Data) and t.typical_noise != 0.0 for t in terms):
         return None
     prepared = discrete.prepare(field, everything=discrete.refits(field))
     objective = prepared.objective
@@ -99,7 +99,7 @@ def _noise(
     """Variance of the noise of a data term, and the degrees of freedom that tell it; infinitely many if stated."""
     term: Any = discrete.sampled.terms[number]
     if term.noise is not None:
-        return float(term.noise) ** 2, np.inf
+        return float(term.typical_noise) ** 2, np.inf
     samples = objective.samples[number]
     residuals = discrete.evaluate(field, samples)
     left = max(residuals.size - fit.freedom(number), 1.0)

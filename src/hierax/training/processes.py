@@ -9,12 +9,14 @@ from typing import final
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from hierax.checks.evidence import Witness
 from hierax.fields import Kriging, kriging
 from hierax.objective.data_rows import folds
 from hierax.objective.noise import neighbour_scatter
 from hierax.planning.data import has_process
+from hierax.problems.grouping import belonging
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers.gaussian_process import SIZES, Process, fit_process, given_process
@@ -47,8 +49,9 @@ class TableProcess:
         Box of the inputs, mean and standard deviation of the values.
     steps:
         Steps of the optimiser that were tried with all values.
-    points, roughness:
-        The points `(n, dim)` that it is given; how rough the values are to their neighbours, over the spread.
+    points, shared, roughness:
+        The points `(n, dim)` that it is given; what those that belong together share, `(n, 1)`; how rough the values
+        are to their neighbours, over the spread.
     """
 
     process: Process
@@ -57,6 +60,7 @@ class TableProcess:
     level: float
     spread: float
     points: np.ndarray
+    shared: np.ndarray
     roughness: float
     steps: int = 0
 
@@ -68,8 +72,8 @@ class TableProcess:
     @functools.cached_property
     def left_out(self) -> float:
         """Relative error of the rows, each predicted without it and others of a tenth of the rows."""
-        misfit = self.process.left_out(folds(self.points, FOLDS, np.random.default_rng(0)))
-        return float(np.sqrt(np.mean(misfit**2)))
+        misfit = self.process.left_out(folds(self.shared, FOLDS, np.random.default_rng(0)))
+        return float(np.sqrt(np.mean(misfit**2 / self.process.spread)))
 
     @property
     def loss(self) -> float:
@@ -127,6 +131,14 @@ def table_process(
     found:
         What was found before, with as many steps.
     """
+    # small factorisations gain nothing by threads, and wait for each other where other programs run
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _improved(problem, name, seconds, over, found)
+
+
+def _improved(
+    problem: Problem, name: str, seconds: float, over: Callable[[], bool], found: FoundProcess | None
+) -> TableProcess | None:
     known = _KNOWN.setdefault(problem, {})
     rows = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
     steps = int(min(seconds / _nominal(min(rows, MOST)), MOST_STEPS)) if rows > SIZES[-1] else 0
@@ -156,25 +168,28 @@ def _process(
     if not terms or not has_process(problem, name):
         return None
     points, values = np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
+    shared, noises = belonging(terms), np.concatenate([t.unevenness for t in terms])
     few = np.sort(np.random.default_rng(0).permutation(len(points))[:MOST])
-    points, values = points[few], values[few]
+    points, values, shared, uneven = points[few], values[few], shared[few], noises[few]
     level, spread = float(np.mean(values)), float(np.std(values))
     if len(values) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
         return None
     corner, upper = problem.domain.bounds()
     scaled, unit = _rounded((values - level) / spread), _rounded((points - corner) / (upper - corner))
-    roughness, even = neighbour_scatter(points, scaled[:, None]), np.ones(len(values))
+    roughness = neighbour_scatter(points, scaled[:, None])
 
     def of_table(process: Process | None, steps: int = 0) -> TableProcess | None:
-        return process and TableProcess(process, corner, upper - corner, level, spread, points, roughness, steps)
+        return process and TableProcess(
+            process, corner, upper - corner, level, spread, points, shared, roughness, steps
+        )
 
     if before is not None:
-        return of_table(given_process(unit, scaled, even, before.free, before.kernel), before.steps)
-    found = of_table(fit_process(unit, scaled, even, True, over))
+        return of_table(given_process(unit, scaled, uneven, before.free, before.kernel), before.steps)
+    found = of_table(fit_process(unit, scaled, uneven, True, over))
     if found is not None and found.left_out**2 < EXACT**2 + NOISY * found.noise**2:
         return found
     # the larger likelihood belongs to what is stretched, also where it predicts less: a ridge that bends
-    plain = of_table(fit_process(unit, scaled, even, False, over))
+    plain = of_table(fit_process(unit, scaled, uneven, False, over))
     both = [one for one in (found, plain) if one is not None]
     return min(both, key=lambda one: one.left_out, default=None)
 
