@@ -4,9 +4,9 @@ Each problem is trained once, by default, on one core, with the budget that is a
 of the training with compilation. The plate's error is that of the displacement, and its stress concentration is the
 stress on the rim of the hole over its exact value. Moments are those of 20 random unions and differences of disks,
 rectangles and polygons: the largest difference between the sum over points inside and the integral over the boundary of
-a field whose divergence is the integrand. Cuts: a grid of 8 x 8 cells on a rectangle that ends in the last column, whose
-cells keep a share that shrinks; the condition number is that of the Gauss-Newton matrix of Poisson's equation with unit
-diagonal, and its ratio in the summary is over shares from a tenth on.
+a field whose divergence is the integrand. Cuts: a grid of 8 x 8 cells on a rectangle that ends in the last column,
+whose cells keep a share that shrinks; the condition number is that of the Gauss-Newton matrix of Poisson's equation
+with unit diagonal, and its ratio in the summary is over shares from a tenth on.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class LevelSet(AbstractLeaf):
     """
 
     function: Callable[[Any], Any]
-    lower: np.ndarray
-    upper: np.ndarray
+    lower: Any
+    upper: Any
     name: str = "level"
     frame: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -251,8 +251,8 @@ def _monotone(coefficients: np.ndarray) -> Fitted:
 class GridFunction:
     """Values on a uniform grid over a box, interpolated by cubic polynomials: a level as data, for files."""
 
-    lower: np.ndarray
-    upper: np.ndarray
+    lower: Any
+    upper: Any
     values: np.ndarray
 
     def __call__(self, x: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,7 +56,7 @@ class Polygon(AbstractPlaneLeaf):
         For less than three corners, corners that coincide, and sides that cross.
     """
 
-    points: np.ndarray
+    points: Any
     name: str = "polygon"
     sides: Sequence[str] = ()
 
@@ -123,8 +123,8 @@ class Polygon(AbstractPlaneLeaf):
 class Rectangle(AbstractPlaneLeaf):
     """The rectangle between two corners; its sides are called `left`, `right`, `bottom` and `top`."""
 
-    lower: np.ndarray
-    upper: np.ndarray
+    lower: Any
+    upper: Any
     name: str = "rectangle"
 
     def __post_init__(self) -> None:
@@ -174,8 +174,8 @@ class Ellipse(AbstractPlaneLeaf):
         Name of the boundary.
     """
 
-    centre: np.ndarray
-    radii: np.ndarray
+    centre: Any
+    radii: Any
     degrees: float = 0.0
     name: str = "ellipse"
 
@@ -217,7 +217,7 @@ class Ellipse(AbstractPlaneLeaf):
 class Disk(AbstractPlaneLeaf):
     """The points no further than `radius` from `centre`."""
 
-    centre: np.ndarray
+    centre: Any
     radius: float
     name: str = "disk"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -206,8 +206,8 @@ class Cylinder(AbstractSolidLeaf):
         Name of the boundary.
     """
 
-    start: np.ndarray
-    end: np.ndarray
+    start: Any
+    end: Any
     radius: float
     name: str = "cylinder"
 
