@@ -104,6 +104,8 @@ from hierax.problems.conditions import neumann as neumann
 from hierax.problems.conditions import robin as robin
 from hierax.problems.conditions import symmetry as symmetry
 from hierax.problems.conditions import traction as traction
+from hierax.problems.parametric import Parameter as Parameter
+from hierax.problems.parametric import over as over
 from hierax.records.folder import load as load
 from hierax.records.folder import save as save
 from hierax.records.progress import Progress as Progress

@@ -31,7 +31,7 @@ from hierax.records.progress import Progress
 from hierax.records.resumption import Resumption
 from hierax.records.run import RUNS, Run
 from hierax.records.settings import describe_settings, first_line
-from hierax.records.sources import AbstractSource, DataSource, continued_source, source_of
+from hierax.records.sources import AbstractSource, DataSource, continued_source, parametric_source
 from hierax.records.tensorboard import TensorBoard
 from hierax.records.terminal import ended_by_signals, steady_output
 from hierax.records.user_file import user_errors
@@ -53,6 +53,8 @@ class Train:
     options: tyro.conf.OmitArgPrefixes[Options]
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """KEY=VALUE: settings of the problem."""
+    over: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=LOW:HIGH, or NAME=LOW:HIGH:log: a setting that becomes a coordinate; one training for all its values."""
     through: Annotated[str | None, tyro.conf.arg(name="continue", metavar="KEY=V,V,...")] = None
     """Follow the solution from an easy value of a setting, on the coarsest level, to the last value, on the finest."""
 
@@ -60,7 +62,9 @@ class Train:
         settings = tuple(text for group in self.set for text in group)
         asked: dict[str, Any] = {"set": list(settings)}
         if self.through is None:
-            return _solve(source_of(self.problem, settings), self.options, asked, console)
+            return _solve(parametric_source(self.problem, settings, self.over), self.options, asked, console)
+        if self.over:
+            raise InputError("A setting is continued, and others are coordinates.", "--over", "Leave one of both out.")
         source = continued_source(self.problem, settings, self.through)
         return _solve(source, self.options, {**asked, "continue": self.through}, console)
 

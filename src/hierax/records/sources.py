@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,15 +16,16 @@ from hierax.fields.unknowns import Unknowns
 from hierax.problems.continuation import Continuation
 from hierax.problems.domain import Box
 from hierax.problems.fidelities import Fidelities, Fidelity
+from hierax.problems.parametric import Parameter, over
 from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
 from hierax.problems.terms import Data
 from hierax.problems.unknowns import Function
 from hierax.records.columns import Reading
 from hierax.records.fidelity_columns import fidelity_groups
-from hierax.records.settings import call_with
+from hierax.records.settings import call_with, parse_settings
 from hierax.records.tables import LOGARITHM, Table
-from hierax.records.user_file import problem_from_file
+from hierax.records.user_file import NAMELESS, object_of_file, problem_from_file, searched_first, user_errors
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,36 @@ class FileSource(AbstractSource):
     @property
     def file(self) -> Path:
         return self.path
+
+
+@final
+@dataclass(frozen=True)
+class ParametricSource(AbstractSource):
+    """A problem with some of its settings as coordinates; `ranges` are texts `NAME=LOW:HIGH` or `NAME=LOW:HIGH:log`."""
+
+    whole: CatalogueSource | FileSource
+    ranges: tuple[str, ...]
+
+    def load(self) -> Problem:
+        whole = self.whole
+        if isinstance(whole, CatalogueSource):
+            return over(named_problem(whole.name), *map(parameter_of, self.ranges), **parse_settings(whole.settings))
+        home = whole.path.resolve().parent
+        make = object_of_file(whole.path, whole.object, home)
+        if not isinstance(make, Callable):
+            raise InputError(f"{whole.object!r} is no function of what varies.", "--over", "Name one that returns it.")
+        with searched_first(home), user_errors(whole.path):
+            problem = over(make, *map(parameter_of, self.ranges), **parse_settings(whole.settings))
+        if problem.name == NAMELESS:
+            problem.name = whole.path.stem
+        return problem
+
+    def record(self) -> dict[str, Any]:
+        return {**self.whole.record(), "over": list(self.ranges)}
+
+    @property
+    def file(self) -> Path | None:
+        return self.whole.file
 
 
 @final
@@ -227,6 +258,33 @@ def source_of(text: str, settings: Sequence[str]) -> AbstractSource:
     return CatalogueSource(text, tuple(settings))
 
 
+def parameter_of(text: str) -> Parameter:
+    """Read `NAME=LOW:HIGH` or `NAME=LOW:HIGH:log`.
+
+    Raises
+    ------
+    InputError
+        For a text that is no such range.
+    """
+    name, _, values = text.partition("=")
+    try:
+        low, high, *rest = values.split(":")
+        return Parameter(name, float(low), float(high), {(): False, ("log",): True}[tuple(rest)])
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"{text!r} is no range.", "--over", "Write NAME=LOW:HIGH, or NAME=LOW:HIGH:log, without spaces."
+        ) from error
+
+
+def parametric_source(text: str, settings: Sequence[str], ranges: Sequence[str]) -> AbstractSource:
+    """Read `NAME` or `FILE.py:OBJECT`, with ranges of settings that become coordinates where there are any."""
+    source = source_of(text, settings)
+    if not ranges:
+        return source
+    assert isinstance(source, CatalogueSource | FileSource)
+    return ParametricSource(source, tuple(ranges))
+
+
 def continued_source(text: str, settings: Sequence[str], through: str) -> AbstractSource:
     """Read `NAME` or `FILE.py:OBJECT` with one setting given as `KEY=VALUE,VALUE,...`, the easiest value first.
 
@@ -278,7 +336,10 @@ def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given
             raise InputError(
                 "The problem of this run was made by a script.", "--problem", "Go on there: hx.resume(path, problem)."
             )
-        return source_of(text, settings) if through is None else continued_source(text, settings, through)
+        ranges = tuple(map(str, record.get("over", ())))
+        return (
+            parametric_source(text, settings, ranges) if through is None else continued_source(text, settings, through)
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"The run does not say what its problem was ({type(error).__name__}: {error}).",

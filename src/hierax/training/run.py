@@ -185,6 +185,9 @@ def with_change(state: RunState, level: int, context: Context) -> RunState:
     # a coarse problem that was only ever corrected says nothing about refinement: it has seen the finer level
     if level - 1 not in state.visited or not solved(state.corrections, level - 1):
         return state
+    # nor does a level that the budget left as it was prolonged
+    if context.over and state.visited[level].steps == 0:
+        return state
     change = context.problem_of(state).change(state.visited[level].field, state.visited[level - 1].field)
     return state._replace(changes={**state.changes, level: change})
 
