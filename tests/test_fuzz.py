@@ -131,10 +131,9 @@ def mutated(rng, content):
     return bytes(content)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "npz", "h5"])
+@pytest.mark.parametrize("suffix", ["csv", "npz", "h5", "parquet"])
 def test_tables(suffix, tmp_path, monkeypatch):
-    if suffix == "h5":
-        pytest.importorskip("h5py")
+    pytest.importorskip({"h5": "h5py", "parquet": "pyarrow"}.get(suffix, "numpy"))
     rng, path = random.Random(suffix), tmp_path / f"t.{suffix}"
     x = np.linspace(0, 1, 20)
     write_columns(path, {"x": x, "y": x**2, "u": np.sin(x)})
@@ -145,8 +144,17 @@ def test_tables(suffix, tmp_path, monkeypatch):
 
     monkeypatch.setattr(cli, "train", stop)
     monkeypatch.setattr(Run, "write_settings", lambda *arguments: None)
-    ways = ([], [], ["--drop-missing"], ["--level", "y"], ["--rename", "u=v"], ["--log", "u"], ["--sigma", "y"])
-    for _ in range(150):
+    ways = (
+        [],
+        [],
+        ["--drop-missing"],
+        ["--level", "y"],
+        ["--rename", "u=v"],
+        ["--log", "u"],
+        ["--sigma", "y"],
+        ["--domain", "x=0:1", "--periodic", "y=1"],
+    )
+    for _ in range(110):
         path.write_bytes(mutated(rng, content))
         inputs = rng.choice((["x", "y"], ["x,y"], ["points"], ["q"]))
         with contextlib.redirect_stderr(io.StringIO()) as told:

@@ -1,5 +1,6 @@
 """Run folders, fields in files, tables, sources of problems, progress."""
 
+import functools
 import importlib
 import io
 import json
@@ -25,6 +26,7 @@ from hierax.records.sources import CatalogueSource, DataSource, source_of
 from hierax.records.tables import Table
 from hierax.results import files
 from hierax.results.archive import pack, unpack
+from hierax.results.evaluation import wrapped
 
 EVENTS = [
     RunStarted("handmade", "do this\nthen that", 60.0),
@@ -313,10 +315,9 @@ def test_files_that_are_missing_or_of_another_kind_are_refused(tmp_path):
             read_columns(write(tmp_path / name, "x"), ["x"])
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".npz", ".h5"])
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".h5", ".parquet"])
 def test_tables_come_back_bit_by_bit(suffix, tmp_path):
-    if suffix == ".h5":
-        pytest.importorskip("h5py")
+    pytest.importorskip({".h5": "h5py", ".parquet": "pyarrow"}.get(suffix, "numpy"))
     table = {"x": np.array([0.1, 1 / 3, 1e-300]), "u[0]": np.array([-np.pi, 2.0, 5e17])}
     write_columns(tmp_path / f"t{suffix}", table)
     read = read_columns(tmp_path / f"t{suffix}", ["u[0]", "x"])
@@ -509,3 +510,26 @@ def test_without_its_extra_tensorboard_says_what_to_install(tmp_path, monkeypatc
     with pytest.raises(InputError, match=r"pip install 'hierax\[tensorboard\]'"):
         TensorBoard(tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
+
+
+def test_domains_and_periods_of_tables(tmp_path):
+    phi = np.array([350.0, 370.0, -5.0, 100.0])
+    write_columns(tmp_path / "t.csv", {"phi": phi, "r": np.array([1.0, 2.0, 4.0, 3.0]), "u": np.cos(np.radians(phi))})
+    made = functools.partial(DataSource, tmp_path / "t.csv", ("phi", "r"), ("u",))
+    problem, notes = made(domain=("r=0.5:4",), periodic=("phi=360",)).read()
+    assert repr(problem.domain) == "Box(phi: -5..355 periodic, r: 0.5..4)"
+    np.testing.assert_allclose(problem.terms[0].points[:, 0], [350.0, 10.0, -5.0, 100.0])
+    assert "rows reach from 1 to 4, the domain from 0.5 to 4" in notes[0]
+    np.testing.assert_allclose(wrapped(problem, np.array([[715.0, 9.0]])), [[-5.0, 9.0]])
+    log = made(log=("r",), domain=("r=0.5:4",)).load()
+    np.testing.assert_allclose(log.domain.bounds()[0][1], np.log(0.5))
+    for words, says in {
+        "--domain r": "says nothing of a column", "--domain u=0:1": "none of the inputs",
+        "--domain r=2:1": "no interval",
+        "--domain r=2:9": "1 of 4 rows are outside", "--periodic phi=-1": "no period", "--periodic phi=0": "no period",
+    }.items():  # fmt: skip
+        option, word = words.split()
+        with pytest.raises(InputError, match=says):
+            made(**{option.removeprefix("--"): (word,)}).load()
+    with pytest.raises(InputError, match="length 5, its period is 360"):
+        made(domain=("phi=0:5",), periodic=("phi=360",)).load()

@@ -75,7 +75,7 @@ class Fit:
     """Learn columns of a table as functions of other columns."""
 
     data: tyro.conf.Positional[Path]
-    """CSV with a line of headings (comments and a line of units are passed over), NPZ or HDF5 with named arrays."""
+    """CSV with a line of headings (comments and units are passed over), NPZ, HDF5 or Parquet with named arrays."""
     inputs: tuple[str, ...]
     """Columns of the coordinates."""
     outputs: tuple[str, ...]
@@ -96,11 +96,15 @@ class Fit:
     """Column with what a row belongs to (a specimen, a batch); rows of one group are kept back together."""
     drop_missing: bool = False
     """Leave rows with empty cells or NaN out."""
+    domain: tuple[str, ...] = ()
+    """COLUMN=LOW:HIGH: how far inputs reach, beyond their rows; as far as these if not given."""
+    periodic: tuple[str, ...] = ()
+    """COLUMN=PERIOD: inputs that begin again after a period, such as 360 for an angle."""
 
     def __call__(self, console: Console) -> int:
         rename = tuple(word for words in self.rename for word in words)
         how = {"level": self.level, "cost": self.cost, "rename": rename, "log": self.log, "sigma": self.sigma}
-        how["group"] = self.group
+        how |= {"group": self.group, "domain": self.domain, "periodic": self.periodic}
         columns = {"inputs": self.inputs, "outputs": self.outputs, **how, "drop_missing": self.drop_missing}
         asked = {name: list(value) if isinstance(value, tuple) else value for name, value in columns.items()}
         return _solve(DataSource(self.data, **columns), self.options, asked, console)

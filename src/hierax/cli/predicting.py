@@ -45,9 +45,9 @@ class Predict:
     run: tyro.conf.Positional[Path]
     """Run folder of `hierax train` or `hierax fit`."""
     points: tyro.conf.Positional[Path]
-    """CSV with the coordinates as columns; NPZ or HDF5 with arrays of these names, or one array `points`."""
+    """CSV with the coordinates as columns; NPZ, HDF5 or Parquet with arrays of these names, or one array `points`."""
     out: Path
-    """File to write: .csv, .npz or .h5."""
+    """File to write: .csv, .npz, .h5 or .parquet."""
     values: tuple[str, ...] = ()
     """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
     outside: Outside = "flag"

@@ -9,7 +9,7 @@ import numpy as np
 
 from hierax.problems.problem import Problem
 from hierax.records.tables import LOGARITHM, Table
-from hierax.results.evaluation import box_of, check_points, columns, nearest, quantities, region, within
+from hierax.results.evaluation import box_of, check_points, columns, nearest, quantities, region, within, wrapped
 from hierax.results.solution import Solution
 
 OUTSIDE = "outside"
@@ -58,7 +58,7 @@ def predicted(
 
 def _placed(problem: Problem, points: np.ndarray, where: str, outside: Outside) -> tuple[np.ndarray, np.ndarray]:
     """Which points are inside, and points that all are."""
-    box = box_of(problem)
+    box, points = box_of(problem), wrapped(problem, points)
     if outside == "refuse" or points.shape[1] != box.dim:
         return np.ones(len(points), dtype=bool), check_points(problem, points, where)
     inside = within(problem, points)

@@ -204,10 +204,22 @@ def _command(settings: Mapping[str, Any]) -> str:
     words = _subject(source)
     asked = options.get("set", source.get("settings")) or ()
     words += ["--set", *asked] if asked else []
-    for name in ("rename", "log"):
+    for name in ("rename", "log", "domain", "periodic"):
         words += [f"--{name}", *options[name]] if options.get(name) else []
     words += ["--drop-missing"] if options.get("drop_missing") else []
-    for name in ("continue", "level", "cost", "sigma", "field", "levels", "cycle", "solver", "seed", "budget_seconds"):
+    for name in (
+        "continue",
+        "level",
+        "cost",
+        "sigma",
+        "group",
+        "field",
+        "levels",
+        "cycle",
+        "solver",
+        "seed",
+        "budget_seconds",
+    ):
         value = options.get(name)
         if value is not None and value != "auto":
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]

@@ -14,7 +14,6 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.fields.unknowns import Unknowns
 from hierax.problems.continuation import Continuation
-from hierax.problems.domain import Box
 from hierax.problems.fidelities import Fidelities, Fidelity
 from hierax.problems.parametric import Parameter, over
 from hierax.problems.problem import Problem
@@ -24,6 +23,7 @@ from hierax.problems.unknowns import Function
 from hierax.records.columns import Reading
 from hierax.records.fidelity_columns import fidelity_groups
 from hierax.records.settings import call_with, parse_settings
+from hierax.records.table_domain import box_of_table
 from hierax.records.tables import LOGARITHM, Table
 from hierax.records.user_file import NAMELESS, object_of_file, problem_from_file, searched_first, user_errors
 
@@ -150,8 +150,8 @@ class DataSource(AbstractSource):
 
     With a column `level` that says which fidelity a row is of, the dearest fidelity is to be predicted: by the column
     `cost`, or else that of the largest number. Columns of `log` are replaced by their logarithms, which are called
-    `log_NAME`; `sigma` is a column with the standard deviation of the outputs, `group` one with what a row
-    belongs to, such as a specimen.
+    `log_NAME`; `sigma` is a column with the standard deviation of the outputs, `group` one with what a row belongs to,
+    such as a specimen; `domain` and `periodic` say how far inputs reach, see `box_of_table`.
     """
 
     path: Path
@@ -164,6 +164,8 @@ class DataSource(AbstractSource):
     sigma: str | None = None
     group: str | None = None
     drop_missing: bool = False
+    domain: tuple[str, ...] = ()
+    periodic: tuple[str, ...] = ()
 
     def load(self) -> Problem:
         return self.read()[0]
@@ -182,10 +184,12 @@ class DataSource(AbstractSource):
                     "Leave a constant column out of --inputs.",
                 )
         points = np.stack([columns[name] for name in inputs], axis=1)
+        box, points, notes = box_of_table(
+            points, inputs, self.domain, self.periodic, lambda word: self._named(table, (word,))[0], self.path
+        )
         values = {name: columns[name] for name in outputs}
         groups = fidelity_groups(table, self.level, None if self.cost is None else columns[self.cost])
         noise = None if self.sigma is None else _noise(columns[self.sigma], self.path, self.sigma)
-        box = Box(points.min(axis=0), points.max(axis=0), names=inputs)
         if groups is not None:
             if self.group is not None:
                 raise InputError(
@@ -203,11 +207,11 @@ class DataSource(AbstractSource):
                 Fidelity(points[g.rows], {name: v[g.rows] for name, v in values.items()}, g.cost, g.name, noise)
                 for g in groups
             ]
-            return Fidelities(box, parts, name=self.path.stem), table.notes
+            return Fidelities(box, parts, name=self.path.stem), [*table.notes, *notes]
         own = None if self.group is None else table.labels(self.group)
         terms = tuple(Data(output, points, column, noise, groups=own) for output, column in values.items())
         unknowns = {output: Function() for output in values}
-        return Problem(box, terms, unknowns=unknowns, name=self.path.stem), table.notes
+        return Problem(box, terms, unknowns=unknowns, name=self.path.stem), [*table.notes, *notes]
 
     @property
     def inputs_read(self) -> list[Path]:
@@ -222,6 +226,7 @@ class DataSource(AbstractSource):
     def record(self) -> dict[str, Any]:
         columns = {"inputs": list(self.inputs), "outputs": list(self.outputs), "level": self.level, "cost": self.cost}
         how = {"rename": list(self.rename), "log": list(self.log), "sigma": self.sigma, "group": self.group}
+        how |= {"domain": list(self.domain), "periodic": list(self.periodic)}
         record = {"kind": "data", "file": str(self.path), "sha256": checksum(self.path), **columns, **how}
         return record | {"drop_missing": self.drop_missing}
 
@@ -329,7 +334,7 @@ def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given
             text = same_file(record, given)
         elif kind == "data":
             path = _same_table(record, given)
-            columns = {key: tuple(record[key]) for key in ("inputs", "outputs", "rename", "log")}
+            columns = {key: tuple(record[key]) for key in ("inputs", "outputs", "rename", "log", "domain", "periodic")}
             rest = {key: record[key] for key in ("level", "cost", "sigma", "drop_missing")}
             return DataSource(path, **columns, **rest, group=record.get("group"))
         else:

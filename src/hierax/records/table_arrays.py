@@ -1,4 +1,4 @@
-"""Tables as named arrays: NPZ, and HDF5 as an extra."""
+"""Tables as named arrays: NPZ, and HDF5 and Parquet as extras."""
 
 from __future__ import annotations
 
@@ -104,14 +104,45 @@ def _unreadable(path: Path, error: BaseException) -> InputError:
 
 
 def h5py_module(path: Path) -> ModuleType:
+    return _extra(path, "HDF5", "h5py", "h5py", "hdf5")
+
+
+def parquet_module(path: Path) -> ModuleType:
+    return _extra(path, "Parquet", "pyarrow.parquet", "pyarrow", "parquet")
+
+
+def _extra(path: Path, kind: str, module: str, package: str, extra: str) -> ModuleType:
     try:
-        return importlib.import_module("h5py")
+        return importlib.import_module(module)
     except ImportError as error:
         raise InputError(
-            "HDF5 files need the package h5py, which is not installed.",
+            f"{kind} files need the package {package}, which is not installed.",
             str(path),
-            "Install it by `pip install 'hierax[hdf5]'`, or use CSV or NPZ.",
+            f"Install it by `pip install 'hierax[{extra}]'`, or use CSV or NPZ.",
         ) from error
+
+
+def parquet_columns(path: Path) -> Arrays:
+    parquet = parquet_module(path)
+
+    def array(name: str) -> Any:
+        try:
+            column = file.read([name])[name]
+            return column.to_numpy() if str(column.type) != "string" else np.array(column.to_pylist(), dtype=str)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"The column cannot be read ({error}).", f"{path}, {name!r}", "Write it again.") from error
+
+    try:
+        file = parquet.ParquetFile(path)
+        size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.metadata.num_row_groups))
+        names = list(file.schema_arrow.names)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"The file cannot be read as Parquet ({error}).", str(path), "Check that it was written completely."
+        ) from error
+    if max(size, 8 * file.metadata.num_rows * len(names)) > MOST_ARRAYS:
+        raise InputError("The table is too large.", str(path), "Give fewer rows or columns.")
+    return Arrays(path, {name: functools.partial(array, name) for name in names})
 
 
 def hdf5_columns(path: Path) -> Arrays:

@@ -1,9 +1,10 @@
-"""Tables of numbers in files: CSV with named columns, NPZ and HDF5 with named arrays."""
+"""Tables of numbers in files: CSV with named columns, NPZ, HDF5 and Parquet with named arrays."""
 
 from __future__ import annotations
 
 import csv
 import difflib
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -12,11 +13,11 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.records.columns import UNIT, AbstractColumns, Column, Reading, faults_of
-from hierax.records.table_arrays import h5py_module, hdf5_columns, npz_columns
+from hierax.records.table_arrays import h5py_module, hdf5_columns, npz_columns, parquet_columns, parquet_module
 from hierax.records.table_text import Texts, number
 from hierax.results.files import written
 
-HDF5, TEXTS = (".h5", ".hdf5"), (".csv", ".tsv", ".txt", ".dat")
+HDF5, PARQUET, TEXTS = (".h5", ".hdf5"), ".parquet", (".csv", ".tsv", ".txt", ".dat")
 LOGARITHM = "log_"
 """Before the name of a column whose natural logarithm is meant."""
 
@@ -37,7 +38,8 @@ class Table:
 
     def __init__(self, path: Path, reading: Reading = Reading()) -> None:
         _check_file(path)
-        kinds = dict.fromkeys(TEXTS, Texts) | {".npz": npz_columns} | dict.fromkeys(HDF5, hdf5_columns)
+        kinds = dict.fromkeys(TEXTS, Texts) | {".npz": npz_columns, PARQUET: parquet_columns}
+        kinds |= dict.fromkeys(HDF5, hdf5_columns)
         self.path, self.reading = path, reading
         self._columns: AbstractColumns = _by_suffix(path, kinds)(path)
         self.names = {heading: reading.name(heading) for heading in self._columns.headings}
@@ -117,7 +119,8 @@ def read_columns(
     Parameters
     ----------
     path:
-        A text with a line of headings (`.csv`, `.tsv`, `.txt`, `.dat`), `.npz`, or `.h5` with arrays of these names.
+        A text with a line of headings (`.csv`, `.tsv`, `.txt`, `.dat`); `.npz`, `.h5` or `.parquet` with arrays of
+        these names.
     names:
         What is needed, by heading or name; other columns are not looked at. `log_u` is the natural logarithm of `u`
         where there is no such column.
@@ -136,7 +139,7 @@ def read_columns(
 
 
 def write_columns(path: Path, table: Mapping[str, np.ndarray]) -> None:
-    """Write columns of equal length by the suffix of the path: `.csv`, `.npz` or `.h5`; numbers keep all digits.
+    """Write columns of equal length by the suffix, `.csv`, `.npz`, `.h5` or `.parquet`; numbers keep all digits.
 
     Raises
     ------
@@ -152,7 +155,10 @@ def writer_for(path: Path) -> Callable[[Path, Mapping[str, np.ndarray]], None]:
     """What writes a table to such a path; asked before the work, an unknown suffix is refused early."""
     if path.suffix.lower() in HDF5:
         h5py_module(path)
-    return _by_suffix(path, {".csv": _write_csv, ".npz": _write_npz} | dict.fromkeys(HDF5, _write_hdf5))
+    if path.suffix.lower() == PARQUET:
+        parquet_module(path)
+    writers = {".csv": _write_csv, ".npz": _write_npz, PARQUET: _write_parquet}
+    return _by_suffix(path, writers | dict.fromkeys(HDF5, _write_hdf5))
 
 
 def _check_file(path: Path) -> None:
@@ -218,3 +224,8 @@ def _write_hdf5(path: Path, table: Mapping[str, np.ndarray]) -> None:
     with h5py_module(path).File(path, "w") as file:
         for name, column in table.items():
             file[name] = column
+
+
+def _write_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:
+    arrow = importlib.import_module("pyarrow")
+    parquet_module(path).write_table(arrow.table(dict(table)), path)

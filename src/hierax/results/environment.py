@@ -15,7 +15,7 @@ import jax.numpy as jnp
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "lineax", "jaxtyping", "numpy", "scipy", "rich", "tyro", "matplotlib")
 EXACT = ("jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "scipy")
 """Those that bits depend on."""
-WITHOUT_BITS = ("records", "results", "sklearn", "testing", "cli.py", "__main__.py", "__pycache__", "py.typed")
+WITHOUT_BITS = ("records", "results", "sklearn", "testing", "cli", "__main__.py", "__pycache__", "py.typed")
 """Parts of this package that bits do not depend on."""
 EXTRAS = ("h5py", "optimistix", "tensorboard")
 

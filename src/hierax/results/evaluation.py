@@ -103,7 +103,7 @@ def check_points(problem: Problem, points: Points, where: str = "points") -> np.
             where,
             "Inside of jit, grad and vmap use the function itself: u = solution.function('u'), then u(x).",
         )
-    array = as_points(_by_name(problem, points, where), where)
+    array = wrapped(problem, as_points(_by_name(problem, points, where), where))
     domain = problem.domain
     if array.shape[1] != domain.dim:
         raise InputError(
@@ -121,6 +121,18 @@ def check_points(problem: Problem, points: Points, where: str = "points") -> np.
             "Remove these points, or train on a domain that contains them.",
         )
     return array
+
+
+def wrapped(problem: Problem, points: np.ndarray) -> np.ndarray:
+    """Points `(n, dim)` moved by whole periods into the box, along coordinates that are periodic."""
+    box = problem.domain
+    if not isinstance(box, Box) or not box.periodic or points.shape[1] != box.dim:
+        return points
+    axes = [box.names.index(name) for name in box.periodic]
+    low, high = box.lower[axes], box.upper[axes]
+    own, moved = points[:, axes], points.copy()
+    moved[:, axes] = np.where((own < low) | (own > high), low + np.mod(own - low, high - low), own)
+    return moved
 
 
 def within(problem: Problem, points: np.ndarray) -> np.ndarray:
