@@ -10,7 +10,10 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
+from hierax.models import operators
+from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import predict
+from hierax.models.network import MultigridNetwork, to_cells, to_channels
 from hierax.models.regression import fitted, products
 
 FILE = """
@@ -151,3 +154,77 @@ def test_regressions_reach_the_accuracy_of_their_kind():
     nodes, weights = np.polynomial.legendre.leggauss(6)
     table = products(nodes[:, None], ((0,), (1,), (4,)), np)
     np.testing.assert_allclose(table.T @ (0.5 * weights[:, None] * table), np.eye(3), atol=1e-12)
+
+
+# functions on grids
+
+
+def smoothed(count, cells, rng, shift=0.0):
+    """Pairs: random smooth fields, and their periodic average over neighbours, times three and with a drift."""
+    k = np.fft.fftfreq(cells) * cells
+    decay = 1.0 / (1.0 + (k[:, None] ** 2 + k[None] ** 2) / 4.0)
+    waves = np.fft.fft2(rng.standard_normal((count, cells, cells)))
+    a = np.real(np.fft.ifft2(waves * decay)) * 3.0
+    u = np.real(np.fft.ifft2(np.fft.fft2(a) * decay))
+    return a, u + shift * np.roll(u, 3, axis=1)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A network that is compiled in little time."""
+    monkeypatch.setattr(operators, "WIDTHS", {2: ((8, 8), (1, 1))})
+
+
+def test_patches_and_cells_are_inverse_and_a_network_serves_other_grids():
+    x = np.arange(2 * 8 * 4 * 3.0).reshape(2, 8, 4, 3)
+    np.testing.assert_array_equal(to_cells(to_channels(x, 4), 4), x)
+    np.testing.assert_array_equal(to_channels(x, 4)[0, 0, 0, :3], x[0, 0, 0])
+    network = MultigridNetwork.drawn(0, 2, 1, 2, patch=2, widths=(8, 8), blocks=(1, 1), periodic=True)
+    assert network.multiple == 4
+    y = jnp.asarray(np.random.default_rng(0).standard_normal((1, 16, 16, 1)), jnp.float32)
+    # on a periodic grid a network of patches commutes with shifts by what it is a multiple of
+    np.testing.assert_allclose(jnp.roll(network(y), 4, 1), network(jnp.roll(y, 4, 1)), atol=1e-5)
+    assert network(jnp.zeros((1, 24, 32, 1), jnp.float32)).shape == (1, 24, 32, 2)
+
+
+def test_symmetries_are_those_of_the_data_alone():
+    rng = np.random.default_rng(1)
+    a, u = smoothed(200, 16, rng)
+    assert symmetries(a[..., None], u[..., None]) == [("flip", 0), ("flip", 1), ("swap", 0)]
+    a, u = smoothed(200, 16, rng, shift=0.8)
+    assert symmetries(a[..., None], u[..., None]) == [("flip", 1)]
+
+
+def test_norms_of_errors_and_other_resolutions():
+    x = (np.arange(32) + 0.5) / 32
+    wave = np.sin(2.0 * np.pi * x)[None, :, None]
+    l2, h1 = relative_errors(jnp.asarray(1.1 * wave), jnp.asarray(wave), True)
+    np.testing.assert_allclose([float(l2[0]), float(h1[0])], 0.1, rtol=1e-6)
+    fine = resampled(wave, (128,), True)
+    np.testing.assert_allclose(fine[0, :, 0], np.sin(2.0 * np.pi * (np.arange(128) + 0.5) / 128), atol=1e-4)
+
+
+def test_a_correction_learned_on_the_command_line_is_never_worse_than_its_base(small, tmp_path, capsys):
+    a, u = smoothed(24, 16, np.random.default_rng(2))
+    np.savez(tmp_path / "data.npz", a=a, u=u, coarse=u + 0.3 * a * np.abs(u).mean())
+    words = [str(tmp_path / "data.npz"), "--outputs", "u", "--budget-seconds", "1", "--periodic"]
+    run = tmp_path / "run"
+    assert cli.main(["surrogate", *words, "--inputs", "a", "coarse", "--base", "coarse", "--run", str(run)]) == 0
+    made = hx.load(run)
+    assert np.mean(made.errors) <= made.candidates["base alone"]
+    assert cli.main(["predict", str(run), str(tmp_path / "data.npz"), "--out", str(tmp_path / "out.npz")]) == 0
+    found = np.load(tmp_path / "out.npz")
+    assert found["u"].shape == u.shape
+    assert np.all(np.isfinite(found["error"]))
+    capsys.readouterr()
+    assert cli.main(["surrogate", *words, "--inputs", "b"]) == 1
+    assert "There is no array 'b'" in capsys.readouterr().err
+
+
+def test_an_exact_base_is_kept_and_inputs_far_from_the_samples_are_told(small):
+    a, u = smoothed(24, 16, np.random.default_rng(3))
+    made = hx.surrogate(hx.Samples({"a": a, "base": u}, {"u": u}, base="base", periodic=True), budget=0.1)
+    assert made.network is None
+    np.testing.assert_allclose(made({"a": a, "base": u})["u"], u, rtol=1e-6)
+    assert np.all(np.isfinite(made.error({"a": a, "base": u})[1]))
+    assert np.all(np.isinf(made.error({"a": 9.0 * a, "base": u})[1]))

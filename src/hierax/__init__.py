@@ -68,6 +68,8 @@ from hierax.models import Choice as Choice
 from hierax.models import Family as Family
 from hierax.models import LogUniform as LogUniform
 from hierax.models import Normal as Normal
+from hierax.models import Operator as Operator
+from hierax.models import Samples as Samples
 from hierax.models import Surrogate as Surrogate
 from hierax.models import Uniform as Uniform
 from hierax.models import surrogate as surrogate

@@ -15,7 +15,9 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
-from hierax.models.learning import surrogate as learn
+from hierax.models.learning import learn_family
+from hierax.models.operators import Operator, learn_operator
+from hierax.models.samples import Samples
 from hierax.records.columns import Reading
 from hierax.records.folder import SURROGATE, Folder, as_written
 from hierax.records.live import CurrentStep
@@ -24,17 +26,19 @@ from hierax.records.outputs import check_output
 from hierax.records.predict import OUTSIDE, Outside, predicted
 from hierax.records.progress import Progress
 from hierax.records.run import Run
-from hierax.records.sources import recorded_source
+from hierax.records.sources import checksum, recorded_source
 from hierax.records.surrogates import (
     BOUND,
     FamilySource,
     predicted_members,
+    predicted_samples,
     recorded_family,
+    write_operator,
     write_surrogate,
 )
 from hierax.records.tables import Table, write_columns, writer_for
 from hierax.records.user_file import user_errors
-from hierax.results.files import write_json
+from hierax.results.files import write_json, written
 
 
 @final
@@ -100,6 +104,8 @@ class Predict:
     def _members(self, folder: Folder) -> int:
         """Members of a family, predicted by the surrogate of a run; 3 where some miss the tolerance."""
         made, family, source = folder.surrogate(), None, None
+        if isinstance(made, Operator):
+            return self._samples(made)
         reading = Reading.of([word for words in self.rename for word in words], self.drop_missing)
         if self.problem is not None:
             source = recorded_family(folder.settings["source"], self.problem)
@@ -114,14 +120,35 @@ class Predict:
         missed = self.tolerance is not None and not np.all(found[BOUND] <= self.tolerance)
         return GUARD_FAILED if missed else 0
 
+    def _samples(self, made: Operator) -> int:
+        """Functions on grids: arrays in, arrays out."""
+        if self.out.suffix.lower() != ".npz":
+            raise InputError("Functions on grids are written as arrays.", "--out", "Give a file that ends in .npz.")
+        found, sentences = predicted_samples(made, self.points)
+        with written(self.out) as draft:
+            np.savez(draft, **found)  # pyright: ignore
+        for sentence in sentences:
+            print(sentence, file=sys.stderr)
+        print(f"{len(found[BOUND])} samples, {', '.join(found)}: {self.out}")
+        return 0
+
 
 @final
 @dataclass(frozen=True)
 class Surrogates:
-    """Learn the solution of a family of problems as a function of a few numbers."""
+    """Learn solutions of a family of problems as functions of a few numbers, or a map from functions to functions."""
 
     family: tyro.conf.Positional[str]
-    """FILE.py:OBJECT, a hx.Family or a function of what varies that returns a Problem; or NAME of the catalogue."""
+    """FILE.py:OBJECT, a hx.Family or a function of what varies that returns a Problem; NAME of the catalogue; or an NPZ
+    with samples of functions on grids."""
+    inputs: tuple[str, ...] = ()
+    """Arrays of an NPZ that are given."""
+    outputs: tuple[str, ...] = ()
+    """Arrays of an NPZ that are to be learned."""
+    base: str | None = None
+    """Array among the inputs that is a coarse solution: what it lacks is learned."""
+    periodic: bool = False
+    """Say that the grids of an NPZ wrap around."""
     vary: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """NAME=LOW:HIGH, or NAME=LOW:HIGH:log: what varies, evenly or evenly in its logarithm."""
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -141,6 +168,8 @@ class Surrogates:
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
+        if self.family.endswith(".npz"):
+            return self._operator(console)
         words = [tuple(word for group in groups for word in group) for groups in (self.vary, self.set)]
         source = FamilySource(self.family, *words)
         if self.json is not None:
@@ -153,8 +182,7 @@ class Surrogates:
             try:
                 run.write_settings(source, problem, asked)
                 with user_errors(source.file), Progress(console, CurrentStep()) as progress:
-                    made = learn(family, tolerance=self.tolerance, budget=self.budget_seconds, key=self.seed,
-                                 subscribers=(progress,))  # fmt: skip
+                    made = learn_family(family, self.tolerance, self.budget_seconds, self.seed, (progress,))
             except (InputError, KeyboardInterrupt):
                 run.discard()
                 raise
@@ -170,3 +198,32 @@ class Surrogates:
         if missed:
             print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
         return GUARD_FAILED if missed else 0 if run.whole else FAILED
+
+    def _operator(self, console: Console) -> int:
+        """Learn from the samples of an NPZ."""
+        path = Path(self.family)
+        if not self.inputs or not self.outputs:
+            raise InputError("Nothing is named.", str(path), "Add --inputs NAME ... and --outputs NAME ...")
+        if self.json is not None:
+            check_output(self.json, (path,), self.force)
+        samples = Samples.read(path, list(self.inputs), list(self.outputs), self.base, self.periodic)
+        run = Run.create(path.stem, self.run)
+        asked = {"inputs": list(self.inputs), "outputs": list(self.outputs), "base": self.base, "seed": self.seed,
+                 "periodic": self.periodic, "budget_seconds": self.budget_seconds}  # fmt: skip
+        with contextlib.closing(run):
+            try:
+                run.write_request({"kind": "samples", "file": str(path), "sha256": checksum(path)}, asked)
+                with Progress(console, CurrentStep()) as progress:
+                    made = learn_operator(samples, budget=self.budget_seconds, key=self.seed, subscribers=(progress,))
+            except (InputError, KeyboardInterrupt):
+                run.discard()
+                raise
+            record = write_operator(run, made, asked)
+            print(f"{made}\n")
+            if self.json is not None:
+                write_json(self.json, record)
+                print(f"json   {self.json}")
+        print(f"run    {run.path}")
+        for sentence in run.troubles:
+            print(sentence, file=sys.stderr)
+        return 0 if run.whole else FAILED

@@ -4,6 +4,23 @@ from hierax.models.family import Family
 from hierax.models.inputs import Choice, LogUniform, Normal, Uniform
 from hierax.models.judging import Predictions, predict
 from hierax.models.learning import surrogate
+from hierax.models.network import MultigridNetwork
+from hierax.models.operators import Operator, learn_operator
+from hierax.models.samples import Samples
 from hierax.models.surrogate import Surrogate
 
-__all__ = ["Choice", "Family", "LogUniform", "Normal", "Predictions", "Surrogate", "Uniform", "predict", "surrogate"]
+__all__ = [
+    "Choice",
+    "Family",
+    "LogUniform",
+    "MultigridNetwork",
+    "Normal",
+    "Operator",
+    "Predictions",
+    "Samples",
+    "Surrogate",
+    "Uniform",
+    "learn_operator",
+    "predict",
+    "surrogate",
+]

@@ -17,7 +17,9 @@ from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
 from hierax.fields import parameter_count
 from hierax.models.family import Family
+from hierax.models.operators import Operator, learn_operator
 from hierax.models.regression import AbstractRegression, fitted
+from hierax.models.samples import Samples
 from hierax.models.seen import SeenMembers
 from hierax.models.solving import MemberSolver, member_solver
 from hierax.models.surrogate import Calibration, LearningRecord, Surrogate
@@ -45,14 +47,14 @@ FAILED = 0.5
 
 
 def surrogate(
-    family: Family,
+    family: Family | Samples,
     *,
     tolerance: float | None = None,
     budget: float = 60.0,
     key: int = 0,
     subscribers: Iterable[Subscriber] = (),
-) -> Surrogate:
-    """Learn the solution of a family as a function of its inputs.
+) -> Surrogate | Operator:
+    """Learn the solution of a family as a function of its inputs, or the map that samples show.
 
     The member in the middle is solved with all guards; the hardest join it until one mesh suits all. Further ones are
     solved on that mesh by kernels that were compiled once. Their reduced basis (proper orthogonal
@@ -61,9 +63,9 @@ def surrogate(
     Parameters
     ----------
     family:
-        What is solved, and what varies.
+        What is solved, and what varies; or pairs of functions on grids, see `hierax.models.learn_operator`.
     tolerance:
-        Relative L2 error of a prediction at which learning stops; 1e-6 where none is given.
+        Relative L2 error of a prediction at which learning stops; 1e-6 where none is given. Not for samples.
     budget:
         Seconds in all.
     key:
@@ -81,6 +83,17 @@ def surrogate(
     ----------
     Hesthaven, Ubbiali, J. Comput. Phys. 363 (2018) (coefficients of a reduced basis by regression).
     """
+    if isinstance(family, Samples):
+        if tolerance is not None:
+            raise InputError("Samples are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")
+        return learn_operator(family, budget=budget, key=key, subscribers=subscribers)
+    return learn_family(family, tolerance, budget, key, subscribers)
+
+
+def learn_family(
+    family: Family, tolerance: float | None, budget: float, key: int, subscribers: Iterable[Subscriber]
+) -> Surrogate:
+    """See `surrogate`."""
     _check(family, tolerance, budget)
     learning = Learning(family, tolerance or GOAL, budget, key, tuple(subscribers))
     return learning.run()

@@ -26,6 +26,7 @@ from hierax.problems.keys import seed_of
 from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
 from hierax.training.context import Context
+from hierax.training.cost import SPEED
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.finish import finish
 from hierax.training.rivals import solved
@@ -36,8 +37,14 @@ PILOTS = 6
 """Most members that are solved on levels of their own, to find the mesh of all."""
 CORNERS = 8
 """Most corners of the inputs that are looked at as candidates for pilots."""
+EVEN = 4
+"""Further candidates inside."""
 WORSE = 4.0
-"""Loss of a member over the largest of the pilots, above which it becomes one itself."""
+"""Error of a member over the one that is wanted, above which it may become a pilot."""
+MORE = 2
+"""Levels of a pilot beyond those that the middle needs."""
+MEMBERS, DEARER = 60, 4.0
+"""Members that have to be solved in the seconds that are given for the mesh; cost of one over that in the middle."""
 LARGEST = 60_000
 """Most parameters of the common mesh."""
 STEPS = 40
@@ -195,9 +202,19 @@ def member_solver(
     context = _context(family, plan, discrete, family.middle(), budget, subscribers)
     state = run(begin(context), context)
     middle = solved(state, context)
-    pilots = {tuple(family.middle()): state}
-    field, floor = _grown(family, plan, discrete, pilots, accuracy, key, end)
+    accuracy = max(accuracy, _affordable(state, budget))
+    levels = sum(change > accuracy for change in state.changes.values()) + MORE
+    shorter = replace(plan, cycle=plan.cycle.limited(levels))
+    field, floor = _grown(family, shorter, discrete, state, accuracy, key, end)
     return MemberSolver(family, plan, asked, discrete, field, _coarse(state), floor, middle)
+
+
+def _affordable(state: RunState, budget: float) -> float:
+    """What is left to the finest level that leaves time for members enough, by counted work."""
+    seconds = {k: DEARER * visited.work / SPEED for k, visited in state.visited.items()}
+    cheap = [k for k, one in seconds.items() if one * MEMBERS <= budget]
+    finest = max(cheap, default=min(seconds))
+    return state.changes.get(finest + 1, 0.0)
 
 
 def _discretised(family: Family, key: int) -> tuple[Plan, Problem, DiscreteProblem]:
@@ -235,35 +252,33 @@ def _refuse_other_fields(plan: Plan) -> None:
 
 
 def _grown(
-    family: Family, plan: Plan, discrete: DiscreteProblem, pilots: dict[tuple[float, ...], RunState],
-    accuracy: float, key: int, end: float,
-) -> tuple[Any, float]:  # fmt: skip
+    family: Family, plan: Plan, discrete: DiscreteProblem, middle: RunState, accuracy: float, key: int, end: float
+) -> tuple[Any, float]:
     """The common mesh, refined for the worst candidates, and what it leaves."""
+    pilots = [(family.middle(), middle)]
     candidates = [np.array([i.value(s) for i, s in zip(family.inputs.values(), signs, strict=True)])
                   for signs in _corners(len(family.names), key)]  # fmt: skip
-    candidates += list(family.drawn(CORNERS, seed_of(key, 7)))
+    candidates += list(family.drawn(EVEN, seed_of(key, 7)))
     while True:
-        field = _union([_resolved(state, accuracy) for state in pilots.values()])
-        shown = {inputs: on_mesh(member(discrete, np.array(inputs)), field) for inputs in pilots}
-        errors = [_floor(discrete, shown[inputs], state) for inputs, state in pilots.items()]
-        floor = max(errors)
-        worst, inputs = 0.0, None
+        field = _union([_resolved(state, accuracy) for _, state in pilots])
+        floor = max(_floor(discrete, on_mesh(member(discrete, one), field), state) for one, state in pilots)
+        errors = []
         for one in candidates:
             found = on_mesh(member(discrete, one), field)
-            error = floor * np.sqrt(found.loss) / rms(found.values) if found.failure is None else np.inf
-            if error > worst and tuple(one) not in pilots:
-                worst, inputs = error, one
+            left = floor * np.sqrt(found.loss) / rms(found.values) if found.failure is None else np.inf
+            errors.append(left)
             if clock.seconds_now() > end:
                 break
-        enough = worst <= WORSE * accuracy or len(pilots) >= PILOTS or inputs is None
-        if enough or clock.seconds_now() > end or parameter_count(field) > LARGEST:
+        bad = [k for k, error in enumerate(errors) if error > WORSE * accuracy]
+        over = clock.seconds_now() > end or parameter_count(field) > LARGEST
+        if not bad or over or len(pilots) >= PILOTS:
             return field, floor
-        assert inputs is not None
-        context = _context(family, plan, discrete, inputs, end - clock.seconds_now())
-        pilots[tuple(inputs)] = run(begin(context), context)
-        if pilots[tuple(inputs)].failure is not None or not pilots[tuple(inputs)].visited:
-            del pilots[tuple(inputs)]
-            candidates = [one for one in candidates if tuple(one) != tuple(inputs)]
+        worst = max(bad, key=errors.__getitem__)
+        context = _context(family, plan, discrete, candidates[worst], end - clock.seconds_now())
+        state = run(begin(context), context)
+        if state.failure is None and state.visited:
+            pilots.append((candidates[worst], state))
+        candidates = [candidates[k] for k in bad if k != worst]
 
 
 def _corners(count: int, key: int) -> list[tuple[float, ...]]:

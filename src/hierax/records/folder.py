@@ -12,6 +12,7 @@ from typing import Any, final
 
 from hierax._errors import InputError
 from hierax.fields import Unknowns
+from hierax.models.operators import Operator
 from hierax.models.surrogate import Surrogate
 from hierax.problems.outputs import of_outputs
 from hierax.problems.problem import Problem
@@ -168,13 +169,14 @@ class Folder:
             problem = of_outputs(problem, solution.field.parts.keys())
         return dataclasses.replace(solution, problem=problem)
 
-    def surrogate(self) -> Surrogate:
-        """What a run of `hierax surrogate` has learned."""
+    def surrogate(self) -> Surrogate | Operator:
+        """What a run of `hierax surrogate` has learned: of a family, or of samples."""
         self.refuse_damaged(SURROGATE)
-        return checked(read(self.path / SURROGATE), Surrogate, self.path / SURROGATE)
+        found = read(self.path / SURROGATE)
+        return found if isinstance(found, Operator) else checked(found, Surrogate, self.path / SURROGATE)
 
-    def result(self, state: int | None = None) -> Solution | Surrogate:
-        """The surrogate of a family, where the run has one; the solution otherwise."""
+    def result(self, state: int | None = None) -> Solution | Surrogate | Operator:
+        """The surrogate, where the run has one; the solution otherwise."""
         return self.surrogate() if SURROGATE in self.manifest.files else self.solution(state)
 
     def refuse_damaged(self, name: str) -> None:

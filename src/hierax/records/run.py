@@ -127,16 +127,13 @@ class Run:
         InputError
             If something cannot be written.
         """
-        record = {
-            "problem": problem.name,
-            "prints": fingerprint(problem),
-            "source": source.record(),
-            "options": options,
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "environment": environment(),
-        }
+        record = {"problem": problem.name, "prints": fingerprint(problem), **_asked(source.record(), options)}
         copied = {} if source.file is None else {source.file.name: source.file.read_bytes()}
         self._put({SETTINGS: _json(plain(record)), PROBLEM: pack(described(problem)), **copied})
+
+    def write_request(self, source: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Note what is going to be learned without a problem, and how it was asked for."""
+        self._put({SETTINGS: _json(plain(_asked(source, options)))})
 
     def goes_on(self, state: int, events: int) -> None:
         """Be the run of a folder again, from a state on: what came after it is no longer of the run."""
@@ -346,6 +343,11 @@ def _record(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _record(item) for key, item in value.items()}
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _asked(source: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"source": source, "options": options, "started": started, "environment": environment()}
 
 
 def _json(value: Any) -> bytes:

@@ -14,9 +14,12 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.clock import peak_memory_mib
+from hierax.fields import parameter_count
 from hierax.models.family import Family
 from hierax.models.inputs import AbstractInput, LogUniform, Uniform
 from hierax.models.judging import predict
+from hierax.models.operators import Operator
+from hierax.models.samples import npz_arrays
 from hierax.models.surrogate import Surrogate
 from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
@@ -145,6 +148,33 @@ def write_surrogate(run: Run, made: Surrogate, options: Mapping[str, Any]) -> di
     text = json.dumps(shown, indent=2, allow_nan=False).encode() + b"\n"
     run.write_result({SURROGATE: pack(made), RECORD: text})
     return shown
+
+
+def write_operator(run: Run, made: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep an operator in a run folder; its record for other programs."""
+    network = made.network
+    record = {
+        "inputs": made.inputs, "outputs": made.outputs, "base": made.base, "grid": made.grid, "options": options,
+        "parameters": 0 if network is None else parameter_count(network), "steps": made.steps, "samples": made.samples,
+        "symmetries": [f"{kind} {axis}" for kind, axis in made.moves], "candidates": made.candidates,
+        "error_mean": np.mean(made.errors), "error_h1": np.mean(made.h1), "errors": made.errors,
+        "seconds": made.seconds, "seconds_compile": made.seconds_compile, "peak_memory_mib": peak_memory_mib(),
+        "run": str(run.path),
+    }  # fmt: skip
+    shown = plain(record)
+    run.write_result({SURROGATE: pack(made), RECORD: json.dumps(shown, indent=2, allow_nan=False).encode() + b"\n"})
+    return shown
+
+
+def predicted_samples(made: Operator, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Outputs of an operator for the inputs of an NPZ, with estimates of their errors, and sentences about them."""
+    arrays = npz_arrays(path, list(made.inputs))
+    error, bound = made.error(arrays)
+    far = int(np.sum(np.isinf(bound)))
+    said = (
+        [f"{far} of {len(bound)} samples are far from those that were learned; their error is unknown."] if far else []
+    )
+    return {**made(arrays), ERROR: error, BOUND: bound, OUTSIDE: made.outside(arrays)}, said
 
 
 def predicted_members(

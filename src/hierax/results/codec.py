@@ -38,6 +38,8 @@ ROOMS = (
     "hierax.problems",
     "hierax.hierarchy",
     "hierax.models.inputs",
+    "hierax.models.network",
+    "hierax.models.operators",
     "hierax.models.regression",
     "hierax.models.surrogate",
     "hierax.results.intervals",
