@@ -7,6 +7,7 @@ be a multiple of `MultigridNetwork.multiple`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,7 +118,7 @@ class MultigridNetwork(eqx.Module):
             Size of the outputs at first.
         """
         rng = np.random.default_rng(key)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(itertools.pairwise(widths))
         some = lambda k: tuple(ResidualBlock.drawn(rng, dim, widths[k], periodic) for _ in range(blocks[k]))  # noqa: E731
         return cls(
             Convolution.drawn(rng, dim, into * patch**dim, widths[0], 1.0, periodic),
