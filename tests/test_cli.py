@@ -12,7 +12,7 @@ from test_solution import KEYS
 import hierax as hx
 from hierax import cli
 from hierax.records import Folder, Run, read_columns
-from hierax.records.sources import recorded_source
+from hierax.records.recorded import recorded_source
 from studies import registry
 from studies.__main__ import main as study_main
 

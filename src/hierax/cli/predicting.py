@@ -25,8 +25,9 @@ from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
 from hierax.records.predict import OUTSIDE, Outside, predicted
 from hierax.records.progress import Progress
+from hierax.records.recorded import recorded_source
 from hierax.records.run import Run
-from hierax.records.sources import checksum, recorded_source
+from hierax.records.sources import checksum
 from hierax.records.surrogates import (
     BOUND,
     FamilySource,

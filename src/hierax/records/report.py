@@ -19,8 +19,9 @@ from hierax.problems.problem import Problem
 from hierax.records.folder import ODD, Folder, as_written
 from hierax.records.manifest import Entry
 from hierax.records.measures import MEASURES, read_measures
+from hierax.records.recorded import recorded_source
 from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SOLUTION
-from hierax.records.sources import AbstractSource, recorded_source
+from hierax.records.sources import AbstractSource
 from hierax.records.user_file import user_errors
 from hierax.results.files import read_bytes, read_json, read_text, written
 from hierax.results.report import Account, write_page

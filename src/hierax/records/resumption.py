@@ -16,8 +16,9 @@ from hierax.planning.words import chosen
 from hierax.problems.problem import Problem
 from hierax.records.fingerprint import fingerprint, plan_print
 from hierax.records.folder import Folder, as_written
+from hierax.records.recorded import recorded_source
 from hierax.records.run import Run
-from hierax.records.sources import AbstractSource, recorded_source
+from hierax.records.sources import AbstractSource
 from hierax.records.user_file import user_errors
 from hierax.results.environment import EXACT, environment
 from hierax.results.files import DAMAGED

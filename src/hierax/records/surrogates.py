@@ -24,9 +24,10 @@ from hierax.models.surrogate import Surrogate
 from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
 from hierax.records.folder import SURROGATE
+from hierax.records.recorded import same_file
 from hierax.records.run import Run
 from hierax.records.settings import parse_settings
-from hierax.records.sources import AbstractSource, checksum, same_file
+from hierax.records.sources import AbstractSource, checksum
 from hierax.records.tables import Table
 from hierax.records.user_file import NAMELESS, object_of_file
 from hierax.results.archive import pack
