@@ -32,7 +32,7 @@ from studies.common import Row, aligned, record, save, write_files
 from studies.registry import study
 
 NAME = "shapes"
-PROBLEMS = {"plate-hole": 30.0, "disk-hole": 30.0, "corner": 30.0, "twelve corners": 30.0, "ball-hole": 60.0}
+PROBLEMS = {"plate-hole": 30.0, "disk-hole": 30.0, "sharp-corner": 30.0, "twelve corners": 30.0, "ball-hole": 60.0}
 """Budgets in processor seconds."""
 QUICK = ("disk-hole",)
 CUTS = (0.5, 0.1, 1e-2, 1e-4, 1e-6, 1e-8)

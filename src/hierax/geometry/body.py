@@ -15,8 +15,8 @@ from hierax.geometry.cut_cells import Cells, Quadrature, inside, on_boundary
 from hierax.geometry.part import Part
 from hierax.geometry.shape import AbstractShape
 
-LEAST = 1e-12
-"""Least measure of a shape, in that of the box around it."""
+STRAIGHT = 1e-9
+"""Difference of normals of neighbouring points below which the boundary is straight."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,11 @@ class AbstractBody(abc.ABC):
         """Whether there is anything of a part."""
         return bool(len(self.surface(part, None, 1).points))
 
+    @property
+    def bends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points `(n, dim)` where the boundary is curved, with its radius of curvature there `(n,)`."""
+        return np.zeros((0, self.shape.dim)), np.zeros(0)
+
     @abc.abstractmethod
     def nearest(self, points: np.ndarray) -> np.ndarray:
         """Points of the boundary next to points, both `(n, dim)`."""
@@ -85,6 +90,15 @@ class PlaneBody(AbstractBody):
 
     def surface(self, part: Part, cells: Cells | None, order: int) -> Quadrature:
         return on_boundary(self.contour, self.contour.selected(part), cells, order)
+
+    @property
+    def bends(self) -> tuple[np.ndarray, np.ndarray]:
+        wall = self.surface(Part(), None, NODES)
+        assert wall.normals is not None
+        points, normals = (a.reshape(-1, NODES, 2) for a in (wall.points, wall.normals))
+        length, turn = (np.linalg.norm(np.diff(a, axis=1), axis=2) for a in (points, normals))
+        curved = turn > STRAIGHT
+        return points[:, 1:][curved], length[curved] / turn[curved]
 
     def nearest(self, points: np.ndarray) -> np.ndarray:
         return self.contour.nearest(points)

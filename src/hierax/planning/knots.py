@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 
 from hierax.fields import SplineGrid
 from hierax.fields.axis import SplineAxis
+from hierax.geometry import AbstractShape
 from hierax.hierarchy.marking import graded, halved
 from hierax.objective.missed import Feature, Jump, Peak
 from hierax.objective.order import order_along
@@ -60,7 +61,9 @@ class Bend(NamedTuple):
 
 
 def bends(domain: Domain) -> tuple[Bend, ...]:
-    """Where the boundaries of a cloud bend: near a hole solutions vary on its scale. Corners have none."""
+    """Where boundaries bend: near a hole solutions vary on its scale. Corners have none."""
+    if isinstance(domain, AbstractShape):
+        return (Bend(*domain.body.bends),)
     return tuple(_bend(wall) for wall in domain.boundaries.values()) if isinstance(domain, PointCloud) else ()
 
 

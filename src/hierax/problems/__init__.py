@@ -48,9 +48,9 @@ from hierax.problems.sampling import Sobol as Sobol
 from hierax.problems.scattered import constitutive as constitutive
 from hierax.problems.scattered import curved_fronts as curved_fronts
 from hierax.problems.shapes import ball_hole as ball_hole
-from hierax.problems.shapes import corner as corner
 from hierax.problems.shapes import disk_hole as disk_hole
 from hierax.problems.shapes import plate_hole as plate_hole
+from hierax.problems.shapes import sharp_corner as sharp_corner
 from hierax.problems.shocks import burgers_merging as burgers_merging
 from hierax.problems.terms import Data as Data
 from hierax.problems.terms import Energy as Energy

@@ -82,8 +82,8 @@ def ball_hole(radius: float = 0.4) -> Problem:
     return _poisson(body, lambda z: jnp.exp(z[0]) * jnp.sin(2.0 * z[1]) + jnp.cos(3.0 * z[0] * z[2]), "ball-hole")
 
 
-@catalogued("corner")
-def corner() -> Problem:
+@catalogued("sharp-corner")
+def sharp_corner() -> Problem:
     r"""Laplace's equation, as the minimum of its energy, on an L-shape: :math:`u = r^{2/3} \sin(2 \varphi / 3)`.
 
     The gradient of the solution is infinite at the corner into the body, which is the origin.
@@ -101,7 +101,7 @@ def corner() -> Problem:
             dirichlet("wall", exact, name="wall"),
         ),
         reference=Reference(exact, 1e-14),
-        name="corner",
+        name="sharp-corner",
     )
 
 
