@@ -57,6 +57,11 @@ class AbstractBody(abc.ABC):
         """Points `(n, dim)` where the boundary is curved, with its radius of curvature there `(n,)`."""
         return np.zeros((0, self.shape.dim)), np.zeros(0)
 
+    @property
+    def inward_corners(self) -> np.ndarray:
+        """Corners `(n, dim)` whose angle inside is larger than a half turn."""
+        return np.zeros((0, self.shape.dim))
+
     @abc.abstractmethod
     def nearest(self, points: np.ndarray) -> np.ndarray:
         """Points of the boundary next to points, both `(n, dim)`."""
@@ -90,6 +95,10 @@ class PlaneBody(AbstractBody):
 
     def surface(self, part: Part, cells: Cells | None, order: int) -> Quadrature:
         return on_boundary(self.contour, self.contour.selected(part), cells, order)
+
+    @property
+    def inward_corners(self) -> np.ndarray:
+        return self.contour.inward_corners
 
     @property
     def bends(self) -> tuple[np.ndarray, np.ndarray]:

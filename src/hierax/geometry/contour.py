@@ -19,6 +19,8 @@ SAMPLES = 48
 """Points of a piece at which other leaves are looked at for crossings."""
 SECTIONS = 45
 """Golden sections of an interval."""
+SHARP = 0.05
+"""Least sine of the angle by which a corner turns."""
 BESIDE = 1e-7
 """Distance from a piece, in sizes of the shape, at which both of its sides are looked at."""
 CANDIDATES = 4
@@ -204,6 +206,20 @@ class Contour:
         """Corners of the smallest box around the boundary: pieces are monotone, their ends are extreme."""
         ends = np.concatenate([self.at(self.pieces, self.pieces.first), self.at(self.pieces, self.pieces.last)])
         return ends.min(axis=0), ends.max(axis=0)
+
+    @functools.cached_property
+    def inward_corners(self) -> np.ndarray:
+        """Corners `(n, 2)` whose angle inside is larger than a half turn."""
+        p = self.pieces
+        both = Pieces(*(np.concatenate([part, part]) for part in p))
+        t, away = np.concatenate([p.first, p.last]), np.repeat([1.0, -1.0], len(p.first))
+        ends, normals = self.at(both, t), self.normals(both, t)
+        into = self.slope(both, t) * away[:, None]
+        into /= np.linalg.norm(into, axis=1, keepdims=True)
+        pairs = KDTree(ends).query_pairs(BESIDE * self.size, output_type="ndarray")
+        # one side leads to where the other says that outside is
+        turned = np.sum(into[pairs[:, 1]] * normals[pairs[:, 0]], axis=1) > SHARP
+        return np.unique(np.round(ends[pairs[turned, 0]], 12), axis=0)
 
     def nearest(self, points: np.ndarray) -> np.ndarray:
         """Points `(n, 2)` of the boundary that are next to points `(n, 2)`."""

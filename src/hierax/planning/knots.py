@@ -25,6 +25,8 @@ STEPS = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
 CLOSE = 0.25
 """An equidistant break point goes where one of a peak is nearer than this part of the distance to the peak, or one
 where derivatives jump is nearer than this part of an interval."""
+GRADED, CORNERS = 9, 20
+"""Most halvings towards a corner; break points on either side of all corners together."""
 BENT = 0.5
 """Longest intervals near a boundary that bends, in its radius of curvature and in the distance from it."""
 HALVINGS = 4
@@ -74,6 +76,20 @@ def _bend(wall: Boundary) -> Bend:
     turns = (turned > 0.0) & (turned < CORNER) & (distance > 0.0)
     radii = np.where(turns, distance / np.where(turns, turned, 1.0), np.inf)
     return Bend(wall.points, np.median(radii[:, 1:], axis=1) if count else np.full(len(radii), np.inf))
+
+
+def wedges(domain: Domain) -> tuple[Peak, ...]:
+    """Corners into a shape, where gradients are infinite as a rule, as places of peaks: knots are graded towards them.
+
+    The more there are, the less: each costs break points along every axis.
+    """
+    places = domain.body.inward_corners if isinstance(domain, AbstractShape) else np.zeros((0, 2))
+    halvings = min(GRADED, CORNERS // max(len(places), 1) - len(STEPS) + 1)
+    if not len(places) or halvings < 2:
+        return ()
+    low, high = domain.bounds()
+    widths = REACH / STEPS[-1] * 0.5**halvings * (high - low)
+    return tuple(Peak(-1, place, widths) for place in places)
 
 
 def with_knots(

@@ -18,7 +18,7 @@ from hierax.objective.missed import Feature
 from hierax.objective.view import unbounded
 from hierax.planning.families import AbstractFamily
 from hierax.planning.features import ProblemFeatures
-from hierax.planning.knots import bends, breaks, with_knots
+from hierax.planning.knots import bends, breaks, wedges, with_knots
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.units import Units
@@ -57,7 +57,8 @@ def start_field(
             continue
         values = seen.values if seen.only_data else None
         part = family.part(problem, name, seen.order, values, k)
-        part = with_knots(part, features, planes, bends(problem.domain)) if isinstance(part, SplineGrid) else part
+        if isinstance(part, SplineGrid):
+            part = with_knots(part, [*features, *wedges(problem.domain)], planes, bends(problem.domain))
         level = None if units is None or seen.linear or seen.only_data else _far_from_zero(units.start(name))
         parts[name] = _begun(problem, name, part, name in seen.hidden, level)
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
