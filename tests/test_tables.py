@@ -1,5 +1,6 @@
 """Tables: what is known of them between and beside their rows, and which kind of field fits them."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -213,6 +214,25 @@ def test_what_is_measured_well_counts_for_more():
     found = table_process(hx.Problem(hx.Box([0.0], [1.0], names=("a",)), (data,)), "u")
     fresh = np.linspace(0.05, 0.95, 50)[:, None]
     assert np.max(np.abs(found.predict(fresh)[0] - np.sin(6.0 * fresh[:, 0]))) < 0.03
-    assert found.left_out == pytest.approx(data.typical_noise / found.spread, rel=0.3)
+    assert found.left_out == pytest.approx(data.typical_noise / found.scale.spread, rel=0.3)
     with pytest.raises(hx.InputError, match="noise"):
         hx.Data("u", x, values, noise=np.r_[0.0, sigma[1:]])
+
+
+def test_values_that_crowd_at_one_end_are_fitted_by_their_logarithm(tmp_path):
+    """A resonance: rows left out prefer the logarithm, whatever the units and the sign of the values."""
+    law = next(t for t in TABLES if t.name == "oscillator")
+    rng = np.random.default_rng(1200)
+    x, fresh = (law.design(rng.uniform(size=(count, 2))) for count in (200, 500))
+    values, truth = law.law(x), law.law(fresh)
+    found = table_process(table(x, 5.0 - 1e3 * values), "u")
+    assert found.scale.sign == -1.0
+    assert found.left_out < 0.03
+    mean, deviation = found.predict(fresh)
+    assert np.sqrt(np.mean(((5.0 - mean) / 1e3 - truth) ** 2)) < 0.03 * np.std(truth)
+    np.testing.assert_allclose(jax.vmap(found.field)(fresh), mean, rtol=1e-6)
+    assert np.all(deviation > 0.0)
+    hx.save(found.field, tmp_path / "field.hx")
+    np.testing.assert_array_equal(hx.load(tmp_path / "field.hx")(fresh[0]), found.field(fresh[0]))
+    again = table_process(table(x, 5.0 - 1e3 * values), "u", found=found.found)
+    np.testing.assert_array_equal(again.predict(fresh)[0], mean)

@@ -22,7 +22,7 @@ from hierax.fields.fourier import FourierFeatures, FourierNetwork
 from hierax.fields.geometry import AbstractGeometry, BSplineBasis, PowerReLUBasis
 from hierax.fields.inputs import InputBox, place
 from hierax.fields.kan import KAN, to_bspline, to_power_relu
-from hierax.fields.kriging import Kriging, kriging
+from hierax.fields.kriging import Exponential, Kriging, kriging, on_scale
 from hierax.fields.local_fields import Copies, Perceptrons, Polynomials, RandomFeatures, RandomWaves
 from hierax.fields.low_rank import LowRank
 from hierax.fields.mlp import MLP, siren
@@ -52,6 +52,7 @@ __all__ = [
     "Cover",
     "DecodedGrid",
     "Expansion",
+    "Exponential",
     "Extended",
     "Flat",
     "FourierFeatures",
@@ -82,6 +83,7 @@ __all__ = [
     "linear_in_parameters",
     "linear_parameters",
     "multilevel",
+    "on_scale",
     "parameter_count",
     "partition",
     "place",

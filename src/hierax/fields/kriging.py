@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 
 from hierax.fields.base import AbstractField, AbstractFixed
 
+LARGEST = 50.0
+"""Largest exponent: values far outside stay numbers."""
+
 
 class WarpedInputs(AbstractFixed):
     r"""Maps a point to :math:`w((x_a - b_a) / h_a; \kappa_a) / \ell_a`.
@@ -79,6 +82,36 @@ class Kriging(AbstractField):
     @property
     def linear_in_parameters(self) -> bool:
         return True
+
+
+class Exponential(AbstractField):
+    """The field `shift + size exp(power)` of another one.
+
+    Parameters
+    ----------
+    power : Kriging
+    size, shift : arrays of shape ``()``
+    """
+
+    power: Kriging
+    size: Float[Array, ""]
+    shift: Float[Array, ""]
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, ""]:
+        return self.shift + self.size * jnp.exp(jnp.minimum(self.power(x), LARGEST))
+
+    @property
+    def linear_in_parameters(self) -> bool:
+        return False
+
+
+def on_scale(field: Kriging, scale: Any) -> Kriging | Exponential:
+    """The field of values from that of their places on a `hierax.solvers.value_scale.ValueScale`."""
+    if not scale.sign:
+        return field.scaled(scale.spread, scale.level)
+    size = scale.spread * scale.sign
+    power = field.scaled(scale.size, scale.middle)
+    return Exponential(power, jnp.asarray(size), jnp.asarray(scale.level + size * scale.offset))
 
 
 def kriging(process: Any, corner: Any, widths: Any) -> Kriging:

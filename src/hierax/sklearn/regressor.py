@@ -166,10 +166,10 @@ class HieraxRegressor(RegressorMixin, BaseEstimator):
         process = table_process(solution.problem, name)
         if process is None:
             return np.zeros(len(points))
-        deviation = process.spread * process.predict(points)[1]
+        deviation = process.scale.spread * process.predict(points)[1]
         chosen = [one for one in solution.candidates if one.output == name and one.chosen]
         if chosen and "kriging" in chosen[0].field:
             return deviation
         error = solution.accuracy.left_out or solution.accuracy.validation_error or 0.0
         beyond = np.sqrt(max(error**2 - process.noise**2, 0.0))
-        return np.maximum(deviation, process.spread * beyond)
+        return np.maximum(deviation, process.scale.spread * beyond)

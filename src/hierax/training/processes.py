@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hierax.checks.evidence import Witness
-from hierax.fields import Kriging, kriging
+from hierax.fields import Exponential, Kriging, kriging, on_scale
 from hierax.objective.data_rows import folds
 from hierax.objective.noise import neighbour_scatter
 from hierax.planning.data import has_process
@@ -20,6 +20,7 @@ from hierax.problems.grouping import belonging
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers.gaussian_process import SIZES, Process, fit_process, given_process
+from hierax.solvers.value_scale import ValueScale
 from hierax.training.state import FoundProcess
 
 MOST = 2000
@@ -32,6 +33,9 @@ MOST_STEPS = 25
 """Most steps with all rows."""
 GRAIN = 2.0**33
 """One over the distance of the numbers that inputs and values are rounded to."""
+SKEWED, BEYOND, BETTER = 0.5, (0.1, 0.3), 0.6
+"""Skewness of the values from which on logarithmic scales are tried, from how far beyond their crowded end, over the
+spread; and part of the error left out that one has to reach."""
 PROBES = 1000
 """Points between those of the table at which it is asked how much is known."""
 
@@ -44,9 +48,9 @@ class TableProcess:
     Attributes
     ----------
     process:
-        In inputs `(x - corner) / widths` and values `(v - level) / spread`.
-    corner, widths, level, spread:
-        Box of the inputs, mean and standard deviation of the values.
+        In inputs `(x - corner) / widths` and places on the scale of the values.
+    corner, widths, scale:
+        Box of the inputs, and the scale of the values.
     steps:
         Steps of the optimiser that were tried with all values.
     points, shared, roughness:
@@ -57,8 +61,7 @@ class TableProcess:
     process: Process
     corner: np.ndarray
     widths: np.ndarray
-    level: float
-    spread: float
+    scale: ValueScale
     points: np.ndarray
     shared: np.ndarray
     roughness: float
@@ -67,35 +70,43 @@ class TableProcess:
     @property
     def found(self) -> FoundProcess:
         """What has to be kept of it."""
-        return FoundProcess(self.process.kernel, self.process.free, self.steps)
+        return FoundProcess(self.process.kernel, self.process.free, self.steps, self.scale)
 
     @functools.cached_property
     def left_out(self) -> float:
         """Relative error of the rows, each predicted without it and others of a tenth of the rows."""
-        misfit = self.process.left_out(folds(self.shared, FOLDS, np.random.default_rng(0)))
+        own = self.process.values
+        seen = own - self.process.left_out(folds(self.shared, FOLDS, np.random.default_rng(0)))
+        misfit = self.scale.standard(seen) - self.scale.standard(own)
         return float(np.sqrt(np.mean(misfit**2 / self.process.spread)))
 
     @property
     def loss(self) -> float:
         """Half the mean square of the misfits of its mean, in units of the spread."""
         process = self.process
-        return 0.5 * float(np.mean((process.kernel.noise * process.spread * process.weights) ** 2))
+        misfit = process.kernel.noise * process.spread * process.weights * self.scale.slope(process.values)
+        return 0.5 * float(np.mean(misfit**2))
+
+    @property
+    def own_noise(self) -> float:
+        """What the process takes for noise, over the spread."""
+        return self.process.noise * float(np.sqrt(np.mean(self.scale.slope(self.process.values) ** 2)))
 
     @property
     def noise(self) -> float:
         """Noise over the spread: what the process takes for noise, if the values are as rough to their neighbours."""
-        return min(self.process.noise, self.roughness)
+        return min(self.own_noise, self.roughness)
 
     @property
-    def field(self) -> Kriging:
-        """Its mean."""
-        found = kriging(self.process, self.corner, self.widths)
-        return found.scaled(self.spread, self.level)
+    def field(self) -> Kriging | Exponential:
+        """Its mean; on a logarithmic scale its median."""
+        return on_scale(kriging(self.process, self.corner, self.widths), self.scale)
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means `(n,)` at points `(n, dim)`, and their standard deviations over the spread."""
+        """Values `(n,)` of the field at points `(n, dim)`, and their standard deviations over the spread."""
         mean, deviation = self.process.predict((points - self.corner) / self.widths)
-        return self.level + self.spread * mean, deviation
+        values = self.scale.level + self.scale.spread * self.scale.standard(mean)
+        return values, deviation * self.scale.slope(mean)
 
     def witness(self, name: str, fitted: Callable[[np.ndarray], np.ndarray]) -> Witness:
         """What it says of the fit of an output, `fitted` from points `(n, dim)` to values `(n,)`.
@@ -107,7 +118,7 @@ class TableProcess:
         share = rng.uniform(size=(PROBES, 1))
         between = share * one + (1.0 - share) * other
         mean, doubt = self.predict(between)
-        return Witness(name, self.left_out, self.noise, doubt, (fitted(between) - mean) / self.spread, between)
+        return Witness(name, self.left_out, self.noise, doubt, (fitted(between) - mean) / self.scale.spread, between)
 
 
 def table_process(
@@ -175,23 +186,29 @@ def _process(
     if len(values) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
         return None
     corner, upper = problem.domain.bounds()
-    scaled, unit = _rounded((values - level) / spread), _rounded((points - corner) / (upper - corner))
-    roughness = neighbour_scatter(points, scaled[:, None])
+    standard, unit = _rounded((values - level) / spread), _rounded((points - corner) / (upper - corner))
+    roughness, straight = neighbour_scatter(points, standard[:, None]), ValueScale(level, spread)
 
-    def of_table(process: Process | None, steps: int = 0) -> TableProcess | None:
-        return process and TableProcess(
-            process, corner, upper - corner, level, spread, points, shared, roughness, steps
-        )
+    def of_table(process: Process | None, scale: ValueScale = straight, steps: int = 0) -> TableProcess | None:
+        return process and TableProcess(process, corner, upper - corner, scale, points, shared, roughness, steps)
+
+    def fitted(free: bool, scale: ValueScale = straight) -> TableProcess | None:
+        return of_table(fit_process(unit, _rounded(scale.scaled(standard)), uneven, free, over), scale)
 
     if before is not None:
-        return of_table(given_process(unit, scaled, uneven, before.free, before.kernel), before.steps)
-    found = of_table(fit_process(unit, scaled, uneven, True, over))
+        scaled = _rounded(before.scale.scaled(standard))
+        return of_table(given_process(unit, scaled, uneven, before.free, before.kernel), before.scale, before.steps)
+    found = fitted(True)
     if found is not None and found.left_out**2 < EXACT**2 + NOISY * found.noise**2:
         return found
     # the larger likelihood belongs to what is stretched, also where it predicts less: a ridge that bends
-    plain = of_table(fit_process(unit, scaled, uneven, False, over))
-    both = [one for one in (found, plain) if one is not None]
-    return min(both, key=lambda one: one.left_out, default=None)
+    both = [one for one in (found, fitted(False)) if one is not None]
+    best = min(both, key=lambda one: one.left_out, default=None)
+    if best is None or abs(np.mean(standard**3)) < SKEWED or best.left_out**2 < NOISY * best.noise**2:
+        return best
+    logs = [fitted(True, straight.logarithmic(standard, beyond)) for beyond in BEYOND]
+    clearly = [one for one in logs if one is not None and one.left_out < BETTER * best.left_out]
+    return min(clearly, key=lambda one: one.left_out, default=best)
 
 
 def _rounded(numbers: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from hierax.training.run import begin, run
 from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
 
-KRIGING = "kriging (linear in its weights)"
+KRIGING, LOGARITHMIC = "kriging (linear in its weights)", "exponential of kriging"
 CLEARLY = 0.9
 """Part of the error of the planned field that a rival has to reach, which is told from luck."""
 TOLD = 0.05
@@ -115,7 +115,7 @@ def _tells_less(process: TableProcess, own: float) -> bool:
 
 def _beyond(process: TableProcess, error: float) -> float:
     """Square of an error at noisy rows beyond their noise, as far as that can be told."""
-    noise = process.process.noise
+    noise = process.own_noise
     return max(error**2 - noise**2, TOLD * noise**2)
 
 
@@ -165,7 +165,7 @@ def _kriging(process: TableProcess, state: RunState, context: Context) -> Soluti
         guards=guards,
         solver="maximum likelihood",
         cycle="from few rows to all",
-        field_kind=KRIGING,
+        field_kind=LOGARITHMIC if process.scale.sign else KRIGING,
         accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, error, error),
         seconds_total=context.elapsed,
         seconds_compile=compile_seconds() - context.compiled,

@@ -20,6 +20,7 @@ from hierax.hierarchy.transport import RESET, Kind, Stacked
 from hierax.planning.plan import Plan
 from hierax.solvers import AbstractSolver
 from hierax.solvers.gaussian_process import Kernel
+from hierax.solvers.value_scale import ValueScale
 
 
 class Visited(NamedTuple):
@@ -146,11 +147,14 @@ class FoundProcess(NamedTuple):
         Whether axes were stretched and tails chosen.
     steps:
         Steps of the optimiser with all rows.
+    scale:
+        Scale of the values.
     """
 
     kernel: Kernel
     free: bool
     steps: int = 0
+    scale: ValueScale = ValueScale(0.0, 1.0)
 
 
 class RunState(NamedTuple):
