@@ -1,13 +1,17 @@
 """Shapes: measures, moments, boundaries and their names, quadrature on cut cells, and refusals."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import hierax as hx
 from hierax._errors import InputError
 from hierax.geometry import Part
 from hierax.geometry.body import interior_rule, surface_rule
+from hierax.results.report.pictures import show_body
 
 PLATE = hx.Rectangle((0.0, 0.0), (2.0, 1.0)) - hx.Disk((1.0, 0.5), 0.3, name="hole")
 
@@ -139,3 +143,16 @@ def test_poisson_on_a_disk_with_a_hole():
     assert solution.accuracy.relative_l2 < 1e-6
     with pytest.raises(InputError, match="outside of the shape"):
         solution.evaluate([[0.3, 0.1]], "u")
+    axes = Figure().add_subplot()
+    show_body(SimpleNamespace(problem=problem, trained=solution.field), axes)  # pyright: ignore
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["disk", "hole"]  # pyright: ignore
+    assert axes.get_title() == f"area {body.measure:.6g}, of points {body.measure:.6g}"
+
+
+def test_knots_are_graded_towards_corners_into_a_body_and_hold_its_bends():
+    ell = hx.Polygon([[0, 0], [1, 0], [1, 1], [-1, 1], [-1, -1], [0, -1]])
+    assert np.allclose(ell.body.inward_corners, [[0.0, 0.0]])
+    assert len(PLATE.body.inward_corners) == 0
+    assert np.allclose(PLATE.body.bends[1], 0.3, rtol=0.01)
+    breaks = hx.plan(hx.Problem(ell, [hx.dirichlet("boundary")])).hierarchy.levels[0].field.breakpoints()[0]
+    assert np.min(np.diff(breaks)[np.abs(breaks[:-1]) < 1e-9]) < 2e-3

@@ -37,6 +37,11 @@ class AbstractBody(abc.ABC):
 
     @functools.cached_property
     @abc.abstractmethod
+    def sides(self) -> tuple[str, ...]:
+        """Names of the smallest parts of its boundary, which do not overlap."""
+
+    @functools.cached_property
+    @abc.abstractmethod
     def measure(self) -> float:
         """Length, area or volume."""
 
@@ -82,6 +87,10 @@ class PlaneBody(AbstractBody):
     def names(self) -> tuple[str, ...]:
         every = [name for names in self.contour.labels(self.contour.pieces) for name in names if name]
         return tuple(dict.fromkeys(every))
+
+    @functools.cached_property
+    def sides(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names[-1] for names in self.contour.labels(self.contour.pieces)))
 
     @functools.cached_property
     def measure(self) -> float:

@@ -68,6 +68,10 @@ class SolidBody(AbstractBody):
         return tuple(dict.fromkeys(name for names in self._wall(None, 3).names for name in names if name))
 
     @functools.cached_property
+    def sides(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names[-1] for names in self._wall(None, 3).names if names))
+
+    @functools.cached_property
     def measure(self) -> float:
         low, high = self.bounds
         cells = [np.array([a, b]) for a, b in zip(low, high, strict=True)]

@@ -15,6 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from hierax.fields.base import mesh
+from hierax.geometry import AbstractShape, Part
+from hierax.geometry.body import interior_rule, surface_rule
 from hierax.problems.domain import PointCloud
 from hierax.problems.kept import is_kept
 from hierax.problems.problem import Problem
@@ -22,6 +25,7 @@ from hierax.problems.terms import Residual
 from hierax.results.evaluation import Quantity, evaluate, quantities, residual
 from hierax.results.figures import (
     INK,
+    MUTED,
     STYLE,
     WARM,
     Plane,
@@ -44,6 +48,8 @@ KIND, SAFE = "data:image/svg+xml,", " !$'()*+,-./:;=?@_~"
 SIZE, DPI = (4.4, 2.9), 80
 MOST = 9
 """Most pictures of one kind: a page of them stays below one megabyte."""
+LEGEND = 16
+"""Most parts of a boundary that a legend names."""
 SNAPSHOTS, ARROWS, DECADES = 5, 15, 4
 LOOK: dict[Any, Any] = STYLE | {"svg.fonttype": "none", "svg.hashsalt": "hierax", "figure.dpi": DPI, "savefig.dpi": DPI}
 
@@ -85,7 +91,8 @@ def solution(account: Account) -> list[Picture]:
     problem = account.problem
     if problem is None or account.trained is None:
         return []
-    pictures = []
+    pictures = [Picture("Body, cells and parts of the boundary", functools.partial(show_body, account))]
+    pictures = pictures if isinstance(problem.domain, AbstractShape) and problem.domain.dim == 2 else []
     for name in problem.functions:
         shown = quantities(problem, name)
         for quantity in shown:
@@ -109,6 +116,30 @@ def residuals(account: Account) -> list[Picture]:
         for t in terms
         for plane in planes
     ]
+
+
+def show_body(account: Account, axes: Axes) -> None:
+    """A shape with the cells of the field and the parts of its boundary by name, and its area beside that of points."""
+    assert account.problem is not None
+    shape, cells = account.problem.domain, mesh(account.trained)
+    assert isinstance(shape, AbstractShape)
+    plane = Plane.through(account.problem, (0, 1))
+    x, y = plane.ticks
+    level = shape.level(np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)).reshape(len(x), len(y))
+    axes.contourf(x, y, level.T, [-np.inf, 0.0], colors=["#e4ecf1"])
+    title = f"area {shape.measure:.6g}"
+    if cells is not None:
+        for draw, breaks, (low, high) in ((axes.vlines, cells[0], y[[0, -1]]), (axes.hlines, cells[1], x[[0, -1]])):
+            draw(breaks, low, high, color=MUTED, lw=0.3, alpha=0.6)
+        title += f", of points {interior_rule(shape, cells, 3).weights.sum():.6g}"
+    colours = matplotlib.colormaps["tab10"](np.arange(len(shape.body.sides)) % 10)
+    for name, colour in zip(shape.body.sides, colours, strict=True):
+        wall = surface_rule(shape, Part(name), plane.ticks, 2).points
+        axes.plot(*wall.T, ".", ms=2.0, color=colour, label=literal(name))
+    axes.set(title=title, xlabel=shape.names[0], ylabel=shape.names[1])
+    axes.set_aspect("equal", adjustable="box")
+    if len(colours) <= LEGEND:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=4.0, fontsize=7.0)
 
 
 def _curves(account: Account, quantity: Quantity) -> list[Picture]:
