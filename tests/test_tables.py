@@ -230,9 +230,28 @@ def test_values_that_crowd_at_one_end_are_fitted_by_their_logarithm(tmp_path):
     assert found.left_out < 0.03
     mean, deviation = found.predict(fresh)
     assert np.sqrt(np.mean(((5.0 - mean) / 1e3 - truth) ** 2)) < 0.03 * np.std(truth)
-    np.testing.assert_allclose(jax.vmap(found.field)(fresh), mean, rtol=1e-6)
+    inside = np.all((fresh >= x.min(axis=0)) & (fresh <= x.max(axis=0)), axis=1)
+    np.testing.assert_allclose(jax.vmap(found.field)(fresh[inside]), mean[inside], rtol=1e-6)
     assert np.all(deviation > 0.0)
     hx.save(found.field, tmp_path / "field.hx")
     np.testing.assert_array_equal(hx.load(tmp_path / "field.hx")(fresh[0]), found.field(fresh[0]))
     again = table_process(table(x, 5.0 - 1e3 * values), "u", found=found.found)
     np.testing.assert_array_equal(again.predict(fresh)[0], mean)
+
+
+def test_single_wrong_values_do_not_spoil_a_table_and_features_are_not_wrong():
+    rng = np.random.default_rng(8)
+    x, fresh = rng.uniform(size=(150, 3)), rng.uniform(size=(200, 3))
+    law = lambda p: np.sin(4.0 * p[:, 0]) * p[:, 1] + np.exp(p[:, 2])  # noqa: E731
+    values, wrong = law(x), rng.permutation(150)[:5]
+    values[wrong] += 5.0 * rng.choice([-1.0, 1.0], 5)
+    found = table_process(table(x, values), "u")
+    np.testing.assert_array_equal(np.flatnonzero(found.outliers), np.sort(wrong))
+    assert np.max(np.abs(found.predict(fresh)[0] - law(fresh))) < 0.02
+    again = table_process(table(x, values), "u", found=found.found)
+    np.testing.assert_array_equal(again.predict(fresh)[0], found.predict(fresh)[0])
+    solution = hx.train(table(x, values))
+    assert solution.result is hx.RESULTS.successful, solution
+    bump = np.exp(-np.sum((x[:, :2] - 0.5) ** 2, axis=1) / 0.01)
+    for other in (bump + 0.05 * rng.normal(size=150), np.sign(x[:, 0] - 0.6), law(x) + 0.2 * rng.normal(size=150)):
+        assert table_process(table(x, other), "u").outliers is None

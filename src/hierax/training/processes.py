@@ -20,6 +20,7 @@ from hierax.problems.grouping import belonging
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers.gaussian_process import SIZES, Process, fit_process, given_process
+from hierax.solvers.outliers import APART, without_outliers
 from hierax.solvers.value_scale import ValueScale
 from hierax.training.state import FoundProcess
 
@@ -51,8 +52,8 @@ class TableProcess:
         In inputs `(x - corner) / widths` and places on the scale of the values.
     corner, widths, scale:
         Box of the inputs, and the scale of the values.
-    steps:
-        Steps of the optimiser that were tried with all values.
+    steps, outliers:
+        Steps of the optimiser that were tried with all values; which of these are outliers, `None` where none is.
     points, shared, roughness:
         The points `(n, dim)` that it is given; what those that belong together share, `(n, 1)`; how rough the values
         are to their neighbours, over the spread.
@@ -66,19 +67,20 @@ class TableProcess:
     shared: np.ndarray
     roughness: float
     steps: int = 0
+    outliers: np.ndarray | None = None
 
     @property
     def found(self) -> FoundProcess:
         """What has to be kept of it."""
-        return FoundProcess(self.process.kernel, self.process.free, self.steps, self.scale)
+        return FoundProcess(self.process.kernel, self.process.free, self.steps, self.scale, self.outliers)
 
     @functools.cached_property
     def left_out(self) -> float:
-        """Relative error of the rows, each predicted without it and others of a tenth of the rows."""
+        """Relative error of the rows, each predicted without it and others of a tenth of the rows; of no outliers."""
         own = self.process.values
         seen = own - self.process.left_out(folds(self.shared, FOLDS, np.random.default_rng(0)))
         misfit = self.scale.standard(seen) - self.scale.standard(own)
-        return float(np.sqrt(np.mean(misfit**2 / self.process.spread)))
+        return float(np.sqrt(np.average(misfit**2, weights=1.0 / self.process.spread)))
 
     @property
     def loss(self) -> float:
@@ -189,22 +191,37 @@ def _process(
     standard, unit = _rounded((values - level) / spread), _rounded((points - corner) / (upper - corner))
     roughness, straight = neighbour_scatter(points, standard[:, None]), ValueScale(level, spread)
 
-    def of_table(process: Process | None, scale: ValueScale = straight, steps: int = 0) -> TableProcess | None:
-        return process and TableProcess(process, corner, upper - corner, scale, points, shared, roughness, steps)
+    def of_table(
+        process: Process | None,
+        scale: ValueScale = straight,
+        steps: int = 0,
+        outliers: np.ndarray | None = None,
+    ) -> TableProcess | None:
+        return process and TableProcess(
+            process, corner, upper - corner, scale, points, shared, roughness, steps, outliers
+        )
 
     def fitted(free: bool, scale: ValueScale = straight) -> TableProcess | None:
         return of_table(fit_process(unit, _rounded(scale.scaled(standard)), uneven, free, over), scale)
 
     if before is not None:
         scaled = _rounded(before.scale.scaled(standard))
-        return of_table(given_process(unit, scaled, uneven, before.free, before.kernel), before.scale, before.steps)
-    found = fitted(True)
-    if found is not None and found.left_out**2 < EXACT**2 + NOISY * found.noise**2:
-        return found
-    # the larger likelihood belongs to what is stretched, also where it predicts less: a ridge that bends
-    both = [one for one in (found, fitted(False)) if one is not None]
-    best = min(both, key=lambda one: one.left_out, default=None)
-    if best is None or abs(np.mean(standard**3)) < SKEWED or best.left_out**2 < NOISY * best.noise**2:
+        uneven = uneven if before.outliers is None else np.where(before.outliers, APART * uneven, uneven)
+        return of_table(
+            given_process(unit, scaled, uneven, before.free, before.kernel), before.scale, before.steps, before.outliers
+        )
+    best = fitted(True)
+    if best is None or best.left_out**2 > EXACT**2 + NOISY * best.noise**2:
+        # the larger likelihood belongs to what is stretched, also where it predicts less: a ridge that bends
+        both = [one for one in (best, fitted(False)) if one is not None]
+        best = min(both, key=lambda one: one.left_out, default=None)
+    if best is None:
+        return None
+    free = best.process.free
+    robust = without_outliers(best.process, lambda noise: fit_process(unit, standard, noise, free, over))
+    if robust is not None:
+        return of_table(robust.process, outliers=robust.outliers)
+    if abs(np.mean(standard**3)) < SKEWED or best.left_out**2 < EXACT**2 + NOISY * best.noise**2:
         return best
     logs = [fitted(True, straight.logarithmic(standard, beyond)) for beyond in BEYOND]
     clearly = [one for one in logs if one is not None and one.left_out < BETTER * best.left_out]

@@ -30,6 +30,7 @@ from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
 
 KRIGING, LOGARITHMIC = "kriging (linear in its weights)", "exponential of kriging"
+OUTLIERS = "Outliers: {} of {} values, which all others contradict, do not count for kriging."
 CLEARLY = 0.9
 """Part of the error of the planned field that a rival has to reach, which is told from luck."""
 TOLD = 0.05
@@ -79,6 +80,8 @@ def solved(state: RunState, context: Context) -> Solution:
     process = _process(state, context)
     if process is None:
         return told_of(finish(run(state, context), context), context)
+    if process.outliers is not None:
+        context.say(OUTLIERS.format(int(process.outliers.sum()), len(process.points)))
     rival = _kriging(process, state, context)
     took = rival.seconds_total
     context = replace(context, rival=rival)

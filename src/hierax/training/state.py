@@ -149,12 +149,15 @@ class FoundProcess(NamedTuple):
         Steps of the optimiser with all rows.
     scale:
         Scale of the values.
+    outliers:
+        Which of them are outliers, `(n,)`; `None` where none is.
     """
 
     kernel: Kernel
     free: bool
     steps: int = 0
     scale: ValueScale = ValueScale(0.0, 1.0)
+    outliers: np.ndarray | None = None
 
 
 class RunState(NamedTuple):
