@@ -100,6 +100,11 @@ def _traced(path):
         fingerprint(FileSource(path, "problem").load())
 
 
+def test_a_reference_that_is_a_text_is_refused():
+    with pytest.raises(hx.InputError, match="no array of real numbers"):
+        hx.Problem(hx.Box([0.0], [1.0]), (hx.Residual("r", lambda u, x: u(x)),), reference="x")
+
+
 def test_named_unknowns_are_not_called(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(

@@ -236,6 +236,9 @@ def test_no_network_is_needed(here, tmp_path, monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     assert cli.main([*WORDS, str(tmp_path / "run")]) == 0
     assert cli.main(["report", str(tmp_path / "run")]) == 0
+    shown = (tmp_path / "run" / "report.html").read_text()
+    assert "<td>residual ends</td><td>on the boundary</td>" in shown
+    assert "return hx.derivative(u, &quot;xx&quot;)(x) + wave**2" in shown
 
 
 @pytest.mark.slow

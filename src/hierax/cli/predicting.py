@@ -77,6 +77,7 @@ class Predict:
         writer_for(self.out)
         check_output(self.out, (self.points, *([] if self.at is None else [self.at])), self.force)
         folder = Folder.open(self.run)
+        check_output(self.out, folder.inputs, self.force)
         if SURROGATE in folder.manifest.files:
             return self._members(folder)
         if self.at is not None or self.tolerance is not None:

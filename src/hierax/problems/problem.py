@@ -14,7 +14,7 @@ from hierax._errors import InputError
 from hierax._notebook import preformatted
 from hierax.geometry import AbstractShape, Part
 from hierax.problems.calls import check_arguments, usable
-from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud
+from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud, as_floats
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
 from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Values
@@ -78,13 +78,17 @@ class Problem:
     def _repr_html_(self) -> str:
         """Domain, unknowns and terms for notebooks."""
         unknowns = [f"{name}: {unknown}" for name, unknown in self.unknowns.items()]
-        terms = [f"{type(term).__name__} {term.name}, {self._where(term)}" for term in self.terms]
+        terms = [f"{type(term).__name__} {term.name}, {self.where(term)}" for term in self.terms]
         return preformatted("\n".join([str(self.domain), *unknowns, *terms]), self.name)
 
-    def _where(self, term: Term) -> str:
+    def where(self, term: Term) -> str:
+        """Where a term holds, in words."""
         if isinstance(term, AbstractValues):
             return f"{len(term.points)} points"
-        return "inside" if term.on is None else f"on {', '.join(str(place) for place in self.places(term))}"
+        if term.on is None or term.on == "boundary":
+            return "inside" if term.on is None else "on the boundary"
+        places = self.places(term)
+        return f"on {', '.join(f'{p.name} ({p.side})' if isinstance(p, Face) else str(p) for p in places)}"
 
     @property
     def functions(self) -> dict[str, Function]:
@@ -210,7 +214,7 @@ class Problem:
         """Traced now, so that a mistake in it is not found after training only."""
         components = getattr(self.unknowns[name], "components", None)
         expected = () if components is None else (components,)
-        shape = np.shape(value)
+        shape = () if callable(value) else as_floats(value, "Problem(reference=...)").shape
         if callable(value):
             check_arguments(value, "Problem(reference=...)", (1,), "a function of the point x")
             point = jax.ShapeDtypeStruct((self.domain.dim,), float)

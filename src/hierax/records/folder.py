@@ -112,6 +112,15 @@ class Folder:
         return settings
 
     @property
+    def inputs(self) -> list[Path]:
+        """The file that the run was made from, as it was named then: a table, or a problem file."""
+        if SETTINGS in self.faults or not self.has(SETTINGS):
+            return []
+        source = self.settings["source"]
+        named = source.get("given") or source.get("file")
+        return [Path(named)] if isinstance(named, str) else []
+
+    @property
     def states(self) -> list[int]:
         """Numbers of the states that are whole, the newest first."""
         names = self.manifest.files if MANIFEST not in self.faults else [entry.name for entry in self.path.iterdir()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,13 @@ from hierax._errors import InputError
 from hierax.events import LevelRecord, StepTaken
 from hierax.problems.kept import is_kept
 from hierax.problems.problem import Problem
+from hierax.problems.registry import named_problem
 from hierax.records.folder import ODD, Folder, as_written
 from hierax.records.manifest import Entry
 from hierax.records.measures import MEASURES, read_measures
 from hierax.records.recorded import recorded_source
 from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SOLUTION
-from hierax.records.sources import AbstractSource
+from hierax.records.sources import AbstractSource, CatalogueSource
 from hierax.records.user_file import user_errors
 from hierax.results.files import read_bytes, read_json, read_text, written
 from hierax.results.report import Account, write_page
@@ -86,10 +88,18 @@ def read_account(
         diagnosis=_text(folder, DIAGNOSIS),
         environment=dict(settings.get("environment") or {}),
         command=_command(settings),
+        code=_code(folder, settings["source"], source),
         started=str(settings.get("started") or ""),
         notes=notes,
     )
     return account, source
+
+
+def _code(folder: Folder, record: Mapping[str, Any], source: AbstractSource | None) -> str:
+    """The source text of the problem: the copy of the user's file, or that of the catalogue."""
+    if record.get("kind") == "file":
+        return _text(folder, str(record.get("file")))
+    return inspect.getsource(inspect.unwrap(named_problem(source.name))) if isinstance(source, CatalogueSource) else ""
 
 
 def _text(folder: Folder, name: str) -> str:

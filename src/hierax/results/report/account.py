@@ -37,6 +37,8 @@ class Account:
         The command that started it; empty for scripts.
     started:
         Date and time; empty where not known.
+    code:
+        The source text of the problem; empty where it is not known.
     notes:
         What the report leaves out, and why.
     """
@@ -53,6 +55,7 @@ class Account:
     environment: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     started: str = ""
+    code: str = ""
     notes: Sequence[str] = ()
 
     @property

@@ -14,6 +14,7 @@ from hierax.results.report.citations import cited
 from hierax.results.report.markup import Child, Markup, bullets, element, style, table
 from hierax.results.report.measured import measured
 from hierax.results.report.pictures import MOST, Picture, convergence, residuals, solution
+from hierax.results.report.stated import stated
 from hierax.results.report.words import CAVEAT, MEANINGS, STOPPED, accuracy, explanation, headline, kind, number
 
 
@@ -220,6 +221,7 @@ def _citations(account: Account) -> Markup:
 
 
 SECTIONS: tuple[tuple[str, Callable[[Account], Markup | None]], ...] = (
+    ("Problem", stated),
     ("Plan", _plan),
     ("Guards", _guards),
     ("Diagnosis", _diagnosis),
