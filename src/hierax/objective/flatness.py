@@ -13,7 +13,7 @@ smooth change of the same size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -27,21 +27,27 @@ from hierax.fields import Unknowns, parameter_count
 from hierax.objective.galerkin import jacobian_rows
 from hierax.objective.local import LocalObjective
 from hierax.objective.objective import flat_parameters
-from hierax.objective.pointwise import value_term
+from hierax.objective.pointwise import JetEnergy, value_term
 from hierax.objective.samples import Samples, make_samples
 from hierax.objective.view import bounded
 from hierax.problems.problem import Problem
 
 LARGEST = 1000
 """Most parameters of a level whose dense matrices are formed."""
-HALF_WAVES = 2
-"""Half waves across the domain, over all coordinates, of what counts as smooth."""
+HALF_WAVES, PHASE = 2, 0.4
+"""Half waves across the domain, over all coordinates, of what counts as smooth, and their phase at its lower end: at no
+end is a derivative of all of them zero, as slopes of cosines without a phase are, which then would have no size."""
 OPEN = 1e-3
 """Weight of the values of a field in the sizes of its components."""
 DIRECTIONS, SWEEPS = 6, 8
 """Directions that are iterated together, and inverse iterations."""
 ROUNDING = 1e-13
 """Added to diagonals, relative: what no point sees is not a direction."""
+HIDDEN = 1e-2
+"""Part of the sizes of terms that rounding of their matrices may be: on finer grids nothing can be told from them."""
+DOUBTED, MOVED = 1e-2, 1e-4
+"""Violations by less may be rounding of squared matrices, and are found from residuals on both sides; how far these
+are, in sizes of the unknowns, where terms are not linear."""
 LEAST_CONSTANT = 0.1
 """Least size of a constant, in units of its start."""
 
@@ -150,8 +156,9 @@ def flattest(
     inside: Samples,
     periodic: Sequence[bool],
     rough: Sequence[str] = (),
+    linear: bool = False,
 ) -> list[Direction]:
-    """The directions that violate the terms least, the flattest first.
+    """The directions that violate the terms least, the flattest first; none where rounding hides them.
 
     Parameters
     ----------
@@ -168,7 +175,9 @@ def flattest(
     """
     theta, _ = flat_parameters(field)
     functions = Functions.of(problem, field, inside, periodic)
-    return of_forms(_matrices(field, samples, periodic, theta), functions, numbers(problem, field, theta), rough)
+    objective = LocalObjective(field, samples, periodic)
+    felt = None if any(isinstance(s.term, JetEnergy) for s in samples) else _Felt(objective, theta, linear)
+    return of_forms(_matrices(objective, theta), functions, numbers(problem, field, theta), rough, felt)
 
 
 def of_forms(
@@ -176,9 +185,16 @@ def of_forms(
     functions: Functions,
     constants: Sequence[Number] = (),
     rough: Sequence[str] = (),
+    felt: _Felt | None = None,
 ) -> list[Direction]:
-    """The same for any way to change the unknowns, by the Gauss-Newton matrices of the terms in its parameters."""
+    """The same for any way to change the unknowns, by the Gauss-Newton matrices of the terms in its parameters.
+
+    What is small in these matrices may be their rounding, and is asked of `felt`, where it is known.
+    """
     own, left = _equilibrated(terms, functions)
+    largest = np.array([np.max(np.diag(a)) for a in terms]) * own.max() * np.sqrt(len(terms[0]))
+    if np.any(np.finfo(float).eps * largest > HIDDEN * np.abs(left)):
+        return []
     mass = np.sum([m / s for m, s in zip(functions.masses, own, strict=True)], axis=0)
     for c in constants:
         mass[c.place, c.place] += c.relative**2
@@ -186,7 +202,29 @@ def of_forms(
     whole = np.sum([a / s if s > 0 else 0.0 * a for a, s in zip(terms, left, strict=True)], axis=0)
     basis = _judged(functions, len(mass), rough)
     found = basis @ _flat(basis.T @ whole @ basis, basis.T @ mass @ basis)
-    return sorted((_direction(v, whole, functions, own, constants) for v in found.T), key=lambda d: d.violation)
+
+    def violation(v: np.ndarray) -> float:
+        square = float(v @ whole @ v)
+        if felt is not None and square < DOUBTED**2:
+            square = float(np.sum(felt.squares(v)[left > 0] / left[left > 0]))
+        return float(np.sqrt(max(square, 0.0)))
+
+    return sorted((_direction(v, violation, functions, own, constants) for v in found.T), key=lambda d: d.violation)
+
+
+class _Felt(NamedTuple):
+    """What the terms feel of a change, from their residuals on both sides: that has less rounding than a matrix."""
+
+    objective: LocalObjective
+    theta: np.ndarray
+    linear: bool
+
+    def squares(self, v: np.ndarray) -> np.ndarray:
+        """The square of what each term feels of a change `v` `(N,)` that has about the size of the unknowns."""
+        step = 1.0 if self.linear else MOVED
+        after, before = (self.objective.residuals(self.theta + s * step * v) for s in (1.0, -1.0))
+        rows = zip(self.objective.samples, after, before, strict=True)
+        return np.array([s.weights @ np.sum((a - b) ** 2, axis=1) for s, a, b in rows]) / (2.0 * step) ** 2
 
 
 class Number(NamedTuple):
@@ -214,7 +252,11 @@ def numbers(problem: Problem, field: Any, theta: np.ndarray) -> list[Number]:
 
 
 def _direction(
-    v: np.ndarray, whole: np.ndarray, functions: Functions, squares: np.ndarray, constants: Sequence[Number]
+    v: np.ndarray,
+    violation: Callable[[np.ndarray], float],
+    functions: Functions,
+    squares: np.ndarray,
+    constants: Sequence[Number],
 ) -> Direction:
     values = np.stack([rows @ v for rows in functions.rows], axis=1) / np.sqrt(squares)
     shares: dict[str, float] = {}
@@ -222,19 +264,19 @@ def _direction(
         shares[name] = shares.get(name, 0.0) + float(square)
     shares |= {c.name: float((v[c.place] * c.relative) ** 2) for c in constants}
     total = sum(shares.values())
-    violation = float(np.sqrt(max(v @ whole @ v, 0.0) / total))
     changes = {c.name: float(v[c.place] * c.slope) for c in constants}
     root, fine = np.sqrt(functions.weights), 0.0
     for waves, own in zip(functions.waves, (root[:, None] * values).T, strict=True):
         basis, _ = np.linalg.qr(root[:, None] * waves)
         fine += float(np.sum((own - basis @ (basis.T @ own)) ** 2))
     smooth = 1.0 - fine / total
-    return Direction(violation, {name: share / total for name, share in shares.items()}, changes, smooth, values)
+    shares = {name: share / total for name, share in shares.items()}
+    return Direction(violation(v / np.sqrt(total)), shares, changes, smooth, values)
 
 
-def _matrices(field: Any, samples: Sequence[Samples], periodic: Sequence[bool], theta: np.ndarray) -> list[np.ndarray]:
+def _matrices(objective: LocalObjective, theta: np.ndarray) -> list[np.ndarray]:
     """Gauss-Newton matrix of each term `(N, N)`, by the kernels of training."""
-    objective, every = LocalObjective(field, samples, periodic), np.arange(len(theta))[None]
+    every = np.arange(len(theta))[None]
     return [near.curvature.blocks(every)[0] for near in objective.linearise_each(theta)]
 
 
@@ -288,7 +330,7 @@ def _waves(points: np.ndarray, low: np.ndarray, high: np.ndarray, periodic: Sequ
     """Products of waves `(n, k)` with at most `HALF_WAVES` half waves in all; whole ones along periodic axes."""
     z, found = (points - low) / (high - low), [(0, np.ones(len(points)))]
     for axis, wraps in enumerate(periodic):
-        own = [(k, np.cos(np.pi * k * z[:, axis])) for k in range(HALF_WAVES + 1)]
+        own = [(k, np.cos((np.pi * z[:, axis] + PHASE) * k)) for k in range(HALF_WAVES + 1)]
         if wraps:
             own = [own[0], own[2], (2, np.sin(2 * np.pi * z[:, axis]))]
         found = [(a + b, f * g) for a, f in found for b, g in own if a + b <= HALF_WAVES]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from hierax.checks.limits import EXACTLY_FLAT, FLAT, STAYS
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.fields.base import has_fixed_cells
+from hierax.hierarchy import IntervalDoubling, Level
+from hierax.hierarchy.refinement import spline_axes
 from hierax.objective.flat_polynomials import degrees, flattest_polynomials
 from hierax.objective.flat_product import flattest_product
 from hierax.objective.flatness import LARGEST, Direction, Flatness, flattest
@@ -34,12 +37,13 @@ SMOOTH = 0.5
 
 
 def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained: Any) -> Flatness | None:
-    """The flattest directions of the coarse levels; `None` without equations, and without grids that are small enough.
+    """The flattest directions of grids that are not too large; `None` without equations, and without such grids.
 
-    Finer levels are asked as long as they show smaller violations: a direction that is free, such as the mode of a
-    resonance, violates the terms on each level by the error of its approximation. With values at points the coarsest is
-    asked alone, and for smooth changes: between the points there is always room for others. Nonlinear terms are asked
-    where the level was already near the field that is returned, `trained`: elsewhere they are other terms.
+    Those are the coarse levels, and grids with half their intervals up to `LARGEST` parameters: a direction that is
+    free violates the terms on each by the error of its approximation, and many waves are seen on fine grids alone. With
+    values at points the coarsest level is asked alone, and for smooth changes: between the points there is always room
+    for others. Nonlinear terms are asked where the level was already near the field that is returned, `trained`:
+    elsewhere they are other terms.
     """
     separation = discrete.plan.separation
     if separation is not None and degrees(discrete.problem)[-1] < HIGH:
@@ -55,26 +59,37 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     found: list[float] = []
     directions: list[Direction] = []
     points = np.zeros((0, 0))
-    for field in fields[:1] if pointwise else fields:
+    for field in fields[:1] if pointwise else itertools.chain(fields, _halved(fields[-1])):
         samples = discrete.samples(field, everything=True)
         inside = samples[int(np.flatnonzero(discrete.equations)[0])]
         points = inside.points
         try:
-            directions = flattest(discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete))
+            flat = flattest(
+                discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete), discrete.plan.linear
+            )
         except (np.linalg.LinAlgError, ValueError):
             return None  # a matrix that is not finite, of a training that failed: another result says so
-        if pointwise:
-            directions = [d for d in directions if d.smooth > SMOOTH] or directions[-1:]
-        found.append(directions[0].violation)
-        if _seen(found):
+        if not flat:
             break
-    return Flatness(found, [_restored(discrete, d) for d in directions], points)
+        directions = [d for d in flat if d.smooth > SMOOTH] or flat[-1:] if pointwise else flat
+        found.append(directions[0].violation)
+        if _flat(found):
+            break
+    return Flatness(found, [_restored(discrete, d) for d in directions], points) if found else None
 
 
-def _seen(violations: Sequence[float]) -> bool:
-    """Whether the levels so far have shown what there is to be seen."""
-    last = violations[-1]
-    return last < EXACTLY_FLAT or (len(violations) > 1 and (last < FLAT or last > STAYS * violations[-2]))
+def _flat(violations: Sequence[float]) -> bool:
+    """Whether the levels so far have shown a flat direction: one level an exact one, two any."""
+    return violations[-1] < EXACTLY_FLAT or (len(violations) > 1 and violations[-1] < FLAT)
+
+
+def _halved(field: Any) -> Iterator[Any]:
+    """Grids with half the intervals of the one before, beginning with those of a field, as long as they are small."""
+    while spline_axes(field):
+        field = IntervalDoubling().refine(Level(field, None))[0].field
+        if not _suits(field):
+            return
+        yield field
 
 
 def by_polynomials(discrete: DiscreteProblem, trained: Any) -> Flatness | None:
@@ -93,6 +108,8 @@ def by_polynomials(discrete: DiscreteProblem, trained: Any) -> Flatness | None:
             directions, points = flattest_polynomials(discrete.sampled, trained, degree, seed_of(discrete.key, 6))
         except (np.linalg.LinAlgError, ValueError):
             return None
+        if not directions:
+            return None
         found.append(directions[0].violation)
         if found[-1] < EXACTLY_FLAT or (len(found) > 1 and found[-1] > SETTLED * found[-2]):
             break
@@ -110,7 +127,7 @@ def _of_products(discrete: DiscreteProblem, separation: Separation, visited: Map
         except (np.linalg.LinAlgError, ValueError):
             return None
         found.append(directions[0].violation)
-        if _seen(found):
+        if _flat(found) or (len(found) > 1 and found[-1] > STAYS * found[-2]):
             break
     return Flatness(found, directions, discrete.probes) if found else None
 

@@ -16,7 +16,7 @@ from hierax.objective.flatness import Direction, Flatness
 
 SHARE = 0.1
 """Least share of an unknown in a direction that is said to change it."""
-ROUNDING = 1e-16
+ROUNDING = 1e-9
 """Violations below this are zero."""
 ALONE = 1e-4
 """Least share of a constant in a direction that changes constants only: a hundredth of the largest relative change."""

@@ -18,6 +18,9 @@ from hierax.checks.limits import SETTLED, UNCHANGED
 from hierax.events import Guard
 from hierax.fields import Unknowns, partition
 
+TOLD = 1e-3
+"""Least size of the parts of an equation, over what smooth waves of the sizes of the unknowns make of it, which is one
+in the problem's own units: an equation such as `ds/dx = 0` of what does not depend on `x` has no larger one."""
 NEARLY_ALL, FEW, TINY = 0.99, 0.01, 1e-4
 """Part of the square of a residual that a singularity keeps in so small a part of the points, and of the volume."""
 
@@ -136,7 +139,7 @@ def _of_its_parts(evidence: Evidence, term: int) -> float:
     now, shaken = (evidence.residuals(term, f, own.points, own.normals) for f in (evidence.field, evidence.shaken))
     sizes.append(own.weights @ (shaken - now) ** 2)
     size = np.max([np.where(np.isfinite(own), own, 0.0) for own in sizes], axis=0)
-    return float(np.sqrt(np.max(left / np.maximum(size, 1e-300))))
+    return float(np.sqrt(np.max(left / np.maximum(size, TOLD**2))))
 
 
 def _squares(evidence: Evidence, term: int, field: Any) -> np.ndarray:
