@@ -15,6 +15,7 @@ from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import predict
 from hierax.models.network import MultigridNetwork, to_cells, to_channels
 from hierax.models.regression import fitted, products
+from studies.media import amplitudes, gaussian, solved
 
 FILE = """
 import jax.numpy as jnp
@@ -172,7 +173,7 @@ def smoothed(count, cells, rng, shift=0.0):
 @pytest.fixture
 def small(monkeypatch):
     """A network that is compiled in little time."""
-    monkeypatch.setattr(operators, "WIDTHS", {2: ((8, 8), (1, 1))})
+    monkeypatch.setattr(operators, "WIDTHS", {2: ((8,), (1,))})
 
 
 def test_patches_and_cells_are_inverse_and_a_network_serves_other_grids():
@@ -228,3 +229,31 @@ def test_an_exact_base_is_kept_and_inputs_far_from_the_samples_are_told(small):
     np.testing.assert_allclose(made({"a": a, "base": u})["u"], u, rtol=1e-6)
     assert np.all(np.isfinite(made.error({"a": a, "base": u})[1]))
     assert np.all(np.isinf(made.error({"a": 9.0 * a, "base": u})[1]))
+
+
+def test_media_are_the_same_draw_on_every_grid_and_solutions_are_of_second_order():
+    waves = amplitudes(np.random.default_rng(0), 16)
+    fine, coarse = gaussian(waves, 128), gaussian(waves, 32)
+    blocks = fine.reshape(32, 4, 32, 4).mean((1, 3))
+    assert np.abs(blocks - coarse).max() < 0.03 * np.abs(coarse).max()
+    np.testing.assert_allclose(np.std(gaussian(waves, 256)), np.sqrt(np.sum(waves**2)), rtol=0.01)
+    smooth = lambda n: np.exp(gaussian(waves[:3, :3], n))  # noqa: E731
+    errors = []
+    truth = solved(smooth(128))
+    for n in (16, 32):
+        block = 128 // n
+        errors.append(np.abs(solved(smooth(n)) - truth.reshape(n, block, n, block).mean((1, 3))).max())
+    assert 1.8 < np.log2(errors[0] / errors[1]) < 2.4
+
+
+def test_levels_of_data_are_chosen_by_fine_samples_and_need_no_coarse_solution_to_predict(small):
+    a, u = smoothed(60, 16, np.random.default_rng(4))
+    below = 0.9 * u.reshape(60, 8, 2, 8, 2).mean((2, 4))
+    pairs = hx.Samples({"a": a[:8], "c": below[:8]}, {"u": u[:8]}, base="c", periodic=True)
+    coarse = hx.Samples({"a": a[8:]}, {"c": below[8:]}, periodic=True)
+    made = hx.surrogate(pairs, coarse=coarse, budget=1.0)
+    assert made.inputs == ("a",)
+    assert min(made.candidates["levels"], made.candidates["fine samples alone"]) == pytest.approx(np.mean(made.errors))
+    assert made({"a": a[:2]})["u"].shape == (2, 16, 16)
+    with pytest.raises(InputError, match="coarse samples map"):
+        hx.surrogate(pairs, coarse=hx.Samples({"a": a[8:]}, {"v": below[8:]}), budget=1.0)

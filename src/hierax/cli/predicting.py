@@ -15,8 +15,8 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
-from hierax.models.learning import learn_family
-from hierax.models.operators import Operator, learn_operator
+from hierax.models.learning import learn_family, surrogate
+from hierax.models.operators import Operator
 from hierax.models.samples import Samples
 from hierax.records.columns import Reading
 from hierax.records.folder import SURROGATE, Folder, as_written
@@ -149,6 +149,8 @@ class Surrogates:
     """Arrays of an NPZ that are to be learned."""
     base: str | None = None
     """Array among the inputs that is a coarse solution: what it lacks is learned."""
+    coarse: Path | None = None
+    """NPZ with further samples of the base alone: the other inputs, and the base as what they lead to."""
     periodic: bool = False
     """Say that the grids of an NPZ wrap around."""
     vary: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -209,14 +211,22 @@ class Surrogates:
         if self.json is not None:
             check_output(self.json, (path,), self.force)
         samples = Samples.read(path, list(self.inputs), list(self.outputs), self.base, self.periodic)
+        more = None
+        if self.coarse is not None:
+            others = [name for name in self.inputs if name != self.base]
+            more = Samples.read(self.coarse, others, [str(self.base)], None, self.periodic)
         run = Run.create(path.stem, self.run)
         asked = {"inputs": list(self.inputs), "outputs": list(self.outputs), "base": self.base, "seed": self.seed,
-                 "periodic": self.periodic, "budget_seconds": self.budget_seconds}  # fmt: skip
+                 "coarse": None if self.coarse is None else str(self.coarse), "periodic": self.periodic,
+                 "budget_seconds": self.budget_seconds}  # fmt: skip
         with contextlib.closing(run):
             try:
                 run.write_request({"kind": "samples", "file": str(path), "sha256": checksum(path)}, asked)
                 with Progress(console, CurrentStep()) as progress:
-                    made = learn_operator(samples, budget=self.budget_seconds, key=self.seed, subscribers=(progress,))
+                    made = surrogate(
+                        samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress,)
+                    )
+                    assert isinstance(made, Operator)
             except (InputError, KeyboardInterrupt):
                 run.discard()
                 raise

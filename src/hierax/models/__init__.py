@@ -4,6 +4,7 @@ from hierax.models.family import Family
 from hierax.models.inputs import Choice, LogUniform, Normal, Uniform
 from hierax.models.judging import Predictions, predict
 from hierax.models.learning import surrogate
+from hierax.models.levels import learn_levels
 from hierax.models.network import MultigridNetwork
 from hierax.models.operators import Operator, learn_operator
 from hierax.models.samples import Samples
@@ -20,6 +21,7 @@ __all__ = [
     "Samples",
     "Surrogate",
     "Uniform",
+    "learn_levels",
     "learn_operator",
     "predict",
     "surrogate",

@@ -17,6 +17,7 @@ from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
 from hierax.fields import parameter_count
 from hierax.models.family import Family
+from hierax.models.levels import learn_levels
 from hierax.models.operators import Operator, learn_operator
 from hierax.models.regression import AbstractRegression, fitted
 from hierax.models.samples import Samples
@@ -49,6 +50,7 @@ FAILED = 0.5
 def surrogate(
     family: Family | Samples,
     *,
+    coarse: Samples | None = None,
     tolerance: float | None = None,
     budget: float = 60.0,
     key: int = 0,
@@ -64,6 +66,8 @@ def surrogate(
     ----------
     family:
         What is solved, and what varies; or pairs of functions on grids, see `hierax.models.learn_operator`.
+    coarse:
+        Beside samples whose base is a coarse solution further ones of that, see `hierax.models.learn_levels`.
     tolerance:
         Relative L2 error of a prediction at which learning stops; 1e-6 where none is given. Not for samples.
     budget:
@@ -86,7 +90,11 @@ def surrogate(
     if isinstance(family, Samples):
         if tolerance is not None:
             raise InputError("Samples are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")
+        if coarse is not None:
+            return learn_levels(family, coarse, budget=budget, key=key, subscribers=subscribers)
         return learn_operator(family, budget=budget, key=key, subscribers=subscribers)
+    if coarse is not None:
+        raise InputError("A family makes its own samples.", "surrogate(coarse=...)", "Leave it out.")
     return learn_family(family, tolerance, budget, key, subscribers)
 
 

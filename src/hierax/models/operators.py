@@ -48,6 +48,10 @@ FAR = 3.0
 """Distance of an input from those that were learned, in standard deviations, above which nothing is promised."""
 
 
+Moves = tuple[tuple[str, int], ...]
+"""Flips and swaps, see `hierax.models.grids.symmetries`."""
+
+
 class Scaling(NamedTuple):
     """How an array is brought to size one: `(log(x) or x - shift) / size`, channel by channel."""
 
@@ -116,7 +120,7 @@ class Operator:
     errors: np.ndarray
     h1: np.ndarray
     candidates: Mapping[str, float]
-    moves: tuple[tuple[str, int], ...]
+    moves: Moves
     typical: tuple[np.ndarray, np.ndarray]
     steps: int
     seconds: float
@@ -280,12 +284,14 @@ def learn_operator(
         raise InputError(
             f"The budget is {budget} s.", "learn_operator(budget=...)", "Give a positive number of seconds."
         )
-    return _Training.of(samples, budget, key, tuple(subscribers)).run()
+    order = np.random.default_rng(key).permutation(len(samples))
+    count = max(LEAST, round(HELD * len(samples)))
+    return Training.of(samples, order[count:], order[:count], budget, key, tuple(subscribers)).run()
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Training:
+class Training:
     """One training: arrays of the samples that are learned and of those kept apart, all in 32 bits."""
 
     samples: Samples
@@ -297,23 +303,24 @@ class _Training:
     held: tuple[np.ndarray, ...]
     raw: np.ndarray
     scale: np.ndarray
-    moves: tuple[tuple[str, int], ...]
+    moves: Moves
 
     @classmethod
-    def of(cls, samples: Samples, budget: float, key: int, subscribers: tuple[Subscriber, ...]) -> _Training:
+    def of(
+        cls, samples: Samples, learned: np.ndarray, held: np.ndarray, budget: float, key: int,
+        subscribers: tuple[Subscriber, ...], moves: Moves | None = None,
+    ) -> Training:  # fmt: skip
+        """Of samples, those to learn and those to keep apart, by number; moves, where other data show them."""
         names = tuple(samples.inputs)
         raw = channels(samples.inputs, names, samples.grid, samples.periodic)
         outputs = np.stack(list(samples.outputs.values()), axis=-1)
-        order = np.random.default_rng(key).permutation(len(samples))
-        count = max(LEAST, round(HELD * len(samples)))
-        learned, held = order[count:], order[:count]
         scaling = Scaling.of(raw[learned])
         seen, base, size = prepared(raw, scaling, names, samples.base)
         left = outputs if base is None else (outputs - base) / size
         scale = np.maximum(np.sqrt(np.mean(left[learned] ** 2, axis=tuple(range(left.ndim - 1)))), 1e-30)
         bases = np.zeros((len(seen), 0)) if base is None else base
         parts = [np.asarray(part, np.float32) for part in (seen, outputs, bases, size)]
-        moves = tuple(symmetries(seen[learned], outputs[learned]))
+        moves = tuple(symmetries(seen[learned], outputs[learned])) if moves is None else moves
         own, apart = (tuple(part[pick] for part in parts) for pick in (learned, held))
         return cls(samples, budget, key, subscribers, scaling, own, apart, raw[learned], scale, moves)
 
@@ -418,9 +425,7 @@ def _muon(network: MultigridNetwork) -> optax.GradientTransformation:
     return muon(rate, adam_learning_rate=own, consistent_rms=0.2, adam_b2=0.99, muon_weight_dimension_numbers=numbers)
 
 
-def _step(
-    optimiser: Any, rest: Any, data: Any, scale: Any, moves: tuple[tuple[str, int], ...], samples: Samples
-) -> Any:
+def _step(optimiser: Any, rest: Any, data: Any, scale: Any, moves: Moves, samples: Samples) -> Any:
     """One compiled step: convolutions inside of a loop that is compiled run many times slower on a processor."""
     seen, outputs, bases, sizes = data
     with_base = samples.base is not None
