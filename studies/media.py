@@ -26,7 +26,7 @@ def gaussian(waves: Float[np.ndarray, "m m"], cells: int) -> Float[np.ndarray, "
     padded = np.zeros((cells, cells))
     kept = min(cells, len(waves))
     padded[:kept, :kept] = waves[:kept, :kept]
-    return sf.idctn(padded * cells, norm="ortho")
+    return np.asarray(sf.idctn(padded * cells, norm="ortho"))
 
 
 def amplitudes(rng: np.random.Generator, modes: int, length: float = 3.0, power: float = 1.0) -> np.ndarray:

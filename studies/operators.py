@@ -43,6 +43,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     cells, few, many, tested = (16, 12, 40, 20) if quick else (64, 32, 800, TESTED)
     rows: list[Row] = []
     shown: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for seed in range(seeds):
         rows += heat(max(budget, 20.0), seed)
         for name, contrast in list(MEDIA.items())[: 1 if quick else None]:
