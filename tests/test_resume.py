@@ -16,6 +16,7 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax.events import LevelFinished, Reached
+from hierax.planning.words import SOLVERS
 from hierax.records import Folder, Run
 from hierax.records.fingerprint import fingerprint
 from hierax.records.resumption import Resumption
@@ -245,6 +246,7 @@ def test_no_network_is_needed(here, tmp_path, monkeypatch):
 def test_a_long_visit_is_kept_on_the_way(here, tmp_path, monkeypatch):
     """Killed within the only visit: the field is that of its steps, and resuming makes the visit again."""
     monkeypatch.setattr("hierax.records.run.PERIOD", 0.0)
+    monkeypatch.setitem(SOLVERS, "lbfgs", lambda: hx.lbfgs(steps=100))
     monkeypatch.setattr("hierax.records.run.SHARE", 0.04)
     words = [*WORDS[:2], "--field", "mlp", "--solver", "lbfgs", "--cycle", "single", "--run"]
     assert cli.main([*words, str(tmp_path / "whole")]) in (0, 3)
