@@ -20,6 +20,8 @@ class Table:
         Inputs that are spread evenly in their logarithm.
     noise:
         Standard deviation over the spread of the values.
+    wrong:
+        Share of the values that are wrong, by five spreads in the root mean square.
     counts:
         Numbers of rows.
     quick:
@@ -32,6 +34,7 @@ class Table:
     upper: tuple[float, ...]
     logarithmic: tuple[int, ...] = ()
     noise: float = 0.0
+    wrong: float = 0.0
     counts: tuple[int, ...] = (200, 1000)
     quick: bool = False
 
@@ -131,6 +134,7 @@ TABLES = (
     Table("friedman, noise 0.2", friedman, *_FRIEDMAN, noise=0.2, counts=_NOISY, quick=True),
     Table("wave, noise 0.1", wave, (0, 0), (1, 1), noise=0.1, counts=_NOISY),
     Table("oscillator, noise 0.05", oscillator, (0.2, 0.05), (2.0, 0.3), noise=0.05, counts=_NOISY),
+    Table("friedman, noise 0.05, some wrong", friedman, *_FRIEDMAN, noise=0.05, wrong=0.03, counts=_NOISY),
     Table("langmuir", langmuir, (0, 1e-3), (1, 1), logarithmic=(1,), quick=True),
     Table("planck", planck, (3e-7, 1000), (3e-6, 6000)),
     Table("oscillator", oscillator, (0.2, 0.05), (2.0, 0.3)),
