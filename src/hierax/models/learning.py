@@ -37,8 +37,9 @@ FIRST, MOST = 32, 1024
 """Members before the first fit, and in all."""
 VALIDATED = 24
 """Members that judge, and are not learned from."""
-MESH_SHARE, SOLVING_SHARE = 0.35, 0.8
-"""Parts of the budget after which the mesh has to do, and no further member is solved."""
+MESH_SHARE, JUDGING_SHARE, SOLVING_SHARE, OVERDRAWN = 0.35, 0.5, 0.8, 2.0
+"""Parts of the budget after which the mesh has to do, the judges have to do, and no further member is solved; to which
+it is overdrawn where there are too few members for any model."""
 SMALL = 1e-10
 """Size of a mode over that of the first, below which it is left out."""
 NEARLY = 1.5
@@ -175,6 +176,8 @@ class Learning:
         """Members that are not learned from: inputs, values, and the error of the mesh."""
         found = []
         for inputs in self.family.drawn(VALIDATED, seed_of(self.key, 21)):
+            if not self._in_time(JUDGING_SHARE, len(found) < VALIDATED // 3):
+                break
             one = solver.solve(inputs)
             if one.failure is None:
                 found.append((inputs, seen.values(seen.parameters(one.theta)), solver.resolution(one)))
@@ -215,7 +218,7 @@ class Learning:
 
     def _solved(self, solver: MemberSolver, seen: SeenMembers, drawn: np.ndarray, tried: int, count: int) -> int:
         """Solve members up to a number, as long as there is time; the number that was tried."""
-        while tried < count and self.elapsed() < SOLVING_SHARE * self.budget:
+        while tried < count and self._in_time(SOLVING_SHARE, len(self.inputs) < FIRST // 2):
             inputs = drawn[tried]
             began = self.elapsed()
             one = solver.solve(inputs, self._near(inputs, solver))
@@ -229,6 +232,10 @@ class Learning:
             self.thetas.append(seen.parameters(one.theta))
             self.values.append(seen.values(self.thetas[-1]))
         return tried
+
+    def _in_time(self, share: float, few: bool) -> bool:
+        """Whether a share of the budget is not over; with few members yet, which are nothing, it may be overdrawn."""
+        return self.elapsed() < (OVERDRAWN if few else share) * self.budget
 
     def _near(self, inputs: np.ndarray, solver: MemberSolver) -> np.ndarray | None:
         """Where a nonlinear member starts: at the solved one nearest to it."""
