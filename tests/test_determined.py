@@ -77,6 +77,7 @@ FREE = {
     "no walls": (heat(BEGIN), "Nothing fixes u"),
     "one end": (hx.Problem(LINE, (second(0.0, 1.0), ONE_END)), "u at x = 1"),
     "resonance": (hx.Problem(LINE, (second(900.0 * jnp.pi**2), ENDS)), "u, to which a wave can be added"),
+    "one value": (hx.Problem(LINE, (second(100.0), hx.Values("u", [[0.3]], [0.5]))), "Nothing fixes u"),
     "turned resonance": (oscillator(1.0), "u, to which a wave can be added"),
     "insulated": (hx.Problem(SQUARE, (SOURCE, INSULATED)), "u, free up to a constant"),
     "pressure": (flux((INFLOW,)), "p, free up to a constant"),

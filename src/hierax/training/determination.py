@@ -41,9 +41,9 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
 
     Those are the coarse levels, and grids with half their intervals up to `LARGEST` parameters: a direction that is
     free violates the terms on each by the error of its approximation, and many waves are seen on fine grids alone. With
-    values at points the coarsest level is asked alone, and for smooth changes: between the points there is always room
-    for others. Nonlinear terms are asked where the level was already near the field that is returned, `trained`:
-    elsewhere they are other terms.
+    values at points the coarsest level is asked alone, and for smooth changes: between the points there is room for
+    others, but for equations along one coordinate. Nonlinear terms are asked where the level was already near the field
+    that is returned, `trained`: elsewhere they are other terms.
     """
     separation = discrete.plan.separation
     if separation is not None and degrees(discrete.problem)[-1] < HIGH:
@@ -55,7 +55,7 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
         fields = [field for field in fields if discrete.change(trained, field) < NEAR]
     if not fields or not discrete.equations.any() or not discrete.plan.local:
         return None
-    pointwise = any(isinstance(t, AbstractValues) for t in discrete.sampled.terms)
+    pointwise = _between_points(discrete)
     found: list[float] = []
     directions: list[Direction] = []
     points = np.zeros((0, 0))
@@ -76,6 +76,12 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
         if _flat(found):
             break
     return Flatness(found, [_restored(discrete, d) for d in directions], points) if found else None
+
+
+def _between_points(discrete: DiscreteProblem) -> bool:
+    """Whether changes have room between values at points: not where equations along one coordinate leave a few free."""
+    several = discrete.problem.domain.dim > 1 or bool(discrete.plan.penalties)
+    return several and any(isinstance(t, AbstractValues) for t in discrete.sampled.terms)
 
 
 def _flat(violations: Sequence[float]) -> bool:
