@@ -32,7 +32,7 @@ def _random(rng):
     if kind == 1:
         half = rng.uniform(0.2, 0.7, 2)
         return hx.Rectangle(centre - half, centre + half).rotated(rng.choice([0.0, 37.0]), centre)
-    angles, radii = np.sort(rng.uniform(0, 2 * np.pi, 7)), rng.uniform(0.3, 0.9, 7)
+    angles, radii = (np.arange(7) + rng.uniform(0.1, 0.9, 7)) * 2.0 * np.pi / 7, rng.uniform(0.3, 0.9, 7)
     return hx.Polygon(centre + np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1))
 
 

@@ -23,6 +23,7 @@ from scipy.special import ndtri, stdtrit
 from hierax.fields import Unknowns
 from hierax.objective import LocalObjective
 from hierax.objective.curvature import BandCombination, BandGram
+from hierax.objective.extension import ExtendedGram
 from hierax.objective.view import bounded
 from hierax.problems.terms import Data
 from hierax.results.intervals import LEVEL, Interval
@@ -128,9 +129,10 @@ class _Fit:
     def of(cls, prepared: Prepared, objective: LocalObjective, scales: np.ndarray) -> _Fit | None:
         """The model at a trained field; `None` where its matrix has no factor."""
         combination = BandCombination([e.curvature for e in objective.linearise_each(prepared.theta)])
-        whole = combination(scales)
+        band, bound = combination(scales), objective.extension
+        whole = band if bound is None else ExtendedGram(band, bound)
         try:
-            return cls(combination, scales, factorise(whole, 1e-14 * whole.diagonal()))
+            return cls(combination, scales, factorise(whole, 1e-14 * band.diagonal()))
         except NotPositive:
             return None
 
