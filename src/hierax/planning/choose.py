@@ -6,7 +6,6 @@ name. What it decides is written down in words before training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +28,7 @@ from hierax.hierarchy import (
 from hierax.objective.evolution import evolution
 from hierax.objective.interfaces import divided, stated, with_interfaces
 from hierax.objective.jet_rows import is_low_rank
-from hierax.objective.missed import Feature, missed
+from hierax.objective.missed import missed
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior, priors
 from hierax.objective.sizes import own_units
@@ -40,7 +39,7 @@ from hierax.planning.features import ProblemFeatures
 from hierax.planning.inverse import plan_for_inverse
 from hierax.planning.placing import on_domain, refuse_open
 from hierax.planning.plan import Plan, named
-from hierax.planning.starting import refuse_unused, start_field
+from hierax.planning.starting import Examined, refuse_unused, start_field
 from hierax.planning.tensors import plan_for_tensors
 from hierax.planning.words import chosen
 from hierax.problems.domain import Box, Interface
@@ -133,7 +132,7 @@ def choose(
     features = missed(problem, seen.order, seen.linear)
     found, unseen = divided(problem, features, seen.order, hierarchy is None or isinstance(hierarchy, Grid))
     problem = with_interfaces(problem, found)
-    plan = _for_fields(problem, hierarchy, levels, seen, features, units, key)
+    plan = _for_fields(hierarchy, levels, Examined(problem, seen, features, units, key))
     refuse_open(problem, plan.hierarchy)
     _refuse_prior(problem, plan)
     plan = _with_choices(problem, plan, solver, cycle, levels)
@@ -164,16 +163,9 @@ def _units(problem: Problem, hierarchy: Any) -> Units | None:
     return None
 
 
-def _for_fields(
-    problem: Problem,
-    hierarchy: Any,
-    levels: int | None,
-    seen: ProblemFeatures,
-    features: Sequence[Feature],
-    units: Units | None,
-    key: Key,
-) -> Plan:
+def _for_fields(hierarchy: Any, levels: int | None, given: Examined) -> Plan:
     """The plan for given fields, for a family of them, or for the family that suits."""
+    problem, seen = given.problem, given.seen
     if isinstance(hierarchy, Hierarchy):
         plan = _given(problem, on_domain(hierarchy, problem), None, seen)
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
@@ -181,7 +173,7 @@ def _for_fields(
     else:
         family = hierarchy or _family(problem, seen)
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
-        plan = _from_family(problem, own, seen, features, units, key)
+        plan = _from_family(own, given)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
         note = "Note: there are equations but no conditions or data; they may not determine the solution."
         plan = replace(plan, reasons=(*plan.reasons, note))
@@ -223,15 +215,8 @@ def _family(problem: Problem, seen: ProblemFeatures) -> AbstractFamily:
     return Tensor() if pointwise and isinstance(problem.domain, Box) else Perceptron()
 
 
-def _from_family(
-    problem: Problem,
-    family: AbstractFamily,
-    seen: ProblemFeatures,
-    features: Sequence[Feature],
-    units: Units | None,
-    key: Key,
-) -> Plan:
-    start = start_field(problem, family, seen, features, units, key)
+def _from_family(family: AbstractFamily, given: Examined) -> Plan:
+    problem, seen, start = given.problem, given.seen, start_field(family, given)
     grid = isinstance(family, Grid)
     if grid and seen.dim > GRID_DIMENSIONS:
         raise InputError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +31,31 @@ POINTS = 4
 """Points an interval and axis at which the start of a function is fitted."""
 
 
-def start_field(
-    problem: Problem,
-    family: AbstractFamily,
-    seen: ProblemFeatures,
-    features: Sequence[Feature],
-    units: Units | None,
-    key: Key,
-) -> Any:
+@final
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """What fields are made for.
+
+    Attributes
+    ----------
+    problem:
+        The problem in the units it is trained in.
+    seen, features:
+        What it shows; its peaks and jumps.
+    units:
+        Those units; `None` where the problem has its own.
+    key:
+        Of initial values.
+    """
+
+    problem: Problem
+    seen: ProblemFeatures
+    features: Sequence[Feature]
+    units: Units | None
+    key: Key
+
+
+def start_field(family: AbstractFamily, given: Examined) -> Any:
     """The field of the coarsest level, with knots at peaks and jumps of the terms, and broken at interfaces.
 
     Where the problem is nonlinear, spline grids start from the values that conditions give in the mean, if these are
@@ -48,8 +66,9 @@ def start_field(
     InputError
         For what an unknown says that fields of the family cannot follow.
     """
-    keys = [jax.random.key(seed_of(key, k)) for k in range(len(problem.unknowns))]
-    planes = breaks(problem, features, stated(problem), seen.order)
+    problem, seen, units = given.problem, given.seen, given.units
+    keys = [jax.random.key(seed_of(given.key, k)) for k in range(len(problem.unknowns))]
+    planes = breaks(problem, given.features, stated(problem), seen.order)
     parts: dict[str, Any] = {}
     for (name, unknown), k in zip(problem.unknowns.items(), keys, strict=True):
         if not isinstance(unknown, Function):
@@ -58,7 +77,7 @@ def start_field(
         values = seen.values if seen.only_data else None
         part = family.part(problem, name, seen.order, values, k)
         if isinstance(part, SplineGrid):
-            part = with_knots(part, [*features, *wedges(problem.domain)], planes, bends(problem.domain))
+            part = with_knots(part, [*given.features, *wedges(problem.domain)], planes, bends(problem.domain))
         level = None if units is None or seen.linear or seen.only_data else _far_from_zero(units.start(name))
         parts[name] = _begun(problem, name, part, name in seen.hidden, level)
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
