@@ -41,6 +41,9 @@ from hierax.records.tables import Table, write_columns, writer_for
 from hierax.records.user_file import user_errors
 from hierax.results.files import write_json, written
 
+NOTHING = 0.3
+"""Relative error of an operator above which the command says that it failed."""
+
 
 @final
 @dataclass(frozen=True)
@@ -238,4 +241,7 @@ class Surrogates:
         print(f"run    {run.path}")
         for sentence in run.troubles:
             print(sentence, file=sys.stderr)
+        if np.mean(made.errors) > NOTHING:
+            print("Hardly anything was learned: give a larger budget, or more samples.", file=sys.stderr)
+            return GUARD_FAILED
         return 0 if run.whole else FAILED
