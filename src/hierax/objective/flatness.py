@@ -32,7 +32,7 @@ from hierax.objective.samples import Samples, make_samples
 from hierax.objective.view import bounded
 from hierax.problems.problem import Problem
 
-LARGEST = 1000
+LARGEST = 1100
 """Most parameters of a level whose dense matrices are formed."""
 HALF_WAVES, PHASE = 2, 0.4
 """Half waves across the domain, over all coordinates, of what counts as smooth, and their phase at its lower end: at no

@@ -85,8 +85,11 @@ def _between_points(discrete: DiscreteProblem) -> bool:
 
 
 def _flat(violations: Sequence[float]) -> bool:
-    """Whether the levels so far have shown a flat direction: one level an exact one, two any."""
-    return violations[-1] < EXACTLY_FLAT or (len(violations) > 1 and violations[-1] < FLAT)
+    """Whether the levels so far have shown a flat direction: an exact one, or any on two levels one after the other.
+
+    The second tells what goes on to fall from what a coefficient that varies fast leaves as it is.
+    """
+    return violations[-1] < EXACTLY_FLAT or (len(violations) > 1 and max(violations[-2:]) < FLAT)
 
 
 def _halved(field: Any) -> Iterator[Any]:
