@@ -84,6 +84,9 @@ def test_every_domain_and_unknown_is_kept(tmp_path):
     np.testing.assert_array_equal(again.domain.points, POINTS)
     np.testing.assert_array_equal(again.domain.boundaries["left"].normals, boundary.normals)
     assert again.domain.names == ("r", "z")
+    rod = hx.Box([0.0], [1.0], names=("t",), units={"t": "s"})
+    hx.save(hx.Problem(rod, (hx.Residual("r", lambda u, x: u(x)),)), tmp_path / "rod.npz")
+    assert repr(hx.load(tmp_path / "rod.npz").domain) == "Box(t [s]: 0..1)"
     assert again.unknowns["k"] == unknowns["k"]
     assert again.unknowns["u"] == hx.Function(2, bounds=(0, None))
     assert [(type(t).__name__, t.name, t.on) for t in again.terms] == [("Residual", "r", None), ("Energy", "e", "left")]

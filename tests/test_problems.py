@@ -246,6 +246,7 @@ NAN_AT_3 = np.where(np.arange(6).reshape(3, 2) == 3, np.nan, 0.5)
         (lambda: hp.Box([0.0], ["far"]), "no array of real numbers", "Box(upper)"),
         (lambda: hp.Box([0.0, 0.0], [1.0, 1.0], names=("x", "x")), "names ('x', 'x')", "names"),
         (lambda: hp.Box([0.0], [1.0], periodic=("y",)), "'y'", "periodic"),
+        (lambda: hp.Box([0.0], [1.0], units={"y": "m"}), "'y'", "units"),
         (lambda: hp.PointCloud(INSIDE, [1.0]), "weights have shape (1,)", "weights"),
         (lambda: hp.PointCloud(INSIDE, [1.0, -1.0]), "negative", "weights"),
         (lambda: hp.Boundary(INSIDE, INSIDE[:1]), "normals have shape (1, 2)", "Boundary"),

@@ -76,6 +76,8 @@ class Box:
         Names of the coordinates; `x`, `y`, `z` (then `x4`, ...) unless given. A coordinate named `t` is time.
     periodic:
         Names of the coordinates in which every unknown is periodic.
+    units:
+        What coordinates are measured in, by name, for figures and reports: `{"t": "s"}`. Nothing is converted.
 
     Raises
     ------
@@ -89,11 +91,13 @@ class Box:
         upper: ArrayLike,
         names: Sequence[str] | None = None,
         periodic: Sequence[str] = (),
+        units: Mapping[str, str] | None = None,
     ) -> None:
         self.lower = np.atleast_1d(as_floats(lower, "Box(lower)"))
         self.upper = np.atleast_1d(as_floats(upper, "Box(upper)"))
         self.names = tuple(names) if names is not None else default_names(len(self.lower))
         self.periodic = (periodic,) if isinstance(periodic, str) else tuple(periodic)
+        self.units = dict(units or {})
         self._check()
 
     def _check(self) -> None:
@@ -112,20 +116,26 @@ class Box:
                 remedy="both ends must be finite and the lower one smaller",
             )
         check_names(self.names, len(self.lower), "Box(names=...)")
-        for name in self.periodic:
-            if name not in self.names:
-                raise InputError(
-                    what=f"periodic coordinate {name!r} is unknown",
-                    where="Box(periodic=...)",
-                    remedy=f"the coordinates are {', '.join(self.names)}",
-                )
+        for setting, given in (("periodic", self.periodic), ("units", self.units)):
+            for name in given:
+                if name not in self.names:
+                    raise InputError(
+                        what=f"coordinate {name!r} is unknown",
+                        where=f"Box({setting}=...)",
+                        remedy=f"the coordinates are {', '.join(self.names)}",
+                    )
 
     def __repr__(self) -> str:
         spans = ", ".join(
             f"{n}: {a:g}..{b:g}{' periodic' if n in self.periodic else ''}"
-            for n, a, b in zip(self.names, self.lower, self.upper, strict=True)
+            for n, a, b in zip(self.labels, self.lower, self.upper, strict=True)
         )
         return f"Box({spans})"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the coordinates with their units, where these are given: `t [s]`."""
+        return tuple(f"{name} [{self.units[name]}]" if name in self.units else name for name in self.names)
 
     @property
     def dim(self) -> int:

@@ -128,7 +128,8 @@ class _Parametric:
         self._check_traced()
         ends = np.array([p.ends for p in self.parameters])
         names = (*(box.names or ()), *(p.coordinate for p in self.parameters))
-        whole = Box(np.r_[box.lower, ends[:, 0]], np.r_[box.upper, ends[:, 1]], names=names, periodic=box.periodic)
+        lower, upper = np.r_[box.lower, ends[:, 0]], np.r_[box.upper, ends[:, 1]]
+        whole = Box(lower, upper, names=names, periodic=box.periodic, units=box.units)
         return Problem(
             whole,
             [self._term(k, term) for k, term in enumerate(base.terms)],

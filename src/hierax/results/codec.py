@@ -82,7 +82,13 @@ def _axis(axis: SplineAxis) -> dict[str, Any] | None:
 
 
 MADE: dict[type, Callable[[Any], dict[str, Any] | None]] = {
-    Box: lambda box: {"lower": box.lower, "upper": box.upper, "names": box.names, "periodic": box.periodic},
+    Box: lambda box: {
+        "lower": box.lower,
+        "upper": box.upper,
+        "names": box.names,
+        "periodic": box.periodic,
+        "units": box.units,
+    },
     Problem: _problem,
     SplineAxis: _axis,
 }

@@ -283,7 +283,8 @@ def _short(count: int) -> str:
 
 
 def axis_names(problem: Problem) -> tuple[str, ...]:
-    return tuple(problem.domain.names or ())
+    """Names of the coordinates, with units where the domain has them."""
+    return tuple(getattr(problem.domain, "labels", problem.domain.names or ()))
 
 
 def middle(problem: Problem) -> np.ndarray:
