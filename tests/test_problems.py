@@ -9,6 +9,7 @@ import pytest
 
 from hierax import problems as hp
 from hierax._errors import InputError
+from hierax.problems.conditions import dirichlet, robin
 from hierax.testing.problems import check_problem
 
 KEY = jax.random.key(11)
@@ -247,6 +248,9 @@ NAN_AT_3 = np.where(np.arange(6).reshape(3, 2) == 3, np.nan, 0.5)
         (lambda: hp.Box([0.0, 0.0], [1.0, 1.0], names=("x", "x")), "names ('x', 'x')", "names"),
         (lambda: hp.Box([0.0], [1.0], periodic=("y",)), "'y'", "periodic"),
         (lambda: hp.Box([0.0], [1.0], units={"y": "m"}), "'y'", "units"),
+        (lambda: jax.make_jaxpr(lambda k: len(hp.Box([0.0], [k]).names))(1.0), "is traced", "Box(upper)"),
+        (lambda: dirichlet("hole", "zero"), "'zero' is no number", "value of a condition on hole"),
+        (lambda: robin("hole", 1.0, ambient=[[1.0], [1.0, 2.0]]), "is no number", "ambient of a condition"),
         (lambda: hp.PointCloud(INSIDE, [1.0]), "weights have shape (1,)", "weights"),
         (lambda: hp.PointCloud(INSIDE, [1.0, -1.0]), "negative", "weights"),
         (lambda: hp.Boundary(INSIDE, INSIDE[:1]), "normals have shape (1, 2)", "Boundary"),

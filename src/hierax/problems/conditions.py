@@ -47,6 +47,8 @@ def dirichlet(
     >>> hx.dirichlet("hole", 0.0)  # doctest: +SKIP
     """
 
+    _check(on, value=value)
+
     def condition(w: Any, x: Any, normal: Any) -> Any:
         del normal
         return _component(_unknown(w, unknown)(x), component) - _at(value, x)
@@ -62,6 +64,7 @@ def neumann(
 
     Other parameters are those of `dirichlet`.
     """
+    _check(on, flux=flux, k=k)
 
     def condition(w: Any, x: Any, normal: Any) -> Any:
         return _component(_flux(_unknown(w, unknown), k, x, normal), component) - _at(flux, x)
@@ -74,6 +77,7 @@ def robin(
     component: int | None = None, name: str | None = None,
 ) -> Residual:  # fmt: skip
     """`k du/dn + h (u - ambient) = 0`: exchange with surroundings. Other parameters are those of `neumann`."""
+    _check(on, h=h, ambient=ambient, k=k)
 
     def condition(w: Any, x: Any, normal: Any) -> Any:
         u = _unknown(w, unknown)
@@ -99,6 +103,7 @@ def traction(
     on, unknown, name:
         As those of `dirichlet`.
     """
+    _check(on, vector=vector)
 
     def condition(w: Any, x: Any, normal: Any) -> Any:
         return stress(_unknown(w, unknown))(x) @ normal - _at(vector, x)
@@ -181,6 +186,19 @@ def _component(values: Any, component: int | None) -> Any:
     return values if component is None else values[component]
 
 
+def _check(on: Where, **values: Value) -> None:
+    """Refuse what is neither a function nor numbers; these may be traced."""
+    for name, value in values.items():
+        try:
+            if not callable(value):
+                jnp.asarray(value, float)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{value!r:.80} is no number", f"{name} of a condition on {_places(on)}",
+                "give a number, an array of numbers, or a function of the point",
+            ) from error  # fmt: skip
+
+
 def _at(value: Value, x: Any) -> Any:
     return value(x) if callable(value) else jnp.asarray(value, float)
 
@@ -191,9 +209,11 @@ def _flux(u: Callable[[Any], Any], k: Value, x: Any, normal: Any) -> Any:
 
 
 def _named(what: str, on: Where, component: int | None) -> str:
-    places = on if isinstance(on, tuple | list) else (on,)
-    words = [_place(place) for place in places]
-    return f"{what}{'' if component is None else f'[{component}]'} on {', '.join(words)}"
+    return f"{what}{'' if component is None else f'[{component}]'} on {_places(on)}"
+
+
+def _places(on: Where) -> str:
+    return ", ".join(_place(place) for place in (on if isinstance(on, tuple | list) else (on,)))
 
 
 def _place(place: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -128,12 +129,12 @@ class Box:
     def __repr__(self) -> str:
         spans = ", ".join(
             f"{n}: {a:g}..{b:g}{' periodic' if n in self.periodic else ''}"
-            for n, a, b in zip(self.labels, self.lower, self.upper, strict=True)
+            for n, a, b in zip(self.axis_labels, self.lower, self.upper, strict=True)
         )
         return f"Box({spans})"
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def axis_labels(self) -> tuple[str, ...]:
         """Names of the coordinates with their units, where these are given: `t [s]`."""
         return tuple(f"{name} [{self.units[name]}]" if name in self.units else name for name in self.names)
 
@@ -298,12 +299,18 @@ def as_points(values: ArrayLike, where: str) -> np.ndarray:
 
 
 def as_floats(values: ArrayLike, where: str) -> np.ndarray:
-    """Array of real numbers, or an `InputError` for texts, complex numbers or rows of unequal length."""
+    """Array of real numbers, or an `InputError` for texts, traced and complex numbers, or rows of unequal length."""
     try:
         array = np.asarray(values)
         if np.iscomplexobj(array):
             raise TypeError("complex numbers")
         return array.astype(float)
+    except jax.errors.TracerArrayConversionError as problem:
+        raise InputError(
+            what="these values depend on something that is traced, such as the input of a family",
+            where=where,
+            remedy="give numbers, and let what varies enter the terms; a domain can be stretched by a factor there",
+        ) from problem
     except (TypeError, ValueError) as problem:
         raise InputError(
             what=f"these values are no array of real numbers ({problem})",

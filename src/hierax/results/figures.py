@@ -23,7 +23,7 @@ from matplotlib.ticker import LogFormatter
 from hierax._errors import InputError
 from hierax.events import LevelRecord, StepTaken
 from hierax.geometry import AbstractShape
-from hierax.problems.domain import PointCloud
+from hierax.problems.domain import Box, PointCloud
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import points_in
 from hierax.problems.terms import Data
@@ -284,7 +284,8 @@ def _short(count: int) -> str:
 
 def axis_names(problem: Problem) -> tuple[str, ...]:
     """Names of the coordinates, with units where the domain has them."""
-    return tuple(getattr(problem.domain, "labels", problem.domain.names or ()))
+    domain = problem.domain
+    return domain.axis_labels if isinstance(domain, Box) else tuple(domain.names or ())
 
 
 def middle(problem: Problem) -> np.ndarray:
