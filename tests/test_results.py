@@ -57,7 +57,7 @@ def test_input_error_survives_pickling():
 
 @pytest.mark.parametrize("result", list(hx.RESULTS))
 def test_results_are_raised_on_request_only(result, monkeypatch):
-    monkeypatch.setattr("hierax.training.train.solved", lambda state, context: solution_of(result=result))
+    monkeypatch.setattr("hierax.training.train.carried_out", lambda *given, **asked: solution_of(result=result))
     problem = hx.Problem(hx.Box([0.0], [1.0]), (hx.Data("u", [[0.0], [0.5], [1.0]], [1.0, 2.0, 3.0]),))
     assert hx.train(problem).result is result
     if result is hx.RESULTS.successful:

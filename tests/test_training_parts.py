@@ -1,5 +1,6 @@
 """The parts of a training as functions on small states that are made up: selection, refinement, moves, continuation."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -11,6 +12,7 @@ import hierax as hx
 from hierax.cycles import Pace
 from hierax.hierarchy import MovingKnots
 from hierax.hierarchy.transport import RESET, SCALAR
+from hierax.objective.compiled import forget_if_many
 from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import corrected, sentence, solved, unconfirmed, with_level
 from hierax.training.cost import SPEED, VISIT_SECONDS, growth_of_work, nominal_seconds
@@ -244,6 +246,16 @@ def test_constants_that_nothing_determined_begin_again():
         sequence = ProblemSequence([own], [""])  # pyright: ignore
         handed = sequence.handed_on(0, trained(field=fields[1]))
         assert float(handed.field.rate) == rate
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux limits mappings")
+def test_compiled_programs_are_forgotten_before_they_are_too_many(monkeypatch):
+    doubled = jax.jit(lambda x: 2.0 * x)
+    doubled(1.0)
+    for part, left in ((1.0, 1), (0.0, 0)):
+        monkeypatch.setattr("hierax.objective.compiled.MOST_MAPPED", part)
+        forget_if_many()
+        assert doubled._cache_size() == left
 
 
 # one visit

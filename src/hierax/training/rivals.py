@@ -15,6 +15,7 @@ from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
 from hierax.events import Reached, Subscriber
 from hierax.fields import Unknowns
+from hierax.objective.compiled import forget_if_many
 from hierax.planning.families import GRID_DIMENSIONS
 from hierax.planning.plan import Plan
 from hierax.problems.keys import Key
@@ -68,6 +69,7 @@ def carried_out(
     state:
         Where a training with the same problem, plan and key stood.
     """
+    forget_if_many()
     before = (0.0, 0.0) if state is None else (state.seconds, state.seconds_compile)
     began = began or (clock.seconds_now() - before[0], compile_seconds() - before[1])
     context = Context.of(problem, plan, key, budget, tuple(subscribers), began)

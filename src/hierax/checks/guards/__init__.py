@@ -29,13 +29,13 @@ GUARDS: tuple[AbstractGuard, ...] = (
     Stationary(),
     Levels(),
     Resolution(),
+    DataMisfit(),
     Equation(),
     Determined(),
     Regularity(),
     Validation(),
     Explained(),
     Between(),
-    DataMisfit(),
 )
 """All guards, with their limits; of several that fail the first gives the result."""
 
