@@ -6,7 +6,8 @@ from hierax.models.judging import Predictions, predict
 from hierax.models.learning import surrogate
 from hierax.models.levels import learn_levels
 from hierax.models.network import MultigridNetwork
-from hierax.models.operators import Operator, learn_operator
+from hierax.models.operator_training import learn_operator
+from hierax.models.operators import Operator
 from hierax.models.samples import Samples
 from hierax.models.surrogate import Surrogate
 

@@ -18,7 +18,8 @@ from hierax.events import Decision, Subscriber
 from hierax.fields import parameter_count
 from hierax.models.family import Family
 from hierax.models.levels import learn_levels
-from hierax.models.operators import Operator, learn_operator
+from hierax.models.operator_training import learn_operator
+from hierax.models.operators import Operator
 from hierax.models.regression import AbstractRegression, fitted
 from hierax.models.samples import Samples
 from hierax.models.seen import SeenMembers

@@ -16,7 +16,8 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
 from hierax.models.grids import symmetries
-from hierax.models.operators import HELD, Moves, Operator, Scaling, Training
+from hierax.models.operator_training import HELD, Training
+from hierax.models.operators import Moves, Operator, Scaling
 from hierax.models.samples import Samples, channels
 
 LEAST_PAIRS, LEAST_HELD = 4, 2

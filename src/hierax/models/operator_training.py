@@ -1,0 +1,236 @@
+"""`learn_operator`: a multigrid network that is trained on samples of functions, by Muon, on a schedule of seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+from optax.contrib import MuonDimensionNumbers, muon
+
+from hierax import clock
+from hierax._errors import InputError
+from hierax.events import Decision, Subscriber
+from hierax.models.grids import moved_batch, relative_errors, symmetries
+from hierax.models.network import MultigridNetwork
+from hierax.models.operators import FAR, Moves, Operator, Scaling, features, in_blocks, predicted, prepared
+from hierax.models.samples import Samples, channels
+
+BATCH = 16
+"""Samples of a step."""
+RATES = 2.7e-3, 2e-3
+"""Steps of Muon (root mean square 0.2 each) and of Adam at the height of the schedule."""
+WARM, LAST = 60, 0.01
+"""Steps until the height is reached; share of it at the end."""
+HELD, LEAST = 0.1, 4
+"""Share of the samples that choose, and the least number of them."""
+CLIPPED = 2.0
+"""Largest norm of a gradient."""
+LOOK = "Look at the samples: sizes, and outliers."
+WIDTHS = {1: ((64, 64, 96, 96), (2, 1, 1, 2)), 2: ((48, 64, 64), (2, 1, 2))}
+"""Channels and blocks on each grid, by the number of axes."""
+PATCHED = 16
+"""Cells along an axis that the finest grid of a network keeps at least."""
+
+
+def learn_operator(
+    samples: Samples, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = ()
+) -> Operator:
+    """Learn the map from inputs to outputs of samples.
+
+    A network of convolutions on patches and a U of coarser grids is trained on the sum of relative errors in L2 and H1,
+    with steps of equal size for every direction of a kernel (Muon) and Adam for the rest, on a cosine over the budget.
+    Samples are mirrored as the data allow. Some are kept apart: they choose between the network and the base, and tell
+    its error.
+
+    Parameters
+    ----------
+    samples:
+        At least eight.
+    budget:
+        Seconds, compilation among them.
+    key:
+        Seed of weights, batches and the samples kept apart.
+    subscribers:
+        Get what is decided.
+
+    Raises
+    ------
+    InputError
+        For too few samples, and grids of fewer than eight cells.
+
+    References
+    ----------
+    Ronneberger, Fischer, Brox, MICCAI 2015, arXiv 1505.04597 (the U); He, Liu, Xu, ICLR 2024, arXiv 2310.19809
+    (multigrid and the H1 loss); Liu et al., arXiv 2502.16982 (Muon).
+    """
+    if not isinstance(samples, Samples):
+        raise InputError(f"This is a {type(samples).__name__}.", "learn_operator(samples)", "Give hx.Samples.")
+    if len(samples) < 2 * LEAST:
+        raise InputError(f"There are {len(samples)} samples.", "learn_operator(samples)", f"Give at least {2 * LEAST}.")
+    if not (math.isfinite(budget) and budget > 0.0):
+        raise InputError(
+            f"The budget is {budget} s.", "learn_operator(budget=...)", "Give a positive number of seconds."
+        )
+    order = np.random.default_rng(key).permutation(len(samples))
+    count = max(LEAST, round(HELD * len(samples)))
+    return Training.of(samples, order[count:], order[:count], budget, key, tuple(subscribers)).run()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training: arrays of the samples that are learned and of those kept apart, all in 32 bits."""
+
+    samples: Samples
+    budget: float
+    key: int
+    subscribers: tuple[Subscriber, ...]
+    scaling: Scaling
+    learned: tuple[np.ndarray, ...]
+    held: tuple[np.ndarray, ...]
+    raw: np.ndarray
+    scale: np.ndarray
+    moves: Moves
+
+    @classmethod
+    def of(
+        cls, samples: Samples, learned: np.ndarray, held: np.ndarray, budget: float, key: int,
+        subscribers: tuple[Subscriber, ...], moves: Moves | None = None,
+    ) -> Training:  # fmt: skip
+        """Of samples, those to learn and those to keep apart, by number; moves, where other data show them."""
+        names = tuple(samples.inputs)
+        raw = channels(samples.inputs, names, samples.grid, samples.periodic)
+        outputs = np.stack(list(samples.outputs.values()), axis=-1)
+        scaling = Scaling.of(raw[learned])
+        seen, base, size = prepared(raw, scaling, names, samples.base)
+        left = outputs if base is None else (outputs - base) / size
+        scale = np.maximum(np.sqrt(np.mean(left[learned] ** 2, axis=tuple(range(left.ndim - 1)))), 1e-30)
+        bases = np.zeros((len(seen), 0)) if base is None else base
+        parts = [np.asarray(part, np.float32) for part in (seen, outputs, bases, size)]
+        moves = tuple(symmetries(seen[learned], outputs[learned])) if moves is None else moves
+        own, apart = (tuple(part[pick] for part in parts) for pick in (learned, held))
+        return cls(samples, budget, key, subscribers, scaling, own, apart, raw[learned], scale, moves)
+
+    def say(self, sentence: str) -> None:
+        for subscriber in self.subscribers:
+            subscriber(Decision(sentence))
+
+    def run(self) -> Operator:
+        """See `learn_operator`."""
+        began, compiled = clock.seconds_now(), clock.compile_seconds()
+        names = ", ".join(f"{kind} {axis}" for kind, axis in self.moves) or "none"
+        learned, held = len(self.learned[0]), len(self.held[0])
+        self.say(f"{learned} samples learned, {held} kept apart; symmetries that they show: {names}.")
+        network, steps = self._trained(began)
+        errors, h1 = self._errors(network)
+        candidates = {"network": float(np.mean(errors))}
+        if self.samples.base is not None:
+            own = self._errors(None)
+            candidates["base alone"] = float(np.mean(own[0]))
+            # a correction that makes slopes worse is none
+            if not (np.mean(errors) < np.mean(own[0]) and np.mean(h1) < np.mean(own[1])):
+                network, (errors, h1) = None, own
+                self.say("The base alone is as good as what was learned: it is kept.")
+        if not np.all(np.isfinite(errors)):
+            raise InputError("The training has failed: errors are not finite.", "learn_operator", LOOK)
+        seen = features(self.scaling(self.raw))
+        deviation = np.maximum(seen.std(axis=0), 1e-6 + 1e-3 * np.abs(seen).max(axis=0))
+        far = np.max(np.abs(seen - seen.mean(axis=0)) / deviation, axis=1)
+        # the largest of many features is further out than each of them
+        typical = seen.mean(axis=0), deviation * max(1.0, float(far.max()) / FAR)
+        return Operator(
+            network, tuple(self.samples.inputs), tuple(self.samples.outputs), self.samples.base, self.samples.periodic,
+            self.samples.grid, self.scaling, self.scale.astype(np.float32), errors, h1, candidates, self.moves, typical,
+            steps, clock.seconds_now() - began, clock.compile_seconds() - compiled, len(self.samples),
+        )  # fmt: skip
+
+    def _network(self) -> MultigridNetwork:
+        """A network whose first grid has 16 cells an axis or more, and that fits the grid."""
+        grid, dim = self.samples.grid, len(self.samples.grid)
+        outputs = 2 * len(self.samples.outputs)
+        widths, blocks = WIDTHS[min(dim, 2)]
+        fitting = [p for p in (4, 2, 1) if min(grid) // p >= PATCHED and all(n % p == 0 for n in grid)]
+        patch = fitting[0] if fitting else 1
+        levels = len(widths)
+        while levels > 1 and any(n % (patch * 2 ** (levels - 1)) or n < patch * 2 ** (levels + 1) for n in grid):
+            levels -= 1
+        return MultigridNetwork.drawn(
+            self.key, dim, self.learned[0].shape[-1], outputs, patch=patch, widths=widths[:levels],
+            blocks=blocks[:levels], gain=0.1 if self.samples.base is None else 0.02, periodic=self.samples.periodic,
+        )  # fmt: skip
+
+    def _trained(self, began: float) -> tuple[MultigridNetwork, int]:
+        """Steps until the seconds are over; the step falls to nothing by then."""
+        network, rng = self._network(), np.random.default_rng(self.key + 1)
+        optimiser = optax.chain(optax.clip_by_global_norm(CLIPPED), _muon())
+        params, rest = eqx.partition(network, eqx.is_inexact_array)
+        state = optimiser.init(params)
+        data = tuple(map(jnp.asarray, self.learned))
+        step = _step(optimiser, rest, data, jnp.asarray(self.scale, jnp.float32), self.moves, self.samples)
+        count, order, done = len(self.learned[0]), np.zeros(0, dtype=int), 0
+        first, share = 0.0, 0.0
+        while share < 1.0:
+            if len(order) < BATCH:
+                order = np.concatenate([order, *(rng.permutation(count) for _ in range(-(-BATCH // count)))])
+            pick, order = order[:BATCH], order[BATCH:]
+            height = (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * share))) * min(1.0, (done + 1) / WARM)
+            on = rng.random(len(self.moves)).astype(np.float32)
+            params, state, loss = step(params, state, pick, on, np.float32(height))
+            # the loss is waited for: the schedule follows the seconds that steps take
+            loss, done = float(loss), done + 1
+            if not math.isfinite(loss):
+                raise InputError(f"The loss is {loss} after {done} steps.", "learn_operator", LOOK)
+            now = clock.seconds_now() - began
+            first = now if done == 1 else first
+            share = (now - first) / max(self.budget - first, 1e-3) if now < self.budget else 1.0
+        return eqx.combine(params, rest), done
+
+    def _errors(self, network: MultigridNetwork | None) -> tuple[np.ndarray, np.ndarray]:
+        seen, outputs, base, size = self.held
+        found = in_blocks(network, seen, base if base.shape[-1] else None, size, self.scale)
+        errors = relative_errors(jnp.asarray(found), jnp.asarray(outputs), self.samples.periodic)
+        return np.asarray(errors[0], float), np.asarray(errors[1], float)
+
+
+def _muon() -> optax.GradientTransformation:
+    """Muon for kernels with at least eight rows and columns, as matrices from all that they read to channels."""
+
+    def numbers(params: Any) -> Any:
+        def one(leaf: Any) -> MuonDimensionNumbers | None:
+            if leaf is None or leaf.ndim < 2 or leaf.shape[-1] < 8:
+                return None
+            return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+        return jax.tree.map(one, params)
+
+    rate, own = RATES
+    return muon(rate, adam_learning_rate=own, consistent_rms=0.2, adam_b2=0.99, muon_weight_dimension_numbers=numbers)
+
+
+def _step(optimiser: Any, rest: Any, data: Any, scale: Any, moves: Moves, samples: Samples) -> Any:
+    """One compiled step: convolutions inside of a loop that is compiled run many times slower on a processor."""
+    seen, outputs, bases, sizes = data
+    with_base = samples.base is not None
+
+    def loss(params: Any, pick: Any, on: Any) -> Array:
+        moved = lambda part: moved_batch(part[pick], on, moves)  # noqa: E731
+        base = moved(bases) if with_base else None
+        found = predicted(eqx.combine(params, rest), moved(seen), base, sizes[pick], scale)
+        l2, h1 = relative_errors(found, moved(outputs), samples.periodic)
+        return jnp.mean(l2 + h1)
+
+    @jax.jit
+    def step(params: Any, state: Any, pick: Any, on: Any, height: Any) -> tuple[Any, Any, Array]:
+        value, gradient = jax.value_and_grad(loss)(params, pick, on)
+        updates, state = optimiser.update(gradient, state, params)
+        return optax.apply_updates(params, jax.tree.map(lambda u: height * u, updates)), state, value
+
+    return step
