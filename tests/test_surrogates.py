@@ -10,7 +10,7 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
-from hierax.models import operators
+from hierax.models import operator_training
 from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import predict
 from hierax.models.network import MultigridNetwork, to_cells, to_channels
@@ -173,7 +173,7 @@ def smoothed(count, cells, rng, shift=0.0):
 @pytest.fixture
 def small(monkeypatch):
     """A network that is compiled in little time."""
-    monkeypatch.setattr(operators, "WIDTHS", {2: ((8,), (1,))})
+    monkeypatch.setattr(operator_training, "WIDTHS", {2: ((8,), (1,))})
 
 
 def test_patches_and_cells_are_inverse_and_a_network_serves_other_grids():
