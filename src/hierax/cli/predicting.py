@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import tyro
@@ -186,21 +187,11 @@ class Surrogates:
         asked = {"vary": list(words[0]), "set": list(words[1]), "tolerance": self.tolerance, "seed": self.seed,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
         with contextlib.closing(run):
-            try:
+            with _discarded(run):
                 run.write_settings(source, problem, asked)
                 with user_errors(source.file), Progress(console, CurrentStep()) as progress:
                     made = learn_family(family, self.tolerance, self.budget_seconds, self.seed, (progress,))
-            except (InputError, KeyboardInterrupt):
-                run.discard()
-                raise
-            record = write_surrogate(run, made, asked)
-            print(f"{made}\n")
-            if self.json is not None:
-                write_json(self.json, record)
-                print(f"json   {self.json}")
-        print(f"run    {run.path}")
-        for sentence in run.troubles:
-            print(sentence, file=sys.stderr)
+            self._tell(run, made, write_surrogate(run, made, asked))
         missed = self.tolerance is not None and np.max(made.calibration.errors) > self.tolerance
         if missed:
             print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
@@ -223,25 +214,34 @@ class Surrogates:
                  "coarse": None if self.coarse is None else str(self.coarse), "periodic": self.periodic,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
         with contextlib.closing(run):
-            try:
+            with _discarded(run), Progress(console, CurrentStep()) as progress:
                 run.write_request({"kind": "samples", "file": str(path), "sha256": checksum(path)}, asked)
-                with Progress(console, CurrentStep()) as progress:
-                    made = surrogate(
-                        samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress,)
-                    )
-                    assert isinstance(made, Operator)
-            except (InputError, KeyboardInterrupt):
-                run.discard()
-                raise
-            record = write_operator(run, made, asked)
-            print(f"{made}\n")
-            if self.json is not None:
-                write_json(self.json, record)
-                print(f"json   {self.json}")
-        print(f"run    {run.path}")
-        for sentence in run.troubles:
-            print(sentence, file=sys.stderr)
+                made = surrogate(
+                    samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress,)
+                )
+                assert isinstance(made, Operator)
+            self._tell(run, made, write_operator(run, made, asked))
         if np.mean(made.errors) > NOTHING:
             print("Hardly anything was learned: give a larger budget, or more samples.", file=sys.stderr)
             return GUARD_FAILED
         return 0 if run.whole else FAILED
+
+    def _tell(self, run: Run, made: object, record: dict[str, Any]) -> None:
+        """Print what was learned, and where it is kept."""
+        print(f"{made}\n")
+        if self.json is not None:
+            write_json(self.json, record)
+            print(f"json   {self.json}")
+        print(f"run    {run.path}")
+        for sentence in run.troubles:
+            print(sentence, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _discarded(run: Run) -> Iterator[None]:
+    """Leave no run folder behind where nothing was learned."""
+    try:
+        yield
+    except (InputError, KeyboardInterrupt):
+        run.discard()
+        raise
