@@ -118,6 +118,15 @@ def test_a_larger_budget_goes_on_to_the_bits_of_a_run_that_had_it(here, tmp_path
     assert bits(hx.resume(run, "own.py:problem", budget=60.0)) == bits(hx.load("whole"))
 
 
+def test_a_run_that_reached_nothing_begins_anew(here, tmp_path):
+    run = tmp_path / "run"
+    assert cli.main([*WORDS[:-1], "--budget-seconds", "1e-6", "--run", str(run)]) == 3
+    assert not Folder.open(run).states
+    assert cli.main(["resume", str(run), "--problem", "own.py:problem", "--budget-seconds", "60"]) == 0
+    assert bits(hx.load(run)) == bits(hx.load("whole"))
+    assert not Folder.open(run).faults
+
+
 def test_a_visit_that_the_budget_cut_off_is_made_again(here, tmp_path):
     problem = hx.Problem(hx.Box([0.0], [1.0]), (hx.Data("u", np.linspace(0, 1, 40)[:, None], np.ones(40)),))
     seen = []

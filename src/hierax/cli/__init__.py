@@ -317,7 +317,7 @@ def _kept(
 
 def _ending(run: Run, signals: Sequence[str]) -> str:
     by = f"by {signals[0]}" if signals else "from the keyboard"
-    kept = f"go on by: hierax resume {run.path}" if run.reached else "no level was finished, so that it starts again"
+    kept = f"go on by: hierax resume {run.path}"
     return f"interrupted {by}; what was reached is kept in {run.path}; {kept}"
 
 

@@ -127,6 +127,11 @@ class Folder:
         found = [int(match.group(1)) for match in map(STATE.fullmatch, names) if match and self.has(match.group(0))]
         return sorted(found, reverse=True)
 
+    @property
+    def keeps_states(self) -> bool:
+        """Whether there are states, be they whole or damaged."""
+        return bool(self.states) or any(STATE.fullmatch(name) for name in self.faults)
+
     def state(self, number: int | None = None) -> tuple[int, dict[str, Any]]:
         """A state with its number: the newest one, or the one that is asked for.
 
@@ -135,10 +140,9 @@ class Folder:
         InputError
             If there is none, it is damaged, or it is no state.
         """
-        broken = [name for name in self.faults if STATE.fullmatch(name)]
         if number is None:
-            newest = max((int(STATE.fullmatch(name)[1]) for name in broken), default=-1)  # pyright: ignore
-            if not self.states and not broken:
+            newest = max((int(found[1]) for found in map(STATE.fullmatch, self.faults) if found), default=-1)
+            if not self.keeps_states:
                 whole = FIELD in self.manifest.files
                 what = "The run has come to its end, and nothing is kept to go on from" if whole else None
                 what = what or "The run was ended before a level was trained"

@@ -25,7 +25,7 @@ from hierax.results.files import DAMAGED
 from hierax.results.solution import Solution
 from hierax.training.parts import PartsState
 from hierax.training.state import RunState
-from hierax.training.train import go_on
+from hierax.training.train import go_on, train
 
 SAME = ("hierax", "Python", "packages", "device", "numbers")
 """What of its environment a run has to find again: the bits depend on it."""
@@ -34,10 +34,13 @@ SAME = ("hierax", "Python", "packages", "device", "numbers")
 @final
 @dataclass(frozen=True, eq=False)
 class Resumption:
-    """A run folder, the state in it from which training goes on, and its problem and plan, found to be the same."""
+    """A run folder, the state in it from which training goes on, and its problem and plan, found to be the same.
+
+    Without a `state` nothing was reached, and training begins anew.
+    """
 
     run: Run
-    state: RunState | PartsState
+    state: RunState | PartsState | None
     problem: Problem
     how: Plan | Mapping[str, Any]
     seed: int
@@ -64,15 +67,17 @@ class Resumption:
         cls, path: Path, problem: Problem | str | None, plan: Plan | None, budget: float | None, state: int | None
     ) -> Resumption:
         folder = Folder.open(path)
-        settings, (number, record) = folder.settings, folder.state(state)
+        settings = folder.settings
         options = settings.get("options") or {}
+        anew = state is None and not folder.keeps_states and "field" in options
+        number, record = (0, {"state": None, "events": 0}) if anew else folder.state(state)
         _refuse_other_versions(settings, path)
         source = None
         if not isinstance(problem, Problem):
             source = recorded_source(settings["source"], options, problem)
             problem = source.load()
         reached = record["state"]
-        if not isinstance(reached, RunState | PartsState):
+        if not isinstance(reached, RunState | PartsState | None):
             raise InputError("The file does not hold a state of a training.", str(path), DAMAGED)
         with user_errors(source and source.file):
             _refuse_another_problem(problem, settings.get("prints") or {}, path)
@@ -81,7 +86,7 @@ class Resumption:
             how = {**words, "levels": options.get("levels")}
             # a training of several parts plans each of them when it comes to it
             plan = plan or (planned(problem, key=seed, **how) if isinstance(reached, RunState) else None)
-        if ("" if plan is None else plan_print(plan.seeded(seed))) != record["plan"]:
+        if not anew and ("" if plan is None else plan_print(plan.seeded(seed))) != record["plan"]:
             raise InputError(
                 "The plan is not the one that the run was started with.",
                 str(path),
@@ -94,11 +99,12 @@ class Resumption:
 
     def __call__(self, subscribers: Iterable[Subscriber] = ()) -> Solution:
         """Train on."""
+        asked = {"key": self.seed, "budget": self.budget, "subscribers": (self.run, *subscribers)}
         with user_errors(self.source and self.source.file):
-            return go_on(
-                self.state, self.problem, self.how, key=self.seed, budget=self.budget,
-                subscribers=(self.run, *subscribers),
-            )  # fmt: skip
+            if self.state is not None:
+                return go_on(self.state, self.problem, self.how, **asked)
+            how = self.how if isinstance(self.how, Mapping) else {"plan": self.how}
+            return train(self.problem, **how, **asked)
 
 
 def resume(
@@ -133,8 +139,8 @@ def resume(
     Raises
     ------
     InputError
-        For another problem, other data or another version than the run was started with, by name; for a folder in
-        which nothing was reached, or that is damaged.
+        For another problem, other data or another version than the run was started with, by name; for a folder that
+        is damaged.
     """
     made = Resumption.of(Path(path), problem, plan=plan, budget=budget, state=state)
     try:
