@@ -98,6 +98,8 @@ class Solution:
         The constants that were found, with intervals where noisy data determine them.
     candidates:
         The kinds of fields that were tried for the outputs of a table.
+    remarks:
+        Sentences that are no verdict: of another solution that a second start has found.
     """
 
     problem: Problem
@@ -126,6 +128,7 @@ class Solution:
     changes: Sequence[float] = ()
     unknowns: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
     candidates: Sequence[Candidate] = ()
+    remarks: Sequence[str] = ()
 
     def diagnose(self) -> Diagnosis | None:
         """What limits this training, with evidence in words; `None` after a numerical failure or without a step."""
@@ -304,6 +307,7 @@ class Solution:
         limited = self.diagnose()
         if limited is not None:
             lines.append(textwrap.fill(str(limited), 110))
+        lines += [textwrap.fill(f"Note: {remark}", 110) for remark in self.remarks]
         # Only success is one short sentence; the others give causes and remedies over several lines.
         text = textwrap.fill(f"{self.result.name} (stopped by: {self.stopped_by}): {self.result.value}", 110)
         return [*lines, text]
@@ -340,6 +344,7 @@ class Solution:
             "candidates": [dataclasses.asdict(candidate) for candidate in self.candidates],
             "result": self.result.name,
             "stopped_by": self.stopped_by,
+            "remarks": list(self.remarks),
             "unknowns": {name: found._asdict() for name, found in self.unknowns.items()},
             "guards": {name: dataclasses.asdict(guard) for name, guard in self.guards.items()},
             "fresh_residual_ratio": self.fresh_residual_ratio,

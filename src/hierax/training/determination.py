@@ -50,7 +50,7 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
         return _of_products(discrete, separation, visited)
     if is_low_rank(trained):
         return by_polynomials(discrete, trained)
-    fields = [visited[k].field for k in sorted(visited) if _suits(visited[k].field)]
+    fields = [visited[k].field for k in sorted(visited) if suits(visited[k].field)]
     if not discrete.plan.linear:
         fields = [field for field in fields if discrete.change(trained, field) < NEAR]
     if not fields or not discrete.equations.any() or not discrete.plan.local:
@@ -96,7 +96,7 @@ def _halved(field: Any) -> Iterator[Any]:
     """Grids with half the intervals of the one before, beginning with those of a field, as long as they are small."""
     while spline_axes(field):
         field = IntervalDoubling().refine(Level(field, None))[0].field
-        if not _suits(field):
+        if not suits(field):
             return
         yield field
 
@@ -149,8 +149,9 @@ def _restored(discrete: DiscreteProblem, direction: Direction) -> Direction:
     return direction._replace(changes={n: c * float(units.sizes[n]) for n, c in direction.changes.items()})
 
 
-def _suits(field: Any) -> bool:
-    small = parameter_count(field) <= LARGEST and not on_slabs(field)
+def suits(field: Any, largest: int = LARGEST) -> bool:
+    """Whether a field is small, and linear in its parameters on cells that stay."""
+    small = parameter_count(field) <= largest and not on_slabs(field)
     return small and has_fixed_cells(field) and linear_in_parameters(field)
 
 

@@ -17,6 +17,7 @@ from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.cross_validation import left_out
 from hierax.training.intervals import intervals
 from hierax.training.run import reported, visited, with_change
+from hierax.training.second_start import another_solution
 from hierax.training.selection import chosen, guarded, last_level
 from hierax.training.state import RunState
 
@@ -33,6 +34,7 @@ def finish(state: RunState, context: Context) -> Solution:
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
     found = {} if result.exit_code == 2 else intervals(discrete, trained, own and own.state)
+    remark = another_solution(discrete, state.visited, trained, context.clock) if result.exit_code == 0 else ""
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
     reached = discrete.accuracy(trained)
     rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]
@@ -47,6 +49,7 @@ def finish(state: RunState, context: Context) -> Solution:
         seconds_total=seconds,
         seconds_compile=compiled,
         unknowns=found,
+        remarks=[remark] if remark else [],
     )
     return in_the_users_units(solution, context)
 

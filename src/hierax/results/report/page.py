@@ -133,7 +133,8 @@ def _guard(name: str, guard: Mapping[str, Any]) -> Markup:
 
 def _diagnosis(account: Account) -> Markup | None:
     text = account.diagnosis.strip()
-    return element("p", text[0].upper() + text[1:]) if text else None
+    sentences = [*([text[0].upper() + text[1:]] if text else []), *(account.record.get("remarks") or [])]
+    return element("div", [element("p", sentence) for sentence in sentences]) if sentences else None
 
 
 def _levels(account: Account) -> Markup | None:
