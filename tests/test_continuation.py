@@ -85,3 +85,31 @@ def test_a_budget_that_ends_before_the_last_problem_fails():
 def test_families_that_cannot_be_followed_are_refused(make, values, says):
     with pytest.raises(InputError, match=says):
         hx.Continuation(make, values)
+
+
+def test_equations_wait_for_a_level_that_is_fine_enough_for_them():
+    """`T h'' - S h + g = 0`, `T` and `S` unknown, with a source `g` that the first grid has no room for."""
+
+    def law(h, x, T, S):
+        return T * hx.derivative(h, "xx")(x) - S * h(x) + jnp.exp(-0.5 * ((x[0] - 0.42) / 0.04) ** 2)
+
+    line = hx.Box([0.0], [1.0], names=("x",))
+    known = hx.Problem(line, (hx.Residual("law", lambda h, x: law(h, x, 0.02, 0.5)), hx.dirichlet("boundary", 0.0)))
+    points, rng = np.random.default_rng(3).uniform(size=(60, 1)), np.random.default_rng(4)
+    values = hx.train(known).evaluate(points)
+    values = values + 0.005 * np.std(values) * rng.normal(size=60)
+    terms = (
+        hx.Residual("law", lambda w, x: law(w.h, x, w.T, w.S)),
+        hx.dirichlet("boundary", 0.0, unknown="h"),
+        hx.Data("h", points, values),
+    )
+    positive = {name: hx.Constant(1.0, bounds=(0.0, None)) for name in "TS"}
+    said = []
+    found = hx.train(
+        hx.Problem(line, terms, unknowns={"h": hx.Function(), **positive}),
+        subscribers=[lambda event: said.append(getattr(event, "sentence", ""))],
+    )
+    assert found.result is hx.RESULTS.successful
+    assert any("wait for a finer level" in sentence for sentence in said)
+    assert found.unknowns["T"].value == pytest.approx(0.02, rel=0.02)
+    assert found.unknowns["S"].value == pytest.approx(0.5, rel=0.01)

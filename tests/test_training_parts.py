@@ -12,7 +12,9 @@ import hierax as hx
 from hierax.cycles import Pace
 from hierax.hierarchy import MovingKnots
 from hierax.hierarchy.transport import RESET, SCALAR
+from hierax.objective import flat_parameters
 from hierax.objective.compiled import forget_if_many
+from hierax.objective.prior import Held
 from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import corrected, sentence, solved, unconfirmed, with_level
 from hierax.training.cost import SPEED, VISIT_SECONDS, growth_of_work, nominal_seconds
@@ -237,15 +239,13 @@ def test_which_problem_a_level_ends_with():
     assert [sequence.last(level, 0) for level in (0, 1)] == [2, 2]
 
 
-def test_constants_that_nothing_determined_begin_again():
-    fields = [hx.Unknowns(u=line(), rate=hx.Scalar(value)) for value in (1.0, 7.0)]
-    levels = SimpleNamespace(levels=[hx.Level(fields[0])])
-    for factor, rate in ((1e-6, 1.0), (1e-2, 7.0)):
-        plan = SimpleNamespace(equation_factor=factor, hierarchy=levels)
-        own = SimpleNamespace(plan=plan, problem=SimpleNamespace(constants={"rate": None}))
-        sequence = ProblemSequence([own], [""])  # pyright: ignore
-        handed = sequence.handed_on(0, trained(field=fields[1]))
-        assert float(handed.field.rate) == rate
+def test_constants_are_held_as_long_as_equations_hardly_act():
+    field = hx.Unknowns(u=line(), rate=hx.Scalar(-1.5))
+    penalty = Held("rate", -1.5).gram(field).penalty
+    theta = flat_parameters(field)[0]
+    own = flat_parameters(hx.Unknowns(u=line(), rate=hx.Scalar(0.5)))[0]
+    assert penalty(theta)[0] == 0.0
+    assert penalty(own)[0] == pytest.approx(0.5 * 2.0**2)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux limits mappings")

@@ -56,6 +56,19 @@ class Prior:
         )
 
 
+@final
+@dataclass(frozen=True)
+class Held:
+    """Keeps the constant `name` near `value`, before its bounds, as long as equations weigh far less than one."""
+
+    name: str
+    value: float
+
+    def gram(self, field: Any) -> SparseGram:
+        """The penalty of a prior whose weight no noise decides."""
+        return Prior(self.name, self.value, 1.0).gram(field)
+
+
 def priors(problem: Problem) -> tuple[Prior, ...]:
     """The penalties of all unknowns with a prior; through bounds by the slope of their map at the mean."""
     out = []

@@ -15,7 +15,10 @@ from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
 FROM_DATA = (1e-6, 1e-2, 1.0, 100.0)
 """Factors of nonlinear equations against data before the last one. With the first the data alone say where to begin: a
 state at rest satisfies many equations whatever their coefficients are, and from there nothing leads to the data."""
-FIRST_DATA = "Start: the first level follows the data first, and the equations weigh more from step to step."
+FIRST_DATA = (
+    "Start: the first level follows the data first, and the equations weigh more from step to step; where they lead "
+    "away from the data, they wait for a finer level."
+)
 
 
 def plan_for_inverse(

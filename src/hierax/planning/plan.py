@@ -14,7 +14,7 @@ from hierax.objective.evolution import Evolution
 from hierax.objective.interfaces import with_interfaces
 from hierax.objective.missed import Feature
 from hierax.objective.prescribed import with_prescribed_values
-from hierax.objective.prior import Prior
+from hierax.objective.prior import Held, Prior
 from hierax.objective.roughness import Roughness
 from hierax.objective.separation import Separation
 from hierax.problems.domain import Interface
@@ -83,7 +83,7 @@ class Plan:
     solver: AbstractSolver
     cycle: AbstractCycle
     sampling: Sampling = Sampling()
-    penalties: tuple[Roughness | Prior, ...] = ()
+    penalties: tuple[Roughness | Prior | Held, ...] = ()
     condition_factor: float = 100.0
     equation_factor: float = 1e4
     easier: tuple[float, ...] = ()

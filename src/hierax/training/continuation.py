@@ -12,7 +12,7 @@ from typing import final
 
 from hierax.cycles import NestedIteration, Until
 from hierax.events import LevelRecord
-from hierax.fields import Unknowns
+from hierax.objective.prior import Held
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.plan import Plan
 from hierax.problems.continuation import Continuation
@@ -25,6 +25,9 @@ EASIER = Until(stall=1e-2)
 """An easier problem only leads to the next one: steps that hardly lower its loss are not worth their time."""
 UNDETERMINED = 1e-4
 """Factor of the equations below which they hardly act, and nothing tells how large constants in them are."""
+JUMP, NOISES = 2.0, 3.0
+"""Misfit of the data over that before equations weighed more, and over their noise, from which on the field has left
+them."""
 
 
 @final
@@ -49,7 +52,7 @@ class ProblemSequence:
         """A problem after those that lead to it, one a level as far as the levels suffice."""
         target = DiscreteProblem.of(problem, plan, key)
         if not isinstance(problem, Continuation):
-            easier = [target.weighing(factor) for factor in plan.easier]
+            easier = [_weighing(target, factor) for factor in plan.easier]
             return cls([*easier, target], [*(f"equations times {factor:g}" for factor in plan.easier), ""])
         easier = []
         for member in problem.easier:
@@ -61,23 +64,34 @@ class ProblemSequence:
         """Number of the problem that a level ends with, where the last one is trained from level `first` on."""
         return len(self.problems) - 1 - max(first - level, 0)
 
-    def handed_on(self, number: int, visited: Visited) -> Visited:
-        """What the next problem starts from.
-
-        Constants that nothing has determined go back to where they began: one with a bound could otherwise come so
-        near to it that the equations, once they weigh more, no longer depend on its parameter.
-        """
-        own = self.problems[number]
-        if own.plan.equation_factor >= UNDETERMINED or not own.problem.constants:
-            return visited
-        began = own.plan.hierarchy.levels[0].field.parts
-        parts = visited.field.parts | {name: began[name] for name in own.problem.constants}
-        return visited._replace(field=Unknowns(**parts))
-
     def rows(self, easier: Sequence[tuple[int, Visited]]) -> list[LevelRecord]:
         """Rows of the table for levels that were trained with easier problems, with the errors against their own."""
         pairs = zip(easier, self.problems, strict=False)
         return [visited.record(k, own.accuracy(visited.field).relative_l2) for (k, visited), own in pairs]
+
+
+def _weighing(target: DiscreteProblem, factor: float) -> DiscreteProblem:
+    """With equations that weigh less; with hardly any weight they only smooth, and constants in them are held.
+
+    Between data the field would otherwise follow noise, and constants what that leads to: to bounds, near which the
+    equations, once they weigh more, no longer depend on their parameters.
+    """
+    easier, constants = target.weighing(factor), target.problem.constants
+    if factor >= UNDETERMINED or not constants:
+        return easier
+    began = target.plan.hierarchy.levels[0].field.parts
+    held = tuple(Held(name, float(began[name].value)) for name in constants)
+    return replace(easier, plan=replace(easier.plan, penalties=(*easier.plan.penalties, *held)))
+
+
+def leads_away(discrete: DiscreteProblem, visited: Visited, easier: Sequence[tuple[int, Visited]]) -> bool:
+    """Whether equations that weigh more than in the last `easier` visit have led to where the data are missed."""
+    rows = discrete.rows
+    if not (easier and discrete.equations.any() and rows.terms):
+        return False
+    fields, seen = (visited.field, easier[-1][1].field), rows.held or rows.seen(None)
+    own, least = (rows.misfit(field, seen, discrete.values_at) for field in fields)
+    return not own < max(JUMP * least, NOISES * max(rows.noise, rows.stated))
 
 
 def _room(plan: Plan) -> int:

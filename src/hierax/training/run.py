@@ -18,7 +18,7 @@ from hierax.hierarchy import Level
 from hierax.problems.keys import seed_of
 from hierax.training.account import so_far, within_visit
 from hierax.training.context import Context
-from hierax.training.continuation import EASIER
+from hierax.training.continuation import EASIER, leads_away
 from hierax.training.corrections import corrected, solved
 from hierax.training.discrete import Prepared
 from hierax.training.moving_knots import moved
@@ -28,6 +28,9 @@ from hierax.training.selection import place_of
 from hierax.training.state import RunState, SlabsState, Visited, lasting
 from hierax.training.time_slabs import FIRST_TOLERANCE, Sweep, TimeSlabs, next_sweep
 from hierax.training.visit import initial_state, stepped
+
+LADDER_LEVELS = 3
+"""Levels on which equations may wait for a finer one."""
 
 
 def begin(context: Context) -> RunState:
@@ -136,7 +139,7 @@ def _reached_the_last_problem(state: RunState, context: Context) -> RunState:
     if state.failure is not None or state.visited:
         return state
     if not context.over:
-        state = visited(state._replace(first=state.current), Visit(state.current), context)
+        state = visited(state._replace(first=state.current), Visit(state.current), context, last_chance=True)
     if state.failure is None and not state.visited:
         context.say("The budget ended before the last problem of the continuation was trained.")
         state = state._replace(failure=RESULTS.guard_levels)
@@ -146,19 +149,37 @@ def _reached_the_last_problem(state: RunState, context: Context) -> RunState:
 # visits
 
 
-def visited(state: RunState, visit: Visit, context: Context) -> RunState:
-    """Train a level, before that with the easier problems that are its part of a continuation."""
+def visited(state: RunState, visit: Visit, context: Context, last_chance: bool = False) -> RunState:
+    """Train a level, before that with the easier problems that are its part of a continuation.
+
+    Where the equations, once they weigh more, lead away from the data, the level is too coarse for them: unless this is
+    the `last_chance`, they wait for the next one.
+    """
     level, sequence = visit.level, context.sequence
     state = state._replace(current=level, outcome=Outcome(level, len(state.levels)))
+    may_wait = not last_chance and level < LADDER_LEVELS and isinstance(context.plan.cycle, NestedIteration)
     while len(state.easier) < min(sequence.last(level, state.first) + 1, len(sequence.problems) - 1):
         number = len(state.easier)
+        before = state
         state, result = _trained(state, Visit(level, EASIER), number, context)
-        result = sequence.handed_on(number, result)
+        if may_wait and leads_away(context.problem_of(state, number), result, state.easier):
+            return _waiting(before, state, context)
         state = state._replace(easier=(*state.easier, (level, result)))
         context.emit(LevelFinished(result.record(level), result.field))
         if state.failure is not None or state.stopped is not None or context.over:
             return state
-    return state if level < state.first else _visited_last(state, visit, context)
+    if level < state.first:
+        return state
+    after = _visited_last(state, visit, context)
+    if may_wait and not state.visited and leads_away(context.problem_of(after), after.visited[level], state.easier):
+        return _waiting(state, after, context)
+    return after
+
+
+def _waiting(before: RunState, after: RunState, context: Context) -> RunState:
+    """The state before equations weighed more, which they will do on the next level."""
+    context.say(f"Level {before.current}: the equations lead away from the data, and wait for a finer level.")
+    return before._replace(first=before.current + 1, history=after.history)
 
 
 def _visited_last(state: RunState, visit: Visit, context: Context) -> RunState:
