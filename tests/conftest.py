@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import time
+from collections import Counter
 
 import jax
 import matplotlib
@@ -41,6 +42,23 @@ def _own_seconds():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "seconds_now", time.process_time)
         yield
+
+
+_COMPILED: Counter[str] = Counter()
+
+
+def _count(event: str, _: float, fun_name: str = "", **__) -> None:
+    if event.endswith("backend_compile_duration"):
+        _COMPILED[fun_name.removeprefix("jit(").removesuffix(")")] += 1
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
+
+
+@pytest.fixture
+def compilations() -> Counter[str]:
+    """How often a function of some name was compiled in this process so far."""
+    return _COMPILED
 
 
 @pytest.fixture

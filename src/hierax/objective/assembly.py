@@ -12,7 +12,6 @@ import abc
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hierax.fields.base import partition
+from hierax.objective.compiled import compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
 from hierax.objective.pointwise import AbstractPointTerm, Place
 from hierax.objective.reduction import CHUNK, concatenated, evaluated
@@ -59,7 +59,7 @@ class ElementSums(NamedTuple):
     gram: Float[Array, "elements k k"]
 
 
-@partial(jax.jit, static_argnames=("term", "layout"))
+@compiled_for_each(2)
 def element_sums(
     term: AbstractPointTerm,
     layout: Layout,
@@ -82,7 +82,7 @@ def element_sums(
     return jax.vmap(element)(c, rest, places, weights)
 
 
-@partial(jax.jit, static_argnames=("term", "layout"))
+@compiled_for_each(2)
 def point_residuals(
     term: AbstractPointTerm, layout: Layout, c: Float[Array, "n k"], rest: Any, places: Place
 ) -> Float[Array, "n r"]:

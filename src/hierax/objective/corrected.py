@@ -35,6 +35,11 @@ class CorrectedProgram:
 
     base: Program
 
+    @property
+    def keeper(self) -> Any:
+        """See `Program.keeper`."""
+        return self.base.keeper
+
     def __call__(self, theta: jax.Array, data: tuple[Any, jax.Array, jax.Array, jax.Array]) -> Any:
         """Value."""
         inner, origin, offset, slope = data

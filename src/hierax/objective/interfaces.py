@@ -7,7 +7,6 @@ to be what the coefficients of the highest derivatives on both sides make of it.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -27,6 +26,7 @@ from hierax.problems.continuation import Continuation
 from hierax.problems.domain import Interface
 from hierax.problems.interfaces import Cut, concentrated
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.terms import Energy, Residual
 
 ORDERS = (1, 2, 4)
@@ -94,7 +94,7 @@ def _same(problem: Problem, place: Interface, other: Interface) -> bool:
     return place.name == other.name and abs(place.at - other.at) <= near
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def with_interfaces(problem: Problem, places: tuple[Interface, ...]) -> Problem:
     """The problem with what its equations say on interfaces, as further conditions."""
     divided = [term for term in problem.terms if _divides(problem, term)]
@@ -164,7 +164,7 @@ class _Felt(NamedTuple):
         return bool(np.all(np.abs(self.smooth) <= SAME * np.abs(self.kinks).max()))
 
 
-@functools.lru_cache(maxsize=16)
+@once_for_each
 def _felt(problem: Problem, place: Interface, order: int, level: int, number: int) -> _Felt:
     """What a term makes of kinks."""
     return _Kinks(problem, place, order, level).felt(number)

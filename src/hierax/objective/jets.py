@@ -23,6 +23,7 @@ from hierax.objective.order import reach_at_points
 from hierax.objective.pointwise import AbstractPointTerm, Place, PointExpansion, point_term
 from hierax.objective.reduction import CHUNK, evaluated
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.terms import AbstractValues
 from hierax.problems.unknowns import Constant
 
@@ -121,7 +122,7 @@ def _polynomial(own: list[tuple[Jet, Any]], components: int | None, x: Float[Arr
     return u
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def jet_term(problem: Problem, point: AbstractPointTerm, targets: int) -> JetTerm | None:
     """A term as a function of the jets that it looks at; `None` where it looks beyond its point or at too many.
 
@@ -143,7 +144,7 @@ def jet_term(problem: Problem, point: AbstractPointTerm, targets: int) -> JetTer
     return JetTerm(problem, point, tuple(jet for jet, seen in zip(tried.jets, felt, strict=True) if seen))
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def seen_by_jets(problem: Problem) -> bool:
     """Whether all terms are functions of jets."""
     targets = [t.values[0].size if isinstance(t, AbstractValues) else 0 for t in problem.terms]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.sampling import points_in
 from hierax.problems.terms import AbstractValues, Term
 
@@ -50,7 +50,7 @@ class Reach:
     convection: float = 0.0
 
 
-@functools.lru_cache(maxsize=256)
+@once_for_each
 def reach(problem: Problem, term: Term) -> Reach:
     """Order and locality of a term.
 
@@ -65,7 +65,7 @@ def reach(problem: Problem, term: Term) -> Reach:
     return reach_at_points(problem, point_term(problem, term), 0)
 
 
-@functools.lru_cache(maxsize=256)
+@once_for_each
 def reach_at_points(problem: Problem, point: AbstractPointTerm, targets: int) -> Reach:
     """Order and locality of a term at a point that is given so many measured values; see `reach`."""
     rng = np.random.default_rng(0)
@@ -145,7 +145,7 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
     return u
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def order_along(problem: Problem, axis: int, highest: int) -> int:
     """Highest order, up to `highest`, of the derivatives along one axis that any equation or energy feels."""
     low, high = problem.domain.bounds()

@@ -13,7 +13,6 @@ part of the second derivative of `e` (generalised Gauss-Newton; Schraudolph, Neu
 from __future__ import annotations
 
 import abc
-import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from hierax.problems.domain import Interface
 from hierax.problems.interfaces import Cut, on_interface
 from hierax.problems.operators import coordinates
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.sampling import points_in
 from hierax.problems.terms import AbstractValues, Energy, Residual, Term
 
@@ -176,7 +176,7 @@ class JetEnergy(AbstractPointTerm):
         return SimpleNamespace(**parts) if self.named else parts[self.names[0]]
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
     """The pointwise form of one term of a problem; the same one whenever it is asked for, and so its kernels."""
     if isinstance(term, AbstractValues):
@@ -210,7 +210,7 @@ def _cut(problem: Problem, term: Term) -> Cut | None:
     return Cut.of(problem.domain, place) if isinstance(place, Interface) else None  # pyright: ignore
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def value_term(problem: Problem) -> SquaredResidual:
     """The values of all unknown functions, one after the other; the same term for everybody who evaluates a problem."""
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from hierax.objective.build import is_equation
 from hierax.objective.noise import relative_noise
 from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.terms import Data, Values
 
 EXACT = 1e-2
 """Most noise, over the spread of the values, that may be the bend of a smooth function between neighbours."""
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def with_prescribed_values(problem: Problem) -> Problem:
     """The problem with `Values` in place of data without noise; the problem itself where there are none.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -28,9 +28,21 @@ class Program:
     terms: tuple[AbstractPointTerm, ...]
     layout: Layout
 
+    @property
+    def keeper(self) -> AbstractPointTerm:
+        """Keeps what is compiled for the program, see `compiled_for_each`."""
+        return self.terms[0]
+
     def __call__(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> Float[Array, ""]:
         """Value."""
-        return _total(self, theta, data)
+        # JAX keeps the rule of a derivative with the program that it is part of: it must not keep this in turn
+        own = weakref.proxy(self)
+        total = jax.custom_vjp(lambda z, given: own.summed(lambda density: density, z, given, jnp.zeros(())))
+        total.defvjp(
+            lambda z, given: own.value_and_gradient(z, given),
+            lambda slope, factor: ((factor * slope).astype(slope.dtype), None),
+        )
+        return total(theta, data)
 
     def summed(self, function: Any, theta: Float[Array, " N"], data: tuple[Any, Any], start: Any) -> Any:
         """Sum over all chunks of `function(density)(theta)`, with `density` the weighted sum over one chunk."""
@@ -75,23 +87,6 @@ class Program:
     def value_and_gradient(self, theta: Float[Array, " N"], data: tuple[Any, Any]) -> tuple[Array, Array]:
         """Value and gradient."""
         return self.summed(jax.value_and_grad, theta, data, (jnp.zeros(()), jnp.zeros_like(theta)))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _total(program: Program, theta: Array, data: Any) -> Array:
-    return program.summed(lambda density: density, theta, data, jnp.zeros(()))
-
-
-def _total_forward(program: Program, theta: Array, data: Any) -> tuple[Array, Array]:
-    return program.value_and_gradient(theta, data)
-
-
-def _total_backward(program: Program, gradient: Array, factor: Array) -> tuple[Array, None]:
-    del program
-    return (factor * gradient).astype(gradient.dtype), None
-
-
-_total.defvjp(_total_forward, _total_backward)
 
 
 def _product(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, chunk: Any, v: Array) -> Array:

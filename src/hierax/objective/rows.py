@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from scipy.sparse import csr_array
 from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
 from hierax.objective.assembly import Layout, layout_of, local_residuals
+from hierax.objective.compiled import compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.kernel import KernelGram
 from hierax.objective.objective import AbstractLeastSquares, AbstractProgrammed, Linearisation
@@ -48,7 +50,7 @@ def whole_layout(field: Any) -> tuple[Layout, Any]:
     return Layout(structure, tuple(leaf.shape for leaf in leaves)), rest
 
 
-@partial(jax.jit, static_argnames=("term", "layout"))
+@compiled_for_each(2)
 def _rows(
     term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place
 ) -> tuple[Array, Array, Array]:
@@ -61,7 +63,7 @@ def _rows(
     return jax.vmap(point)(places)
 
 
-@partial(jax.jit, static_argnames=("term", "layout"))
+@compiled_for_each(2)
 def _local_rows(
     term: AbstractPointTerm, layout: Layout, c: Float[Array, "n k"], rest: Any, places: Place
 ) -> tuple[Array, Array, Array]:
@@ -74,22 +76,22 @@ def _local_rows(
     return jax.vmap(point)(c, rest, places)
 
 
-@partial(jax.jit, static_argnames="program")
+@compiled_for_each(1, attrgetter("keeper"))
 def _value_and_gradient(program: Program, theta: Array, data: Any) -> tuple[Array, Array]:
     return program.value_and_gradient(theta, data)
 
 
-@partial(jax.jit, static_argnames="program")
+@compiled_for_each(1, attrgetter("keeper"))
 def _value(program: Program, theta: Array, data: Any) -> Array:
     return program(theta, data)
 
 
-@partial(jax.jit, static_argnames="program")
+@compiled_for_each(1, attrgetter("keeper"))
 def _product(program: Program, theta: Array, data: Any, v: Array) -> Array:
     return program.product(theta, data, v)
 
 
-@partial(jax.jit, static_argnames=("term", "layout"))
+@compiled_for_each(2)
 def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place) -> Array:
     field = layout.build(theta, rest)
     return jax.vmap(lambda place: term.residual(field, place))(places)

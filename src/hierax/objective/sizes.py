@@ -30,6 +30,7 @@ from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, point_term
 from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.sampling import points_in
 from hierax.problems.terms import AbstractValues, Data, Energy, Term
 from hierax.problems.units import Units
@@ -90,12 +91,12 @@ class Probed:
         self.terms = [t for t in problem.terms if not isinstance(t, AbstractValues)]
         self._points = [point_term(self.problem, t) for t in self.problem.terms if not isinstance(t, AbstractValues)]
         self._places = [places_of(problem, term) for term in self.terms]
-        self._felt = compiled_quickly(self._measure, static_argnums=(0,))
+        self._felt = [compiled_quickly(functools.partial(self._measure, point)) for point in self._points]
 
     def felt(self, number: int, state: Sizes, wiggle: float) -> Felt:
         """What a term feels near a state: waves of the size of each unknown, times `wiggle`, about its level."""
         c = self._state(state, wiggle)
-        slopes, left = self._felt(self._points[number], c, self._places[number])
+        slopes, left = self._felt[number](c, self._places[number])
         slopes, left = np.nan_to_num(np.asarray(slopes)), np.asarray(left)
         squares = np.mean(slopes**2, axis=0)
         finite = np.isfinite(left)
@@ -106,7 +107,7 @@ class Probed:
         """Values that a term prescribes: for a column that a row feels alone, by value, those that make it zero."""
         c = np.zeros((len(self.columns), 1 + WAVES))
         c[:, 0] = [k.initial or 0.0 for k in self.columns]
-        slopes, left = (np.asarray(a) for a in self._felt(self._points[number], c, self._places[number]))
+        slopes, left = (np.asarray(a) for a in self._felt[number](c, self._places[number]))
         found: dict[int, list[np.ndarray]] = {}
         for row in range(slopes.shape[1]):
             alone = np.flatnonzero(np.any(slopes[:, row] != 0.0, axis=(0, 2)))
@@ -166,7 +167,7 @@ class Probed:
         return u
 
 
-@functools.lru_cache(maxsize=64)
+@once_for_each
 def own_units(problem: Problem) -> Units:
     """Units of a problem in which its unknowns and equations have size one, before anything is trained.
 

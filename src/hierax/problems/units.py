@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from jaxtyping import Array, Float
 from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 from hierax.problems.reference import AnyReference
+from hierax.problems.remembered import once_for_each
 from hierax.problems.terms import AbstractValues, Data, Energy, Term
 from hierax.problems.unknowns import Unknown
 
@@ -47,7 +47,7 @@ class Units:
 
         The same object comes back whenever it is asked for, and with it all kernels.
         """
-        return _converted(self, problem)
+        return _converted(problem, self)
 
     def start(self, name: str) -> np.ndarray:
         """The level of an unknown in these units."""
@@ -154,8 +154,8 @@ class Units:
         return type(known)({name: value(name, own) for name, own in known.named().items()}, known.error_bound)
 
 
-@functools.lru_cache(maxsize=64)
-def _converted(units: Units, problem: Problem) -> Problem:
+@once_for_each
+def _converted(problem: Problem, units: Units) -> Problem:
     return units._made(problem)
 
 

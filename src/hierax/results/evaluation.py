@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
 from hierax.geometry import AbstractShape
+from hierax.objective.compiled import compiled_for_each
 from hierax.objective.reduction import concatenated, fitting
 from hierax.objective.view import physical
 from hierax.problems.domain import Box, as_floats, as_points
@@ -238,14 +239,14 @@ def residual(problem: Problem, field: Any, term: Residual, points: Points) -> Fl
     InputError
         See `check_points`.
     """
-    return _blockwise(functools.partial(_residual_block, problem, field, term), check_points(problem, points))
+    return _blockwise(functools.partial(_residual_block, problem, term, *_parts(field)), check_points(problem, points))
 
 
 def _values(problem: Problem, field: Any, points: np.ndarray, wanted: tuple[Quantity, ...]) -> np.ndarray:
     # a field may come from a file or another process, where numbers had more digits than they have here
     double = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(field))
     with jax.enable_x64(double or jnp.zeros(()).dtype == np.float64):
-        return _blockwise(functools.partial(_block, problem, field, wanted), points)
+        return _blockwise(functools.partial(_block, problem, wanted, *_parts(field)), points)
 
 
 def _blockwise(evaluated: Callable[[Array], Array], points: np.ndarray) -> np.ndarray:
@@ -254,18 +255,37 @@ def _blockwise(evaluated: Callable[[Array], Array], points: np.ndarray) -> np.nd
     return concatenated(lambda pick: evaluated(jnp.asarray(points[pick])), len(points), size)
 
 
-@eqx.filter_jit
+def _parts(field: Any) -> tuple[tuple[Any, ...], Any]:
+    """What belongs to the compiled program of a field, hashable, and its arrays."""
+    arrays, rest = eqx.partition(field, eqx.is_array)
+    leaves, structure = jax.tree.flatten(rest)
+    return (structure, *leaves), arrays
+
+
+def _whole(rest: tuple[Any, ...], arrays: Any) -> Any:
+    structure, *leaves = rest
+    return eqx.combine(arrays, jax.tree.unflatten(structure, leaves))
+
+
+@compiled_for_each(3)
 def _block(
-    problem: Problem, field: Any, wanted: tuple[Quantity, ...], points: Float[Array, "n dim"]
+    problem: Problem,
+    wanted: tuple[Quantity, ...],
+    rest: tuple[Any, ...],
+    arrays: Any,
+    points: Float[Array, "n dim"],
 ) -> Float[Array, "n k"]:
     with coordinates(problem.domain.names or ()):
-        return jax.vmap(functools.partial(_at_point, problem, physical(problem, field), wanted))(points)
+        seen = physical(problem, _whole(rest, arrays))
+        return jax.vmap(functools.partial(_at_point, problem, seen, wanted))(points)
 
 
-@eqx.filter_jit
-def _residual_block(problem: Problem, field: Any, term: Residual, points: Float[Array, "n dim"]) -> Float[Array, "n r"]:
+@compiled_for_each(3)
+def _residual_block(
+    problem: Problem, term: Residual, rest: tuple[Any, ...], arrays: Any, points: Float[Array, "n dim"]
+) -> Float[Array, "n r"]:
     with coordinates(problem.domain.names or ()):
-        seen = physical(problem, field)
+        seen = physical(problem, _whole(rest, arrays))
         return jax.vmap(lambda x: jnp.ravel(jnp.asarray(term.function(seen, x))))(points)
 
 

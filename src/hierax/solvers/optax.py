@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import optax
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import DUAL, METRIC, NEWNESS, PRIMAL, RESET, SCALAR, SQUARE, Kind, Stacked
 from hierax.objective import AbstractObjective
+from hierax.objective.compiled import compiled_for_each
 from hierax.objective.corrected import CorrectedProgram
 from hierax.objective.objective import AbstractProgrammed, required
 from hierax.objective.program import Program
@@ -34,15 +35,15 @@ class OptaxState(NamedTuple):
     newness: Any = None
 
 
-@partial(jax.jit, static_argnames=("program", "optimiser", "count"))
+@compiled_for_each(3, attrgetter("keeper"))
 def _run(
     program: Program | CorrectedProgram,
     optimiser: optax.GradientTransformation,
+    count: int,
     theta: jax.Array,
     inner: Any,
     data: Any,
     factors: jax.Array | None,
-    count: int,
 ) -> tuple[jax.Array, Any, jax.Array]:
     """`count` steps in one compiled loop; returns parameters, state and the value before the last step."""
 
@@ -61,17 +62,17 @@ def _run(
     return theta, inner, values[-1]
 
 
-@partial(jax.jit, static_argnames=("program", "optimiser", "count", "batch"))
+@compiled_for_each(4, attrgetter("keeper"))
 def _run_batches(
     program: Program | CorrectedProgram,
     optimiser: optax.GradientTransformation,
+    count: int,
+    batch: int,
     theta: jax.Array,
     inner: Any,
     data: Any,
     factors: jax.Array | None,
     key: jax.Array,
-    count: int,
-    batch: int,
 ) -> tuple[jax.Array, Any]:
     """`count` steps, each with a gradient from samples drawn anew; no value is looked at."""
 
@@ -155,12 +156,12 @@ class Optax(AbstractSolver):
         count = min(self.block, max(1, self.steps - state.steps))
         factors = None if self.boost == 1.0 else 1.0 + (self.boost - 1.0) * jnp.asarray(state.newness)
         if self.batch is None:
-            new, inner, value = _run(program, self.optimiser, jnp.asarray(theta), state.inner, data, factors, count)
+            new, inner, value = _run(program, self.optimiser, count, jnp.asarray(theta), state.inner, data, factors)
             value, new = float(value), np.asarray(new)
         else:
             key = jax.random.fold_in(jax.random.key(self.seed or 0), state.drawn)
             given = jnp.asarray(theta), state.inner, data, factors, key
-            found = _run_batches(program, self.optimiser, *given, count, self.batch)
+            found = _run_batches(program, self.optimiser, count, self.batch, *given)
             new, inner = np.asarray(found[0]), found[1]
             value = objective.value(new)
         if not (np.isfinite(value) and np.all(np.isfinite(new))):
