@@ -42,12 +42,15 @@ ARROWS: dict[str, frozenset[str]] = {
     "results": MET | {"_results", "clock", "events", "checks"},
     "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
     "models": MET | {"_results", "clock", "events", "planning", "results", "training"},
-    "records": MET | {"_results", "clock", "events", "dynamics", "planning", "results", "training", "models"},
+    "statistics": frozenset({"clock", "models", "results"}),
+    "records": MET
+    | {"_results", "clock", "events", "dynamics", "planning", "results", "training"}
+    | {"models", "statistics"},
     "testing": MET | {"_results", "solvers", "results", "training"},
     "sklearn": frozenset({"_results", "problems", "results", "training"}),
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
-    | {FRONT, "models"},
-    FRONT: TRAINED | {"planning", "training", "results", "models", "records", "sklearn"},
+    | {FRONT, "models", "statistics"},
+    FRONT: TRAINED | {"planning", "training", "results", "models", "statistics", "records", "sklearn"},
     "__main__": frozenset({"cli"}),
 }
 """What each room may import: nothing that is not named here."""

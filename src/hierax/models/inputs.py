@@ -9,6 +9,7 @@ from typing import Any, final
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import norm
 
 from hierax._errors import InputError
@@ -23,6 +24,10 @@ class AbstractInput(abc.ABC):
     @abc.abstractmethod
     def drawn(self, u: np.ndarray) -> np.ndarray:
         """Values for numbers `u` `(n,)` that are uniform in `(0, 1)`: the quantiles."""
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        """Values of the law for uniform numbers of any shape; `drawn` keeps to what counts as inside."""
+        return self.drawn(u)
 
     @abc.abstractmethod
     def scaled(self, values: Any) -> Any:
@@ -115,6 +120,9 @@ class Normal(AbstractInput):
     def drawn(self, u: np.ndarray) -> np.ndarray:
         edge = norm.cdf(-SPREAD)
         return self.mean + self.deviation * norm.ppf(edge + (1.0 - 2.0 * edge) * u)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.mean + self.deviation * ndtri(u)
 
     def scaled(self, values: Any) -> Any:
         return (values - self.mean) / (SPREAD * self.deviation)

@@ -1,0 +1,316 @@
+"""`estimate`: a statistic of a random quantity with its interval, from models on levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from hierax._errors import InputError
+from hierax.results.intervals import LEVEL
+from hierax.statistics.estimating import Estimation, State
+from hierax.statistics.quantities import AbstractStatistic, Mean
+from hierax.statistics.samples import REPLICATES, Part
+from hierax.statistics.simulator import SURROGATE, AbstractSimulator
+
+HEAVY, ENOUGH = 0.3, 32
+"""Share of a variance that one sample has, of at least so many, above which intervals cannot be trusted."""
+USELESS = 0.5
+"""Variance of a difference over that of the level itself, above which the level below does not help."""
+SHARES = tuple(np.round(np.linspace(0.02, 0.98, 49), 2))
+"""Probabilities of the quantiles that show a distribution."""
+
+
+class Row(NamedTuple):
+    """What a level, or a model, has told.
+
+    Attributes
+    ----------
+    name:
+        Number of the level, or `surrogate`.
+    samples, cost, spent:
+        Samples, cost of one, and of all.
+    mean, variance:
+        Of the model itself; of fields the root mean square, and the mean over components.
+    difference, variance_of_difference:
+        The same of the difference to the level below, of an ensemble to the truth; NaN where there is none.
+    """
+
+    name: str
+    samples: int
+    cost: float
+    spent: float
+    mean: float
+    variance: float
+    difference: float
+    variance_of_difference: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A statistic with its interval.
+
+    Attributes
+    ----------
+    statistic, method:
+        What was asked for and how it was estimated, in words.
+    value, error, low, high:
+        Estimates, root mean square errors and ends of intervals, in the shape of the quantity.
+    bias:
+        Part of the error that comes from levels that are left out, as a root mean square over components.
+    rows:
+        One for each level or model.
+    rates:
+        Exponents of bias, variance and cost to the base 2 for a level; NaN where nothing tells them.
+    spent, plain:
+        What all samples cost; what plain Monte Carlo on the finest level would cost for the same statistical error.
+    tolerance:
+        Root mean square error that was wanted, if any.
+    failed:
+        Samples that were left out since a model gave no finite value.
+    reached:
+        Whether the tolerance was reached and nothing speaks against the interval.
+    sentences:
+        What has to be said of it.
+    distribution:
+        Quantiles at `SHARES` of the first component on the level with most samples.
+    """
+
+    statistic: str
+    method: str
+    value: Any
+    error: Any
+    low: Any
+    high: Any
+    bias: float
+    rows: tuple[Row, ...]
+    rates: tuple[float, float, float]
+    spent: float
+    plain: float
+    tolerance: float | None
+    failed: int
+    reached: bool
+    sentences: tuple[str, ...]
+    distribution: np.ndarray
+
+    @property
+    def size_of_error(self) -> float:
+        """Root mean square of the errors of all components."""
+        return float(np.sqrt(np.mean(np.square(self.error))))
+
+    def __str__(self) -> str:
+        lines = [f"{self.method}\n", _head()]
+        lines += [_line(row) for row in self.rows]
+        known = [f"{name} {rate:.2f}" for name, rate in zip(("alpha", "beta", "gamma"), self.rates, strict=True)
+                 if np.isfinite(rate)]  # fmt: skip
+        lines += [f"rates  {', '.join(known)}"] if known else []
+        lines += [f"cost   {self.spent:.3g}; plain Monte Carlo on the finest level {self.plain:.3g}"]
+        lines += [f"note   {sentence}" for sentence in self.sentences]
+        return "\n".join([*lines, self._answer()])
+
+    def _answer(self) -> str:
+        if np.ndim(self.value):
+            return (f"{self.statistic} of {np.size(self.value)} components, rms {np.sqrt(np.mean(self.value**2)):.6g}, "
+                    f"rms error {self.size_of_error:.2g}")  # fmt: skip
+        digits = int(np.clip(np.ceil(np.log10(max(abs(self.value), 1e-300) / max(self.error, 1e-300))) + 2, 3, 12))
+        ends = f"{100 * LEVEL:g} %: {self.low:.{digits}g} to {self.high:.{digits}g}"
+        return f"{self.statistic} {self.value:.{digits}g} ({ends}), rms error {self.error:.2g}"
+
+
+def estimate(
+    simulator: AbstractSimulator,
+    statistic: AbstractStatistic | None = None,
+    *,
+    tolerance: float | None = None,
+    budget: float = 60.0,
+    quasi: bool | None = None,
+    key: int = 0,
+    kept: tuple[Part, ...] = (),
+    watch: Callable[[State], None] = lambda state: None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Estimate:
+    """Estimate a statistic of a random quantity from models on levels.
+
+    Levels that converge are estimated by multilevel Monte Carlo with as many levels as the bias needs; an ensemble of
+    models by the best linear unbiased estimator. A surrogate of the simulator is a control variate: it makes the
+    estimate cheaper, and not wrong.
+
+    Parameters
+    ----------
+    simulator:
+        `hx.Simulator`.
+    statistic:
+        `hx.Mean()`, `hx.Variance()`, `hx.Probability(above)` or `hx.Quantile(probability)`; the mean if not given.
+    tolerance:
+        Root mean square error that is wanted, in the units of the quantity; with it estimation ends as soon as it is
+        reached.
+    budget:
+        Seconds, or units of the costs of the simulator.
+    quasi:
+        Take scrambled Sobol sequences or not; up to 32 random numbers they are the default.
+    key:
+        Seed. Costs that are measured decide how many samples there are: only with given costs are two runs equal.
+    kept:
+        Parts of an estimation to go on with.
+    watch, tell:
+        Are called with the state after every round, and with sentences about decisions.
+
+    Raises
+    ------
+    InputError
+        For a tolerance or budget that is not above zero, and for values of the simulator that cannot be used.
+
+    References
+    ----------
+    Giles, Oper. Res. 56 (2008); Collier et al., BIT 55 (2015); Schaden, Ullmann, SIAM/ASA J. Uncertain. Quantif. 8
+    (2020); Giles, Waterhouse, Radon Ser. Comput. Appl. Math. 8 (2009).
+    """
+    for name, number in (("tolerance", tolerance), ("budget", budget)):
+        if number is not None and not (np.isfinite(number) and number > 0):
+            raise InputError(f"The {name} is {number}.", f"estimate({name}=...)", "Give a number above zero.")
+    asked = statistic or Mean()
+    made = Estimation(simulator, asked, tolerance, budget, quasi, key, tell)
+    state = None
+    for state in made.rounds(kept):
+        watch(state)
+    assert state is not None
+    asked.check(state.found.value.size)
+    return summary(made, state)
+
+
+def summary(made: Estimation, state: State) -> Estimate:
+    """The estimate of a state."""
+    simulator, found = made.simulator, state.found
+    value, wide, low, high = (
+        np.reshape(part, simulator.shape) if simulator.shape else float(part[0]) for part in found
+    )
+    factor = made.statistic.factor(found, state.moment)
+    error = float(np.sqrt(np.mean(np.square(found.error))))
+    failed = sum(part.failed for part in state.parts)
+    faults = _faults(made, state, error, failed)
+    return Estimate(
+        statistic=made.statistic.words, method=_method(made), value=value, error=wide, low=low, high=high,
+        bias=factor * float(np.sqrt(state.missing)), rows=rows(state), rates=state.rates, spent=state.spent,
+        plain=_plain(made, state), tolerance=made.tolerance, failed=failed, reached=not faults,
+        sentences=(*faults, *_remarks(made, state)), distribution=_distribution(state),
+    )  # fmt: skip
+
+
+def rows(state: State) -> tuple[Row, ...]:
+    """A row for each level of a chain, or for each model of an ensemble."""
+    if len(state.parts) == 1:
+        part = state.parts[0]
+        return tuple(_row_of_model(part, place) for place in reversed(range(len(part.models))))
+    return tuple(_row_of_level(part) for part in state.parts)
+
+
+def _row_of_level(part: Part) -> Row:
+    group = max((g for g in part.groups if g[0] == 0), key=part.count)
+    values = part.groups[group].values
+    own = values[:, :, 0]
+    both = own - values[:, :, 1] if np.count_nonzero(part.contrast[0]) > 1 else np.full(own.shape, np.nan)
+    return Row(str(part.level), part.count(group), part.cost_of((0,)), part.spent, *_moments(own), *_moments(both))
+
+
+def _row_of_model(part: Part, place: int) -> Row:
+    with_it = {g: s for g, s in part.groups.items() if place in g}
+    most = max(with_it, key=part.count)
+    own = with_it[most].values[:, :, most.index(place)]
+    together = [(g, s) for g, s in with_it.items() if 0 in g and place > 0]
+    difference = np.full((2, 1, 1), np.nan)
+    if together:
+        group, samples = max(together, key=lambda pair: pair[1].count)
+        difference = samples.values[:, :, 0] - samples.values[:, :, group.index(place)]
+    model = part.models[place]
+    spent = sum(float(s.costs[g.index(place)]) for g, s in with_it.items())
+    count = sum(s.count for s in with_it.values())
+    name = str(model) if model > SURROGATE else "surrogate"
+    return Row(name, count, float(part.unit_costs()[place]), spent, *_moments(own), *_moments(difference))
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    """Root mean square of the means, signed for a single component, and mean of the variances."""
+    flat = values.reshape(-1, values.shape[-1])
+    mean = np.mean(flat, axis=0)
+    size = float(mean[0]) if mean.size == 1 else float(np.sqrt(np.mean(mean**2)))
+    return size, float(np.mean(np.var(flat, axis=0, ddof=1)))
+
+
+def _head() -> str:
+    names = f"{'level':>9}  {'samples':>8}  {'cost':>8}  {'share':>5}  {'mean':>10}  {'variance':>8}"
+    return f"{names}  {'of difference':>13}"
+
+
+def _line(row: Row) -> str:
+    last = "" if np.isnan(row.variance_of_difference) else f"{row.variance_of_difference:13.2e}"
+    return (f"{row.name:>9}  {row.samples:8d}  {row.cost:8.2e}  {row.spent:5.2g}  {row.mean:10.4g}  "
+            f"{row.variance:8.2e}  {last:>13}")  # fmt: skip
+
+
+def _method(made: Estimation) -> str:
+    beside = "" if made.simulator.surrogates is None else ", with a surrogate as control variate"
+    drawn = f"{REPLICATES} scrambled Sobol sequences" if made.by_sequences else "independent samples"
+    if made.chain:
+        return f"Multilevel Monte Carlo of the limit of the levels, {drawn}{beside}"
+    if made.simulator.levels == 1:
+        return f"One level, whose own error is not seen, {drawn}{beside}"
+    return f"Best linear unbiased estimator of the last of {made.simulator.levels} models, {drawn}{beside}"
+
+
+def _plain(made: Estimation, state: State) -> float:
+    """Cost of plain Monte Carlo on the finest level for the same statistical error."""
+    part = state.parts[-1]
+    group = max((g for g in part.groups if g[0] == 0), key=part.count)
+    values = state.transform(part.groups[group].values)[:, :, 0]
+    spread = float(np.mean(np.var(values.reshape(-1, values.shape[-1]), axis=0)))
+    return spread / max(state.statistical, 1e-300) * float(part.unit_costs()[0])
+
+
+def _distribution(state: State) -> np.ndarray:
+    part = state.parts[0]
+    group = max((g for g in part.groups if g[0] == 0), key=part.count)
+    return np.quantile(part.groups[group].values[:, :, 0, 0], SHARES)
+
+
+def _faults(made: Estimation, state: State, error: float, failed: int) -> list[str]:
+    """What speaks against the estimate."""
+    said = []
+    if made.tolerance is not None and error > made.tolerance * (1.0 + 1e-6):
+        why = "the budget is spent"
+        if made.chain and made.statistic.factor(state.found, state.moment) ** 2 * state.missing > 0.5 * error**2:
+            why = "the finest level that there is, or that can be paid, is not fine enough"
+        said.append(f"The tolerance {made.tolerance:g} is missed, {why}: the error is estimated as {error:.2g}.")
+    if failed:
+        said.append(f"{failed} samples gave no finite value and are left out: the others may not stand for them.")
+    total = sum(float(np.sum(moment.variance)) for moment in state.moments)
+    for part, moment in zip(state.parts, state.moments, strict=True):
+        many = max(part.count(g) for g in part.groups if g[0] == 0) >= ENOUGH and not part.quasi
+        if many and moment.weight > HEAVY and np.sum(moment.variance) > 0.1 * total:
+            said.append(
+                f"On level {part.level} a single sample makes {100 * moment.weight:.0f} % of the variance (kurtosis "
+                f"{moment.kurtosis:.2g}): tails are heavy, and the interval cannot be trusted."
+            )
+    if made.chain and len(state.parts) > 3 and (state.rates.beta <= 0 or state.rates.alpha <= 0):
+        said.append("Differences of levels do not become smaller: the levels do not converge, and have no limit.")
+    return said
+
+
+def _remarks(made: Estimation, state: State) -> list[str]:
+    """What a reader should know."""
+    said = []
+    slow = state.rates
+    if made.chain and slow.beta < slow.gamma:
+        said.append(
+            f"Variances of differences fall more slowly ({slow.beta:.2g}) than costs rise ({slow.gamma:.2g}): most of "
+            "the cost is on the finest levels."
+        )
+    for row in rows(state):
+        if row.variance_of_difference > USELESS * row.variance:
+            said.append(
+                f"Level {row.name} and the one that it is compared with have little in common: the variance of their "
+                "difference is not below half of their own."
+            )
+    return said

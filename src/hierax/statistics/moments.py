@@ -1,0 +1,209 @@
+"""Means, their errors and what they cost, from the samples of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
+
+import numpy as np
+
+from hierax.statistics.blue import Design, Group, best_design, candidates, weights
+from hierax.statistics.quantities import Moment, Transform
+from hierax.statistics.samples import Part
+
+FOLDS = 5
+"""Parts of the samples: the weights of each come from the others, so that they depend on no value they multiply."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PartMoment:
+    """The mean of a part's first variable.
+
+    Attributes
+    ----------
+    mean, variance:
+        `(m,)`, and the variance of this estimate.
+    third, freedom:
+        Third central moment `(m,)` of this estimate, and degrees of freedom that tell its variance: fewer than samples
+        where tails are heavy.
+    covariance:
+        Of the variables `(variables, variables)`, of one sample, added over components; for Sobol sequences what one
+        sample is worth as long as there are as many.
+    kurtosis, weight:
+        Of the first variable; and the largest share that one sample has in its variance.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    third: np.ndarray
+    freedom: float
+    covariance: np.ndarray
+    kurtosis: float
+    weight: float
+
+    def design(self, part: Part) -> Design:
+        """The samples of its groups for a unit of cost."""
+        groups = candidates(len(part.contrast))
+        return best_design(self.covariance, groups, np.array([part.cost_of(group) for group in groups]))
+
+
+def part_moment(part: Part, transform: Transform, rare: float = 0.0) -> PartMoment:
+    """The mean of a part from its groups of samples, by best linear weights if there are control variates.
+
+    Parameters
+    ----------
+    rare:
+        Variance of one sample of an event that none of `n` samples has shown, times `n`: one in `n` may show it.
+    """
+    seen = {group: _blocks(part, group, transform) for group in part.groups}
+    size = len(part.contrast)
+    centre = _centre(seen, size)
+    seen = {group: y - centre[list(group)] for group, y in seen.items()}
+    sums = {group: _sums(y) for group, y in seen.items()}
+    covariance = _covariance(sums, size)
+    spread = {g: y[:, 0] for g, y in seen.items()} if size == 1 else _contributions(seen, sums, size)
+    most = max(part.count(group) for group in seen if group[0] == 0)
+    covariance[0, 0] = max(covariance[0, 0], rare / most)
+    mean = centre[0] + np.sum([np.mean(z, axis=0) for z in spread.values()], axis=0)
+    own = [_spread(z, part.quasi) for z in spread.values()]
+    first = _largest(seen)
+    size = np.sum(np.square(first - np.mean(first, axis=0)), axis=1)
+    if part.quasi:
+        (samples,) = part.groups.values()
+        covariance = covariance * samples.values.shape[1]
+    variance, third = (np.sum([getattr(one, name) for one in own], axis=0) for name in ("variance", "third"))
+    weight = float(np.max(size) / max(np.sum(size), 1e-300))
+    return PartMoment(
+        mean, np.maximum(variance, rare / most**2), third, together(own), covariance, _kurtosis(size), weight
+    )
+
+
+class Spread(NamedTuple):
+    """Variance and third central moment of a mean `(m,)`, and degrees of freedom that tell the variance."""
+
+    variance: np.ndarray
+    third: np.ndarray
+    freedom: float
+
+
+def _spread(z: np.ndarray, few: bool) -> Spread:
+    """Of the mean of rows `(n, m)`; a `few` rows show no more than a variance.
+
+    The variance of a variance is that of a chi-squared law with `2 n / (kurtosis - 1)` degrees of freedom.
+    """
+    count, rest = len(z), z - np.mean(z, axis=0)
+    variance = np.sum(rest**2, axis=0) / (count - 1) / count
+    if few:
+        return Spread(variance, np.zeros_like(variance), count - 1.0)
+    kurtosis = _kurtosis(np.sum(rest**2, axis=1))
+    return Spread(variance, np.mean(rest**3, axis=0) / count**2, 2.0 * (count - 1) / max(kurtosis - 1.0, 2.0))
+
+
+def _kurtosis(squares: np.ndarray) -> float:
+    return float(np.mean(squares**2) / max(np.mean(squares) ** 2, 1e-300))
+
+
+def together(parts: Sequence[Spread | PartMoment]) -> float:
+    """Degrees of freedom of a sum of variances (Satterthwaite, Biometrics Bull. 2, 1946)."""
+    total = np.array([np.sum(one.variance) for one in parts])
+    freedom = np.array([one.freedom for one in parts])
+    return float(np.sum(total) ** 2 / np.sum(total**2 / freedom)) if np.sum(total) else float(min(freedom))
+
+
+def _blocks(part: Part, group: Group, transform: Transform) -> np.ndarray:
+    """Means of the variables in each block `(blocks, variables, m)`."""
+    values = np.mean(transform(part.groups[group].values), axis=1)
+    return np.einsum("vk,bkm->bvm", part.variables(group), values)
+
+
+def _largest(seen: dict[Group, np.ndarray]) -> np.ndarray:
+    """The first variable `(n, m)` in the largest group that shows it."""
+    return max((y[:, 0] for g, y in seen.items() if g[0] == 0), key=len)
+
+
+def _centre(seen: dict[Group, np.ndarray], variables: int) -> np.ndarray:
+    """Rough means of all variables `(variables, m)`."""
+    return np.stack(
+        [np.mean(max((y[:, g.index(k)] for g, y in seen.items() if k in g), key=len), axis=0) for k in range(variables)]
+    )
+
+
+class _Sums(NamedTuple):
+    """Of each fold of a group: samples `(folds,)`, sums `(folds, variables, m)`, sums of products added over `m`."""
+
+    samples: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+    def without(self, fold: int | None) -> tuple[float, np.ndarray]:
+        """Samples but those of a fold, and their covariance times one less."""
+        kept = np.arange(FOLDS) != fold
+        count, first = float(np.sum(self.samples[kept])), np.sum(self.first[kept], axis=0)
+        return count, np.sum(self.second[kept], axis=0) - first @ first.T / max(count, 1.0)
+
+
+def _sums(y: np.ndarray) -> _Sums:
+    folds = [y[fold::FOLDS] for fold in range(FOLDS)]
+    flat = [np.moveaxis(part, 1, 0).reshape(y.shape[1], -1) for part in folds]
+    return _Sums(
+        np.array([len(part) for part in folds], float), np.stack([np.sum(part, axis=0) for part in folds]),
+        np.stack([part @ part.T for part in flat]),
+    )  # fmt: skip
+
+
+def _contributions(seen: dict[Group, np.ndarray], sums: dict[Group, _Sums], size: int) -> dict[Group, np.ndarray]:
+    """What each block of each group adds to the mean `(blocks, m)`, before they are averaged."""
+    counts = np.array([len(y) for y in seen.values()], float)
+    out = {group: np.empty((len(y), y.shape[2])) for group, y in seen.items()}
+    for fold in range(FOLDS):
+        found = weights(_covariance(sums, size, fold), list(seen), counts)
+        for (group, y), own in zip(seen.items(), found, strict=True):
+            out[group][fold::FOLDS] = np.tensordot(y[fold::FOLDS], own, axes=(1, 0))
+    return out
+
+
+def _covariance(sums: dict[Group, _Sums], size: int, fold: int | None = None) -> np.ndarray:
+    """Covariance of the variables, added over components, without a fold of the samples.
+
+    Variances come from all samples, correlations from those that show both.
+    """
+    total, count, correlated = np.zeros((size, size)), np.zeros((size, size)), np.zeros((size, size))
+    for group, one in sums.items():
+        samples, own = one.without(fold)
+        if samples < 2:
+            continue
+        deviation = np.sqrt(np.maximum(np.diag(own), 1e-300))
+        place = np.ix_(group, group)
+        total[place] += own
+        count[place] += samples - 1
+        correlated[place] += (samples - 1) * own / np.outer(deviation, deviation)
+    deviation = np.sqrt(np.diag(total) / np.maximum(np.diag(count), 1))
+    out = correlated / np.maximum(count, 1) * np.outer(deviation, deviation)
+    np.fill_diagonal(out, deviation**2)
+    return out
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MeanEstimator:
+    """The sum of the means of parts, as a function of what is done to values first."""
+
+    parts: Sequence[Part]
+    rare: float = 0.0
+    _known: dict[Transform, tuple[PartMoment, ...]] = field(default_factory=dict)
+
+    def moments(self, transform: Transform) -> tuple[PartMoment, ...]:
+        """The means of all parts."""
+        if transform not in self._known:
+            self._known[transform] = tuple(part_moment(part, transform, self.rare) for part in self.parts)
+        return self._known[transform]
+
+    def __call__(self, transform: Transform) -> Moment:
+        found = self.moments(transform)
+        variance, third = (np.sum([getattr(one, name) for one in found], axis=0) for name in ("variance", "third"))
+        skewness = third / np.maximum(variance, 1e-180) ** 1.5
+        count = sum(samples.count for samples in self.parts[0].groups.values())
+        mean = np.sum([one.mean for one in found], axis=0)
+        return Moment(mean, np.sqrt(variance), skewness, together(found), count)

@@ -1,0 +1,167 @@
+"""Estimators on levels: designs, coverage of intervals, cost against tolerance, and what is said of bad levels."""
+
+import numpy as np
+import pytest
+
+from hierax._errors import InputError
+from hierax.models.inputs import Normal, Uniform
+from hierax.statistics import Mean, Probability, Quantile, Simulator, Variance, estimate
+from hierax.statistics.blue import best_design, candidates, weights
+from hierax.statistics.samples import Part
+
+INPUTS = {"a": Normal(0.0, 1.0), "b": Normal(0.5, 1.0)}
+MEAN, VARIANCE = 1.25, 0.5 * (1.0 - np.exp(-2.0)) + 3.0
+
+
+def levels(inputs, level):
+    """`sin a + b^2` with an error of second order."""
+    a, b, h = inputs["a"], inputs["b"], 2.0**-level
+    return np.sin(a) + b**2 + 0.3 * h**2 * np.cos(3 * a) + 0.2 * h**2 * b
+
+
+def chain(simulate=levels, **others):
+    return Simulator(simulate, INPUTS, 10, costs=[4.0**k for k in range(10)], batch=True, **others)
+
+
+def test_two_models_are_the_known_optimum_of_a_control_variate():
+    correlation, costs = 0.95, np.array([1.0, 0.01, 1.01])
+    covariance = np.array([[2.0, correlation * np.sqrt(6.0)], [correlation * np.sqrt(6.0), 3.0]])
+    design = best_design(covariance, ((0,), (1,), (0, 1)), costs)
+    # Peherstorfer, Willcox, Gunzburger, SIAM J. Sci. Comput. 38 (2016), with the second model free of the first's cost
+    known = 2.0 * (np.sqrt(1.0 - correlation**2) + correlation * np.sqrt(0.01)) ** 2
+    assert design.product == pytest.approx(known, rel=5e-3)
+    assert set(design.groups) == {(1,), (0, 1)}
+
+
+def test_weights_sum_to_one_for_the_truth_and_to_zero_for_others():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(4, 4))
+    groups = candidates(4)
+    found = weights(root @ root.T, groups, rng.uniform(1.0, 9.0, len(groups)))
+    total = np.zeros(4)
+    for group, own in zip(groups, found, strict=True):
+        total[list(group)] += own
+    np.testing.assert_allclose(total, [1.0, 0.0, 0.0, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("quasi", [False, True])
+def test_more_samples_continue_the_same_stream(quasi):
+    part = Part((1, 0), np.array([[1.0, -1.0]]), quasi)
+    simulator = chain()
+    at_once = part.extended(simulator, (0,), 128, 3)
+    later = part.extended(simulator, (0,), 32, 3).extended(simulator, (0,), 128, 3)
+    np.testing.assert_array_equal(at_once.groups[(0,)].values, later.groups[(0,)].values)
+
+
+def covered(simulator, truth, tolerance, repetitions, statistic=None):
+    found = [
+        estimate(simulator, statistic, tolerance=tolerance, budget=1e9, key=k, quasi=False) for k in range(repetitions)
+    ]
+    errors = np.array([one.value - truth for one in found])
+    inside = np.mean([one.low <= truth <= one.high for one in found])
+    return float(inside), float(np.sqrt(np.mean(errors**2)))
+
+
+@pytest.mark.parametrize(("statistic", "truth", "tolerance"), [(Mean(), 0.5, 0.02), (Variance(), 1.0 / 12.0, 0.006)])
+def test_intervals_hold_the_truth_as_often_as_they_say(statistic, truth, tolerance):
+    one = Simulator(lambda inputs, level: inputs["x"], {"x": Uniform(0.0, 1.0)}, 1, costs=[1.0], batch=True)
+    inside, error = covered(one, truth, tolerance, 200, statistic)
+    assert 0.92 <= inside <= 0.98
+    assert error < 1.1 * tolerance
+
+
+def test_intervals_of_a_limit_hold_it():
+    inside, error = covered(chain(), MEAN, 0.1, 60)
+    assert 0.88 <= inside <= 0.99
+    assert error < 0.1
+
+
+def test_cost_grows_like_the_inverse_square_of_the_tolerance():
+    tolerances = np.array([0.08, 0.02, 0.005])
+    costs = [np.mean([estimate(chain(), tolerance=t, budget=1e9, key=k, quasi=False).spent for k in range(4)])
+             for t in tolerances]  # fmt: skip
+    slope = np.polyfit(np.log(tolerances), np.log(costs), 1)[0]
+    assert -2.15 < slope < -1.5
+    last = estimate(chain(), tolerance=0.005, budget=1e9, quasi=False)
+    assert last.spent < last.plain / 20
+    assert last.rates[1] == pytest.approx(4.0, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "truth"),
+    [(Mean(), MEAN), (Variance(), VARIANCE), (Probability(4.0), 0.0773), (Quantile(0.9), 3.4965)],
+)
+def test_statistics_are_found_within_their_intervals(statistic, truth):
+    tolerance = 0.02 if isinstance(statistic, Probability) else 0.2
+    found = estimate(chain(), statistic, tolerance=tolerance, budget=1e9, key=1)
+    assert abs(found.value - truth) < 3.5 * tolerance
+    assert found.error <= tolerance
+    assert found.low < found.value < found.high
+
+
+def test_a_surrogate_makes_it_cheaper_and_a_wrong_one_does_not_make_it_wrong():
+    plain = estimate(chain(), tolerance=0.02, budget=1e9, quasi=False)
+    good = estimate(chain(surrogate=lambda inputs: np.sin(inputs["a"]) + inputs["b"] ** 2), tolerance=0.02, budget=1e9)
+    wrong = estimate(chain(surrogate=lambda inputs: 5.0 + np.exp(inputs["a"])), tolerance=0.02, budget=1e9)
+    assert good.spent < 0.6 * plain.spent
+    for one in (good, wrong):
+        assert one.low - 0.05 < MEAN < one.high + 0.05
+
+
+def test_an_ensemble_uses_its_cheap_models():
+    powers = Simulator(
+        lambda inputs, level: inputs["x"] ** (level + 1), {"x": Uniform(0.0, 1.0)}, 3, ensemble=True,
+        costs=[1e-3, 3e-2, 1.0], batch=True,
+    )  # fmt: skip
+    found = estimate(powers, tolerance=0.004, budget=1e9)
+    assert found.low < 0.25 < found.high
+    assert found.spent < 0.4 * found.plain
+
+
+def test_fields_keep_their_shape():
+    def simulate(inputs, level):
+        x = np.linspace(0.0, 1.0, 6).reshape(2, 3)
+        return (1.0 + 0.3 * 4.0**-level) * inputs["a"][:, None, None] * x + 1.0
+
+    found = estimate(chain(simulate), tolerance=0.05, budget=1e9)
+    assert np.shape(found.value) == np.shape(found.low) == (2, 3)
+    assert np.all(np.abs(found.value - 1.0) < 0.2)
+    assert "6 components" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("simulate", "words"),
+    [
+        (lambda inputs, level: np.exp(3.0 * inputs["a"]), "tails are heavy"),
+        (lambda inputs, level: inputs["a"] + 2.0**level * inputs["b"], "do not converge"),
+        (lambda inputs, level: np.where(inputs["a"] > 1.0, np.nan, inputs["b"]), "no finite value"),
+        (lambda inputs, level: inputs["b"] + 2.0 ** (-0.5 * level), "is missed"),
+    ],
+)
+def test_what_cannot_be_trusted_is_said(simulate, words):
+    found = estimate(chain(simulate), tolerance=0.02, budget=3e4, quasi=False)
+    assert not found.reached
+    assert any(words in sentence for sentence in found.sentences)
+
+
+def test_slow_levels_and_levels_that_do_not_help_are_said():
+    found = estimate(chain(lambda inputs, level: inputs["a"] + np.cos(40.0 * 1.5**level * inputs["b"])), tolerance=0.1,
+                     budget=1e5, quasi=False)  # fmt: skip
+    assert any("little in common" in sentence for sentence in found.sentences)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: estimate(chain(), tolerance=0.0), "tolerance"),
+        (lambda: Simulator(levels, {}), "Nothing varies"),
+        (lambda: Simulator(levels, {"a": 3.0}), "input 'a'"),  # pyright: ignore
+        (lambda: Simulator(levels, INPUTS, 3, costs=[1.0]), "costs"),
+        (lambda: Quantile(1.5), "probability"),
+        (lambda: estimate(chain(lambda inputs, level: np.ones((3, 2)))), "one value for each sample"),
+    ],
+)
+def test_bad_input_is_refused(call, words):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert words in str(caught.value)
