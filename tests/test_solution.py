@@ -33,6 +33,7 @@ KEYS = [
     "reference_floor",
     "validation_error",
     "left_out_error",
+    "box_error",
     "candidates",
     "result",
     "stopped_by",

@@ -1,12 +1,15 @@
 """Tables: what is known of them between and beside their rows, and which kind of field fits them."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 
 import hierax as hx
+from hierax.checks.guards.everywhere import Everywhere
 from hierax.objective.data_rows import DataRows, folds
-from hierax.problems.grouping import specimen_axes
+from hierax.problems.grouping import clusters, specimen_axes, together
 from hierax.solvers.gaussian_process import _Likelihood, fit_process, warped
 from hierax.testing import check_table
 from hierax.training.processes import table_process
@@ -255,3 +258,46 @@ def test_single_wrong_values_do_not_spoil_a_table_and_features_are_not_wrong():
     bump = np.exp(-np.sum((x[:, :2] - 0.5) ** 2, axis=1) / 0.01)
     for other in (bump + 0.05 * rng.normal(size=150), np.sign(x[:, 0] - 0.6), law(x) + 0.2 * rng.normal(size=150)):
         assert table_process(table(x, other), "u").outliers is None
+
+
+def told_everywhere(points, values):
+    found = table_process(table(points, values), "u")
+    witness = found.witness("u", lambda p: found.predict(p)[0])
+    evidence = SimpleNamespace(
+        witnesses=[witness], validation_error=found.left_out, left_out=None, problem=table(points, values)
+    )
+    return found, Everywhere().judge(evidence)
+
+
+def test_a_corner_that_few_rows_see_is_told():
+    """Planck's law: the values are largest in a corner, where another process that fits the rows differs by far."""
+    law = next(t for t in TABLES if t.name == "planck")
+    rng = np.random.default_rng(1200)
+    x, fresh = (law.design(rng.uniform(size=(count, 2))) for count in (200, 2000))
+    fresh = fresh[np.all((fresh >= x.min(axis=0)) & (fresh <= x.max(axis=0)), axis=1)]
+    found, guard = told_everywhere(x, law.law(x))
+    error = np.sqrt(np.mean((found.predict(fresh)[0] - law.law(fresh)) ** 2)) / np.std(law.law(x))
+    assert error > 2.5 * found.left_out
+    assert guard.value > error / 1.5
+    assert not guard.passed
+    assert "rows left out do not show" in guard.sentence
+    even = rng.uniform(size=(80, 2))
+    assert told_everywhere(even, np.sin(3.0 * even[:, 0]) * even[:, 1])[1].passed
+
+
+def test_rows_of_a_cluster_do_not_vouch_for_each_other():
+    rng = np.random.default_rng(5)
+    for dim in (1, 2, 5):
+        uniform = rng.uniform(size=(300, dim))
+        assert clusters(uniform) is clusters(np.exp(5.0 * uniform)) is clusters(rng.normal(size=(300, dim))) is None
+    own = rng.integers(9, size=180)
+    x = (np.stack(divmod(np.arange(9), 3), axis=1) / 3.0)[own] + 0.01 * rng.normal(size=(180, 2))
+    number = clusters(x)
+    assert all(len(set(own[number == k])) == 1 for k in np.unique(number))
+    law = lambda p: np.sin(5.0 * p[:, 0]) * np.cos(4.0 * p[:, 1])  # noqa: E731
+    fresh = rng.uniform(x.min(axis=0), x.max(axis=0), size=(500, 2))
+    found, guard = told_everywhere(x, law(x))
+    assert found.left_out > np.sqrt(np.mean((found.predict(fresh)[0] - law(fresh)) ** 2)) / np.std(law(fresh)) / 3.0
+    assert "far from all rows" in guard.sentence
+    assert together(hx.Data("u", uniform, uniform[:, 0])).shape == uniform.shape
+    assert "clusters" in str(hx.plan(table(x, law(x))))

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -31,6 +31,28 @@ Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
 """`residuals(term, field, points, normals)`: a term, by its number, at any points; shape `(n, r)`."""
 
 
+class Known(NamedTuple):
+    """What a Gaussian process knows at points `(n, dim)`, over the spread of the values.
+
+    Attributes
+    ----------
+    places:
+        The points.
+    doubt, apart:
+        Its standard deviation `(n,)`, and the most that the returned field, or another process that predicts rows about
+        as well, differs from its mean.
+    """
+
+    places: np.ndarray
+    doubt: np.ndarray
+    apart: np.ndarray
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """What is not known at the places."""
+        return np.hypot(self.doubt, self.apart)
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Witness:
@@ -42,22 +64,18 @@ class Witness:
         Name of the unknown.
     left_out, noise:
         Relative error of the rows when they are left out; what the process and neighbours agree to be noise.
-    doubt, apart, places:
-        Standard deviation `(n,)` of the process, and what its mean and the returned field differ by, at points
-        `(n, dim)` between those of the table.
+    between, everywhere:
+        What is known at points between any two rows, and at points that are evenly spread over the box.
+    far:
+        Which of the latter `(n,)` are much further from the rows than these are from each other.
     """
 
     output: str
     left_out: float
     noise: float
-    doubt: np.ndarray
-    apart: np.ndarray
-    places: np.ndarray
-
-    @property
-    def unknown(self) -> np.ndarray:
-        """What is not known at the places."""
-        return np.hypot(self.doubt, self.apart)
+    between: Known
+    everywhere: Known
+    far: np.ndarray
 
     def left(self, error: float) -> float:
         """Share of the variance that an error leaves and noise does not explain."""

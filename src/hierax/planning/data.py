@@ -23,6 +23,9 @@ GROWTH = (
     "Levels: on a part of the data first; a level that misses the values kept back by much more than those it saw gets "
     "more data, any other more units, where their number suits more."
 )
+CLUSTERS = (
+    "Groups: rows lie in {} clusters far from each other; each is kept back as a whole, and errors are those elsewhere."
+)
 
 
 def plan_for_data(
@@ -67,9 +70,9 @@ def _grouped(problem: Problem) -> list[str]:
     """Which rows are kept back together, in words."""
     term = next(t for t in problem.terms if isinstance(t, Data))
     axes = specimen_axes(term.points)
+    count = len(np.unique(shared := together(term), axis=0))
     if term.groups is None and not axes:
-        return []
-    count = len(np.unique(together(term), axis=0))
+        return [] if shared is term.points else [CLUSTERS.format(count)]
     if term.groups is not None:
         return [f"Groups: {count}, each of which is kept back as a whole."]
     names = ", ".join((problem.domain.names or ())[axis] for axis in axes)

@@ -1,28 +1,38 @@
-"""Which rows of a table belong together: those of a group that is named, of one specimen, copies of a point."""
+"""Which rows of a table belong together: those of a group that is named, a specimen, a cluster, copies of a point."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial import KDTree
 
 from hierax.problems.terms import Data
 
 GROUPS, ROWS = 6, 3
-"""Fewest specimens, and fewest rows of each in the mean, of a table that is taken for one of specimens."""
+"""Fewest specimens or clusters, and fewest rows of each in the mean, of a table that is taken for one of these."""
+FAR, CLEAR, ALMOST = 2.0, 4.0, 0.95
+"""A place is far from all rows, and clusters are far from each other, where the distance is so many times that within
+which almost every row, a share of so many, has another one."""
+EMPTY, MOST, PLACES = 0.5, 2000, 500
+"""Least part of the box that is far from all rows in clusters; most rows, and places, by which that is told."""
 
 
 def together(term: Data) -> np.ndarray:
     """What rows that belong together share, `(n, k)`: their group; else the inputs of their specimen; else all inputs.
 
     A model that has seen some rows of a specimen tells the others by what the specimen is like, not by its inputs: rows
-    left out one by one would call that knowledge.
+    left out one by one would call that knowledge. So would rows left out of a cluster whose others stay.
     """
     if term.groups is not None:
         return term.groups[:, None]
     axes = specimen_axes(term.points)
-    return term.points[:, list(axes)] if axes else term.points
+    if axes:
+        return term.points[:, list(axes)]
+    number = clusters(term.points)
+    return term.points if number is None else number[:, None]
 
 
 def belonging(terms: Sequence[Data]) -> np.ndarray:
@@ -51,3 +61,32 @@ def specimen_axes(points: Float[np.ndarray, "n dim"]) -> tuple[int, ...]:
     first = max(suits, key=lambda k: counts[k])
     axes = tuple(k for k in range(dim) if len(np.unique(labels[first] * counts[k] + labels[k])) == counts[first])
     return axes if 1 < len(axes) < dim else ()
+
+
+def clusters(points: Float[np.ndarray, "n dim"]) -> Int[np.ndarray, " n"] | None:
+    """The cluster of every row; `None` where rows do not lie in several that are far from each other.
+
+    Clusters are those of single linkage: a row belongs to that of every row nearby.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    unit = (points - low) / np.where(high > low, high - low, 1.0)
+    few = np.random.default_rng(0).permutation(np.unique(unit, axis=0))[:MOST]
+    if len(few) < GROUPS * ROWS:
+        return None
+    places = np.random.default_rng(1).uniform(size=(PLACES, unit.shape[1]))
+    if np.mean(far_from(few, places)) < EMPTY:
+        return None
+    number = fcluster(linkage(few, "single"), CLEAR * _gap(KDTree(few)), "distance")
+    many = GROUPS <= number.max() <= len(few) / ROWS
+    return number[np.asarray(KDTree(few).query(unit)[1])] if many else None
+
+
+def far_from(points: Float[np.ndarray, "n dim"], places: Float[np.ndarray, "m dim"]) -> Bool[np.ndarray, " m"]:
+    """Which places are much further from all of some different points than these are from each other."""
+    tree = KDTree(points)
+    return np.asarray(tree.query(places)[0]) > FAR * _gap(tree)
+
+
+def _gap(tree: KDTree) -> float:
+    """Distance within which almost every point has another one."""
+    return float(np.quantile(np.asarray(tree.query(tree.data, k=2)[0])[:, 1], ALMOST))

@@ -43,7 +43,8 @@ class Accuracy:
     """Errors against a reference on points that training did not see; `None` where there is none.
 
     `relative_l2` and `max_error` are never reported below `floor`, the stated error of the reference. Of data there are
-    `validation_error`, at those kept back, and `left_out`, at all of them, each predicted by a fit without it.
+    `validation_error`, at those kept back, and `left_out`, at all of them, each predicted by a fit without it; of a
+    table also `over_box`, what is to be expected at points of its box that are not far from all rows.
     """
 
     relative_l2: float | None = None
@@ -51,6 +52,7 @@ class Accuracy:
     floor: float | None = None
     validation_error: float | None = None
     left_out: float | None = None
+    over_box: float | None = None
 
 
 @final
@@ -299,6 +301,8 @@ class Solution:
             lines[0] += f", validation error {number(known.validation_error)}"
         if known.left_out is not None:
             lines[0] += f", error at rows left out {number(known.left_out)}"
+        if known.over_box is not None:
+            lines[0] += f", over the box {number(known.over_box)}"
         lines += [f"{name} = {found}" for name, found in self.unknowns.items()]
         lines += candidate_table(self.candidates)
         lines.append(f"{self.seconds_total:.2f} s, of which compilation {self.seconds_compile:.2f} s")
@@ -341,6 +345,7 @@ class Solution:
             "reference_floor": self.accuracy.floor,
             "validation_error": self.accuracy.validation_error,
             "left_out_error": self.accuracy.left_out,
+            "box_error": self.accuracy.over_box,
             "candidates": [dataclasses.asdict(candidate) for candidate in self.candidates],
             "result": self.result.name,
             "stopped_by": self.stopped_by,

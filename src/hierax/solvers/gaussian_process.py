@@ -41,6 +41,10 @@ SIGNIFICANCE, MANY = 0.99, 10
 each parameter from which that ratio tells."""
 
 
+Over = Callable[[int], bool]
+"""Told that a likelihood of so many rows was evaluated: whether the time for this is over."""
+
+
 class Kernel(NamedTuple):
     """Covariance of a Gaussian process in inputs of the unit box.
 
@@ -103,7 +107,7 @@ class Process:
         """Whether nothing but noise was found: the process is the mean of the values."""
         return self.kernel.noise > 0.5 * np.exp(SILENT)
 
-    def improved(self, steps: int, over: Callable[[], bool]) -> Process:
+    def improved(self, steps: int, over: Over) -> Process:
         """The process after some steps of the optimiser with all values, fewer where the time is `over`."""
         if self.silent:
             return self
@@ -124,6 +128,13 @@ class Process:
         known = solve_triangular(self.root, cross.T, lower=True, check_finite=False)
         left = 1.0 - np.sum(known**2, axis=0)
         return self.mean + cross @ self.weights, np.sqrt(self.variance * np.maximum(left, 0.0))
+
+    @property
+    def overconfidence(self) -> float:
+        """Misfits of values left out one at a time over the standard deviations there, root mean square; at least 1."""
+        ones = self.inverse.sum(axis=1)
+        own = np.maximum(np.diag(self.inverse) - ones**2 / ones.sum(), 1e-300)
+        return max(float(np.sqrt(np.mean(self.weights**2 / own) / self.variance)), 1.0)
 
     def left_out(self, folds: Sequence[np.ndarray]) -> np.ndarray:
         r"""Misfit at every value of a fold, of the process that has not seen the fold; zero elsewhere.
@@ -208,12 +219,12 @@ class _Likelihood:
             kernel, self.unit, weights, mean, root, inverse, variance, evidence, self.values, self.spread, self.free
         )
 
-    def climbed(self, theta: np.ndarray, steps: int, over: Callable[[], bool]) -> tuple[np.ndarray, float]:
+    def climbed(self, theta: np.ndarray, steps: int, over: Over) -> tuple[np.ndarray, float]:
         """Parameters after some steps of the optimiser, fewer where the time is `over`, and the value there."""
 
         def stopping(intermediate_result: OptimizeResult) -> None:
             del intermediate_result
-            if over():
+            if over(len(self.values)):
                 raise StopIteration
 
         options = {"maxiter": steps, "maxfun": 2 * steps}
@@ -250,7 +261,7 @@ def begun(dim: int) -> Iterator[np.ndarray]:
 
 
 def fit_process(
-    unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool, over: Callable[[], bool] = lambda: False
+    unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool, over: Over = lambda rows: False
 ) -> Process | None:
     """The Gaussian process of the largest likelihood, found on a few of the rows first.
 
@@ -265,7 +276,7 @@ def fit_process(
     free:
         Whether axes may be stretched, and tails are chosen.
     over:
-        Whether the time is over: the optimiser then stops with what it has.
+        Told after every step by how many rows it was; the optimiser stops with what it has where the time is over.
 
     Returns
     -------
@@ -301,7 +312,7 @@ def given_process(
     return _Likelihood(unit, values, spread, free).given(kernel)
 
 
-def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int, over: Callable[[], bool]) -> np.ndarray:
+def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int, over: Over) -> np.ndarray:
     """Parameters of the largest likelihood near those given, and near the best to begin with where these are better.
 
     A wave that few rows do not show is noise to them; more of them tell, and the parameters found before are left.

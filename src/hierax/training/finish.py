@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,8 @@ from hierax._results import RESULTS
 from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
 from hierax.cycles import Visit
-from hierax.events import RunFinished
-from hierax.results.solution import Accuracy, Solution
+from hierax.events import Guard, RunFinished
+from hierax.results.solution import Solution
 from hierax.training.account import account, in_the_users_units
 from hierax.training.context import Context
 from hierax.training.corrections import sentence, unconfirmed
@@ -44,14 +45,21 @@ def finish(state: RunState, context: Context) -> Solution:
         stopped_by=reason,
         levels=[*context.sequence.rows(state.easier), *rows],
         guards=guards,
-        accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, own and own.validation, left),
-        fresh_residual_ratio=guards["fresh_residual"].value if "fresh_residual" in guards else None,
+        accuracy=replace(
+            reached, validation_error=own and own.validation, left_out=left, over_box=value_of(guards, "everywhere")
+        ),
+        fresh_residual_ratio=value_of(guards, "fresh_residual"),
         seconds_total=seconds,
         seconds_compile=compiled,
         unknowns=found,
         remarks=[remark] if remark else [],
     )
     return in_the_users_units(solution, context)
+
+
+def value_of(guards: Mapping[str, Guard], name: str) -> float | None:
+    """The number of a guard; `None` where its question does not arise."""
+    return guards[name].value if name in guards else None
 
 
 def told_of(solution: Solution, context: Context) -> Solution:

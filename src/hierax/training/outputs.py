@@ -129,7 +129,7 @@ def _errors(each: list[Accuracy]) -> Accuracy:
 
     return Accuracy(
         over("relative_l2", max), over("max_error", max), over("floor", max), over("validation_error", size),
-        over("left_out", size),
+        over("left_out", size), over("over_box", size),
     )  # fmt: skip
 
 

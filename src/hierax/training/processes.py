@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import final
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
-from hierax.checks.evidence import Witness
+from hierax.checks.evidence import Known, Witness
 from hierax.fields import Exponential, Kriging, kriging, on_scale
 from hierax.objective.data_rows import folds
 from hierax.objective.noise import neighbour_scatter
 from hierax.planning.data import has_process
-from hierax.problems.grouping import belonging
+from hierax.problems.grouping import belonging, far_from
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
-from hierax.solvers.gaussian_process import SIZES, Process, fit_process, given_process
+from hierax.solvers.gaussian_process import SIZES, Over, Process, fit_process, given_process
 from hierax.solvers.outliers import APART, without_outliers
 from hierax.solvers.value_scale import ValueScale
 from hierax.training.state import FoundProcess
@@ -38,7 +40,70 @@ SKEWED, BEYOND, BETTER = 0.5, (0.1, 0.3), 0.6
 """Skewness of the values from which on logarithmic scales are tried, from how far beyond their crowded end, over the
 spread; and part of the error left out that one has to reach."""
 PROBES = 1000
-"""Points between those of the table at which it is asked how much is known."""
+"""Points between those of the table, and points of its box, at which it is asked how much is known."""
+COMPETING = 2.0
+"""Processes whose error, left out and over the box, is within this factor of the best one say what may be true, too."""
+PATIENCE, LONGEST = 0.4, 0.9
+"""Share of the seconds for the processes of a few rows, by counted work, and by the clock of a slow machine."""
+STEP = 2.0
+"""Likelihoods of a step of the optimiser."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one output of a table that a process is given.
+
+    Attributes
+    ----------
+    corner, widths:
+        Box of the inputs.
+    points, shared, uneven:
+        The points `(n, dim)`; what those that belong together share, `(n, 1)`; the variance `(n,)` of the noise of
+        every value over that of their mean.
+    scale, standard:
+        The straight scale of the values, and the values on it.
+    """
+
+    corner: np.ndarray
+    widths: np.ndarray
+    points: np.ndarray
+    shared: np.ndarray
+    uneven: np.ndarray
+    scale: ValueScale
+    standard: np.ndarray
+
+    @functools.cached_property
+    def unit(self) -> np.ndarray:
+        """The points in units of their box."""
+        return _rounded((self.points - self.corner) / self.widths)
+
+    @functools.cached_property
+    def roughness(self) -> float:
+        """How rough the values are to their neighbours, over the spread."""
+        return neighbour_scatter(self.points, self.standard[:, None])
+
+    @functools.cached_property
+    def everywhere(self) -> np.ndarray:
+        """Points `(m, dim)` of the unit box, evenly spread."""
+        return qmc.Sobol(self.unit.shape[1], rng=0).random_base2(int(np.log2(PROBES)))
+
+    @functools.cached_property
+    def far(self) -> np.ndarray:
+        """Which of these `(m,)` are much further from the table than its rows are from each other."""
+        return far_from(np.unique(self.unit, axis=0), self.everywhere)
+
+    def fitted(self, free: bool, scale: ValueScale, over: Over) -> TableProcess | None:
+        """The process with values on a scale."""
+        made = fit_process(self.unit, _rounded(scale.scaled(self.standard)), self.uneven, free, over)
+        return made and TableProcess(self, made, scale)
+
+    def given(self, found: FoundProcess) -> TableProcess | None:
+        """A process that was found before."""
+        uneven = self.uneven if found.outliers is None else np.where(found.outliers, APART * self.uneven, self.uneven)
+        made = given_process(self.unit, _rounded(found.scale.scaled(self.standard)), uneven, found.free, found.kernel)
+        others = tuple(other for one in found.others if (other := self.given(one)) is not None)
+        return made and TableProcess(self, made, found.scale, found.steps, found.outliers, others)
 
 
 @final
@@ -48,37 +113,32 @@ class TableProcess:
 
     Attributes
     ----------
-    process:
-        In inputs `(x - corner) / widths` and places on the scale of the values.
-    corner, widths, scale:
-        Box of the inputs, and the scale of the values.
+    rows, process, scale:
+        What it is given; the process, in inputs of the unit box and places on a scale of the values.
     steps, outliers:
         Steps of the optimiser that were tried with all values; which of these are outliers, `None` where none is.
-    points, shared, roughness:
-        The points `(n, dim)` that it is given; what those that belong together share, `(n, 1)`; how rough the values
-        are to their neighbours, over the spread.
+    others:
+        Processes that predict rows about as well.
     """
 
+    rows: Rows
     process: Process
-    corner: np.ndarray
-    widths: np.ndarray
     scale: ValueScale
-    points: np.ndarray
-    shared: np.ndarray
-    roughness: float
     steps: int = 0
     outliers: np.ndarray | None = None
+    others: tuple[TableProcess, ...] = ()
 
     @property
     def found(self) -> FoundProcess:
         """What has to be kept of it."""
-        return FoundProcess(self.process.kernel, self.process.free, self.steps, self.scale, self.outliers)
+        others = tuple(other.found for other in self.others)
+        return FoundProcess(self.process.kernel, self.process.free, self.steps, self.scale, self.outliers, others)
 
     @functools.cached_property
     def left_out(self) -> float:
         """Relative error of the rows, each predicted without it and others of a tenth of the rows; of no outliers."""
         own = self.process.values
-        seen = own - self.process.left_out(folds(self.shared, FOLDS, np.random.default_rng(0)))
+        seen = own - self.process.left_out(folds(self.rows.shared, FOLDS, np.random.default_rng(0)))
         misfit = self.scale.standard(seen) - self.scale.standard(own)
         return float(np.sqrt(np.average(misfit**2, weights=1.0 / self.process.spread)))
 
@@ -97,37 +157,69 @@ class TableProcess:
     @property
     def noise(self) -> float:
         """Noise over the spread: what the process takes for noise, if the values are as rough to their neighbours."""
-        return min(self.own_noise, self.roughness)
+        return min(self.own_noise, self.rows.roughness)
 
     @property
     def field(self) -> Kriging | Exponential:
         """Its mean; on a logarithmic scale its median."""
-        return on_scale(kriging(self.process, self.corner, self.widths), self.scale)
+        return on_scale(kriging(self.process, self.rows.corner, self.rows.widths), self.scale)
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values `(n,)` of the field at points `(n, dim)`, and their standard deviations over the spread."""
-        mean, deviation = self.process.predict((points - self.corner) / self.widths)
-        values = self.scale.level + self.scale.spread * self.scale.standard(mean)
-        return values, deviation * self.scale.slope(mean)
+        mean, deviation = self._standard((points - self.rows.corner) / self.rows.widths)
+        return self.scale.level + self.scale.spread * mean, deviation
+
+    def _standard(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = self.process.predict(unit)
+        return self.scale.standard(mean), deviation * self.scale.slope(mean)
+
+    @functools.cached_property
+    def error(self) -> float:
+        """What rows left out are missed by, and what is not known near them in the box, over the spread."""
+        doubt = self.process.overconfidence * self._standard(self.rows.everywhere[~self.rows.far])[1]
+        return float(np.hypot(self.left_out, np.sqrt(np.mean(doubt**2)) if len(doubt) else 0.0))
 
     def witness(self, name: str, fitted: Callable[[np.ndarray], np.ndarray]) -> Witness:
         """What it says of the fit of an output, `fitted` from points `(n, dim)` to values `(n,)`.
 
         Points between those of the table are random convex combinations of two of them.
         """
-        rng = np.random.default_rng(1)
-        one, other = self.points[rng.integers(len(self.points), size=(2, PROBES))]
+        rng, rows = np.random.default_rng(1), self.rows
+        one, other = rows.unit[rng.integers(len(rows.unit), size=(2, PROBES))]
         share = rng.uniform(size=(PROBES, 1))
-        between = share * one + (1.0 - share) * other
-        mean, doubt = self.predict(between)
-        return Witness(name, self.left_out, self.noise, doubt, (fitted(between) - mean) / self.scale.spread, between)
+        inside = self._known(share * one + (1.0 - share) * other, fitted)
+        return Witness(name, self.left_out, self.noise, inside, self._known(rows.everywhere, fitted), rows.far)
+
+    def _known(self, unit: np.ndarray, fitted: Callable[[np.ndarray], np.ndarray]) -> Known:
+        """Its doubt at points, and the largest of what the fit and competing processes differ from it by."""
+        points = self.rows.corner + self.rows.widths * unit
+        mean, doubt = self._standard(unit)
+        apart = np.abs((fitted(points) - self.scale.level) / self.scale.spread - mean)
+        for other in self.others:
+            apart = np.maximum(apart, np.abs(other._standard(unit)[0] - mean))
+        return Known(points, self.process.overconfidence * doubt, apart)
+
+
+@final
+@dataclass
+class Patience:
+    """Ends work that takes too long: by counted work, so that machines agree, or where the clock says so."""
+
+    seconds: float
+    clock: Callable[[], bool]
+    spent: float = field(default=0.0, init=False)
+
+    def over(self, rows: int) -> bool:
+        """Whether it is over after one more step with so many rows."""
+        self.spent += STEP * _nominal(rows)
+        return self.spent > self.seconds or self.clock()
 
 
 def table_process(
     problem: Problem,
     name: str,
     seconds: float = 0.0,
-    over: Callable[[], bool] = lambda: False,
+    patience: Patience | None = None,
     found: FoundProcess | None = None,
 ) -> TableProcess | None:
     """The process of a scalar unknown of a problem of data alone; `None` where it has none.
@@ -139,29 +231,30 @@ def table_process(
     seconds:
         Seconds of a nominal machine for steps with all rows, where there are more than on the coarse levels. The best
         that was found is kept.
-    over:
-        Whether the time is over by the clock.
+    patience:
+        For what is found with few rows; endless if not given.
     found:
         What was found before, with as many steps.
     """
+    patience = patience or Patience(np.inf, lambda: False)
     # small factorisations gain nothing by threads, and wait for each other where other programs run
     with threadpool_limits(limits=1, user_api="blas"):
-        return _improved(problem, name, seconds, over, found)
+        return _improved(problem, name, seconds, patience, found)
 
 
 def _improved(
-    problem: Problem, name: str, seconds: float, over: Callable[[], bool], found: FoundProcess | None
+    problem: Problem, name: str, seconds: float, patience: Patience, found: FoundProcess | None
 ) -> TableProcess | None:
     known = _KNOWN.setdefault(problem, {})
-    rows = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
-    steps = int(min(seconds / _nominal(min(rows, MOST)), MOST_STEPS)) if rows > SIZES[-1] else 0
-    if found is not None and found.steps == steps:
-        known[name] = _process(problem, name, over, found)
-    elif name not in known:
-        known[name] = _process(problem, name, over)
+    count = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
+    steps = int(min(seconds / _nominal(min(count, MOST)), MOST_STEPS)) if count > SIZES[-1] else 0
+    before = found if found is not None and found.steps == steps else None
+    if before is not None or name not in known:
+        rows = _rows(problem, name)
+        known[name] = rows and (_best(rows, patience) if before is None else rows.given(before))
     own = known[name]
     if own is not None and steps > own.steps:
-        better = replace(own, process=own.process.improved(steps, over))
+        better = replace(own, process=own.process.improved(steps, lambda rows: patience.clock()))
         known[name] = replace(min(own, better, key=lambda one: one.left_out), steps=steps)
     return known[name]
 
@@ -174,58 +267,50 @@ def _nominal(rows: int) -> float:
     return 1.2e-10 * rows**3 + 6e-8 * rows**2
 
 
-def _process(
-    problem: Problem, name: str, over: Callable[[], bool], before: FoundProcess | None = None
-) -> TableProcess | None:
+def _rows(problem: Problem, name: str) -> Rows | None:
+    """The rows of an unknown, not too many of them; `None` where there is nothing to be learned."""
     terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
     if not terms or not has_process(problem, name):
         return None
     points, values = np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
     shared, noises = belonging(terms), np.concatenate([t.unevenness for t in terms])
     few = np.sort(np.random.default_rng(0).permutation(len(points))[:MOST])
-    points, values, shared, uneven = points[few], values[few], shared[few], noises[few]
-    level, spread = float(np.mean(values)), float(np.std(values))
-    if len(values) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
+    level, spread = float(np.mean(values[few])), float(np.std(values[few]))
+    if len(few) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
         return None
     corner, upper = problem.domain.bounds()
-    standard, unit = _rounded((values - level) / spread), _rounded((points - corner) / (upper - corner))
-    roughness, straight = neighbour_scatter(points, standard[:, None]), ValueScale(level, spread)
+    standard = _rounded((values[few] - level) / spread)
+    return Rows(corner, upper - corner, points[few], shared[few], noises[few], ValueScale(level, spread), standard)
 
-    def of_table(
-        process: Process | None,
-        scale: ValueScale = straight,
-        steps: int = 0,
-        outliers: np.ndarray | None = None,
-    ) -> TableProcess | None:
-        return process and TableProcess(
-            process, corner, upper - corner, scale, points, shared, roughness, steps, outliers
-        )
 
-    def fitted(free: bool, scale: ValueScale = straight) -> TableProcess | None:
-        return of_table(fit_process(unit, _rounded(scale.scaled(standard)), uneven, free, over), scale)
+def _best(rows: Rows, patience: Patience) -> TableProcess | None:
+    """The process with the least error, and those that come near it."""
+    tried: list[TableProcess] = []
 
-    if before is not None:
-        scaled = _rounded(before.scale.scaled(standard))
-        uneven = uneven if before.outliers is None else np.where(before.outliers, APART * uneven, uneven)
-        return of_table(
-            given_process(unit, scaled, uneven, before.free, before.kernel), before.scale, before.steps, before.outliers
-        )
-    best = fitted(True)
-    if best is None or best.left_out**2 > EXACT**2 + NOISY * best.noise**2:
+    def attempt(free: bool, scale: ValueScale) -> None:
+        made = rows.fitted(free, scale, patience.over) if not tried or not patience.over(0) else None
+        tried.extend([] if made is None else [made])
+
+    attempt(True, rows.scale)
+    if not _good(tried):
         # the larger likelihood belongs to what is stretched, also where it predicts less: a ridge that bends
-        both = [one for one in (best, fitted(False)) if one is not None]
-        best = min(both, key=lambda one: one.left_out, default=None)
-    if best is None:
+        attempt(False, rows.scale)
+    if not tried:
         return None
+    best = min(tried, key=lambda one: one.left_out)
     free = best.process.free
-    robust = without_outliers(best.process, lambda noise: fit_process(unit, standard, noise, free, over))
+    robust = without_outliers(best.process, lambda n: fit_process(rows.unit, rows.standard, n, free, patience.over))
     if robust is not None:
-        return of_table(robust.process, outliers=robust.outliers)
-    if abs(np.mean(standard**3)) < SKEWED or best.left_out**2 < EXACT**2 + NOISY * best.noise**2:
-        return best
-    logs = [fitted(True, straight.logarithmic(standard, beyond)) for beyond in BEYOND]
-    clearly = [one for one in logs if one is not None and one.left_out < BETTER * best.left_out]
-    return min(clearly, key=lambda one: one.left_out, default=best)
+        return replace(best, process=robust.process, outliers=robust.outliers)
+    if abs(np.mean(rows.standard**3)) >= SKEWED and not _good(tried):
+        for beyond, free in itertools.product(BEYOND, (True, False)):
+            attempt(free, rows.scale.logarithmic(rows.standard, beyond))
+    best = min(tried, key=lambda one: one.error / (BETTER if one.scale.sign else 1.0))
+    return replace(best, others=tuple(o for o in tried if o is not best and o.error < COMPETING * best.error))
+
+
+def _good(tried: Sequence[TableProcess]) -> bool:
+    return any(one.left_out**2 < EXACT**2 + NOISY * one.noise**2 for one in tried)
 
 
 def _rounded(numbers: np.ndarray) -> np.ndarray:

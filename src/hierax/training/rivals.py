@@ -21,11 +21,11 @@ from hierax.planning.plan import Plan
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
-from hierax.results.solution import Accuracy, Candidate, Solution
+from hierax.results.solution import Candidate, Solution
 from hierax.training.account import account, in_the_users_units, so_far
 from hierax.training.context import Context
-from hierax.training.finish import finish, told_of
-from hierax.training.processes import MOST, TableProcess, table_process
+from hierax.training.finish import finish, told_of, value_of
+from hierax.training.processes import LONGEST, MOST, PATIENCE, Patience, TableProcess, table_process
 from hierax.training.run import begin, run
 from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
@@ -44,8 +44,6 @@ SHORT = 4.0
 """Seconds of a budget below which kriging is all that is tried."""
 SHARE = 0.2
 """Share of the budget for steps with all rows, by counted work."""
-LONGEST = 0.6
-"""Share of what is left of the budget for all steps, by the clock."""
 
 
 def carried_out(
@@ -83,7 +81,7 @@ def solved(state: RunState, context: Context) -> Solution:
     if process is None:
         return told_of(finish(run(state, context), context), context)
     if process.outliers is not None:
-        context.say(OUTLIERS.format(int(process.outliers.sum()), len(process.points)))
+        context.say(OUTLIERS.format(int(process.outliers.sum()), len(process.rows.points)))
     rival = _kriging(process, state, context)
     took = rival.seconds_total
     context = replace(context, rival=rival)
@@ -138,8 +136,8 @@ def _process(state: RunState, context: Context) -> TableProcess | None:
         return None
     steps = SHARE * context.budget if problem.domain.dim > GRID_DIMENSIONS else 0.0
     end = context.elapsed + LONGEST * (context.budget - context.elapsed)
-    name = next(iter(problem.functions))
-    return table_process(problem, name, steps, lambda: context.elapsed > end, state.process)
+    patience = Patience(PATIENCE * context.budget, lambda: context.elapsed > end)
+    return table_process(problem, next(iter(problem.functions)), steps, patience, state.process)
 
 
 def _worth_more(process: TableProcess, context: Context) -> bool:
@@ -149,7 +147,7 @@ def _worth_more(process: TableProcess, context: Context) -> bool:
     if context.problem.domain.dim <= GRID_DIMENSIONS:
         return True
     noise = NOISE * process.noise
-    return len(process.points) >= NETWORK and process.left_out > max(WORTH, noise)
+    return len(process.rows.points) >= NETWORK and process.left_out > max(WORTH, noise)
 
 
 def _kriging(process: TableProcess, state: RunState, context: Context) -> Solution:
@@ -157,7 +155,7 @@ def _kriging(process: TableProcess, state: RunState, context: Context) -> Soluti
     problem, discrete = context.problem, context.problem_of(state)
     name = next(iter(problem.functions))
     field = Unknowns(**{name: process.field}) if problem.named else process.field
-    count, error = len(process.points), process.left_out
+    count, error = len(process.rows.points), process.left_out
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
     level = Visited(field, None, process.loss, 0, count, seconds, compiled, float(count) ** 3, error)
     guards = guarded(discrete, {0: level}, {}, 0, field, context.key, False, error)
@@ -171,7 +169,7 @@ def _kriging(process: TableProcess, state: RunState, context: Context) -> Soluti
         solver="maximum likelihood",
         cycle="from few rows to all",
         field_kind=LOGARITHMIC if process.scale.sign else KRIGING,
-        accuracy=Accuracy(reached.relative_l2, reached.max_error, reached.floor, error, error),
+        accuracy=replace(reached, validation_error=error, left_out=error, over_box=value_of(guards, "everywhere")),
         seconds_total=context.elapsed,
         seconds_compile=compile_seconds() - context.compiled,
         second_order=False,

@@ -151,6 +151,8 @@ class FoundProcess(NamedTuple):
         Scale of the values.
     outliers:
         Which of them are outliers, `(n,)`; `None` where none is.
+    others:
+        Processes that predict rows about as well.
     """
 
     kernel: Kernel
@@ -158,6 +160,7 @@ class FoundProcess(NamedTuple):
     steps: int = 0
     scale: ValueScale = ValueScale(0.0, 1.0)
     outliers: np.ndarray | None = None
+    others: tuple[FoundProcess, ...] = ()
 
 
 class RunState(NamedTuple):

@@ -13,6 +13,7 @@ from hierax.checks.guards.coverage import Coverage
 from hierax.checks.guards.data import DataMisfit
 from hierax.checks.guards.determined import Determined
 from hierax.checks.guards.equation import Equation
+from hierax.checks.guards.everywhere import Everywhere
 from hierax.checks.guards.explained import Explained
 from hierax.checks.guards.fresh_residual import FreshResidual
 from hierax.checks.guards.levels import Levels
@@ -36,6 +37,7 @@ GUARDS: tuple[AbstractGuard, ...] = (
     Validation(),
     Explained(),
     Between(),
+    Everywhere(),
 )
 """All guards, with their limits; of several that fail the first gives the result."""
 

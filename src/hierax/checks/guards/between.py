@@ -36,10 +36,10 @@ class Between(AbstractGuard):
         asked = [w for w in evidence.witnesses if w.left(w.left_out) <= self.least]
         if not asked:
             return None
-        worst = max(asked, key=lambda w: np.quantile(w.unknown, QUANTILE) / max(self.limit, w.noise))
-        value, limit = float(np.quantile(worst.unknown, QUANTILE)), max(self.limit, worst.noise)
+        worst = max(asked, key=lambda w: np.quantile(w.between.unknown, QUANTILE) / max(self.limit, w.noise))
+        value, limit = float(np.quantile(worst.between.unknown, QUANTILE)), max(self.limit, worst.noise)
         names = evidence.problem.domain.names or ()
-        place = worst.places[np.argmax(worst.unknown)]
+        place = worst.between.places[np.argmax(worst.between.unknown)]
         where = ", ".join(f"{n} = {c:.3g}" for n, c in zip(names, place, strict=True))
         sentence = f"Between the data {worst.output} is known to {value:.2g} of its spread (limit {limit:.2g})"
         most = f"; least at {where}, where rows are missing." if value > limit else "."

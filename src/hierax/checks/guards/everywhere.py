@@ -1,0 +1,58 @@
+"""Do the errors at rows left out say what happens in the whole box?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from hierax._results import RESULTS
+from hierax.checks.evidence import Evidence, Witness
+from hierax.checks.guards.base import AbstractGuard
+from hierax.events import Guard
+
+SHOWN = 0.02
+"""Part of the box far from all rows that is worth a word."""
+
+
+@final
+@dataclass(frozen=True)
+class Everywhere(AbstractGuard):
+    """Error to be expected in the box of a table beside that at rows left out, both over the spread.
+
+    What a Gaussian process does not know, and what the returned field or other processes that predict rows about as
+    well differ from it by, in the root mean square over the box and between any two rows, the worse of both. Where few
+    rows see a corner in which the values are large, or rows crowd in clusters, rows left out are no sample of the
+    points at which the fit will be asked. Places that are far from all rows are named, and no claim is made there.
+    """
+
+    limit: float = 3.0
+    least: float = 0.02
+    """An error of this size is held against none at rows left out."""
+    name: ClassVar[str] = "everywhere"
+    result: ClassVar[RESULTS] = RESULTS.guard_validation
+
+    def judge(self, evidence: Evidence) -> Guard | None:
+        own = [e for e in (evidence.validation_error, evidence.left_out) if e is not None]
+        if not evidence.witnesses:
+            return None
+        told = [self._told(w, max(own, default=w.left_out)) for w in evidence.witnesses]
+        value, limit, worst = max(told, key=lambda one: one[0] / one[1])
+        empty = float(np.mean(worst.far))
+        place = "In the whole box" if empty <= SHOWN else "Where rows are near"
+        sentence = f"{place} {worst.output} is known to {value:.2g} of its spread (limit {limit:.2g})"
+        most = np.argmax(worst.everywhere.unknown * ~worst.far)
+        names = evidence.problem.domain.names or ()
+        if value > limit:
+            where = ", ".join(f"{n} = {c:.3g}" for n, c in zip(names, worst.everywhere.places[most], strict=True))
+            sentence += f", which rows left out do not show; least at {where}"
+        if empty > SHOWN:
+            sentence += f"; {empty:.0%} of the box is far from all rows, and nothing is said of it"
+        return Guard(value, limit, bool(value <= limit), sentence + ".")
+
+    def _told(self, witness: Witness, left_out: float) -> tuple[float, float, Witness]:
+        """Error and limit of an output."""
+        near = witness.everywhere.unknown[~witness.far]
+        squares = [np.mean(part**2) for part in (near, witness.between.unknown) if len(part)]
+        return float(np.sqrt(max(squares))), max(self.least, self.limit * left_out, witness.noise), witness
