@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ellipk
 
 Law = Callable[[np.ndarray], np.ndarray]
 
@@ -35,7 +36,7 @@ class Table:
     logarithmic: tuple[int, ...] = ()
     noise: float = 0.0
     wrong: float = 0.0
-    counts: tuple[int, ...] = (200, 1000)
+    counts: tuple[int, ...] = (200,)
     quick: bool = False
 
     @property
@@ -90,6 +91,37 @@ def friedman(x: np.ndarray) -> np.ndarray:
     return 10.0 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20.0 * (x[:, 2] - 0.5) ** 2 + 10.0 * x[:, 3] + 5.0 * x[:, 4]
 
 
+def robot_arm(x: np.ndarray) -> np.ndarray:
+    """Distance from its shoulder to the end of an arm of four segments (An, Owen 2001)."""
+    angles, lengths = 2.0 * np.pi * np.cumsum(x[:, :4], axis=1), x[:, 4:]
+    return np.hypot(np.sum(lengths * np.cos(angles), axis=1), np.sum(lengths * np.sin(angles), axis=1))
+
+
+def gap_flow(x: np.ndarray) -> np.ndarray:
+    """Flow through a narrow gap, m^3/s, by pressure in Pa and thickness in m."""
+    return 1e-9 * (x[:, 0] / 1e5) * (x[:, 1] / 1e-4) ** 3
+
+
+def offset(x: np.ndarray) -> np.ndarray:
+    """A temperature in K that differs little from 300."""
+    return 300.0 + 2.0 * x[:, 0] - x[:, 1] + x[:, 0] * x[:, 2]
+
+
+def arrhenius(x: np.ndarray) -> np.ndarray:
+    """Rate of a reaction, 1/s, by energy in J/mol and temperature in K."""
+    return 1e13 * np.exp(-x[:, 0] / (8.314 * x[:, 1]))
+
+
+def capacitance(x: np.ndarray) -> np.ndarray:
+    """Capacitance in F of a plate capacitor by area in m^2, distance in m, and permittivity."""
+    return 8.854e-12 * x[:, 2] * x[:, 0] / x[:, 1]
+
+
+def pendulum(x: np.ndarray) -> np.ndarray:
+    """Period of a pendulum of one metre, s, by its amplitude."""
+    return 4.0 / np.sqrt(9.81) * ellipk(np.sin(0.5 * x[:, 0]) ** 2)
+
+
 def langmuir(x: np.ndarray) -> np.ndarray:
     """An input, and the cover of a surface that saturates, over pressures of three decades."""
     return x[:, 0] + x[:, 1] / (x[:, 1] + 0.1)
@@ -121,24 +153,29 @@ _WING = ((150, 220, 6, -10, 16, 0.5, 0.08, 2.5, 1700, 0.025), (200, 300, 10, 10,
 _PISTON = ((30, 0.005, 0.002, 1000, 90000, 290, 340), (60, 0.02, 0.01, 5000, 110000, 296, 360))
 _CIRCUIT = ((50, 25, 0.5, 1.2, 0.25, 50), (150, 70, 3, 2.5, 1.2, 300))
 _FRIEDMAN = ((0.0,) * 5, (1.0,) * 5)
-_ALL, _NOISY = (200, 1000, 10_000), (200, 2000)
+_EMULATED = (200, 1000)
 
 TABLES = (
-    Table("borehole", borehole, *_BOREHOLE, counts=_ALL, quick=True),
-    Table("wing weight", wing_weight, *_WING, counts=_ALL),
-    Table("piston", piston, *_PISTON, counts=_ALL, quick=True),
-    Table("circuit", circuit, *_CIRCUIT, counts=_ALL),
-    Table("friedman", friedman, *_FRIEDMAN, counts=_ALL),
-    Table("borehole, noise 0.05", borehole, *_BOREHOLE, noise=0.05, counts=_NOISY),
-    Table("piston, noise 0.1", piston, *_PISTON, noise=0.1, counts=_NOISY),
-    Table("friedman, noise 0.2", friedman, *_FRIEDMAN, noise=0.2, counts=_NOISY, quick=True),
-    Table("wave, noise 0.1", wave, (0, 0), (1, 1), noise=0.1, counts=_NOISY),
-    Table("oscillator, noise 0.05", oscillator, (0.2, 0.05), (2.0, 0.3), noise=0.05, counts=_NOISY),
-    Table("friedman, noise 0.05, some wrong", friedman, *_FRIEDMAN, noise=0.05, wrong=0.03, counts=_NOISY),
-    Table("langmuir", langmuir, (0, 1e-3), (1, 1), logarithmic=(1,), quick=True),
+    Table("borehole", borehole, *_BOREHOLE, counts=_EMULATED, quick=True),
+    Table("wing weight", wing_weight, *_WING, counts=_EMULATED),
+    Table("piston", piston, *_PISTON, counts=_EMULATED),
+    Table("circuit", circuit, *_CIRCUIT, counts=_EMULATED),
+    Table("robot arm", robot_arm, (0.0,) * 8, (1.0,) * 8, counts=_EMULATED),
+    Table("borehole, noise 0.05", borehole, *_BOREHOLE, noise=0.05),
+    Table("piston, noise 0.1", piston, *_PISTON, noise=0.1),
+    Table("friedman, noise 0.2", friedman, *_FRIEDMAN, noise=0.2, quick=True),
+    Table("wave, noise 0.1", wave, (0, 0), (1, 1), noise=0.1),
+    Table("oscillator, noise 0.05", oscillator, (0.2, 0.05), (2.0, 0.3), noise=0.05),
+    Table("friedman, noise 0.05, some wrong", friedman, *_FRIEDMAN, noise=0.05, wrong=0.03),
+    Table("langmuir", langmuir, (0, 1e-3), (1, 1), logarithmic=(1,)),
+    Table("flow in a gap", gap_flow, (1e5, 2e-5), (5e5, 1e-4)),
+    Table("offset", offset, (0, 0, 0), (1, 1, 1)),
+    Table("arrhenius", arrhenius, (5e4, 400), (7e4, 600)),
+    Table("capacitance", capacitance, (1e-6, 1e-6, 1), (1e-4, 1e-5, 10)),
     Table("planck", planck, (3e-7, 1000), (3e-6, 6000)),
     Table("oscillator", oscillator, (0.2, 0.05), (2.0, 0.3)),
     Table("van der Waals", van_der_waals, (7e-5, 250), (2e-3, 600), logarithmic=(0,)),
     Table("wave", wave, (0, 0), (1, 1)),
+    Table("pendulum", pendulum, (0.1,), (3.0,), counts=(60,), quick=True),
 )
 """All tables of the study."""
