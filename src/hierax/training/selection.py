@@ -11,6 +11,7 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence, Witness
 from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
+from hierax.fields import Exponential, Kriging, Unknowns
 from hierax.fields.base import mesh
 from hierax.objective import AbstractObjective, Samples, component, flat_parameters
 from hierax.objective.landscape import Landscape
@@ -152,9 +153,12 @@ def guarded(
 
 
 def _witnesses(discrete: DiscreteProblem, trained: Any) -> list[Witness]:
-    """Of every output of a table that is not too long; none where there is more than data."""
+    """Of every output of a table that is not long, or is fitted by its process; none where there is more than data."""
     problem, rows = discrete.problem, discrete.rows
-    if discrete.equations.any() or not rows.terms or rows.total > MOST:
+    parts = trained.parts.values() if isinstance(trained, Unknowns) else [trained]
+    # a process that has seen a few of many rows knows less than what was fitted to all
+    partial = rows.total > MOST and not all(isinstance(part, Kriging | Exponential) for part in parts)
+    if discrete.equations.any() or not rows.terms or partial:
         return []
     found = []
     for name in problem.functions:

@@ -22,7 +22,7 @@ MEANINGS = {
     "noise explains; the mean of the values leaves all of it.",
     "between": "Is anything known between the data? What a Gaussian process that explains them leaves open, over their "
     "spread, between any two rows.",
-    "everywhere": "Do errors at rows left out hold in the whole box? What processes that fit the rows leave open there.",
+    "everywhere": "Do errors at rows left out hold in the box? What processes that fit the rows leave open there.",
     "validation": "Does the field follow the noise? Error of the returned level at data kept back, over that of the "
     "best level.",
     "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "
