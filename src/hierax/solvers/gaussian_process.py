@@ -28,12 +28,14 @@ SIZES = (150, 500)
 """Rows of the coarse levels on which parameters are found."""
 STEPS = (60, 30)
 """Most steps of the optimiser on the coarsest level and on the next."""
-BOUNDS = {"length": (-7.0, 4.0), "warp": (-9.0, 9.0), "tails": (-1.5, 5.0), "noise": (-28.0, 3.0)}
+BOUNDS = {"length": (-7.0, 4.0), "warp": (-9.0, 9.0), "tails": (-1.5, 5.0), "noise": (-31.0, 3.0)}
 """Of logarithms of one over the lengths, of warps, of logarithms of `alpha` and of noise over signal variance."""
 STRAIGHT = 1e-4
 """Least size of a warp: the axis is as good as straight."""
 WARPED = 3.0
 """Standard deviation of the prior of warps."""
+MORE_NOISE = (10.0, 1e-6)
+"""Factor of the noise where rounding leaves many rows no factor, and the noise with which that is given up."""
 SILENT = 18.0
 """Logarithm of noise over signal variance at which a process is the mean of its values."""
 SIGNIFICANCE, MANY = 0.99, 10
@@ -297,7 +299,11 @@ def fit_process(
         theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows], free), theta, steps, over)
     assert theta is not None
     likelihood = _Likelihood(unit, values, spread, free)
-    found, nothing = (likelihood.given(likelihood.kernel(t)) for t in (theta, np.r_[theta[:-1], SILENT]))
+    kernel = likelihood.kernel(theta)
+    found, nothing = (likelihood.given(one) for one in (kernel, kernel._replace(noise=float(np.exp(SILENT)))))
+    while found is None and kernel.noise < MORE_NOISE[1]:
+        kernel = kernel._replace(noise=MORE_NOISE[0] * kernel.noise)
+        found = likelihood.given(kernel)
     parameters = unit.shape[1] + 2
     if found is None or nothing is None or len(values) < MANY * parameters:
         return found
