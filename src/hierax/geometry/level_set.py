@@ -93,6 +93,11 @@ class LevelSet(AbstractLeaf):
         own = values / np.maximum(np.sqrt(np.sum(slopes**2, axis=1)), 1e-12)
         return np.maximum(own, np.max(np.maximum(self.lower - points, points - self.upper), axis=1))
 
+    def traced(self, x: Any) -> Any:
+        """Whether a point lies inside, while JAX traces."""
+        own = x if self.frame is None else self.frame[0] @ x + self.frame[1]
+        return (self.function(own) <= 0.0) & jnp.all((x >= self.lower) & (x <= self.upper))
+
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         return self.lower, self.upper
 

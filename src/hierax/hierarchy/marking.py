@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from hierax.fields.axis import SplineAxis
+from hierax.fields.broken_grid import BrokenGrid
 from hierax.fields.decoded_grid import DecodedGrid, felt_channels
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import StretchedGrid
@@ -29,6 +30,7 @@ from hierax.hierarchy.transfer import AbstractTransfer
 
 SMALLEST = 1e-12
 """Share of the largest error below which an error is rounding."""
+GRIDS = SplineGrid | BrokenGrid | DecodedGrid | StretchedGrid
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class MarkedKnots(AbstractRefinement):
         grids, axes = _grids(level.field), spline_axes(level.field)
         seen: Settling = Settling(0.0) if evidence is None else evidence
         points = None if _stretched(level.field) else seen.points
-        errors = [interval_errors(grid, points) for grid in grids]
+        errors = [interval_errors(grid, own) for grid, own in zip(grids, _seen_by(level.field, points), strict=True)]
         before = union_of_breakpoints([grid.breakpoints() for grid in grids])
         unresolved = seen.change > self.unresolved
         share, axis_share = self.share, self.axis_share
@@ -140,13 +142,18 @@ def _(field: SplineGrid) -> list[SplineGrid]:
 
 
 @_grids.register
+def _(field: BrokenGrid) -> list[SplineGrid]:
+    return list(field.grids)
+
+
+@_grids.register
 def _(field: StretchedGrid) -> list[SplineGrid]:
     return [field.grid]
 
 
 @_grids.register
 def _(field: Unknowns) -> list[SplineGrid]:
-    parts = [part for part in field.parts.values() if isinstance(part, SplineGrid | DecodedGrid | StretchedGrid)]
+    parts = [part for part in field.parts.values() if isinstance(part, GRIDS)]
     if not parts:
         return _grids(next(iter(field.parts.values())))
     return [grid for part in parts for grid in _grids(part)]
@@ -155,6 +162,17 @@ def _(field: Unknowns) -> list[SplineGrid]:
 @_grids.register
 def _(field: DecodedGrid) -> list[SplineGrid]:
     return [felt_channels(field)]
+
+
+def _seen_by(field: Any, points: Float[np.ndarray, "n dim"] | None) -> list[Float[np.ndarray, "n dim"] | None]:
+    """The points that count for each of `_grids`: of parts of the domain their own."""
+    if isinstance(field, BrokenGrid) and points is not None:
+        number = field.regions.number(points)
+        return [points[number == k] for k in range(len(field.grids))]
+    if isinstance(field, Unknowns):
+        parts = [part for part in field.parts.values() if isinstance(part, GRIDS)] or list(field.parts.values())[:1]
+        return [own for part in parts for own in _seen_by(part, points)]
+    return [points] * len(_grids(field))
 
 
 def interval_errors(field: SplineGrid, points: Float[np.ndarray, "n dim"] | None = None) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count, partition
+from hierax.fields.broken_grid import BrokenGrid
 from hierax.fields.decoded_grid import DecodedGrid
 from hierax.fields.geometry import BSplineBasis
 from hierax.fields.kan import KAN
@@ -88,8 +89,9 @@ def spline_axes(field: Any) -> tuple[SplineAxis, ...]:
     return ()
 
 
-@spline_axes.register
-def _(field: SplineGrid) -> tuple[SplineAxis, ...]:
+@spline_axes.register(SplineGrid)
+@spline_axes.register(BrokenGrid)
+def _(field: SplineGrid | BrokenGrid) -> tuple[SplineAxis, ...]:
     return field.axes
 
 
@@ -129,6 +131,13 @@ def _(field: SplineGrid, axes: tuple[SplineAxis, ...]) -> tuple[SplineGrid, tupl
     pairs = zip(field.axes, axes, strict=True)
     leaf = LeafTransfer(tuple(axis_map(k, *pair, BSplineBasis()) for k, pair in enumerate(pairs)))
     return SplineGrid(axes, leaf.prolong(field.coefficients)), (leaf,)
+
+
+@insert_breakpoints.register
+def _(field: BrokenGrid, axes: tuple[SplineAxis, ...]) -> tuple[BrokenGrid, tuple[LeafTransfer, ...]]:
+    pairs = zip(field.axes, axes, strict=True)
+    leaf = LeafTransfer(tuple(axis_map(1 + k, *pair, BSplineBasis()) for k, pair in enumerate(pairs)))
+    return BrokenGrid(axes, leaf.prolong(field.coefficients), field.regions), (leaf,)
 
 
 @insert_breakpoints.register

@@ -11,11 +11,12 @@ import numpy as np
 from hierax.fields.base import crowd, mesh, parameter_count
 from hierax.geometry import AbstractShape, Part
 from hierax.geometry.body import interior_rule, surface_rule
+from hierax.geometry.cut_cells import Quadrature
 from hierax.objective.cloud import Cloud
 from hierax.objective.local_means import Measurements
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
-from hierax.problems.domain import Box, Face, Interface
+from hierax.problems.domain import Box, Domain, Face, Interface
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import (
@@ -31,6 +32,8 @@ from hierax.problems.sampling import (
 )
 from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term
 
+WEAKER = 0.1
+"""Quantile of the ratios of curvatures that stands for the weaker of two parts."""
 CROWD = 2
 """Points of a cloud that a cell uses along an axis for each Gauss point that it would have: they lie less well."""
 
@@ -125,10 +128,12 @@ class SampledProblem:
         spread: Callable[[Box], AbstractSampler] = Sobol,
     ) -> Samples:
         """Samples of one equation, energy or condition."""
-        domain = self.problem.domain
+        domain, regions = self.problem.domain, self.problem.regions
         region = self.cloud.region if self.cloud is not None and isinstance(term, Residual) else None
         if region is not None and cells is not None and is_equation(term, self.problem):
             batches = [region.sample(order, cells)]
+        elif regions is not None and cells is not None and is_equation(term, self.problem):
+            batches = [_batch_of(regions.interior(cells, order))]
         else:
             batches = [self._batch(place, order, count, cells, key, spread) for place in self.problem.places(term)]
         points = np.concatenate([b.points for b in batches])
@@ -149,7 +154,10 @@ class SampledProblem:
         key: Key,
         spread: Callable[[Box], AbstractSampler],
     ) -> Batch:
-        domain = self.problem.domain
+        domain, regions = self.problem.domain, self.problem.regions
+        if isinstance(place, Interface) and place.shape is not None:
+            assert regions is not None
+            return _batch_of(regions.wall(place.shape, cells or _uniform(domain, order, count), order))
         if isinstance(domain, Box):
             if place is None:
                 sampler: AbstractSampler = Gauss(order) if cells is not None else spread(domain)
@@ -179,11 +187,18 @@ def _of_shape(
     """Points inside of a shape, or on a part of its boundary."""
     if place is None and cells is None:
         return scattered(shape, key, count)
-    if cells is None:
-        walls = max(shape.dim - 1, 1)
-        lines = max(4, int((max(64, count // 4) / (4 * order**walls)) ** (1 / walls)))
-        cells = tuple(uniform_cells(Box(*shape.bounds()), [lines] * shape.dim))
-    rule = interior_rule(shape, cells, order) if place is None else surface_rule(shape, place, cells, order)
+    cells = cells or _uniform(shape, order, count)
+    return _batch_of(interior_rule(shape, cells, order) if place is None else surface_rule(shape, place, cells, order))
+
+
+def _uniform(domain: Domain, order: int, count: int) -> tuple[np.ndarray, ...]:
+    """Cells that give a boundary about a quarter of so many points, for fields that have none."""
+    walls = max(domain.dim - 1, 1)
+    lines = max(4, int((max(64, count // 4) / (4 * order**walls)) ** (1 / walls)))
+    return tuple(uniform_cells(Box(*domain.bounds()), [lines] * domain.dim))
+
+
+def _batch_of(rule: Quadrature) -> Batch:
     return Batch(rule.points, rule.weights, np.arange(len(rule.points)), rule.normals)
 
 
@@ -192,7 +207,9 @@ def is_equation(term: Term, problem: Problem) -> bool:
     return isinstance(term, Residual | Energy) and problem.places(term) == (None,)
 
 
-def balance(diagonals: np.ndarray, equations: np.ndarray, factor: np.ndarray) -> np.ndarray:
+def balance(
+    diagonals: np.ndarray, equations: np.ndarray, factor: np.ndarray, between: np.ndarray | None = None
+) -> np.ndarray:
     """Scales that let conditions count as much as the equations where both act.
 
     On a parameter that a condition touches, a strong-form equation of order `m` weighs `h^(-2m)` times more:
@@ -208,6 +225,9 @@ def balance(diagonals: np.ndarray, equations: np.ndarray, factor: np.ndarray) ->
         `(terms,)`, true for equations inside the domain.
     factor:
         `(terms,)` further factor of each condition.
+    between:
+        `(terms,)`, true for conditions between two parts of the domain: what is weaker there counts, and not the
+        median, so that with any contrast of coefficients the weaker part can follow the stronger one.
     """
     scales = np.ones(len(diagonals))
     total = diagonals[equations].sum(axis=0)
@@ -217,5 +237,6 @@ def balance(diagonals: np.ndarray, equations: np.ndarray, factor: np.ndarray) ->
         own = diagonals[row]
         touched = (own > 0.05 * own.max(initial=0.0)) & (total > 0)
         if touched.any():
-            scales[row] = factor[row] * float(np.median(total[touched] / own[touched]))
+            share = 0.5 if between is None or not between[row] else WEAKER
+            scales[row] = factor[row] * float(np.quantile(total[touched] / own[touched], share))
     return scales

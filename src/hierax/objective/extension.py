@@ -20,11 +20,13 @@ import scipy.sparse as sp
 from scipy.spatial import KDTree
 
 from hierax.fields.base import positions
+from hierax.fields.broken_grid import BrokenGrid
 from hierax.fields.bspline import polar_weights
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.unknowns import Unknowns
 from hierax.geometry import AbstractShape
 from hierax.geometry.body import interior_rule
+from hierax.geometry.regions import Regions
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
 from hierax.objective.ordering import narrow_order
 
@@ -52,13 +54,16 @@ class Extension:
     places: np.ndarray
 
     @classmethod
-    def of(cls, field: Any, shape: AbstractShape) -> Extension | None:
-        """That of a spline grid or of unknowns made of them; `None` for other fields."""
-        parts = list(field.parts.values()) if isinstance(field, Unknowns) else [field]
+    def of(cls, field: Any, shape: AbstractShape | None, regions: Regions | None = None) -> Extension | None:
+        """That of grids in a shape or its parts, or of unknowns made of them; `None` for other fields, and in a box."""
+        whole = shape if regions is None else regions.domain
+        if whole is None:
+            return None
+        unknowns = list(field.parts.values()) if isinstance(field, Unknowns) else [field]
         blocks, inner, start = [], [], 0
-        for part in parts:
+        for part, body in [pair for unknown in unknowns for pair in _by_region(unknown, shape, regions)]:
             if isinstance(part, SplineGrid):
-                matrix, own = _of_grid(part, shape)
+                matrix, own = _whole(part) if body is None else _of_grid(part, body)
             elif np.ndim(part) == 0 and hasattr(part, "value"):
                 matrix, own = sp.csr_array(np.eye(1)), np.zeros(1, int)
             else:
@@ -67,11 +72,29 @@ class Extension:
             inner.append(own + start)
             start += matrix.shape[0]  # pyright: ignore
         chosen = np.concatenate(inner)
-        return cls(sp.csr_array(sp.block_diag(blocks, format="csr")), chosen, positions(field, shape.dim)[chosen])
+        return cls(
+            sp.csr_array(sp.block_diag(blocks, format="csr")),
+            chosen,
+            positions(field, whole.dim)[chosen],
+        )  # pyright: ignore
 
     def projected(self, theta: np.ndarray) -> np.ndarray:
         """Parameters with the same inner ones, and the others bound to them."""
         return self.matrix @ theta[self.inner]
+
+
+def _by_region(
+    part: Any, shape: AbstractShape | None, regions: Regions | None
+) -> list[tuple[Any, AbstractShape | None]]:
+    """The grids of an unknown, each with where it lives."""
+    if regions is not None and isinstance(part, BrokenGrid):
+        return list(zip(part.grids, regions.bodies, strict=True))
+    return [(part, shape)]
+
+
+def _whole(grid: SplineGrid) -> tuple[sp.csr_array, np.ndarray]:
+    size = grid.coefficients.size
+    return sp.csr_array(sp.eye_array(size)), np.arange(size)
 
 
 def _of_grid(grid: SplineGrid, shape: AbstractShape) -> tuple[sp.csr_array, np.ndarray]:

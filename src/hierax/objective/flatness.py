@@ -113,6 +113,8 @@ class Functions:
         For each component smooth functions at the points `(n, k)`.
     values:
         Mean square of every component.
+    parts:
+        Parts of the domain, each with its own equal share of the smooth functions, zero in the others.
     """
 
     names: tuple[str, ...]
@@ -120,6 +122,7 @@ class Functions:
     weights: Float[np.ndarray, " n"]
     waves: tuple[Float[np.ndarray, "n k"], ...]
     values: Float[np.ndarray, " components"]
+    parts: int = 1
 
     @classmethod
     def of(cls, problem: Problem, field: Any, inside: Samples, periodic: Sequence[bool]) -> Functions:
@@ -129,8 +132,12 @@ class Functions:
         rows, values = jacobian_rows(field, samples, flat_parameters(field)[0])
         weights = inside.weights / inside.weights.sum()
         own = tuple(sp.csr_array(rows[k :: len(names)]) for k in range(len(names)))
-        waves = _waves(inside.points, *problem.domain.bounds(), periodic)
-        return cls(names, own, weights, (waves,) * len(names), weights @ values.reshape(-1, len(names)) ** 2)
+        waves, parts = _waves(inside.points, *problem.domain.bounds(), periodic), 1
+        if problem.regions is not None:
+            parts, number = len(problem.regions.table), problem.regions.number(inside.points)
+            waves = np.concatenate([np.where(number[:, None] == k, waves, 0.0) for k in range(parts)], axis=1)
+        squares = weights @ values.reshape(-1, len(names)) ** 2
+        return cls(names, own, weights, (waves,) * len(names), squares, parts)
 
     @functools.cached_property
     def masses(self) -> list[np.ndarray]:
@@ -284,9 +291,15 @@ def _equilibrated(terms: Sequence[np.ndarray], functions: Functions) -> tuple[np
     """Squares of the sizes of the function components, and of what changes by these violate in each term.
 
     The logarithms of sizes are those of least squares in which every component counts as much in every term that it
-    enters (Curtis, Reid, J. Inst. Maths Applics 10, 1972); what is left open follows the values of the field.
+    enters (Curtis, Reid, J. Inst. Maths Applics 10, 1972); what is left open follows the values of the field. Of
+    several parts of the domain the one counts where a term feels least: beside it the others may be as if rigid.
     """
-    felt = np.array([[np.mean(np.einsum("nk,nk->k", c, a @ c)) for c in functions.smooth] for a in terms])
+
+    def least(squares: np.ndarray) -> float:
+        means = squares.reshape(functions.parts, -1).mean(axis=1)
+        return float(np.min(means[means > ROUNDING * means.max()], initial=np.inf)) if np.any(means > 0) else 0.0
+
+    felt = np.array([[least(np.einsum("nk,nk->k", c, a @ c)) for c in functions.smooth] for a in terms])
     count = felt.shape[1]
     where = np.argwhere(felt > 0)
     matrix, right = np.zeros((len(where) + count, count + len(felt))), np.zeros(len(where) + count)

@@ -1,6 +1,6 @@
-"""Interfaces that a problem has without saying so: planes across which a coefficient jumps inside of a derivative.
+"""What holds on interfaces: on those that a problem names, and on planes across which a coefficient is found to jump.
 
-There derivatives of the unknowns jump, and every equation says by itself what holds on the plane, see
+There derivatives of the unknowns jump, and every equation says by itself what holds, see
 `hierax.problems.interfaces.concentrated`. What it says is verified before it is used: for unknowns with a kink it has
 to be what the coefficients of the highest derivatives on both sides make of it.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hierax._errors import InputError
+from hierax.geometry import AbstractShape
+from hierax.geometry.cut_cells import Quadrature
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.missed import Feature, Jump
@@ -25,6 +29,7 @@ from hierax.objective.pointwise import Place, point_term
 from hierax.problems.continuation import Continuation
 from hierax.problems.domain import Interface
 from hierax.problems.interfaces import Cut, concentrated
+from hierax.problems.operators import gradient, sides
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
 from hierax.problems.terms import Energy, Residual
@@ -32,19 +37,66 @@ from hierax.problems.terms import Energy, Residual
 ORDERS = (1, 2, 4)
 """Orders of equations whose interfaces are found: `m` conditions, and continuous derivatives below the order `m`, with
 half as many as the order (rounded up) for `m`."""
+NEAR = 1e-6
+"""Distance from the boundary of a shape, in its size, within which a jump is one across it."""
 SAME = 1e-6
 """Relative difference between what is said on an interface and what the coefficients say."""
 
 
 def stated(problem: Problem) -> tuple[Interface, ...]:
-    """The interfaces on which terms hold, each once with the least continuity of any."""
-    found: dict[tuple[str, float], Interface] = {}
-    for term in problem.terms:
-        for place in problem.places(term):
-            if isinstance(place, Interface):
-                known = found.setdefault((place.name, place.at), place)
-                found[place.name, place.at] = min(known, place, key=lambda p: p.continuity)
+    """The planes on which terms hold, each once with the least continuity of any."""
+    found: dict[tuple[Any, Any], Interface] = {}
+    for place in _with_terms(problem):
+        if place.shape is None:
+            known = found.setdefault((place.name, place.at), place)
+            found[place.name, place.at] = min(known, place, key=lambda p: p.continuity)
     return tuple(found.values())
+
+
+def _with_terms(problem: Problem) -> list[Interface]:
+    """The interfaces on which terms hold."""
+    return [p for term in problem.terms for p in problem.places(term) if isinstance(p, Interface)]
+
+
+def named(problem: Problem, order: int) -> tuple[Interface, ...]:
+    """The interfaces that a problem names, and on which more holds than its terms say, with their continuity.
+
+    Raises
+    ------
+    InputError
+        Where an equation does not say what holds there.
+    """
+    places, own = [], _with_terms(problem)
+    for place in problem.interfaces:
+        along = order if place.shape is not None else order_along(problem, problem.domain.axis(str(place.name)), order)
+        place = replace(place, continuity=min(place.continuity, along // 2 - 1))
+        mine = is_among(problem, place, own)
+        if mine and place.shape is None:
+            continue
+        if not mine and not _is_settled(problem, place, along):
+            raise InputError(
+                f"what the equations say across {place} is not that a flux is continuous", "Problem(interfaces=...)",
+                "write coefficients that jump inside of the outer derivative, "
+                "hx.divergence(lambda z: k(z) * hx.gradient(u)(z)), or state what holds in a term on the interface",
+            )  # fmt: skip
+        places.append(place)
+    return tuple(places)
+
+
+def is_among(problem: Problem, place: Interface, others: Sequence[Interface]) -> bool:
+    """Whether an interface is one of others, but for their continuity."""
+    return any(_is_one(problem, place, other) for other in others)
+
+
+def _is_settled(problem: Problem, place: Interface, order: int) -> bool:
+    """Whether what holds on an interface follows from the terms."""
+    if any(isinstance(term, Energy) for term in problem.terms):
+        return True
+    numbers = [k for k, term in enumerate(problem.terms) if _divides(problem, term)]
+    return order in ORDERS and all(
+        _felt(problem, place, order, level, number).agrees(True)
+        for number in numbers for level in range(_conditions(place))
+    )  # fmt: skip
 
 
 class Divided(NamedTuple):
@@ -67,7 +119,7 @@ def divided(problem: Problem, features: Sequence[Feature], order: int, breakable
     places: dict[Interface, list[Jump]] = {}
     for jump in (f for f in lost if f.flat):
         own = _place(problem, jump, order_along(problem, jump.axis, order))
-        places.setdefault(next((p for p in places if _same(problem, p, own)), own), []).append(jump)
+        places.setdefault(next((p for p in places if _is_one(problem, p, own)), own), []).append(jump)
     found = []
     for place, jumps in places.items():
         numbers, along = {jump.term for jump in jumps}, order_along(problem, jumps[0].axis, order)
@@ -81,34 +133,52 @@ def divided(problem: Problem, features: Sequence[Feature], order: int, breakable
 
 
 def is_stated(problem: Problem, jump: Jump) -> bool:
-    """Whether a term says what holds where a coefficient jumps."""
-    return jump.flat and any(_same(problem, _place(problem, jump, 1), other) for other in stated(problem))
+    """Whether a term or an interface says what holds where a coefficient jumps."""
+    for place in problem.interfaces:
+        shape = place.shape
+        if shape is not None and abs(shape.distance(jump.place[None])[0]) <= NEAR * shape.size:
+            return True
+    return jump.flat and any(
+        _is_one(problem, _place(problem, jump, 1), other) for other in (*stated(problem), *problem.interfaces)
+    )
 
 
 def _place(problem: Problem, jump: Jump, order: int) -> Interface:
     return Interface((problem.domain.names or ())[jump.axis], float(jump.place[jump.axis]), order // 2 - 1)
 
 
-def _same(problem: Problem, place: Interface, other: Interface) -> bool:
-    near = Cut.of(problem.domain, place).near  # pyright: ignore
-    return place.name == other.name and abs(place.at - other.at) <= near
+def _is_one(problem: Problem, place: Interface, other: Interface) -> bool:
+    """Whether two interfaces are the same, but for their continuity."""
+    if place.at is None or other.at is None:
+        return place.shape is other.shape
+    return place.name == other.name and abs(place.at - other.at) <= Cut.of(problem.domain, place).near
 
 
 @once_for_each
 def with_interfaces(problem: Problem, places: tuple[Interface, ...]) -> Problem:
     """The problem with what its equations say on interfaces, as further conditions."""
     divided = [term for term in problem.terms if _divides(problem, term)]
-    more = [_condition(problem, t, p, k) for p in places for t in divided for k in range(_conditions(p))]
-    if not more:
-        return problem
-    return Problem(
-        problem.domain,
-        [*problem.terms, *more],
-        unknowns=problem.unknowns if problem.named else None,
-        constraint=problem.constraint,
-        reference=problem.reference,
-        name=problem.name,
-    )
+    own, more = _with_terms(problem), []
+    for place in places:
+        if place.shape is not None:
+            more += [_continuity(problem, name, place) for name in problem.functions if place.continuity >= 0]
+        if not is_among(problem, place, own):
+            more += [_condition(problem, term, place, k) for term in divided for k in range(_conditions(place))]
+    return problem.changed(terms=[*problem.terms, *more]) if more else problem
+
+
+def _continuity(problem: Problem, name: str, place: Interface) -> Residual:
+    """That values, and derivatives along the normal up to some order, are the same from both sides."""
+
+    def jumps(w: Any, x: Any, normal: Any) -> Any:
+        sides_of = list(sides(getattr(w, name) if problem.named else w))
+        rows = [sides_of[1](x) - sides_of[0](x)]
+        for _ in range(place.continuity):
+            sides_of = [lambda z, u=u: gradient(u)(z) @ normal for u in sides_of]
+            rows.append(sides_of[1](x) - sides_of[0](x))
+        return jnp.concatenate([jnp.ravel(row) for row in rows])
+
+    return Residual(f"{name} across {place}", jumps, on=place)
 
 
 def _divides(problem: Problem, term: Any) -> bool:
@@ -121,9 +191,9 @@ def _conditions(place: Interface) -> int:
 
 
 def _condition(problem: Problem, term: Any, place: Interface, level: int) -> Residual:
-    own = concentrated(term.function, Cut.of(problem.domain, place), level)  # pyright: ignore
+    own = concentrated(term.function, Cut.of(problem.domain, place, problem.regions), level)
     number = f" ({level + 1})" if level else ""
-    return Residual(f"{term.name} across {place.name} = {place.at:.6g}{number}", lambda u, x: own(u, x), on=place)
+    return Residual(f"{term.name} across {place}{number}", lambda u, x, normal: own(u, x, normal), on=place)
 
 
 def _agrees(problem: Problem, place: Interface, jumping: set[int], order: int) -> bool:
@@ -171,40 +241,52 @@ def _felt(problem: Problem, place: Interface, order: int, level: int, number: in
 
 
 class _Kinks:
-    """Unknowns of which one derivative jumps on a plane, and the highest derivative is one at a point."""
+    """Unknowns of which one derivative jumps on an interface, and the highest derivative is one at a point."""
 
     def __init__(self, problem: Problem, place: Interface, order: int, level: int):
         self.problem, self.place, self.order, self.level = problem, place, order, level
         self.low, self.high = problem.domain.bounds()
-        self.cut = Cut.of(problem.domain, place)  # pyright: ignore
+        self.cut = Cut.of(problem.domain, place, problem.regions)
         self.length = float((self.high - self.low)[self.cut.axis])
         self.count = sum(f.components or 1 for f in problem.functions.values())
 
     def felt(self, number: int) -> _Felt:
         """What a term makes of them."""
         known, term = self.problem, self.problem.terms[number]
-        terms = [term, _condition(known, term, self.place, self.level)]
-        unknowns = known.unknowns if known.named else None
-        whole = Problem(known.domain, terms, unknowns=unknowns, constraint=known.constraint)
+        whole = known.changed(terms=[term, _condition(known, term, self.place, self.level)], reference=None)
         inside, across = (point_term(whole, t) for t in whole.terms)
-        cut, scale = self.cut, self.length ** (self.level + 1)
+        scale = self.length ** (self.level + 1)
 
-        def at_point(x: jax.Array) -> tuple[jax.Array, ...]:
-            normal = jnp.zeros_like(x).at[cut.axis].set(1.0)
-            said, below, above = (
-                jax.jacfwd(lambda c, t=t, z=z: t.residual(self._unknowns(c, z), Place(z, normal, jnp.zeros(0))))(
-                    jnp.zeros((3, self.count))
-                )
-                for t, z in ((across, x), (inside, cut.below(x)), (inside, cut.above(x)))
-            )
-            smooth = across.residual(self._unknowns(jnp.zeros((3, self.count)), x), Place(x, normal, jnp.zeros(0)))
-            return smooth, said[:, :2].reshape(-1, 2 * self.count), scale * below[:, 2], scale * above[:, 2]
+        def at_point(x: jax.Array, normal: jax.Array) -> tuple[jax.Array, ...]:
+            def unknowns(c: jax.Array) -> Any:
+                return self._unknowns(c, x, normal)
 
-        points = self.low + np.random.default_rng(5).uniform(0.1, 0.9, (3, len(self.low))) * (self.high - self.low)
-        points[:, cut.axis] = cut.at
-        return _Felt(*(np.asarray(a) for a in compiled_quickly(jax.vmap(at_point))(points)))
+            def one_side(c: jax.Array, above: bool) -> jax.Array:
+                own = lambda z: inside.residual(unknowns(c), Place(z, jnp.zeros_like(x), jnp.zeros(0)))  # noqa: E731
+                return self.cut.from_side(own, above, normal)(x)
 
-    def _unknowns(self, c: jax.Array, x: jax.Array) -> Any:
+            def said(c: jax.Array) -> jax.Array:
+                return across.residual(unknowns(c), Place(x, normal, jnp.zeros(0)))
+
+            none = jnp.zeros((3, self.count))
+            below, above = (jax.jacfwd(one_side)(none, side)[:, 2] for side in (False, True))
+            kinks = jax.jacfwd(said)(none)[:, :2].reshape(-1, 2 * self.count)
+            return said(none), kinks, scale * below, scale * above
+
+        return _Felt(*(np.asarray(a) for a in compiled_quickly(jax.vmap(at_point))(*self._points())))
+
+    def _points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Three points of the interface with normals."""
+        rng = np.random.default_rng(5)
+        if self.place.shape is not None:
+            wall = _on(self.problem, self.place.shape)
+            pick = rng.integers(0, len(wall.points), 3)
+            return wall.points[pick], wall.normals[pick]  # pyright: ignore
+        points = self.low + rng.uniform(0.1, 0.9, (3, len(self.low))) * (self.high - self.low)
+        points[:, self.cut.axis] = self.cut.at
+        return points, np.repeat(np.eye(len(self.low))[[self.cut.axis]], 3, axis=0)
+
+    def _unknowns(self, c: jax.Array, x: jax.Array, normal: jax.Array) -> Any:
         parts, start, known = {}, 0, self.problem
         for name in known.unknowns:
             if name in known.constants:
@@ -212,18 +294,22 @@ class _Kinks:
                 continue
             size = known.functions[name].components
             own = c[:, start : start + (size or 1)]
-            parts[name] = self._kinked(own if size else own[:, 0], x, 0.7 + 0.1 * start)
+            parts[name] = self._kinked(own if size else own[:, 0], x, normal, 0.7 + 0.1 * start)
             start += size or 1
         return SimpleNamespace(**parts) if known.named else next(iter(parts.values()))
 
-    def _kinked(self, c: jax.Array, x: jax.Array, base: float) -> Any:
-        """`(c_0 [s < 0] + c_1 [s >= 0]) s^p / p! + c_2 t^m / m!` on a wave, `s` from the plane, `t` from the point."""
-        axis, m, p = self.cut.axis, self.order, self.order - 1 - self.level
+    def _kinked(self, c: jax.Array, x: jax.Array, normal: jax.Array, base: float) -> Any:
+        """`(c_0 [s < 0] + c_1 [s >= 0]) s^p / p! + c_2 s^m / m!` on a wave, `s` along the normal from the point."""
+        m, p = self.order, self.order - 1 - self.level
 
         def u(z: jax.Array) -> jax.Array:
-            s, t = (z[axis] - self.cut.at) / self.length, (z[axis] - x[axis]) / self.length
-            kink = s**p / math.factorial(p)
+            s = normal @ (z - x) / self.length
             even = base + 0.3 * jnp.sin(1.0 + jnp.sum((z - self.low) / (self.high - self.low)))
-            return even + jnp.where(s < 0.0, c[0], c[1]) * kink + c[2] * t**m / math.factorial(m)
+            return even + jnp.where(s < 0.0, c[0], c[1]) * s**p / math.factorial(p) + c[2] * s**m / math.factorial(m)
 
         return u
+
+
+def _on(problem: Problem, shape: AbstractShape) -> Quadrature:
+    assert problem.regions is not None
+    return problem.regions.wall(shape, None, 3)

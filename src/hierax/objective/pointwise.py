@@ -15,7 +15,7 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import factorial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 
 from hierax.fields.two_sided import two_sided
 from hierax.geometry import AbstractShape
+from hierax.geometry.regions import Regions, known
 from hierax.objective.view import component, physical
 from hierax.problems.calls import usable
 from hierax.problems.domain import Interface
@@ -46,12 +47,15 @@ class Place(NamedTuple):
     """One sample: the point `(dim,)`, the outward normal `(dim,)` (zero inside), the measured value `(m,)`.
 
     `inputs` `(k,)` are the numbers that tell a member of a family of problems; nothing where there is no family.
+    `inside` `(shapes,)` says whether the point lies inside of shapes that divide the domain; nothing where it is not
+    known beforehand.
     """
 
     x: Any
     normal: Any
     target: Any
     inputs: Any = ()
+    inside: Any = ()
 
 
 class PointExpansion(NamedTuple):
@@ -69,10 +73,12 @@ class AbstractPointTerm(abc.ABC):
     name: str
     cut: Cut | None = None
     """The interface on which the term looks at fields from both sides."""
+    regions: Regions | None = None
+    """The parts of the domain, where shapes divide it."""
 
     def with_sides(self, field: Any) -> Any:
         """A field with local pieces as the term looks at it: on an interface with those of both sides."""
-        return field if self.cut is None else two_sided(field, *self.cut)
+        return field if self.cut is None else two_sided(field, self.cut)
 
     @abc.abstractmethod
     def value(self, build: Build, c: Float[Array, " k"], place: Place) -> Float[Array, ""]:
@@ -94,6 +100,7 @@ class SquaredResidual(AbstractPointTerm):
     name: str
     function: Callable[[Any, Place], Any]
     cut: Cut | None = None
+    regions: Regions | None = None
 
     def residual(self, field: Any, place: Place) -> Float[Array, " r"]:
         return jnp.ravel(jnp.asarray(self.function(field, place)))
@@ -119,6 +126,7 @@ class JetEnergy(AbstractPointTerm):
     constants: frozenset[str]
     named: bool
     order: int
+    regions: Regions | None = None
 
     def residual(self, field: Any, place: Place) -> Float[Array, " r"]:
         return jnp.ravel(self.density(self.view(field), place))
@@ -181,17 +189,20 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
     """The pointwise form of one term of a problem; the same one whenever it is asked for, and so its kernels."""
     if isinstance(term, AbstractValues):
         return SquaredResidual(term.name, _misfit(problem, term))
-    names = tuple(problem.domain.names or ())
     on_boundary = problem.places(term) != (None,)
     if isinstance(term, Residual):
-        function = _caller(term, names, on_boundary)
+        function = _caller(term, problem, on_boundary)
         if cut := _cut(problem, term):
             functions = tuple(problem.functions) if problem.named else None
-            view = lambda field: on_interface(physical(problem, field), functions, cut)  # noqa: E731
-            return SquaredResidual(term.name, lambda field, place: function(view(field), place), cut)
-        return SquaredResidual(term.name, lambda field, place: function(physical(problem, field), place))
+            view = lambda field, place: on_interface(physical(problem, field), functions, cut, place.normal)  # noqa: E731
+            return SquaredResidual(
+                term.name, lambda field, place: function(view(field, place), place), cut, problem.regions
+            )
+        return SquaredResidual(
+            term.name, lambda field, place: function(physical(problem, field), place), None, problem.regions
+        )
     assert isinstance(term, Energy)
-    density = _caller(term, names, on_boundary)
+    density = _caller(term, problem, on_boundary)
     energy = JetEnergy(
         term.name,
         density,
@@ -200,6 +211,7 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
         frozenset(problem.constants),
         problem.named,
         order=1,
+        regions=problem.regions,
     )
     return energy if not _needs_second(energy, problem) else _with_order(energy, 2)
 
@@ -207,7 +219,7 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
 def _cut(problem: Problem, term: Term) -> Cut | None:
     """The interface on which a term holds, if it holds on one."""
     place, *_ = problem.places(term)
-    return Cut.of(problem.domain, place) if isinstance(place, Interface) else None  # pyright: ignore
+    return Cut.of(problem.domain, place, problem.regions) if isinstance(place, Interface) else None
 
 
 @once_for_each
@@ -220,14 +232,15 @@ def value_term(problem: Problem) -> SquaredResidual:
     return SquaredResidual("values", values)
 
 
-def _caller(term: Residual | Energy, names: tuple[str, ...], on_boundary: bool) -> Callable[[Any, Place], Any]:
+def _caller(term: Residual | Energy, problem: Problem, on_boundary: bool) -> Callable[[Any, Place], Any]:
     """Call a user's function with the coordinate names known, and with the normal where it takes one."""
+    names, shapes = tuple(problem.domain.names or ()), problem.regions.shapes if problem.regions else ()
     function = term.function if isinstance(term, Residual) else term.density
     what = f"{type(term).__name__}({term.name!r}, function)"
     takes_normal = on_boundary and _positional(function) >= 3
 
     def call(seen: Any, place: Place) -> Any:
-        with coordinates(names):
+        with coordinates(names), known(dict(zip(shapes, place.inside, strict=False))):
             value = function(seen, place.x, place.normal) if takes_normal else function(seen, place.x)
             return usable(value, what, function)
 
@@ -257,7 +270,7 @@ def _misfit(problem: Problem, term: AbstractValues) -> Callable[[Any, Place], An
 
 
 def _with_order(energy: JetEnergy, order: int) -> JetEnergy:
-    return JetEnergy(energy.name, energy.density, energy.view, energy.names, energy.constants, energy.named, order)
+    return replace(energy, order=order)
 
 
 def _needs_second(energy: JetEnergy, problem: Problem) -> bool:

@@ -26,14 +26,7 @@ def with_prescribed_values(problem: Problem) -> Problem:
     if isinstance(problem, Continuation) or not any(_is_exact(problem, term) for term in problem.terms):
         return problem
     terms = [Values(t.name, t.points, t.values) if _is_exact(problem, t) else t for t in problem.terms]  # pyright: ignore
-    return Problem(
-        problem.domain,
-        terms,
-        unknowns=problem.unknowns if problem.named else None,
-        constraint=problem.constraint,
-        reference=problem.reference,
-        name=problem.name,
-    )
+    return problem.changed(terms=terms)
 
 
 def _is_exact(problem: Problem, term: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +36,13 @@ class Samples:
     def places(self, pick: np.ndarray) -> Place:
         """Where a term is evaluated, for samples of some numbers, in the shape of these."""
         inputs = () if self.inputs is None else np.broadcast_to(self.inputs, (*pick.shape, len(self.inputs)))
-        return Place(self.points[pick], self.normals[pick], self.targets[pick], inputs)
+        inside = () if self.inside is None else tuple(np.moveaxis(self.inside[pick], -1, 0))
+        return Place(self.points[pick], self.normals[pick], self.targets[pick], inputs, inside)
+
+    @functools.cached_property
+    def inside(self) -> np.ndarray | None:
+        """Whether the points lie inside of the shapes that divide the domain, `(n, shapes)`."""
+        return None if self.term.regions is None else self.term.regions.flags(self.points)
 
     def scaled(self, scale: float) -> Samples:
         """The same samples with another scale."""

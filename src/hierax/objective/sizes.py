@@ -211,7 +211,12 @@ def places_of(problem: Problem, term: Term) -> Place:
     for place in problem.places(term):
         x = low + (0.1 + 0.8 * rng.random((POINTS, len(low)))) * (high - low)
         n = np.zeros_like(x)
-        if isinstance(domain, AbstractShape):
+        if isinstance(place, Interface) and place.shape is not None:
+            assert problem.regions is not None
+            wall = problem.regions.wall(place.shape, None, 3)
+            pick = rng.integers(0, len(wall.points), POINTS)
+            x, n = wall.points[pick], wall.normals[pick]  # pyright: ignore
+        elif isinstance(domain, AbstractShape):
             x = points_in(domain, 2, POINTS) if place is None else x
             if isinstance(place, Part):
                 wall = surface_rule(domain, place, None, 3)
@@ -232,7 +237,7 @@ def places_of(problem: Problem, term: Term) -> Place:
 
 def _without_bounds(problem: Problem) -> Problem:
     unknowns = {name: replace(u, bounds=None) for name, u in problem.unknowns.items()} if problem.named else None
-    return Problem(problem.domain, problem.terms, unknowns=unknowns, constraint=problem.constraint)
+    return problem.changed(unknowns=unknowns, reference=None)
 
 
 def _columns(problem: Problem) -> list[Column]:

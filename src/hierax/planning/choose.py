@@ -25,8 +25,8 @@ from hierax.hierarchy import (
     WiderOrMoreData,
     refine,
 )
+from hierax.objective import interfaces
 from hierax.objective.evolution import evolution
-from hierax.objective.interfaces import divided, stated, with_interfaces
 from hierax.objective.jet_rows import is_low_rank
 from hierax.objective.missed import missed
 from hierax.objective.prescribed import with_prescribed_values
@@ -130,29 +130,43 @@ def choose(
         problem = units.converted(with_prescribed_values(problem))
     seen = ProblemFeatures.of(problem)
     features = missed(problem, seen.order, seen.linear)
-    found, unseen = divided(problem, features, seen.order, hierarchy is None or isinstance(hierarchy, Grid))
-    problem = with_interfaces(problem, found)
+    grids = hierarchy is None or isinstance(hierarchy, Grid)
+    _refuse_whole(problem, grids and seen.dim <= GRID_DIMENSIONS)
+    given = interfaces.named(problem, seen.order)
+    found, unseen = interfaces.divided(problem, features, seen.order, grids)
+    places = (*given, *(place for place in found if not interfaces.is_among(problem, place, given)))
+    problem = interfaces.with_interfaces(problem, places)
     plan = _for_fields(hierarchy, levels, Examined(problem, seen, features, units, key))
     refuse_open(problem, plan.hierarchy)
     _refuse_prior(problem, plan)
     plan = _with_choices(problem, plan, solver, cycle, levels)
-    unbroken = not stated(problem)
+    unbroken = not (interfaces.stated(problem) or problem.regions)
     if solver is None and cycle is None and seen.local and isinstance(plan.rule, MarkedKnots):
         plan = replace(plan, evolution=evolution(problem) if unbroken else None)
-    reasons = (*plan.reasons, *(_interface(place) for place in found))
+    reasons = (*plan.reasons, *(_interface(place, place in given) for place in places))
     rivals = hierarchy is None and solver is None and cycle is None and levels is None and is_table(problem)
     reasons = (*reasons, RIVALS) if rivals else reasons
     return replace(
-        plan, rivals=rivals, units=units, missed=unseen, interfaces=found, reasons=reasons, order=seen.order,
+        plan, rivals=rivals, units=units, missed=unseen, interfaces=places, reasons=reasons, order=seen.order,
         local=seen.local, linear=seen.linear, convection=seen.convection,
     )  # fmt: skip
 
 
-def _interface(place: Interface) -> str:
+def _interface(place: Interface, given: bool) -> str:
+    why = f"{place} divides the domain" if given else f"a coefficient jumps inside of a derivative across {place}"
     return (
-        f"Interface: a coefficient jumps inside of a derivative across {place.name} = {place.at:.6g}; slopes may jump "
-        "there, and what the equations say on it, that fluxes are continuous, is a condition."
+        f"Interface: {why}; slopes may jump there, and what the equations say on it, that fluxes are continuous, is a "
+        "condition."
     )
+
+
+def _refuse_whole(problem: Problem, grids: bool) -> None:
+    """Refuse fields that no shape can break."""
+    if problem.regions is not None and not grids:
+        raise InputError(
+            "this field is not broken by a shape", "Problem(interfaces=...)",
+            "leave the field to the strategy, or take --field grid; both serve up to three coordinates",
+        )  # fmt: skip
 
 
 def _units(problem: Problem, hierarchy: Any) -> Units | None:
@@ -211,7 +225,7 @@ def _refuse_prior(problem: Problem, plan: Plan) -> None:
 def _family(problem: Problem, seen: ProblemFeatures) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
-    pointwise = seen.local and not (seen.data or seen.energies or stated(problem))
+    pointwise = seen.local and not (seen.data or seen.energies or interfaces.stated(problem))
     return Tensor() if pointwise and isinstance(problem.domain, Box) else Perceptron()
 
 

@@ -26,6 +26,7 @@ from hierax.fields import (
     linear_in_parameters,
 )
 from hierax.fields.base import mesh
+from hierax.fields.broken_grid import BrokenGrid
 from hierax.hierarchy import (
     AbstractRefinement,
     Hierarchy,
@@ -287,8 +288,8 @@ def input_box(problem: Problem) -> InputBox:
 def has_grid(start: Any) -> bool:
     """Whether all unknown functions are spline grids."""
     if isinstance(start, Unknowns):
-        return all(isinstance(p, SplineGrid | StretchedGrid | Scalar) for p in start.parts.values())
-    return isinstance(start, SplineGrid | StretchedGrid)
+        return all(isinstance(p, SplineGrid | BrokenGrid | StretchedGrid | Scalar) for p in start.parts.values())
+    return isinstance(start, SplineGrid | BrokenGrid | StretchedGrid)
 
 
 def revisits(problem: Problem, rule: AbstractRefinement | None, hierarchy: Hierarchy) -> bool:

@@ -15,7 +15,7 @@ from hierax.geometry import AbstractShape
 from hierax.hierarchy.marking import graded, halved
 from hierax.objective.missed import Feature, Jump, Peak
 from hierax.objective.order import order_along
-from hierax.problems.domain import Boundary, Domain, Interface, PointCloud
+from hierax.problems.domain import Boundary, Interface, PointCloud
 from hierax.problems.problem import Problem
 
 REACH = 0.125
@@ -49,7 +49,7 @@ def breaks(
     problem: Problem, features: Sequence[Feature], interfaces: Sequence[Interface], order: int
 ) -> tuple[Break, ...]:
     """Where derivatives jump: on interfaces the first, where terms jump those of the order of the equations there."""
-    broken = [Break(problem.domain.axis(p.name), float(p.at), p.continuity) for p in interfaces]
+    broken = [Break(problem.domain.axis(str(p.name)), float(p.at or 0.0), p.continuity) for p in interfaces]
     flat = [f for f in features if isinstance(f, Jump) and f.flat]
     jumps = [Break(f.axis, float(f.place[f.axis]), order_along(problem, f.axis, order) - 1) for f in flat]
     return (*broken, *jumps)
@@ -62,10 +62,13 @@ class Bend(NamedTuple):
     radii: np.ndarray
 
 
-def bends(domain: Domain) -> tuple[Bend, ...]:
-    """Where boundaries bend: near a hole solutions vary on its scale. Corners have none."""
-    if isinstance(domain, AbstractShape):
-        return (Bend(*domain.body.bends),)
+def bends(problem: Problem) -> tuple[Bend, ...]:
+    """Where boundaries and interfaces bend: near a hole solutions vary on its scale. Corners have none."""
+    domain = problem.domain
+    if problem.regions is not None or isinstance(domain, AbstractShape):
+        shapes = () if problem.regions is None else problem.regions.shapes
+        own = (domain,) if isinstance(domain, AbstractShape) else ()
+        return tuple(Bend(*shape.body.bends) for shape in (*own, *shapes))
     return tuple(_bend(wall) for wall in domain.boundaries.values()) if isinstance(domain, PointCloud) else ()
 
 
@@ -78,12 +81,15 @@ def _bend(wall: Boundary) -> Bend:
     return Bend(wall.points, np.median(radii[:, 1:], axis=1) if count else np.full(len(radii), np.inf))
 
 
-def wedges(domain: Domain) -> tuple[Peak, ...]:
-    """Corners into a shape, where gradients are infinite as a rule, as places of peaks: knots are graded towards them.
+def wedges(problem: Problem) -> tuple[Peak, ...]:
+    """Corners into a shape or one of its parts, where gradients are infinite as a rule, as places of peaks.
 
-    The more there are, the less: each costs break points along every axis.
+    Knots are graded towards them. The more there are, the less: each costs break points along every axis.
     """
-    places = domain.body.inward_corners if isinstance(domain, AbstractShape) else np.zeros((0, 2))
+    domain, whole = problem.domain, problem.domain if isinstance(problem.domain, AbstractShape) else None
+    bodies = problem.regions.bodies if problem.regions is not None else (whole,) if whole is not None else ()
+    found = [body.body.inward_corners for body in bodies]
+    places = np.unique(np.concatenate(found), axis=0) if found else np.zeros((0, 2))
     halvings = min(GRADED, CORNERS // max(len(places), 1) - len(STEPS) + 1)
     if not len(places) or halvings < 2:
         return ()

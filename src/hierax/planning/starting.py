@@ -13,6 +13,7 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.fields import Scalar, SplineGrid, Unknowns
 from hierax.fields.axis import collocation
+from hierax.fields.broken_grid import BrokenGrid
 from hierax.fields.spline_grid import depending_on
 from hierax.objective.interfaces import stated
 from hierax.objective.missed import Feature
@@ -77,9 +78,11 @@ def start_field(family: AbstractFamily, given: Examined) -> Any:
         values = seen.values if seen.only_data else None
         part = family.part(problem, name, seen.order, values, k)
         if isinstance(part, SplineGrid):
-            part = with_knots(part, [*given.features, *wedges(problem.domain)], planes, bends(problem.domain))
+            part = with_knots(part, [*given.features, *wedges(problem)], planes, bends(problem))
         level = None if units is None or seen.linear or seen.only_data else _far_from_zero(units.start(name))
-        parts[name] = _begun(problem, name, part, name in seen.hidden, level)
+        part = _begun(problem, name, part, name in seen.hidden, level)
+        whole = name in seen.hidden or unknown.of is not None or problem.regions is None
+        parts[name] = part if whole else BrokenGrid.of(part, problem.regions)  # pyright: ignore
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
 
 

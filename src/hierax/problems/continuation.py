@@ -70,6 +70,7 @@ class Continuation(Problem):
             unknowns=target.unknowns if target.named else None,
             constraint=target.constraint,
             reference=target.reference,
+            interfaces=target.interfaces,
             name=target.name,
         )
         self.easier = tuple(problems[:-1])
@@ -89,6 +90,10 @@ def _check_member(value: Any, problem: Any, target: Any) -> None:
             what=f"the domain is {problem.domain}, for the last value {target.domain}",
             where=where,
             remedy="map the problem to one domain, with the changing length as a coefficient",
+        )
+    if problem.interfaces != target.interfaces:
+        raise InputError(
+            "the interfaces are others than those for the last value", where, "make them once, outside of the function"
         )
     if [str(u) for u in problem.unknowns.items()] != [str(u) for u in target.unknowns.items()]:
         raise InputError(

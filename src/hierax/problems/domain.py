@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
-from hierax.geometry import AbstractShape
+from hierax.geometry import AbstractShape, Cuboid, Rectangle
+from hierax.geometry.regions import inside
 
 TIME = "t"
 
@@ -34,28 +36,68 @@ class Face:
 
 @dataclass(frozen=True)
 class Interface:
-    """The plane `x[name] = at` inside of a `Box`, across which derivatives of the unknowns may jump.
+    """What divides a domain: the plane `x[name] = at` inside of a `Box`, or the boundary of a shape in any domain.
 
-    Terms on it see an unknown from both sides by `hierax.sides`; their normal points upwards along the coordinate.
-    Spline grids have knots there that let derivatives jump, and so nothing connects both sides but what is continuous
-    and the terms: an equation of second order needs one condition for each component, in most cases that the flux is
-    continuous. Where a coefficient jumps inside of a derivative, the strategy finds the place and states that
-    condition itself; an interface of one's own is for what holds there besides, such as a source in the plane.
+    Across it derivatives of the unknowns may jump. In `Problem(..., interfaces=[...])` it says that every equation
+    tells by itself what holds there, in most cases that the flux is continuous; planes where a coefficient jumps inside
+    of a derivative are found without it. Terms may hold on an interface in place of that (`on=interface`), for what
+    there is besides, such as a source in the surface: they see an unknown from both sides by `hierax.sides`, and their
+    normal points upwards along the coordinate, or out of the shape.
 
     Parameters
     ----------
     name:
-        The coordinate that is constant.
+        The coordinate that is constant, or the shape.
     at:
-        Its value, inside of the box.
+        The value of the coordinate, inside of the box; nothing for a shape.
     continuity:
         Highest order of derivatives that are the same from both sides: 0 for the values alone, 1 for slopes too; -1
         lets the values jump, and a second condition has to say by how much.
+
+    Raises
+    ------
+    InputError
+        For a plane without a place, or a shape with one.
+
+    Examples
+    --------
+    >>> rod = hx.Interface(hx.Disk((0.5, 0.5), 0.2))  # doctest: +SKIP
+    >>> k = rod.by_side(inside=100.0, outside=1.0)  # doctest: +SKIP
+    >>> heat = hx.Residual("heat", lambda u, x: hx.divergence(lambda z: k(z) * hx.gradient(u)(z))(x))  # doctest: +SKIP
     """
 
-    name: str
-    at: float
+    name: str | AbstractShape
+    at: float | None = None
     continuity: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.name, AbstractShape) != (self.at is None):
+            raise InputError(
+                f"an interface at {self.at} of {self.name!r:.60}", "Interface(...)",
+                'write Interface("x", 0.3) for a plane, Interface(shape) for the boundary of a shape',
+            )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"the boundary of {self.name!r}" if self.at is None else f"{self.name} = {self.at:.6g}"
+
+    @property
+    def shape(self) -> AbstractShape | None:
+        """The shape whose boundary it is; `None` for a plane."""
+        return self.name if isinstance(self.name, AbstractShape) else None
+
+    def inside(self, x: Any) -> Any:
+        """Whether a point lies inside of the shape; on its boundary, while a term is evaluated, from which side."""
+        if self.shape is None:
+            raise InputError("a plane has no inside", "Interface.inside(x)", f"compare the coordinate {self.name!r}")
+        return inside(self.shape, x)
+
+    def by_side(self, inside: Any, outside: Any) -> Callable[[Any], Any]:
+        """A coefficient with one value inside of the shape and another outside: numbers, arrays, functions of `x`."""
+
+        def value(x: Any) -> Any:
+            return jnp.where(self.inside(x), *(own(x) if callable(own) else own for own in (inside, outside)))
+
+        return value
 
 
 class Plane(NamedTuple):
@@ -152,7 +194,7 @@ class Box:
         """Lower and upper corner, each of shape `(dim,)`."""
         return self.lower, self.upper
 
-    def axis(self, name: str) -> int:
+    def axis(self, name: Any) -> int:
         """Position of the coordinate `name`."""
         if name not in self.names:
             raise InputError(
@@ -170,9 +212,23 @@ class Box:
         """The plane of a face, whose normal points outward, or of an interface."""
         axis = self.axis(place.name)
         if isinstance(place, Interface):
-            return Plane(axis, float(place.at), 1.0)
+            return Plane(axis, float(place.at), 1.0)  # pyright: ignore
         upper = place.side == "upper"
         return Plane(axis, float((self.upper if upper else self.lower)[axis]), 1.0 if upper else -1.0)
+
+    def as_shape(self) -> AbstractShape:
+        """The box as a shape, in two or three coordinates without periods.
+
+        Raises
+        ------
+        InputError
+            For other boxes.
+        """
+        if self.dim not in (2, 3) or self.periodic:
+            raise InputError(
+                f"a shape in {self}", "hx.Interface(shape)", "take two or three coordinates, none of them periodic"
+            )
+        return (Rectangle if self.dim == 2 else Cuboid)(self.lower, self.upper)
 
     def contains(self, points: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Which of the points `(n, dim)` lie in the closed box, up to `tolerance` times its size."""

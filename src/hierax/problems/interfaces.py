@@ -1,9 +1,9 @@
 r"""What holds on an interface: unknowns seen from both sides, and the part of an equation that is concentrated there.
 
-Across a plane an unknown may have kinks and a coefficient may jump. In the sense of distributions the derivative along
-the normal of a function that jumps is its derivative on either side plus its jump on the plane,
+Across a plane or the boundary of a shape an unknown may have kinks and a coefficient may jump. In the sense of
+distributions the derivative of a function that jumps is its derivative on either side plus its jump, times the normal,
 
-.. math:: \partial_n f = \{\partial_n f\} + [f] \, \delta,
+.. math:: \nabla f = \{\nabla f\} + [f] \, n \, \delta,
 
 so an equation :math:`\nabla \cdot q + \ldots = 0` says two things: it holds on either side, and :math:`[q_n] = 0`.
 Automatic differentiation gives the first alone. `concentrated` gives the second. Equations of higher order say more,
@@ -27,7 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hierax.problems.domain import Box, Interface
+from hierax.geometry import AbstractShape
+from hierax.geometry.regions import Regions, seen_from
+from hierax.problems.domain import Box, Domain, Interface
 
 NEAR = 1e-11
 """Distance from an interface, in sizes of the box, at which either side is looked at."""
@@ -36,25 +38,41 @@ Function = Callable[[Float[Array, " dim"]], Float[Array, "..."]]
 
 
 class Cut(NamedTuple):
-    """An interface as functions of the point see it: `x[axis] = at`, with points of either side at a distance."""
+    """An interface as functions of the point see it, with points of either side at a distance `near` along the normal.
 
-    axis: int
-    at: float
+    It is a plane `x[axis] = at`, or the boundary of a shape between parts of the domain.
+    """
+
     near: float
+    axis: int = 0
+    at: float = 0.0
+    shape: AbstractShape | None = None
+    regions: Regions | None = None
 
     @classmethod
-    def of(cls, box: Box, place: Interface) -> Cut:
-        """That of an interface of a box; the distance is at least some units in the last place."""
-        axis, at, _ = box.plane(place)
-        return cls(axis, at, max(NEAR * float((box.upper - box.lower)[axis]), 16.0 * float(np.spacing(abs(at)))))
+    def of(cls, domain: Domain, place: Interface, regions: Regions | None = None) -> Cut:
+        """That of an interface in a domain; the distance is at least some units in the last place."""
+        if place.shape is not None:
+            return cls(
+                max(NEAR * place.shape.size, 16.0 * _spacing(place.shape.bounds())), 0, 0.0, place.shape, regions
+            )
+        assert isinstance(domain, Box)
+        axis, at, _ = domain.plane(place)
+        return cls(max(NEAR * float((domain.upper - domain.lower)[axis]), 16.0 * _spacing(at)), axis, at)
 
-    def below(self, x: Float[Array, " dim"]) -> Float[Array, " dim"]:
-        """A point of the interface, moved to the lower side."""
-        return x.at[self.axis].add(-self.near)
+    def from_side(self, f: Function, above: bool, normal: Float[Array, " dim"]) -> Function:
+        """A function at points of the interface, as it is for who comes from one of its sides."""
+        step = self.near if above else -self.near
 
-    def above(self, x: Float[Array, " dim"]) -> Float[Array, " dim"]:
-        """A point of the interface, moved to the upper side."""
-        return x.at[self.axis].add(self.near)
+        def seen(x: Float[Array, " dim"]) -> Float[Array, "..."]:
+            with seen_from(above, self.shape):
+                return f(x + step * normal)
+
+        return seen
+
+
+def _spacing(values: Any) -> float:
+    return float(np.spacing(np.max(np.abs(values))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,26 +81,29 @@ class _Seen:
 
     inner: Function
     cut: Cut
+    normal: Float[Array, " dim"]
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
         return self.inner(x)
 
     @property
     def sides(self) -> tuple[Function, Function]:
-        """From below and from above along the coordinate of the interface."""
-        return lambda x: self.inner(self.cut.below(x)), lambda x: self.inner(self.cut.above(x))
+        """From below and from above along the normal."""
+        below, above = (self.cut.from_side(self.inner, side, self.normal) for side in (False, True))
+        return below, above
 
 
-def on_interface(seen: Any, functions: tuple[str, ...] | None, cut: Cut) -> Any:
+def on_interface(seen: Any, functions: tuple[str, ...] | None, cut: Cut, normal: Float[Array, " dim"]) -> Any:
     """Unknowns with their sides: one callable, or of a collection those that are functions."""
     if functions is None:
-        return _Seen(seen, cut)
-    parts = {name: _Seen(part, cut) if name in functions else part for name, part in vars(seen).items()}
+        return _Seen(seen, cut, normal)
+    parts = {name: _Seen(part, cut, normal) if name in functions else part for name, part in vars(seen).items()}
     return SimpleNamespace(**parts)
 
 
 class _Crossing(NamedTuple):
     cut: Cut
+    normal: Any
     size: Any
     level: int
 
@@ -102,23 +123,25 @@ def _set(crossing: _Crossing | None) -> Iterator[None]:
 def crossed(axis: int | None = None) -> bool:
     """Whether derivatives along an axis (along any, without one) are taken across an interface now."""
     now = _crossing.get()
-    return now is not None and axis in (None, now.cut.axis)
+    return now is not None and (now.cut.shape is not None or axis in (None, now.cut.axis))
 
 
-def jump(u: Function, x: Float[Array, " dim"]) -> Float[Array, "..."]:
-    """What is concentrated of the derivative of a function across the interface, times the size asked for."""
+def jump(u: Function, x: Float[Array, " dim"], axis: int) -> Float[Array, "..."]:
+    """What is concentrated of the derivative of a function along an axis, times the size asked for."""
     now = _crossing.get()
     assert now is not None
+    part = 1.0 if now.cut.shape is None else now.normal[axis]
     if now.level:
         with _set(now._replace(level=now.level - 1)):
-            return u(x)
+            return part * u(x)
     with _set(None):
-        return now.size * (u(now.cut.above(x)) - u(now.cut.below(x)))
+        below, above = (now.cut.from_side(u, side, now.normal)(x) for side in (False, True))
+        return now.size * part * (above - below)
 
 
 def concentrated(
     equation: Callable[..., Any], cut: Cut, level: int = 0
-) -> Callable[[Any, Float[Array, " dim"]], Array]:
+) -> Callable[[Any, Float[Array, " dim"], Float[Array, " dim"]], Array]:
     """What an equation says on an interface: the factor of its delta function there, `(rows,)`.
 
     The outermost derivatives along the normal count as jumps of what they are taken of; for the derivative of order
@@ -126,9 +149,9 @@ def concentrated(
     have no meaning, and the value from above is taken.
     """
 
-    def residual(u: Any, x: Float[Array, " dim"]) -> Array:
+    def residual(u: Any, x: Float[Array, " dim"], normal: Float[Array, " dim"]) -> Array:
         def sized(size: Array) -> Array:
-            with _set(_Crossing(cut, size, level)):
+            with _set(_Crossing(cut, normal, size, level)):
                 return jnp.ravel(jnp.asarray(equation(u, x)))
 
         return jax.jvp(sized, (jnp.zeros(()),), (jnp.ones(()),))[1]

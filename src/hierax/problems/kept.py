@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from hierax._errors import InputError
 from hierax.geometry import AbstractShape, Part
 from hierax.geometry.level_set import kept
+from hierax.problems.domain import Interface
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Energy, Residual, Term
 
@@ -37,6 +38,7 @@ def described(problem: Problem) -> Problem:
         [_described(term) for term in problem.terms],
         unknowns=unknowns if problem.named else None,
         constraint=constraint,
+        interfaces=[_place(place) for place in problem.interfaces],
         name=problem.name,
     )
 
@@ -53,6 +55,8 @@ def _place(on: Any) -> Any:
     """Without predicates, which are code."""
     if isinstance(on, tuple | list):
         return tuple(_place(place) for place in on)
+    if isinstance(on, Interface) and on.shape is not None:
+        return replace(on, name=kept(on.shape))
     return Part(on.name) if isinstance(on, Part) else on
 
 

@@ -123,7 +123,7 @@ def _along(u: Function, axis: int) -> Function:
                 remedy=f"axes count from 0 to {x.shape[0] - 1}",
             )
         if crossed(axis):
-            return jump(u, x)
+            return jump(u, x, axis)
         direction = jnp.zeros_like(x).at[axis].set(1.0)
         return jax.jvp(u, (x,), (direction,))[1]
 
@@ -185,7 +185,7 @@ def divergence(u: Function) -> Function:
 
 
 def sides(u: Function) -> tuple[Function, Function]:
-    """The unknown from inside and from outside of an interface, or from below and above one, for terms on it.
+    """The unknown from inside and from outside of an interface, or from below and above a plane, for terms on it.
 
     A field that is not broken is its own on both sides, see `hierax.fields.BrokenPartition`.
 

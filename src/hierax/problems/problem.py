@@ -13,6 +13,7 @@ import numpy as np
 from hierax._errors import InputError
 from hierax._notebook import preformatted
 from hierax.geometry import AbstractShape, Part
+from hierax.geometry.regions import Regions
 from hierax.problems.calls import check_arguments, usable
 from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud, as_floats
 from hierax.problems.operators import coordinates
@@ -21,6 +22,20 @@ from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Values
 from hierax.problems.unknowns import Constant, Function, Unknown
 
 SINGLE = "u"
+
+
+@functools.lru_cache(maxsize=64)
+def _regions(domain: Domain, shapes: tuple[AbstractShape, ...]) -> Regions:
+    """The same object whenever it is asked for, and with it all kernels; see `Regions` for what is refused."""
+    whole = domain.as_shape() if isinstance(domain, Box) else domain
+    if not isinstance(whole, AbstractShape) or any(shape.dim != whole.dim for shape in shapes):
+        raise InputError(
+            f"a shape with other coordinates than {domain!r:.60}", "hx.Interface(shape)",
+            "give a shape in the coordinates of the domain, which is a box or a shape itself",
+        )  # fmt: skip
+    found = Regions(whole, shapes)
+    _ = found.table
+    return found
 
 
 class Problem:
@@ -44,6 +59,8 @@ class Problem:
         object with the same attributes.
     reference:
         A known solution, `Reference` or `TabulatedReference`; a bare callable counts as an exact one.
+    interfaces:
+        Planes or boundaries of shapes that divide the domain, across which coefficients jump; see `Interface`.
 
     Raises
     ------
@@ -59,6 +76,7 @@ class Problem:
         unknowns: Mapping[str, Unknown] | None = None,
         constraint: Callable[[Any], Any] | None = None,
         reference: AnyReference | Callable[..., Any] | None = None,
+        interfaces: Sequence[Interface] = (),
         name: str | None = None,
     ) -> None:
         self.domain = domain
@@ -67,8 +85,25 @@ class Problem:
         self.unknowns: dict[str, Unknown] = dict(unknowns) if unknowns is not None else {SINGLE: Function()}
         self.constraint = constraint
         self.reference = self._as_reference(reference)
+        self.interfaces = tuple(interfaces) if isinstance(interfaces, Sequence) else (interfaces,)
         self.name = name or "problem"
         self._check()
+
+    def changed(self, **parts: Any) -> Problem:
+        """The problem with other parts, by the names of the arguments."""
+        same = {
+            "domain": self.domain, "terms": self.terms, "unknowns": self.unknowns if self.named else None,
+            "constraint": self.constraint, "reference": self.reference, "interfaces": self.interfaces,
+            "name": self.name,
+        }  # fmt: skip
+        return Problem(**{**same, **parts})
+
+    @functools.cached_property
+    def regions(self) -> Regions | None:
+        """The parts into which shapes divide the domain; `None` where none does."""
+        places = [*self.interfaces, *(p for t in self.terms for p in self.places(t) if isinstance(p, Interface))]
+        shapes = tuple(dict.fromkeys(place.shape for place in places if place.shape is not None))
+        return _regions(self.domain, shapes) if shapes else None
 
     def __repr__(self) -> str:
         unknowns = ", ".join(f"{k}: {v}" for k, v in self.unknowns.items())
@@ -180,6 +215,9 @@ class Problem:
                 what="no unknown function", where="Problem(unknowns=...)", remedy="at least one must be Function(...)"
             )
         self._check_callables()
+        for place in self.interfaces:
+            self._check_named(place)
+        _ = self.regions
         for term in self.terms:
             self._check_places(term)
             if isinstance(term, AbstractValues):
@@ -243,6 +281,8 @@ class Problem:
             if place is None:
                 continue
             where = f"term {term.name!r}, on={term.on!r}"
+            if isinstance(place, Interface) and place.shape is not None:
+                continue
             if isinstance(self.domain, AbstractShape):
                 self._check_part(self.domain, place, where)
             elif isinstance(self.domain, Box):
@@ -283,11 +323,21 @@ class Problem:
                 "shape.boundary(name, where=...) a part of one",
             )
 
+    def _check_named(self, place: Any) -> None:
+        where = "Problem(interfaces=...)"
+        if not isinstance(place, Interface) or (place.shape is None and not isinstance(self.domain, Box)):
+            raise InputError(
+                f"{place!r:.60} is no interface of {self.domain!r:.60}", where,
+                'give hx.Interface(shape), or in a box hx.Interface("x", 0.3)',
+            )  # fmt: skip
+        if place.shape is None:
+            self._check_interface(self.domain, place, where)  # pyright: ignore
+
     def _check_interface(self, box: Box, place: Interface, where: str) -> None:
         axis = box.axis(place.name)
-        if not box.lower[axis] < place.at < box.upper[axis]:
+        if not box.lower[axis] < place.at < box.upper[axis]:  # pyright: ignore
             raise InputError(
-                what=f"the interface {place.name} = {place.at:g} is not inside of {box}",
+                what=f"the interface {place} is not inside of {box}",
                 where=where,
                 remedy="give a value between both ends; on an end write hx.Face",
             )

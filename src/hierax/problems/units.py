@@ -60,13 +60,11 @@ class Units:
         return self._alone(problem)
 
     def _alone(self, problem: Problem) -> Problem:
-        return Problem(
-            problem.domain,
-            [self._term(problem, term) for term in problem.terms],
+        return problem.changed(
+            terms=[self._term(problem, term) for term in problem.terms],
             unknowns={name: self._unknown(name, u) for name, u in problem.unknowns.items()} if problem.named else None,
             constraint=self._constraint(problem),
             reference=self._reference(problem),
-            name=problem.name,
         )
 
     def seen(self, problem: Problem, w: Any) -> Any:

@@ -51,6 +51,11 @@ def _alone(problem: Problem) -> dict[str, str]:
     if isinstance(domain, AbstractShape):
         probes = np.random.default_rng(0).random((PROBES, domain.dim))
         parts.append(domain.level(parts[0] + probes * (parts[1] - parts[0])))
+    for place in problem.interfaces:
+        probes = np.random.default_rng(1).random((PROBES, domain.dim))
+        low, high = domain.bounds()
+        parts += [str(place.at), place.continuity]
+        parts += [] if place.shape is None else [place.shape.level(low + probes * (high - low))]
     boundaries = domain.boundaries.values() if isinstance(domain, PointCloud) else ()
     parts += [part for b in boundaries for part in (b.points, b.normals, b.weights)]
     words = [] if isinstance(domain, PointCloud) else [domain.names, domain.periodic]

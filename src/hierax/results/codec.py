@@ -26,6 +26,8 @@ import optax
 
 from hierax._errors import InputError
 from hierax.fields.axis import SplineAxis
+from hierax.geometry.level_set import kept
+from hierax.geometry.regions import Regions
 from hierax.problems.domain import Box
 from hierax.problems.kept import described
 from hierax.problems.problem import Problem
@@ -68,10 +70,10 @@ class Leaf:
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
-    kept = described(problem)
-    unknowns = dict(kept.unknowns) if kept.named else None
-    return {"domain": kept.domain, "terms": kept.terms, "unknowns": unknowns, "constraint": kept.constraint,
-            "name": kept.name}  # fmt: skip
+    bare = described(problem)
+    unknowns = dict(bare.unknowns) if bare.named else None
+    return {"domain": bare.domain, "terms": bare.terms, "unknowns": unknowns, "constraint": bare.constraint,
+            "interfaces": bare.interfaces, "name": bare.name}  # fmt: skip
 
 
 def _axis(axis: SplineAxis) -> dict[str, Any] | None:
@@ -90,6 +92,7 @@ MADE: dict[type, Callable[[Any], dict[str, Any] | None]] = {
         "units": box.units,
     },
     Problem: _problem,
+    Regions: lambda regions: {"domain": kept(regions.domain), "shapes": tuple(map(kept, regions.shapes))},
     SplineAxis: _axis,
 }
 """Classes whose objects are made again by their constructors, which check, with these arguments."""

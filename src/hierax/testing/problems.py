@@ -13,6 +13,7 @@ import numpy as np
 
 from hierax.geometry import AbstractShape, Part
 from hierax.geometry.body import surface_rule
+from hierax.geometry.cut_cells import Quadrature
 from hierax.problems import Box, Constant, Energy, PointCloud, Problem, Reference, Residual, Sobol
 from hierax.problems.domain import Face, Interface
 from hierax.problems.operators import coordinates
@@ -106,15 +107,22 @@ def _waves(p: dict[str, Any], scalar: bool, bounds: tuple | None) -> Callable:
     return field
 
 
+def _some(wall: Quadrature, count: int) -> Batch:
+    """Some points of a boundary."""
+    pick = np.linspace(0, len(wall.points) - 1, min(count, len(wall.points))).astype(int)
+    assert wall.normals is not None
+    return Batch(wall.points[pick], wall.weights[pick], pick, wall.normals[pick])
+
+
 def _points(problem: Problem, place: Face | Interface | Part | str | None, key: jax.Array, count: int) -> Batch:
     domain = problem.domain
+    if isinstance(place, Interface) and place.shape is not None:
+        assert problem.regions is not None
+        return _some(problem.regions.wall(place.shape, None, WALL), count)
     if isinstance(domain, AbstractShape):
         if not isinstance(place, Part):
             return scattered(domain, key, count)
-        wall = surface_rule(domain, place, None, WALL)
-        pick = np.linspace(0, len(wall.points) - 1, min(count, len(wall.points))).astype(int)
-        assert wall.normals is not None
-        return Batch(wall.points[pick], wall.weights[pick], pick, wall.normals[pick])
+        return _some(surface_rule(domain, place, None, WALL), count)
     if isinstance(domain, Box) and place is None:
         return Sobol(domain).sample(key, 0, count)
     if isinstance(domain, Box) and isinstance(place, Face | Interface):

@@ -136,7 +136,7 @@ class DiscreteProblem:
     def extension(self, field: Any) -> Extension | None:
         """How the functions of a spline grid that hardly meet a shape are bound to others."""
         shape = self.problem.domain
-        return Extension.of(field, shape) if isinstance(shape, AbstractShape) else None
+        return Extension.of(field, shape if isinstance(shape, AbstractShape) else None, self.problem.regions)
 
     def by_jets(self, field: Any) -> bool:
         """Whether fields are low-rank tensors and terms see the derivatives at their points only."""

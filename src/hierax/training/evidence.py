@@ -30,7 +30,9 @@ def _settling(discrete: DiscreteProblem, level: Level, steps: int, changes: Mapp
     cloud = discrete.sampled.cloud
     points = None if cloud is None else cloud.between(mesh(level.field))
     shape, cells = discrete.problem.domain, mesh(level.field)
-    if isinstance(shape, AbstractShape) and cells is not None:
+    if discrete.problem.regions is not None and cells is not None:
+        points = discrete.problem.regions.interior(cells, 3).points
+    elif isinstance(shape, AbstractShape) and cells is not None:
         points = interior_rule(shape, cells, 3).points
     return Settling(changes[max(changes)] if changes else np.inf, steps, points)
 

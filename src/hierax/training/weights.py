@@ -31,7 +31,8 @@ def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) ->
     if equations.all():
         return scales
     diagonals = _diagonals(discrete, objective, theta)
-    balanced = balance(diagonals, equations, np.full(len(terms), discrete.plan.condition_factor))
+    between = np.array([t.cut is not None and t.regions is not None for t in discrete.sampled.point_terms])
+    balanced = balance(diagonals, equations, np.full(len(terms), discrete.plan.condition_factor), between)
     conditions = ~equations & ~is_data & ~is_energy
     scales[conditions] = balanced[conditions]
     if is_data.any():

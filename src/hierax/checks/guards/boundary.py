@@ -15,7 +15,7 @@ from hierax.fields.two_sided import upper_side
 from hierax.geometry import AbstractShape
 from hierax.geometry.body import surface_rule
 from hierax.objective.samples import Samples, make_samples
-from hierax.problems.domain import Box
+from hierax.problems.domain import Box, Interface
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import points_in, uniform_cells
@@ -38,7 +38,7 @@ class Boundary(AbstractGuard):
     value for the solution at points inside the domain (of `u = 0` the size of `u`, of a stress the size of stresses),
     and of what it feels where all parameters change by a part of 1e-8: a stress that is zero everywhere since two
     others cancel has no other size.
-    On an interface it is its value where the solution counts on one side alone: of a flux the size of the flux.
+    On an interface the solution counts on one side alone for this: of a flux its size is that of the flux.
     """
 
     limit: float = 1e-2
@@ -74,11 +74,12 @@ def _misfit(evidence: Evidence, term: int) -> float:
 
 def _free(evidence: Evidence, term: int, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Values of a condition for the solution where it is not imposed."""
-    cut = evidence.samples[term].term.cut
-    if cut is not None:
-        return evidence.residuals(term, upper_side(evidence.field, cut.axis, cut.at), points, normals)
     inner = _inside(evidence.problem, max(INSIDE, len(points)), evidence.key)
-    return evidence.residuals(term, evidence.field, inner, normals[np.arange(len(inner)) % len(normals)])
+    around = normals[np.arange(len(inner)) % len(normals)]
+    if evidence.samples[term].term.cut is None:
+        return evidence.residuals(term, evidence.field, inner, around)
+    every = np.concatenate([points, inner]), np.concatenate([normals, around])
+    return evidence.residuals(term, upper_side(evidence.field), *every)
 
 
 def _missed_values(evidence: Evidence, term: int) -> float:
@@ -105,11 +106,15 @@ def _inside(problem: Problem, count: int, key: Key) -> np.ndarray:
 def elsewhere(evidence: Evidence, term: int) -> tuple[np.ndarray, np.ndarray]:
     """Points where a condition holds that training has not used, with normals."""
     problem = evidence.problem
-    if not isinstance(problem.domain, AbstractShape):
+    places, domain = problem.places(evidence.sampled.terms[term]), problem.domain
+    shape = places[0].shape if isinstance(places[0], Interface) else None
+    if not isinstance(domain, AbstractShape) and shape is None:
         return between(evidence.samples[term], problem, evidence.key)
-    cells = uniform_cells(Box(*problem.domain.bounds()), [LINES[problem.domain.dim]] * problem.domain.dim)
-    places = problem.places(evidence.sampled.terms[term])
-    rules = [surface_rule(problem.domain, place, cells, 2) for place in places]  # pyright: ignore
+    cells = uniform_cells(Box(*domain.bounds()), [LINES[domain.dim]] * domain.dim)
+    if shape is not None:
+        rules = [problem.regions.wall(shape, cells, 2)]  # pyright: ignore
+    else:
+        rules = [surface_rule(domain, place, cells, 2) for place in places]  # pyright: ignore
     return np.concatenate([r.points for r in rules]), np.concatenate([r.normals for r in rules])  # pyright: ignore
 
 

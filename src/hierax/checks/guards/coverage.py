@@ -75,10 +75,15 @@ def _sentence(evidence: Evidence, feature: Feature) -> str:
         )
     surface = "across" if feature.flat else "across a curved surface through"
     only = np.arange(len(names)) == feature.axis if feature.flat else np.ones(len(names), bool)
+    remedy = (
+        "along an axis take the derivatives of hx and a spline grid, make the flux a second unknown with an equation "
+        "of its own, or minimise the energy"
+        if feature.flat
+        else "name it, Problem(..., interfaces=[hx.Interface(shape)]) with hx.Disk, hx.LevelSet or another shape"
+    )
     return (
         f"In the term {term!r} a coefficient jumps {surface} {_place(names, feature.place, only)} inside of a "
-        "derivative, which points do not see: make the flux a second unknown with an equation of its own, minimise the "
-        "energy, or along an axis take the derivatives of hx and a spline grid."
+        f"derivative, which points do not see: {remedy}."
     )
 
 

@@ -44,7 +44,13 @@ class FreshResidual(AbstractGuard):
         cloud, box = evidence.sampled.cloud, evidence.problem.domain
         if not evidence.equations or (cloud is not None and not len(cloud.held)):
             return None
-        if isinstance(box, Box):
+        regions = evidence.problem.regions
+        if regions is not None:
+            parts = [fresh_in_shape(part, mesh(evidence.field), evidence.key) for part in regions.bodies]
+            points, shares = np.concatenate([p for p, _ in parts]), [part.measure for part in regions.bodies]
+            weights = np.concatenate([share / sum(shares) * w for (_, w), share in zip(parts, shares, strict=True)])
+            where = "fresh points, a quarter of them beside boundaries and interfaces,"
+        elif isinstance(box, Box):
             points, weights = fresh_points(box, mesh(evidence.field), evidence.key)
             where = "fresh points, a quarter of them at the boundaries,"
         elif isinstance(box, AbstractShape):
