@@ -56,6 +56,7 @@ from hierax.geometry import LevelSet as LevelSet
 from hierax.geometry import Polygon as Polygon
 from hierax.geometry import Rectangle as Rectangle
 from hierax.geometry import Sphere as Sphere
+from hierax.geometry import mesh as mesh
 from hierax.hierarchy import DepthGrowth as DepthGrowth
 from hierax.hierarchy import Hierarchy as Hierarchy
 from hierax.hierarchy import IntervalDoubling as IntervalDoubling

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
+from hierax.geometry.mesh_file import write as write_mesh
 from hierax.models.learning import learn_family, surrogate
 from hierax.models.operators import Operator
 from hierax.models.samples import Samples
@@ -24,7 +25,7 @@ from hierax.records.folder import SURROGATE, Folder, as_written
 from hierax.records.live import CurrentStep
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
-from hierax.records.predict import OUTSIDE, Outside, predicted
+from hierax.records.predict import OUTSIDE, Outside, predicted, predicted_on_mesh
 from hierax.records.progress import Progress
 from hierax.records.recorded import recorded_source
 from hierax.records.run import Run
@@ -41,6 +42,7 @@ from hierax.records.surrogates import (
 from hierax.records.tables import Table, write_columns, writer_for
 from hierax.records.user_file import user_errors
 from hierax.results.files import write_json, written
+from hierax.results.solution import Solution
 
 NOTHING = 0.3
 """Relative error of an operator above which the command says that it failed."""
@@ -53,10 +55,12 @@ class Predict:
 
     run: tyro.conf.Positional[Path]
     """Run folder of `hierax train` or `hierax fit`."""
-    points: tyro.conf.Positional[Path]
-    """CSV with the coordinates as columns; NPZ, HDF5 or Parquet with arrays of these names, or one array `points`."""
     out: Path
-    """File to write: .csv, .npz, .h5 or .parquet."""
+    """File to write: .csv, .npz, .h5 or .parquet; for --mesh .vtu, .xdmf or what else meshio writes."""
+    points: tyro.conf.Positional[Path | None] = None
+    """CSV with the coordinates as columns; NPZ, HDF5 or Parquet with arrays of these names, or one array `points`."""
+    mesh: Path | None = None
+    """In place of points: a mesh at whose nodes the values are written, with its cells."""
     values: tuple[str, ...] = ()
     """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
     outside: Outside = "flag"
@@ -78,12 +82,18 @@ class Predict:
 
     def __call__(self, console: Console) -> int:
         del console
-        writer_for(self.out)
-        check_output(self.out, (self.points, *([] if self.at is None else [self.at])), self.force)
+        given = self.mesh or self.points
+        if given is None or (self.mesh and self.points):
+            raise InputError(
+                "Points or a mesh are given, one of both.", "hierax predict", "Add a table, or --mesh FILE."
+            )
+        if self.mesh is None:
+            writer_for(self.out)
+        check_output(self.out, (given, *([] if self.at is None else [self.at])), self.force)
         folder = Folder.open(self.run)
         check_output(self.out, folder.inputs, self.force)
-        if SURROGATE in folder.manifest.files:
-            return self._members(folder)
+        if SURROGATE in folder.manifest.files and self.points is not None:
+            return self._members(folder, self.points)
         if self.at is not None or self.tolerance is not None:
             raise InputError("This run has no surrogate.", "--at, --tolerance", "Leave them out.")
         solution = folder.solution(self.state)
@@ -94,7 +104,9 @@ class Predict:
             solution = dataclasses.replace(solution, problem=source.load())
         for warning in folder.warnings:
             print(warning, file=sys.stderr)
-        table = Table(self.points, Reading.of([word for words in self.rename for word in words], self.drop_missing))
+        if self.mesh is not None:
+            return self._on_mesh(solution, self.mesh)
+        table = Table(given, Reading.of([word for words in self.rename for word in words], self.drop_missing))
         with as_written(self.run), user_errors(source and source.file):
             points, values, sentences = predicted(solution, table, self.values, self.outside)
         write_columns(self.out, points | values)
@@ -107,18 +119,28 @@ class Predict:
             print(f"Values of {bad} are not finite in some rows.", file=sys.stderr)
         return 0 if bad is None else FAILED
 
-    def _members(self, folder: Folder) -> int:
+    def _on_mesh(self, solution: Solution, mesh: Path) -> int:
+        """Values at the nodes of a mesh."""
+        found, sentences = predicted_on_mesh(solution, mesh, self.values, self.outside)
+        with written(self.out) as draft:
+            write_mesh(found, draft)
+        for sentence in sentences:
+            print(sentence, file=sys.stderr)
+        print(f"{len(found.points)} nodes, {', '.join(found.point_data)}: {self.out}")
+        return 0
+
+    def _members(self, folder: Folder, points: Path) -> int:
         """Members of a family, predicted by the surrogate of a run; 3 where some miss the tolerance."""
         made, family, source = folder.surrogate(), None, None
         if isinstance(made, Operator):
-            return self._samples(made)
+            return self._samples(made, points)
         reading = Reading.of([word for words in self.rename for word in words], self.drop_missing)
         if self.problem is not None:
             source = recorded_family(folder.settings["source"], self.problem)
             family = source.family()
-        table, points = Table(self.points, reading), None if self.at is None else Table(self.at)
+        table, places = Table(points, reading), None if self.at is None else Table(self.at)
         with user_errors(source and source.file):
-            found, sentences = predicted_members(made, table, points, self.values, family, self.tolerance)
+            found, sentences = predicted_members(made, table, places, self.values, family, self.tolerance)
         write_columns(self.out, found)
         for sentence in (*table.notes, *sentences):
             print(sentence, file=sys.stderr)
@@ -126,11 +148,11 @@ class Predict:
         missed = self.tolerance is not None and not np.all(found[BOUND] <= self.tolerance)
         return GUARD_FAILED if missed else 0
 
-    def _samples(self, made: Operator) -> int:
+    def _samples(self, made: Operator, points: Path) -> int:
         """Functions on grids: arrays in, arrays out."""
         if self.out.suffix.lower() != ".npz":
             raise InputError("Functions on grids are written as arrays.", "--out", "Give a file that ends in .npz.")
-        found, sentences = predicted_samples(made, self.points)
+        found, sentences = predicted_samples(made, points)
         with written(self.out) as draft:
             np.savez(draft, **found)  # pyright: ignore
         for sentence in sentences:

@@ -1,6 +1,7 @@
 """Where a problem lives: shapes, what they are put together from, and quadrature inside of them and on boundaries."""
 
 from hierax.geometry.level_set import LevelSet as LevelSet
+from hierax.geometry.mesh_file import mesh as mesh
 from hierax.geometry.part import Part as Part
 from hierax.geometry.plane import Disk as Disk
 from hierax.geometry.plane import Ellipse as Ellipse

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from hierax.geometry.mesh_file import read as read_mesh
 from hierax.problems.problem import Problem
 from hierax.records.tables import LOGARITHM, Table
 from hierax.results.evaluation import box_of, check_points, columns, nearest, quantities, region, within, wrapped
@@ -37,23 +39,44 @@ def predicted(
         For what cannot be read, values that are unknown, and with `refuse` for rows outside.
     """
     problem = solution.problem
-    names, wanted = tuple(problem.domain.names or ()), tuple(values) or tuple(problem.unknowns)
-    for value in wanted:
+    names = tuple(problem.domain.names or ())
+    for value in values:
         quantities(problem, value)
     shown = {name: table.source(name) for name in names}
     read = table.numbers(tuple(dict.fromkeys((*names, *shown.values()))), points=names)
     points = np.stack([read[name] for name in names], axis=1)
-    inside, moved = _placed(problem, points, str(table.path), outside)
-    found = _evaluated(solution, moved, wanted)
+    found, sentences = _valued(solution, points, str(table.path), values, outside)
+    return {shown[name]: read[shown[name]] for name in names}, found, sentences
+
+
+def predicted_on_mesh(solution: Solution, path: Path, values: Sequence[str], outside: Outside) -> tuple[Any, list[str]]:
+    """A mesh as meshio reads it with values at its nodes, and sentences about nodes that lie outside.
+
+    Parameters and errors are those of `predicted`.
+    """
+    found = read_mesh(path)
+    points = np.asarray(found.points, float)[:, : solution.problem.domain.dim]
+    data, sentences = _valued(solution, points, str(path), values, outside)
+    found.point_data, found.cell_data, found.cell_sets, found.point_sets = data, {}, {}, {}
+    return found, sentences
+
+
+def _valued(
+    solution: Solution, points: np.ndarray, where: str, values: Sequence[str], outside: Outside
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Columns of values at points, and sentences about those outside."""
+    problem = solution.problem
+    inside, moved = _placed(problem, points, where, outside)
+    found = _evaluated(solution, moved, tuple(values) or tuple(problem.unknowns))
     count = int(np.sum(~inside))
     if not count:
-        return {shown[name]: read[shown[name]] for name in names}, found, []
+        return found, []
     if outside == "flag":
         found = {name: np.where(inside, column, np.nan) for name, column in found.items()}
     found[OUTSIDE] = np.where(inside, 0.0, 1.0)
     told = "their values are left empty" if outside == "flag" else "they have the values of the nearest point inside"
     sentence = f"{count} of {len(points)} rows are outside of {region(problem)}; {told} ({OUTSIDE} = 1)."
-    return {shown[name]: read[shown[name]] for name in names}, found, [sentence]
+    return found, [sentence]
 
 
 def _placed(problem: Problem, points: np.ndarray, where: str, outside: Outside) -> tuple[np.ndarray, np.ndarray]:
