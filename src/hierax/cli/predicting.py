@@ -16,7 +16,6 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
-from hierax.geometry.mesh_file import write as write_mesh
 from hierax.models.learning import learn_family, surrogate
 from hierax.models.operators import Operator
 from hierax.models.samples import Samples
@@ -25,7 +24,7 @@ from hierax.records.folder import SURROGATE, Folder, as_written
 from hierax.records.live import CurrentStep
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
-from hierax.records.predict import OUTSIDE, Outside, predicted, predicted_on_mesh
+from hierax.records.predict import OUTSIDE, Outside, predicted, predicted_on_mesh, write_on_mesh
 from hierax.records.progress import Progress
 from hierax.records.recorded import recorded_source
 from hierax.records.run import Run
@@ -123,7 +122,7 @@ class Predict:
         """Values at the nodes of a mesh."""
         found, sentences = predicted_on_mesh(solution, mesh, self.values, self.outside)
         with written(self.out) as draft:
-            write_mesh(found, draft)
+            write_on_mesh(found, draft)
         for sentence in sentences:
             print(sentence, file=sys.stderr)
         print(f"{len(found.points)} nodes, {', '.join(found.point_data)}: {self.out}")

@@ -74,20 +74,6 @@ def read(path: str | Path) -> Any:
         raise InputError(f"{error or type(error).__name__}", f"{path}", "give a file that meshio reads") from error
 
 
-def write(found: Any, path: Path) -> None:
-    """Write a mesh in the format of the file's name.
-
-    Raises
-    ------
-    InputError
-        For a format that meshio does not write.
-    """
-    try:
-        found.write(path)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{error or type(error).__name__}", f"{path}", "give a file that ends in .vtu") from error
-
-
 def _group(found: Any, name: str, dim: int, where: str) -> int:
     known = {n: int(tag) for n, (tag, own) in found.field_data.items() if int(own) == dim}
     if name not in known:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hierax._errors import InputError
 from hierax.geometry.mesh_file import read as read_mesh
 from hierax.problems.problem import Problem
 from hierax.records.tables import LOGARITHM, Table
@@ -59,6 +60,20 @@ def predicted_on_mesh(solution: Solution, path: Path, values: Sequence[str], out
     data, sentences = _valued(solution, points, str(path), values, outside)
     found.point_data, found.cell_data, found.cell_sets, found.point_sets = data, {}, {}, {}
     return found, sentences
+
+
+def write_on_mesh(found: Any, path: Path) -> None:
+    """Write a mesh in the format of the file's name.
+
+    Raises
+    ------
+    InputError
+        For a format that meshio does not write.
+    """
+    try:
+        found.write(path)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{error or type(error).__name__}", f"{path}", "give a file that ends in .vtu") from error
 
 
 def _valued(
