@@ -31,7 +31,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "events": frozenset({"_results"}),
     "geometry": frozenset(),
     "problems": frozenset({"geometry"}),
-    "fields": frozenset(),
+    "fields": frozenset({"geometry"}),
     "hierarchy": frozenset({"fields"}),
     "objective": frozenset({"geometry", "problems", "fields", "hierarchy"}),
     "dynamics": MET,
