@@ -113,3 +113,17 @@ def test_equations_wait_for_a_level_that_is_fine_enough_for_them():
     assert any("wait for a finer level" in sentence for sentence in said)
     assert found.unknowns["T"].value == pytest.approx(0.02, rel=0.02)
     assert found.unknowns["S"].value == pytest.approx(0.5, rel=0.01)
+
+
+def test_equations_that_contradict_the_data_wait_in_vain_and_are_refused():
+    """`u' = -k u` of values of `3 / (1 + t)`: no rate fits them."""
+    rng = np.random.default_rng(10)
+    times = np.sort(rng.uniform(0.0, 10.0, (90, 1)), axis=0)
+    terms = (
+        hx.Residual("law", lambda w, x: hx.derivative(w.u, "t")(x) + w.k * w.u(x)),
+        hx.Data("u", times, 3.0 / (1.0 + times[:, 0]) + 0.02 * rng.normal(size=90), noise=0.02),
+    )
+    unknowns = {"u": hx.Function(), "k": hx.Constant(0.2)}
+    found = hx.train(hx.Problem(hx.Box([0.0], [10.0], names=("t",)), terms, unknowns=unknowns))
+    assert found.result is RESULTS.guard_validation
+    assert not found.guards["data"].passed

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 from scipy.special import stdtrit
 
 import hierax as hx
@@ -93,3 +94,29 @@ def test_page_has_a_tile_for_each_constant(trained, tmp_path):
     text = (tmp_path / "page.html").read_text()
     assert trained.unknowns["k"].number in text
     assert trained.unknowns["k"].bounds in text
+
+
+def test_values_count_by_their_own_noise_to_the_end():
+    """`u' = 1 - k u` of good and bad values: rate and interval are those of weighted least squares."""
+    rng = np.random.default_rng(11)
+    times, noise = rng.uniform(0.0, 3.0, (100, 1)), np.where(rng.uniform(size=100) < 0.5, 0.005, 0.3)
+
+    def misfit(p):
+        return ((p[1] - 1.0 / p[0]) * np.exp(-p[0] * times[:, 0]) + 1.0 / p[0] - values) / noise
+
+    values = np.zeros(100)
+    values = noise * misfit([2.0, 1.0]) + noise * rng.normal(size=100)
+    terms = (
+        hx.Residual("law", lambda w, x: hx.derivative(w.u, "t")(x) + w.k * w.u(x) - 1.0),
+        hx.Data("u", times, values, noise=noise),
+    )
+    problem = hx.Problem(
+        hx.Box([0.0], [3.0], names=("t",)), terms, unknowns={"u": hx.Function(), "k": hx.Constant(0.5)}
+    )
+    found = hx.train(problem)
+    fit = least_squares(misfit, [1.0, 1.0])
+    deviation = np.sqrt(np.linalg.inv(fit.jac.T @ fit.jac)[0, 0])
+    rate = found.unknowns["k"]
+    assert found.result is hx.RESULTS.successful
+    assert rate.value == pytest.approx(fit.x[0], abs=0.05 * deviation)
+    assert rate.high - rate.low == pytest.approx(2.0 * 1.96 * deviation, rel=0.05)

@@ -13,6 +13,7 @@ from hierax.geometry import AbstractShape, Part
 from hierax.geometry.body import interior_rule, surface_rule
 from hierax.geometry.cut_cells import Quadrature
 from hierax.objective.cloud import Cloud
+from hierax.objective.data_rows import measured
 from hierax.objective.local_means import Measurements
 from hierax.objective.pointwise import AbstractPointTerm, point_term
 from hierax.objective.samples import Samples, make_samples
@@ -100,8 +101,10 @@ class SampledProblem:
         out = []
         for term, point, k in zip(self.terms, self.point_terms, keys, strict=True):
             if isinstance(term, AbstractValues):
-                measured = data is not None and isinstance(term, Data)
-                seen = data[term.name] if measured else Measurements.equal(term.points, term.values)  # pyright: ignore
+                if not isinstance(term, Data):
+                    seen = Measurements.equal(term.points, term.values)
+                else:
+                    seen = measured(term) if data is None else data[term.name]
                 out.append(make_samples(point, seen.points, seen.weights, None, seen.values))
             else:
                 spread = Sobol if isinstance(term, Energy) else settings.scattered

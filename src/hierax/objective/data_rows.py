@@ -79,7 +79,7 @@ class DataRows:
         self.held.pop(term.name, None)
         if len(held):
             rows = np.sort(held)
-            self.held[term.name] = _measured(term, rows)
+            self.held[term.name] = measured(term, rows)
 
     def folds(self, count: int, key: Key) -> Iterator[DataRows]:
         """The rows again and again, each time with another part kept back, until every row was kept back once."""
@@ -111,7 +111,7 @@ class DataRows:
     def _seen(self, term: Data, count: int) -> Measurements:
         rows, means = self.train[term.name], self.problem.domain.dim <= MEANS
         rows = np.sort(rows if means else rows[:count])
-        samples = _measured(term, rows)
+        samples = measured(term, rows)
         return local_means(samples, count) if means and count < len(rows) else samples
 
     def misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
@@ -168,8 +168,8 @@ class DataRows:
         return float(np.sqrt(np.mean(np.square(each)))) if each else 0.0
 
 
-def _measured(term: Data, rows: np.ndarray) -> Measurements:
-    """Some rows, with weights in proportion to one over the variances of their noise."""
+def measured(term: Data, rows: np.ndarray | slice = slice(None)) -> Measurements:
+    """Some rows of a term, with weights in proportion to one over the variances of their noise."""
     weights = 1.0 / term.unevenness[rows]
     return Measurements(term.points[rows], term.values[rows], weights / weights.sum())
 

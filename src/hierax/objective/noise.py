@@ -45,13 +45,17 @@ def _neighbour_squares(points: np.ndarray, values: np.ndarray, most: int) -> np.
 
 
 def relative_noise(terms: Sequence[Data]) -> float | None:
-    """Noise of measured values over their spread, as neighbours show it, over all terms; `None` without terms."""
+    """Noise of measured values over their spread, as neighbours show it, over all terms; `None` without terms.
+
+    Where every value has a noise of its own, neighbours show a mixture, and what is stated counts.
+    """
     found = []
     for term in terms:
         values = term.values.reshape(len(term.values), -1)
         # equal values have no spread to compare with: rounding of their size counts as nothing
         spread = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
-        found.append(neighbour_noise(term.points, values) / spread)
+        each = isinstance(term.noise, np.ndarray)
+        found.append((term.typical_noise if each else neighbour_noise(term.points, values)) / spread)
     return float(np.sqrt(np.mean(np.square(found)))) if found else None
 
 

@@ -153,18 +153,18 @@ def visited(state: RunState, visit: Visit, context: Context, last_chance: bool =
     """Train a level, before that with the easier problems that are its part of a continuation.
 
     Where the equations, once they weigh more, lead away from the data, the level is too coarse for them: unless this is
-    the `last_chance`, they wait for the next one.
+    the `last_chance`, they wait for the next one, which begins with the weight that they had.
     """
     level, sequence = visit.level, context.sequence
     state = state._replace(current=level, outcome=Outcome(level, len(state.levels)))
     may_wait = not last_chance and level < LADDER_LEVELS and isinstance(context.plan.cycle, NestedIteration)
-    while len(state.easier) < min(sequence.last(level, state.first) + 1, len(sequence.problems) - 1):
-        number = len(state.easier)
-        before = state
+    again = bool(state.easier) and level == state.first > sequence.first and state.easier[-1][0] < level
+    while again or len(state.easier) < min(sequence.last(level, state.first) + 1, len(sequence.problems) - 1):
+        before, number = state, len(state.easier) - again
         state, result = _trained(state, Visit(level, EASIER), number, context)
-        if may_wait and leads_away(context.problem_of(state, number), result, state.easier):
+        if may_wait and not again and leads_away(context.problem_of(state, number), result, state.easier):
             return _waiting(before, state, context)
-        state = state._replace(easier=(*state.easier, (level, result)))
+        state, again = state._replace(easier=(*state.easier[:number], (level, result))), False
         context.emit(LevelFinished(result.record(level), result.field))
         if state.failure is not None or state.stopped is not None or context.over:
             return state
