@@ -176,3 +176,19 @@ def test_another_solution_that_a_second_start_finds_is_told(source, several):
     assert [("came to another solution" in remark) for remark in solution.remarks] == [True] * several
     assert ("Note: A second start" in str(solution)) == several
     assert solution.to_json()["remarks"] == list(solution.remarks)
+
+
+def test_a_minimum_that_is_no_solution_is_left_by_a_second_start():
+    """`0.04 u'' + u - u^3 = 0` with the values of a layer at both ends, from where a wrong minimum is nearer."""
+    layer = lambda x: jnp.tanh(x[0] / (0.2 * jnp.sqrt(2.0)))  # noqa: E731
+    terms = (
+        hx.Residual("balance", lambda u, x: 0.04 * hx.derivative(u, "xx")(x) + u(x) - u(x) ** 3),
+        hx.dirichlet("boundary", layer),
+    )
+    said, box = [], hx.Box([-1.0], [1.0], names=("x",))
+    found = hx.train(
+        hx.Problem(box, terms), subscribers=[lambda event: said.append(getattr(event, "sentence", ""))], levels=4
+    )
+    points = np.linspace(-1.0, 1.0, 101)[:, None]
+    assert any("a second start beside this minimum is tried" in sentence for sentence in said)
+    np.testing.assert_allclose(found.evaluate(points), layer(points.T), atol=1e-3)

@@ -115,6 +115,14 @@ def test_rounding_is_blamed_only_where_refinement_changes_nothing():
     assert "The error stays at 8e-11." in stays
 
 
+def test_what_no_longer_changes_and_misses_its_equations_is_no_matter_of_precision():
+    ended = replace(SEEN, stopped_by="converged", level_changes=[4e-9, 2e-9])
+    assert diagnose(ended).limit is Limit.precision
+    assert diagnose(replace(ended, missed=True)).limit is Limit.minimum
+    assert "left 0.45 of the first residual" in str(diagnose(replace(ended, missed=True)))
+    assert diagnose(replace(ended, missed=True, level_changes=[4e-3, 2e-3])).limit is not Limit.minimum
+
+
 def test_misfits_that_follow_a_pattern_are_no_noise():
     biased = replace(SEEN, validation_error=0.11, noise=0.1, level_errors=[0.12, 0.11], alike=0.9)
     assert diagnose(biased).limit is Limit.balance

@@ -6,6 +6,7 @@ They call for different remedies, and the loss alone does not tell them apart. W
   data contradict each other, or one of them weighs too much;
 - *noise*: the error at data that were kept back is that of the data themselves, or finer levels, though trained, raise
   it: the data, by their noise or their number, determine no more;
+- *minimum*: refinement no longer changes anything, and equations are missed all the same;
 - *precision*: the residual is down to the rounding of its largest parts, or refinement no longer changes anything;
 - *tolerance*: refinement still lowers the error, and was ended since what it changes is tiny;
 - *optimisation*: the last level was left while its loss could still be lowered;
@@ -50,6 +51,10 @@ class Limit(enum.Enum):
 
     balance = "Check the equations and the units of the data, and state the noise of the data: it sets their weight."
     noise = "More data, or their noise stated; neither a finer level nor longer training will help."
+    minimum = (
+        "Training ends at a minimum that is no solution: check that the terms have one and do not contradict each "
+        "other, or start elsewhere by initial=."
+    )
     precision = "The terms are met as well as the precision allows: a level earlier would have done."
     tolerance = "Nothing has to be done; one more level, if asked for, would lower the error further."
     optimisation = "A second-order solver, coarser levels to start from, or a larger budget; not a larger field."
@@ -84,6 +89,8 @@ class Course:
         Relative changes of the solution from level to level, coarsest first; empty where they were not measured.
     alike:
         Correlation of the misfits of neighbouring data, where equations hold as well; `None` where it is not known.
+    missed:
+        Whether a check of the equations fails.
     """
 
     step_levels: Sequence[int]
@@ -99,6 +106,7 @@ class Course:
     stopped_by: str = "levels"
     level_changes: Sequence[float] = ()
     alike: float | None = None
+    missed: bool = False
 
 
 @final
@@ -126,6 +134,7 @@ def diagnose(seen: Course) -> Diagnosis | None:
     for limit, judge in (
         (Limit.balance, _balance),
         (Limit.noise, _noise),
+        (Limit.minimum, _minimum),
         (Limit.precision, _precision),
         (Limit.tolerance, _tolerance),
         (Limit.optimisation, _optimisation),
@@ -183,6 +192,16 @@ def _at_noise(seen: Course) -> list[str]:
             return []
         text.append(f"The last refinement left it at {change:.2g} times what it was.")
     return text
+
+
+def _minimum(seen: Course) -> list[str]:
+    if not seen.missed or not seen.level_changes or seen.level_changes[-1] > UNCHANGED:
+        return []
+    left = float(np.sqrt(seen.level_losses[-1] / seen.step_losses[0]))
+    return [
+        f"The last refinement changed the solution by {seen.level_changes[-1]:.1g} of its size, and left {left:.2g} of "
+        "the first residual."
+    ]
 
 
 def _precision(seen: Course) -> list[str]:

@@ -154,6 +154,7 @@ class Solution:
             stopped_by=self.stopped_by,
             level_changes=self.changes,
             alike=self._alike(),
+            missed=any(not g.passed for name, g in self.guards.items() if name.partition(":")[0] == "equation"),
         )
         return diagnose(seen)
 

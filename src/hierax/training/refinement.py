@@ -130,7 +130,7 @@ def wants_slabs(
     plan = discrete.plan
     if plan.evolution is None or level < LEAST_LEVELS - 1:
         return None
-    if not plan.linear and _is_stuck(discrete, level, visited):
+    if not plan.linear and is_stuck(discrete, level, visited):
         return STUCK
     if level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
         return None
@@ -141,7 +141,7 @@ def wants_slabs(
     return MOVES if motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING) else None
 
 
-def _is_stuck(discrete: DiscreteProblem, level: int, visited: Mapping[int, Visited]) -> bool:
+def is_stuck(discrete: DiscreteProblem, level: int, visited: Mapping[int, Visited]) -> bool:
     """Whether two refinements left the loss where it was, no small part of that of the untrained field."""
     if level - 2 not in visited:  # trained with an easier problem only
         return False

@@ -24,6 +24,7 @@ from hierax.training.discrete import Prepared
 from hierax.training.moving_knots import moved
 from hierax.training.refinement import Obstacle, growth, precision_reached, settled, wants_slabs
 from hierax.training.saddles import left_saddle
+from hierax.training.second_start import left_minimum
 from hierax.training.selection import place_of
 from hierax.training.state import RunState, SlabsState, Visited, lasting
 from hierax.training.time_slabs import FIRST_TOLERANCE, Sweep, TimeSlabs, next_sweep
@@ -300,6 +301,8 @@ def _with_moves(state: RunState, visit: Visit, result: Visited, context: Context
 
     if not state.visited:
         result = left_saddle(context.problem_of(state), result, train, may_go_on)
+    seen = {**state.visited, visit.level: result}
+    result = left_minimum(context.problem_of(state), seen, visit.level, train, may_go_on)
     result = moved(context.problem_of(state), result, train, may_go_on)
     return now[0]._replace(failure=None), result
 

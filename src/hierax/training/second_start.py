@@ -1,7 +1,9 @@
-"""Another solution of nonlinear terms: a coarse level is trained once more from a start on either side of its field.
+"""Second starts of nonlinear terms: a coarse level is trained once more from a start on either side of its field.
 
-What that leads to counts as a solution where a grid with half the intervals stays near it and lowers its loss. That
-none is found says little; one that is found says that the terms alone do not choose.
+Where refinement no longer lowers a residual that is far from zero, training stands at a minimum that is no solution,
+and a second start may lead to one. Where training has come to a solution, it may lead to another, which is told: if a
+grid with half the intervals stays near it and lowers its loss. That none is found says little; one that is found says
+that the terms alone do not choose.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from hierax.solvers import GaussNewton
 from hierax.solvers.linear.solve import NotPositive
 from hierax.training.determination import NEAR, suits
 from hierax.training.discrete import DiscreteProblem, Prepared
+from hierax.training.refinement import LEAST_LEVELS, is_stuck
 from hierax.training.state import Visited
 from hierax.training.visit import stepped
 
@@ -32,6 +35,7 @@ APART = 0.1
 """Relative difference from which on a solution is another one."""
 FALLS, ROUNDING = 0.25, 1e-14
 """Part of the loss that halved intervals may leave to a solution, and part of that of its start that is rounding."""
+STUCK = "Refinement no longer lowers the residual, which is far from zero: a second start beside this minimum is tried."
 
 
 def another_solution(
@@ -42,15 +46,9 @@ def another_solution(
     It is looked for where the terms are nonlinear and local, without data, which choose, and without a course in time,
     which has one.
     """
-    plan, fields = discrete.plan, [visited[k].field for k in sorted(visited, reverse=True)]
-    fields = [f for f in fields if suits(f, LARGEST) and spline_axes(f)]
-    chosen = plan.linear or plan.evolution is not None or bool(discrete.rows.total)
-    if chosen or not (fields and plan.local and isinstance(plan.solver, GaussNewton) and discrete.equations.any()):
-        return ""
-    start = discrete.prepare(fields[0])
-    change = _softest(discrete, plan.solver, start)
-    for step in () if change is None else (change, -change):
-        found = _confirmed(discrete, replace(start, theta=start.theta + step), clock)
+    fields = [visited[k].field for k in sorted(visited, reverse=True)]
+    for start in next((starts for field in fields if (starts := _starts(discrete, field))), ()):
+        found = _confirmed(discrete, start, clock)
         difference = 0.0 if found is None else discrete.change(found, trained)
         if difference > APART:
             return (
@@ -59,6 +57,42 @@ def another_solution(
                 "condition does."
             )
     return ""
+
+
+def left_minimum(
+    discrete: DiscreteProblem,
+    visited: Mapping[int, Visited],
+    level: int,
+    train: Callable[[Prepared], Visited],
+    say: Callable[[str], bool],
+) -> Visited:
+    """The trained level, or the best of those from second starts where it is the first that shows no way to zero.
+
+    Parameters
+    ----------
+    train, say:
+        As those of `hierax.training.saddles.left_saddle`.
+    """
+    best = visited[level]
+    if level != LEAST_LEVELS - 1 or discrete.plan.linear or not is_stuck(discrete, level, visited):
+        return best
+    for start in _starts(discrete, best.field):
+        if best.loss < FALLS * visited[level].loss or not say(STUCK):
+            break
+        trial = train(start)
+        best = trial.after(best) if trial.loss < best.loss else best.after(trial)
+    return best
+
+
+def _starts(discrete: DiscreteProblem, field: Any) -> list[Prepared]:
+    """A small level beside its field, on both sides along the change to which the terms object least."""
+    plan = discrete.plan
+    chosen = plan.linear or plan.evolution is not None or bool(discrete.rows.total) or not discrete.equations.any()
+    if chosen or not (plan.local and isinstance(plan.solver, GaussNewton) and suits(field, LARGEST)):
+        return []
+    start = discrete.prepare(field)
+    change = _softest(discrete, plan.solver, start) if spline_axes(field) else None
+    return [] if change is None else [replace(start, theta=start.theta + step) for step in (change, -change)]
 
 
 def _softest(discrete: DiscreteProblem, solver: GaussNewton, start: Prepared) -> np.ndarray | None:
