@@ -54,8 +54,8 @@ def relative_noise(terms: Sequence[Data]) -> float | None:
         values = term.values.reshape(len(term.values), -1)
         # equal values have no spread to compare with: rounding of their size counts as nothing
         spread = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)
-        each = isinstance(term.noise, np.ndarray)
-        found.append((term.typical_noise if each else neighbour_noise(term.points, values)) / spread)
+        stated = term.typical_noise if isinstance(term.noise, np.ndarray) else None
+        found.append((neighbour_noise(term.points, values) if stated is None else stated) / spread)
     return float(np.sqrt(np.mean(np.square(found)))) if found else None
 
 
