@@ -37,6 +37,7 @@ KEYS = [
     "candidates",
     "result",
     "stopped_by",
+    "remarks",
     "unknowns",
     "guards",
     "fresh_residual_ratio",
