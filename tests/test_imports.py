@@ -41,16 +41,17 @@ ARROWS: dict[str, frozenset[str]] = {
     "checks": MET | {"_results", "events"},
     "results": MET | {"_results", "clock", "events", "checks"},
     "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
+    "materials": frozenset({"clock"}),
     "models": MET | {"_results", "clock", "events", "planning", "results", "training"},
     "statistics": frozenset({"clock", "models", "results"}),
     "records": MET
     | {"_results", "clock", "events", "dynamics", "planning", "results", "training"}
-    | {"models", "statistics"},
+    | {"materials", "models", "statistics"},
     "testing": MET | {"_results", "solvers", "results", "training"},
     "sklearn": frozenset({"_results", "problems", "results", "training"}),
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
-    | {FRONT, "models", "statistics"},
-    FRONT: TRAINED | {"planning", "training", "results", "models", "statistics", "records", "sklearn"},
+    | {FRONT, "materials", "models", "statistics"},
+    FRONT: TRAINED | {"planning", "training", "results", "materials", "models", "statistics", "records", "sklearn"},
     "__main__": frozenset({"cli"}),
 }
 """What each room may import: nothing that is not named here."""

@@ -16,6 +16,7 @@ if "numpy" not in sys.modules:
     # of a small matrix was measured sixty times slower. It reads this when NumPy is imported, and never again.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from hierax import materials as materials
 from hierax import problems as problems
 from hierax._errors import InputError as InputError
 from hierax._results import RESULTS as RESULTS

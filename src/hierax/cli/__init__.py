@@ -19,6 +19,7 @@ from hierax import IMPORT_BEGAN, __version__
 from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cli.codes import BAD_INPUT, FAILED, INTERRUPTED
+from hierax.cli.materials import Material
 from hierax.cli.predicting import Predict, Surrogates
 from hierax.problems.registry import catalogue
 from hierax.records.folder import Folder
@@ -199,6 +200,7 @@ Command = (
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Surrogates, tyro.conf.subcommand("surrogate")]
+    | Annotated[Material, tyro.conf.subcommand("material")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[List, tyro.conf.subcommand("list")]

@@ -16,12 +16,14 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
+from hierax.materials.learning import LearnedNetwork
 from hierax.models.learning import learn_family, surrogate
 from hierax.models.operators import Operator
 from hierax.models.samples import Samples
 from hierax.records.columns import Reading
 from hierax.records.folder import SURROGATE, Folder, as_written
 from hierax.records.live import CurrentStep
+from hierax.records.materials import predicted_tensors
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
 from hierax.records.predict import OUTSIDE, Outside, predicted, predicted_on_mesh, write_on_mesh
@@ -131,8 +133,10 @@ class Predict:
     def _members(self, folder: Folder, points: Path) -> int:
         """Members of a family, predicted by the surrogate of a run; 3 where some miss the tolerance."""
         made, family, source = folder.surrogate(), None, None
+        if isinstance(made, LearnedNetwork):
+            return self._arrays(predicted_tensors(made, points), [])
         if isinstance(made, Operator):
-            return self._samples(made, points)
+            return self._arrays(*predicted_samples(made, points))
         reading = Reading.of([word for words in self.rename for word in words], self.drop_missing)
         if self.problem is not None:
             source = recorded_family(folder.settings["source"], self.problem)
@@ -147,16 +151,15 @@ class Predict:
         missed = self.tolerance is not None and not np.all(found[BOUND] <= self.tolerance)
         return GUARD_FAILED if missed else 0
 
-    def _samples(self, made: Operator, points: Path) -> int:
-        """Functions on grids: arrays in, arrays out."""
+    def _arrays(self, found: dict[str, np.ndarray], sentences: list[str]) -> int:
+        """Functions on grids, and tensors: arrays in, arrays out."""
         if self.out.suffix.lower() != ".npz":
-            raise InputError("Functions on grids are written as arrays.", "--out", "Give a file that ends in .npz.")
-        found, sentences = predicted_samples(made, points)
+            raise InputError("Functions and tensors are written as arrays.", "--out", "Give a file that ends in .npz.")
         with written(self.out) as draft:
             np.savez(draft, **found)  # pyright: ignore
         for sentence in sentences:
             print(sentence, file=sys.stderr)
-        print(f"{len(found[BOUND])} samples, {', '.join(found)}: {self.out}")
+        print(f"{len(next(iter(found.values())))} samples, {', '.join(found)}: {self.out}")
         return 0
 
 
@@ -208,7 +211,7 @@ class Surrogates:
         asked = {"vary": list(words[0]), "set": list(words[1]), "tolerance": self.tolerance, "seed": self.seed,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
         with contextlib.closing(run):
-            with _discarded(run):
+            with discarded(run):
                 run.write_settings(source, problem, asked)
                 with user_errors(source.file), Progress(console, CurrentStep()) as progress:
                     made = learn_family(family, self.tolerance, self.budget_seconds, self.seed, (progress,))
@@ -235,7 +238,7 @@ class Surrogates:
                  "coarse": None if self.coarse is None else str(self.coarse), "periodic": self.periodic,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
         with contextlib.closing(run):
-            with _discarded(run), Progress(console, CurrentStep()) as progress:
+            with discarded(run), Progress(console, CurrentStep()) as progress:
                 run.write_request({"kind": "samples", "file": str(path), "sha256": checksum(path)}, asked)
                 made = surrogate(
                     samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress,)
@@ -259,7 +262,7 @@ class Surrogates:
 
 
 @contextlib.contextmanager
-def _discarded(run: Run) -> Iterator[None]:
+def discarded(run: Run) -> Iterator[None]:
     """Leave no run folder behind where nothing was learned."""
     try:
         yield

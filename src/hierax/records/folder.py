@@ -12,6 +12,7 @@ from typing import Any, final
 
 from hierax._errors import InputError
 from hierax.fields import Unknowns
+from hierax.materials.learning import LearnedNetwork
 from hierax.models.operators import Operator
 from hierax.models.surrogate import Surrogate
 from hierax.problems.outputs import of_outputs
@@ -182,13 +183,15 @@ class Folder:
             problem = of_outputs(problem, solution.field.parts.keys())
         return dataclasses.replace(solution, problem=problem)
 
-    def surrogate(self) -> Surrogate | Operator:
-        """What a run of `hierax surrogate` has learned: of a family, or of samples."""
+    def surrogate(self) -> Surrogate | Operator | LearnedNetwork:
+        """What `hierax surrogate` has learned, of a family or of samples, or `hierax material`, of a cell."""
         self.refuse_damaged(SURROGATE)
         found = read(self.path / SURROGATE)
-        return found if isinstance(found, Operator) else checked(found, Surrogate, self.path / SURROGATE)
+        return (
+            found if isinstance(found, Operator | LearnedNetwork) else checked(found, Surrogate, self.path / SURROGATE)
+        )
 
-    def result(self, state: int | None = None) -> Solution | Surrogate | Operator:
+    def result(self, state: int | None = None) -> Solution | Surrogate | Operator | LearnedNetwork:
         """The surrogate, where the run has one; the solution otherwise."""
         return self.surrogate() if SURROGATE in self.manifest.files else self.solution(state)
 

@@ -39,6 +39,7 @@ ROOMS = (
     "hierax.geometry",
     "hierax.problems",
     "hierax.hierarchy",
+    "hierax.materials",
     "hierax.models.inputs",
     "hierax.models.network",
     "hierax.models.operators",
