@@ -202,7 +202,7 @@ def test_what_is_concentrated_on_an_interface_is_the_jump_of_the_flux():
     k = lambda z: jnp.where(z[0] > 0.3, 2.0 + z[1], 1.0)  # noqa: E731
     u = lambda z: jnp.where(z[0] > 0.3, 4.0, 7.0) * (z[0] - 0.3) * z[1]  # noqa: E731
     equation = lambda u, x: hx.divergence(lambda z: k(z) * hx.gradient(u)(z))(x) + 3.0 * u(x) - 5.0  # noqa: E731
-    found = concentrated(equation, cut)(u, jnp.array([0.3, 0.6]))
+    found = concentrated(equation, cut)(u, jnp.array([0.3, 0.6]), jnp.array([1.0, 0.0]))
     np.testing.assert_allclose(found, [(2.6 * 4.0 - 7.0) * 0.6], rtol=1e-9)
 
 
@@ -237,7 +237,7 @@ def test_an_interface_lies_inside(at):
 def test_a_field_seen_from_both_sides_is_a_field():
     grid = hx.SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], (4, 3), 3)
     axis = grid.axes[0].with_breakpoints([0.0, 0.25, 0.5, 0.5, 0.5, 0.75, 1.0])
-    field = TwoSided(hx.SplineGrid((axis, grid.axes[1]), np.random.default_rng(0).normal(size=(9, 6))), 0, 0.5, 1e-11)
+    field = TwoSided(hx.SplineGrid((axis, grid.axes[1]), np.random.default_rng(0).normal(size=(9, 6))), 1e-11, 0, 0.5)
     points = np.stack([np.full(8, 0.5), np.linspace(0.05, 0.95, 8)], axis=1)
     check_field(field, key=0, points=jnp.asarray(points), lower=[0.0, 0.0], upper=[1.0, 1.0])
 
