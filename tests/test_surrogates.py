@@ -1,6 +1,7 @@
 """Families as surrogates: inputs, kernels that all members share, errors that are known, and run folders."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import predict
 from hierax.models.network import MultigridNetwork, to_cells, to_channels
 from hierax.models.regression import fitted, products
+from hierax.models.solving import Member, _floor
+from hierax.models.surrogate import Calibration
 from studies.media import amplitudes, gaussian, solved
 
 FILE = """
@@ -74,6 +77,9 @@ def test_a_family_from_a_file_is_learned_to_a_tolerance_with_errors_that_are_kno
     record = json.loads((folder / "out.json").read_text())
     assert record["error_largest"] <= 1e-5
     assert record["stopped_by"] == "tolerance"
+    shown = record["true_over_estimated_by_equations"]
+    assert len(shown) == 8
+    assert 0.5 < min(shown) <= max(shown) < 2.0
     surrogate, inputs, x = hx.load(run), family.drawn(8, 99), np.linspace(0.0, 1.0, 41)
     truth = np.array([exact(*one, x) for one in inputs])
 
@@ -89,6 +95,24 @@ def test_a_family_from_a_file_is_learned_to_a_tolerance_with_errors_that_are_kno
     assert np.max(best.bounds) <= 1e-9
     truth = truth[:3]
     assert np.max(errors(best.fields)) <= 1e-9
+
+
+def test_where_the_finest_level_is_all_rounding_coarser_ones_tell_what_a_mesh_leaves():
+    class Discrete:
+        probe = staticmethod(lambda field: np.array([field]))
+
+    visited = {0: SimpleNamespace(field=1.1, loss=1e-4), 1: SimpleNamespace(field=1.0, loss=1e-20)}
+    state = SimpleNamespace(visited=visited, changes={1: 1e-6})
+    found = Member(np.zeros(1), np.array([1.0]), 1e-20)
+    assert _floor(Discrete, found, state) == pytest.approx(0.1 / 1e-2, rel=1e-3)
+    seen = Member(np.zeros(1), np.array([1.0 + 1e-4]), 1e-8)
+    assert _floor(Discrete, seen, state) == pytest.approx(1e-4 / 1e-4, rel=0.02)
+
+
+def test_bounds_widen_where_the_equations_were_seen_to_tell_too_little():
+    errors, told = np.array([1e-3, 4e-3, 1.0]), np.array([1e-3, 1e-3])
+    assert Calibration(1.0, 1.0, 0.0, errors, errors, told).safety == pytest.approx(8.0)
+    assert Calibration(1.0, 1.0, 0.0, errors, errors, 10.0 * told).safety == 2.0
 
 
 def test_a_surrogate_can_be_differentiated_compiled_and_mapped(run):

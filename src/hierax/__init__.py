@@ -68,10 +68,13 @@ from hierax.hierarchy import WidthGrowth as WidthGrowth
 from hierax.hierarchy import refine as refine
 from hierax.models import Choice as Choice
 from hierax.models import Family as Family
+from hierax.models import FamilyLevels as FamilyLevels
+from hierax.models import GaussianField as GaussianField
 from hierax.models import LogUniform as LogUniform
 from hierax.models import Normal as Normal
 from hierax.models import Operator as Operator
 from hierax.models import Samples as Samples
+from hierax.models import Simulation as Simulation
 from hierax.models import Surrogate as Surrogate
 from hierax.models import Uniform as Uniform
 from hierax.models import surrogate as surrogate

@@ -17,7 +17,10 @@ from rich.console import Console
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
 from hierax.materials.learning import LearnedNetwork
+from hierax.models.family import Family
+from hierax.models.generated import learn_generated
 from hierax.models.learning import learn_family, surrogate
+from hierax.models.leveled import Simulation
 from hierax.models.operators import Operator
 from hierax.models.samples import Samples
 from hierax.records.columns import Reading
@@ -169,8 +172,8 @@ class Surrogates:
     """Learn solutions of a family of problems as functions of a few numbers, or a map from functions to functions."""
 
     family: tyro.conf.Positional[str]
-    """FILE.py:OBJECT, a hx.Family or a function of what varies that returns a Problem; NAME of the catalogue; or an NPZ
-    with samples of functions on grids."""
+    """FILE.py:OBJECT, a hx.Family, a hx.Simulation, or a function of what varies that returns a Problem; NAME of the
+    catalogue; or an NPZ with samples of functions on grids."""
     inputs: tuple[str, ...] = ()
     """Arrays of an NPZ that are given."""
     outputs: tuple[str, ...] = ()
@@ -189,6 +192,11 @@ class Surrogates:
     """Relative L2 error at which learning stops; 1e-6 if not given."""
     budget_seconds: float = 60.0
     """Seconds after which learning stops with what it has."""
+    keep: Path | None = None
+    """NPZ in which members with random fields, or of a simulator, are kept as they come; those that are there already
+    are not evaluated again."""
+    processes: int | None = None
+    """Processes of a simulator; those that it says if not given."""
     seed: int = 0
     """Seed of the members."""
     run: Path | None = None
@@ -206,7 +214,10 @@ class Surrogates:
         source = FamilySource(self.family, *words)
         if self.json is not None:
             check_output(self.json, source.inputs_read, self.force)
-        family, problem = source.family(), source.load()
+        family = source.varied()
+        if isinstance(family, Simulation) or family.random_fields:
+            return self._generated(family, source, console)
+        problem = source.load()
         run = Run.create(problem.name, self.run)
         asked = {"vary": list(words[0]), "set": list(words[1]), "tolerance": self.tolerance, "seed": self.seed,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
@@ -220,6 +231,32 @@ class Surrogates:
         if missed:
             print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
         return GUARD_FAILED if missed else 0 if run.whole else FAILED
+
+    def _generated(self, made_of: Family | Simulation, source: FamilySource, console: Console) -> int:
+        """Learn from members with random fields, or of a simulator, that are made for it."""
+        if self.tolerance is not None:
+            raise InputError("Functions are learned for a time.", "--tolerance", "Give --budget-seconds.")
+        if self.processes is not None and isinstance(made_of, Simulation):
+            made_of.processes = self.processes
+        run = Run.create(made_of.name or "family", self.run)
+        kept = None if self.keep is None else str(self.keep)
+        asked = {"vary": list(source.vary), "set": list(source.settings), "seed": self.seed, "keep": kept,
+                 "budget_seconds": self.budget_seconds}  # fmt: skip
+        with contextlib.closing(run):
+            with _discarded(run), user_errors(source.file), Progress(console, CurrentStep()) as progress:
+                run.write_request(source.record(), asked)
+                made = learn_generated(
+                    made_of, budget=self.budget_seconds, key=self.seed, subscribers=(progress,), keep=self.keep
+                )
+            return self._judged(run, made, asked)
+
+    def _judged(self, run: Run, made: Operator, asked: dict[str, Any]) -> int:
+        """Tell what an operator has learned; the exit code."""
+        self._tell(run, made, write_operator(run, made, asked))
+        if np.mean(made.errors) > NOTHING:
+            print("Hardly anything was learned: give a larger budget, or more samples.", file=sys.stderr)
+            return GUARD_FAILED
+        return 0 if run.whole else FAILED
 
     def _operator(self, console: Console) -> int:
         """Learn from the samples of an NPZ."""
@@ -244,11 +281,7 @@ class Surrogates:
                     samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress,)
                 )
                 assert isinstance(made, Operator)
-            self._tell(run, made, write_operator(run, made, asked))
-        if np.mean(made.errors) > NOTHING:
-            print("Hardly anything was learned: give a larger budget, or more samples.", file=sys.stderr)
-            return GUARD_FAILED
-        return 0 if run.whole else FAILED
+            return self._judged(run, made, asked)
 
     def _tell(self, run: Run, made: object, record: dict[str, Any]) -> None:
         """Print what was learned, and where it is kept."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, final
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import qmc
 
 from hierax._errors import InputError
 from hierax.models.inputs import AbstractInput
+from hierax.models.varied import AbstractVaried
+from hierax.problems.domain import Box
 from hierax.problems.problem import Problem
 
 DEFAULT_NAME = "family"
 
 
 @final
-class Family:
+class Family(AbstractVaried):
     """A problem that is to be solved for many values of its inputs.
 
     Parameters
@@ -28,7 +29,8 @@ class Family:
         `make(**inputs) -> Problem`. It is traced once: inputs enter terms through `jax.numpy`, and the domain, the
         terms that there are, and prescribed values do not depend on them.
     inputs:
-        For each keyword that varies `Uniform`, `LogUniform`, `Normal` or `Choice`.
+        For each keyword that varies `Uniform`, `LogUniform`, `Normal` or `Choice`; `GaussianField` for one that is a
+        function of the point.
     name:
         For run folders; the name of the problem by default.
 
@@ -47,17 +49,10 @@ class Family:
     ) -> None:
         if not callable(make):
             raise InputError(f"make is a {type(make).__name__}.", "Family(make, ...)", "Give a function of the inputs.")
-        if not inputs:
-            raise InputError("Nothing varies.", "Family(inputs=...)", 'Give {"name": hx.Uniform(low, high)}.')
-        self.make, self.inputs, self.name = make, dict(inputs), name
-        for key, value in self.inputs.items():
-            if not isinstance(value, AbstractInput):
-                raise InputError(
-                    f"The input {key!r} is {value!r:.60}.",
-                    "Family(inputs=...)",
-                    "Give hx.Uniform, hx.LogUniform, hx.Normal or hx.Choice.",
-                )
+        super().__init__(inputs)
+        self.make, self.name = make, name
         self._check_keywords()
+        self._place_fields()
 
     def __repr__(self) -> str:
         return f"Family({', '.join(f'{name}: {value}' for name, value in self.inputs.items())})"
@@ -82,73 +77,24 @@ class Family:
                 "Give it a default, or let it vary.",
             )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the inputs, in the order of their columns."""
-        return tuple(self.inputs)
+    def _place_fields(self) -> None:
+        """Random fields without a box live on the domain of the problem."""
+        bare = [name for name, one in self.random_fields.items() if one.box is None]
+        if not bare:
+            return
+        flat = dict.fromkeys(self.random_fields, lambda x: jnp.ones(()))
+        numbers = {n: one.made(np.array([one.value(0.0)])) for n, one in self.inputs.items() if one.count == 1}
+        domain = self.make(**numbers, **flat).domain
+        if not isinstance(domain, Box):
+            raise InputError("The domain is no box.", "GaussianField(box=...)", "Give a box that contains it.")
+        for name in bare:
+            self.inputs[name] = replace(self.random_fields[name], box=domain)
 
     def problem(self, values: Any) -> Problem:
-        """The member with these inputs, `(k,)` in the order of `names`; the numbers may be traced ones of JAX."""
-        traced = not isinstance(values, np.ndarray)
-        made = self.make(**{n: values[k] if traced else float(values[k]) for k, n in enumerate(self.names)})
+        """The member with these inputs, `(k,)` in the order of `columns`; the numbers may be traced ones of JAX."""
+        made = self.make(**self.given(values))
         if not isinstance(made, Problem):
             raise InputError(
                 f"The function gives a {type(made).__name__}, not a Problem.", "Family(make, ...)", "Return hx.Problem."
             )
         return made
-
-    def drawn(self, count: int, seed: int, spread: float = 0.0) -> np.ndarray:
-        """Inputs `(count, k)` from a scrambled Sobol sequence.
-
-        Parameters
-        ----------
-        spread:
-            Part of the way towards the density `1 / sqrt(u (1 - u))`, which puts more of them near the ends, where
-            models that are fitted to them are worst.
-        """
-        engine = qmc.Sobol(len(self.names), scramble=True, rng=np.random.default_rng(seed))
-        unit = engine.random(1 << max(count - 1, 0).bit_length())[:count]
-        unit = unit + spread * (0.5 - 0.5 * np.cos(np.pi * unit) - unit)
-        return np.stack([i.drawn(unit[:, k]) for k, i in enumerate(self.inputs.values())], axis=1)
-
-    def scaled(self, values: Any) -> Any:
-        """Inputs `(..., k)` in the coordinates that models see; `[-1, 1]` is inside."""
-        xp = np if isinstance(values, np.ndarray) else jnp
-        return xp.stack([i.scaled(values[..., k]) for k, i in enumerate(self.inputs.values())], axis=-1)
-
-    def middle(self) -> np.ndarray:
-        """Inputs in the middle, `(k,)`."""
-        return np.array([i.value(0.0) for i in self.inputs.values()])
-
-    def checked(self, values: Mapping[str, ArrayLike] | ArrayLike) -> np.ndarray:
-        """Inputs as an array `(n, k)`, from columns by name or an array of that shape.
-
-        Raises
-        ------
-        InputError
-            For inputs that are missing or not finite, with the first such row.
-        """
-        return as_inputs(values, self.names)
-
-
-def as_inputs(values: Mapping[str, ArrayLike] | ArrayLike, names: tuple[str, ...]) -> np.ndarray:
-    """See `Family.checked`."""
-    if isinstance(values, Mapping):
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise InputError(
-                f"The input {missing[0]!r} is missing.", "inputs", f"Give a value for each of {', '.join(names)}."
-            )
-        values = np.stack(np.broadcast_arrays(*(np.asarray(values[n], dtype=float) for n in names)), axis=-1)
-    array = np.atleast_2d(np.asarray(values, dtype=float))
-    if array.ndim != 2 or array.shape[1] != len(names):
-        raise InputError(
-            f"The inputs have shape {array.shape}.", "inputs", f"Give the columns {', '.join(names)} in this order."
-        )
-    bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
-        row, column = bad[0]
-        raise InputError(
-            f"{array[row, column]} is no number.", f"input {names[column]!r}, row {row + 1}", "Repair the row."
-        )
-    return array

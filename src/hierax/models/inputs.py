@@ -9,8 +9,7 @@ from typing import Any, final
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from hierax._errors import InputError
 
@@ -19,15 +18,25 @@ SPREAD = 3.0
 
 
 class AbstractInput(abc.ABC):
-    """How one number that varies is drawn."""
+    """How what varies is drawn: one number, or several that make a function. All methods go number by number."""
+
+    @property
+    def count(self) -> int:
+        """How many numbers it is told by."""
+        return 1
 
     @abc.abstractmethod
-    def drawn(self, u: np.ndarray) -> np.ndarray:
-        """Values for numbers `u` `(n,)` that are uniform in `(0, 1)`: the quantiles."""
-
     def quantile(self, u: np.ndarray) -> np.ndarray:
-        """Values of the law for uniform numbers of any shape; `drawn` keeps to what counts as inside."""
-        return self.drawn(u)
+        """Values for numbers `u` that are uniform in `(0, 1)`: the quantiles of its law."""
+
+    def learned(self, u: np.ndarray, spread: float) -> np.ndarray:
+        """As `quantile`, of members to learn from: part of the way towards the density `1 / sqrt(u (1 - u))`, which
+        puts more of them near the ends, where models that are fitted to them are worst."""
+        return self.quantile(u + spread * (0.5 - 0.5 * np.cos(np.pi * u) - u))
+
+    def made(self, values: Any) -> Any:
+        """What the function that makes problems gets for its numbers `(count,)`."""
+        return float(values[0]) if isinstance(values, np.ndarray) else values[0]
 
     @abc.abstractmethod
     def scaled(self, values: Any) -> Any:
@@ -55,7 +64,7 @@ class Uniform(AbstractInput):
     def __post_init__(self) -> None:
         _check_range(self.low, self.high, f"Uniform({self.low}, {self.high})")
 
-    def drawn(self, u: np.ndarray) -> np.ndarray:
+    def quantile(self, u: np.ndarray) -> np.ndarray:
         return self.low + (self.high - self.low) * u
 
     def scaled(self, values: Any) -> Any:
@@ -85,7 +94,7 @@ class LogUniform(AbstractInput):
         if self.low <= 0.0:
             raise InputError("The lower end is not above zero.", where, "Give positive ends, or take Uniform.")
 
-    def drawn(self, u: np.ndarray) -> np.ndarray:
+    def quantile(self, u: np.ndarray) -> np.ndarray:
         return self.low * (self.high / self.low) ** u
 
     def scaled(self, values: Any) -> Any:
@@ -100,7 +109,7 @@ class LogUniform(AbstractInput):
 @final
 @dataclass(frozen=True)
 class Normal(AbstractInput):
-    """A number with a normal law; values within three standard deviations count as inside.
+    """A number with a normal law; values within three standard deviations are learned, and count as inside.
 
     Raises
     ------
@@ -117,12 +126,12 @@ class Normal(AbstractInput):
                 f"The deviation is {self.deviation}.", f"Normal({self.mean}, {self.deviation})", "Give one above zero."
             )
 
-    def drawn(self, u: np.ndarray) -> np.ndarray:
-        edge = norm.cdf(-SPREAD)
-        return self.mean + self.deviation * norm.ppf(edge + (1.0 - 2.0 * edge) * u)
-
     def quantile(self, u: np.ndarray) -> np.ndarray:
         return self.mean + self.deviation * ndtri(u)
+
+    def learned(self, u: np.ndarray, spread: float) -> np.ndarray:
+        edge = ndtr(-SPREAD)
+        return super().learned(edge + (1.0 - 2.0 * edge) * u, spread)
 
     def scaled(self, values: Any) -> Any:
         return (values - self.mean) / (SPREAD * self.deviation)
@@ -159,7 +168,7 @@ class Choice(AbstractInput):
             )
         object.__setattr__(self, "values", found)
 
-    def drawn(self, u: np.ndarray) -> np.ndarray:
+    def quantile(self, u: np.ndarray) -> np.ndarray:
         number = np.minimum((np.asarray(u) * len(self.values)).astype(int), len(self.values) - 1)
         return np.asarray(self.values)[number]
 

@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
 from hierax.models.correction import Correction
-from hierax.models.family import Family, as_inputs
+from hierax.models.family import Family
 from hierax.models.seen import SeenMembers
 from hierax.models.solving import MemberSolver
-from hierax.models.surrogate import Surrogate
+from hierax.models.surrogate import SAFETY, Surrogate
+from hierax.models.varied import as_inputs
 from hierax.objective.objective import flat_parameters
 
-SAFETY = 2.0
-"""Factor on an estimate from the equations, below which nearly all errors stay."""
 MESH_SAFETY = 10.0
 """Factor on the error that a mesh leaves, as it follows from the loss."""
 SECONDS = 30.0
@@ -141,9 +140,10 @@ class Judge:
         if self.correction is None or self.surrogate.outside(inputs)[0] > 0.0:
             return self._solved(inputs, theta, tolerance)
         size = self.correction.size(self.correction.step(inputs, theta), theta)
-        error = float(np.hypot(size, self.surrogate.calibration.floor)) if np.isfinite(size) else np.inf
-        if tolerance is None or SAFETY * error <= tolerance:
-            return self._field(theta), error, SAFETY * error, "predicted"
+        known = self.surrogate.calibration
+        error = float(np.hypot(size, known.floor)) if np.isfinite(size) else np.inf
+        if tolerance is None or known.safety * error <= tolerance:
+            return self._field(theta), error, known.safety * error, "predicted"
         return self._solved(inputs, theta, tolerance)
 
     def _field(self, theta: np.ndarray) -> Any:

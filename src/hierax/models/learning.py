@@ -16,7 +16,10 @@ from hierax import clock
 from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
 from hierax.fields import parameter_count
+from hierax.models.correction import Correction
 from hierax.models.family import Family
+from hierax.models.generated import learn_generated
+from hierax.models.leveled import Simulation
 from hierax.models.levels import learn_levels
 from hierax.models.operator_training import learn_operator
 from hierax.models.operators import Operator
@@ -24,7 +27,7 @@ from hierax.models.regression import AbstractRegression, fitted
 from hierax.models.samples import Samples
 from hierax.models.seen import SeenMembers
 from hierax.models.solving import MemberSolver, member_solver
-from hierax.models.surrogate import Calibration, LearningRecord, Surrogate
+from hierax.models.surrogate import NEARLY, Calibration, LearningRecord, Surrogate
 from hierax.problems.kept import described
 from hierax.problems.keys import seed_of
 
@@ -43,14 +46,14 @@ MESH_SHARE, JUDGING_SHARE, SOLVING_SHARE, OVERDRAWN = 0.35, 0.5, 0.8, 2.0
 it is overdrawn where there are too few members for any model."""
 SMALL = 1e-10
 """Size of a mode over that of the first, below which it is left out."""
-NEARLY = 1.5
-"""Factor on the largest ratio of error to estimate that was seen, for the bound."""
+JUDGED = 8
+"""Members kept apart at which the equations are asked as well."""
 FAILED = 0.5
 """Share of failed members above which nothing is learned."""
 
 
 def surrogate(
-    family: Family | Samples,
+    family: Family | Simulation | Samples,
     *,
     coarse: Samples | None = None,
     tolerance: float | None = None,
@@ -67,7 +70,8 @@ def surrogate(
     Parameters
     ----------
     family:
-        What is solved, and what varies; or pairs of functions on grids, see `hierax.models.learn_operator`.
+        What is solved, and what varies; where random fields do, or what varies is a simulator, see
+        `hierax.models.learn_generated`. Or pairs of functions on grids, see `hierax.models.learn_operator`.
     coarse:
         Beside samples whose base is a coarse solution further ones of that, see `hierax.models.learn_levels`.
     tolerance:
@@ -95,6 +99,10 @@ def surrogate(
         if coarse is not None:
             return learn_levels(family, coarse, budget=budget, key=key, subscribers=subscribers)
         return learn_operator(family, budget=budget, key=key, subscribers=subscribers)
+    if isinstance(family, Simulation) or family.random_fields:
+        if tolerance is not None:
+            raise InputError("Functions are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")
+        return learn_generated(family, budget=budget, key=key, subscribers=subscribers)
     if coarse is not None:
         raise InputError("A family makes its own samples.", "surrogate(coarse=...)", "Leave it out.")
     return learn_family(family, tolerance, budget, key, subscribers)
@@ -273,7 +281,9 @@ class Learning:
             dict(self.family.inputs), described(solver.asked), fit.model, jnp.asarray(fit.basis), seen.field,
             solver.field, solver.coarse, solver.floor, bare, record, self.key,
         )  # fmt: skip
-        return calibrated(made, fit, self.family, judges, floor)
+        made = calibrated(made, fit, self.family, judges, floor)
+        shown = _by_equations(solver, seen, made, judges)
+        return replace(made, calibration=made.calibration._replace(equations=shown))
 
 
 def calibrated(made: Surrogate, fit: _Fit, family: Family, judges: Any, floor: float) -> Surrogate:
@@ -285,6 +295,16 @@ def calibrated(made: Surrogate, fit: _Fit, family: Family, judges: Any, floor: f
     estimates = np.hypot(factor * doubts, floor)
     bound = max(1.0, NEARLY * float(np.max(errors / estimates)))
     return replace(made, calibration=Calibration(factor, bound, floor, errors, estimates))
+
+
+def _by_equations(solver: MemberSolver, seen: SeenMembers, made: Surrogate, judges: Any) -> np.ndarray:
+    """Estimates of the equations for some of the members kept apart."""
+    correction, found = Correction.of(solver), []
+    for inputs, *_ in judges[: 0 if correction is None else JUDGED]:
+        theta = seen.trained(made.parameters(inputs)[0])
+        size = correction.size(correction.step(inputs, theta), theta)  # pyright: ignore
+        found.append(math.hypot(size, made.calibration.floor))
+    return np.array(found)
 
 
 def _error(fit: _Fit, family: Family, judge: tuple[np.ndarray, np.ndarray, float]) -> float:

@@ -111,16 +111,17 @@ class Samples:
         return cls({n: arrays[n] for n in inputs}, {n: arrays[n] for n in outputs}, base=base, periodic=periodic)
 
 
-def npz_arrays(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """Arrays of a file by name; nothing in it is executed."""
+def npz_arrays(path: Path, names: list[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of a file by name, all of them if none are named; nothing in it is executed."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file.files]
+            wanted = list(file.files) if names is None else names
+            missing = [name for name in wanted if name not in file.files]
             if missing:
                 raise InputError(
                     f"There is no array {missing[0]!r}.", str(path), f"It has {', '.join(file.files) or 'none'}."
                 )
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in wanted}
     except (OSError, ValueError) as error:
         raise InputError(f"The file cannot be read ({error}).", str(path), "Give an NPZ of arrays.") from error
 

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hierax.models.solving import MemberSolver
+from hierax.models.solving import MemberSolver, restored
 from hierax.objective.objective import flat_parameters
-from hierax.training.restoring import restored_field
 
 LEAST = 1e-3
 """Size of an unknown over that of its equations, below which it counts as that."""
@@ -75,8 +74,7 @@ def _parameters(solver: MemberSolver, theta: np.ndarray) -> np.ndarray:
 
 
 def _restored(solver: MemberSolver, field: Any) -> Any:
-    units = solver.plan.units
-    return field if units is None else restored_field(field, solver.asked, units)
+    return restored(solver.plan, solver.asked, field)
 
 
 def _unit_sizes(solver: MemberSolver, count: int) -> np.ndarray:

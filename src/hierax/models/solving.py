@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from hierax.hierarchy.marking import union_of_breakpoints
 from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
 from hierax.models.family import Family
 from hierax.models.members import MemberTerms, member, shared_terms
+from hierax.objective.local import LocalObjective
 from hierax.objective.objective import flat_parameters
 from hierax.planning.choose import plan as planned
 from hierax.planning.plan import Plan
@@ -27,8 +29,9 @@ from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
 from hierax.training.context import Context
 from hierax.training.cost import SPEED
-from hierax.training.discrete import DiscreteProblem
+from hierax.training.discrete import DiscreteProblem, Prepared
 from hierax.training.finish import finish
+from hierax.training.restoring import restored_field
 from hierax.training.rivals import solved
 from hierax.training.run import begin, run
 from hierax.training.state import RunState
@@ -39,6 +42,8 @@ CORNERS = 8
 """Most corners of the inputs that are looked at as candidates for pilots."""
 EVEN = 4
 """Further candidates inside."""
+LOOKED = 3
+"""Candidates that are solved on the common mesh at a time: those that a coarse mesh suits least."""
 WORSE = 4.0
 """Error of a member over the one that is wanted, above which it may become a pilot."""
 MORE = 2
@@ -53,6 +58,8 @@ COARSE = 2e-3
 """Change by the next level up to which a level serves for corrections of predictions."""
 FALSE = 1e-4
 """Share of the loss without training, above which what is left of a nonlinear member is a false minimum."""
+SEEN = 3.0
+"""Error over that of the finest level of a pilot, above which it is seen against that level."""
 ROUGH = 1e-2
 """Relative error above which a member is left out: the mesh does not resolve it."""
 
@@ -109,19 +116,29 @@ class MemberSolver:
         return member(self.discrete, inputs)
 
     def solve(self, inputs: np.ndarray, start: np.ndarray | None = None) -> Member:
-        """Solve a member, from parameters of another one if there are any."""
-        discrete = self.of(inputs)
-        found = on_mesh(discrete, self.built(start) if start is not None else self.field)
+        """Solve a member, from parameters of another one if there are any; where that fails from the coarse mesh."""
+        found = self._sound(inputs, self._mesh.solve(inputs, None if start is None else self.built(start)))
+        if found.failure is None or self.plan.linear:
+            return found
+        below = CommonMesh(self.discrete, self.coarse).solve(inputs)
+        if below.failure is not None:
+            return found
+        breakpoints = [axis.breakpoints() for axis in spline_axes(self.field)]
+        solved = flat_parameters(self.coarse)[1](below.theta)
+        nested = on_new_breakpoints(Level(solved), breakpoints)[0].field
+        return self._sound(inputs, self._mesh.solve(inputs, nested))
+
+    @functools.cached_property
+    def _mesh(self) -> CommonMesh:
+        return CommonMesh(self.discrete, self.field)
+
+    def _sound(self, inputs: np.ndarray, found: Member) -> Member:
+        """A member, as failed where its mesh or its minimum is none."""
         if found.failure is None and self.resolution(found) > ROUGH:
             return found._replace(failure="the mesh does not resolve it")
-        if found.failure is None and not self.plan.linear and found.loss > FALSE * self._untrained(discrete):
+        if found.failure is None and not self.plan.linear and found.loss > FALSE * self._mesh.untrained(inputs):
             return found._replace(failure="Gauss-Newton steps end in a false minimum")
         return found
-
-    def _untrained(self, discrete: DiscreteProblem) -> float:
-        """The larger of the losses of zero and of the middle's solution: one of both may solve the member as well."""
-        made = discrete.prepare(self.field)
-        return max(made.objective.value(theta) for theta in (made.theta, np.zeros_like(made.theta)))
 
     def built(self, theta: np.ndarray) -> Any:
         """The field with these parameters."""
@@ -134,7 +151,7 @@ class MemberSolver:
     @classmethod
     def again(cls, family: Family, field: Any, coarse: Any, floor: float, key: int) -> MemberSolver:
         """A solver for a mesh that was found before; nothing is solved for it."""
-        plan, asked, discrete = _discretised(family, key)
+        plan, asked, discrete = discretised(family, key)
         return cls(family, plan, asked, discrete, field, coarse, floor, None)
 
     def fully(self, inputs: np.ndarray, seconds: float, start: np.ndarray | None = None) -> tuple[Any, float]:
@@ -155,29 +172,65 @@ class MemberSolver:
         return state.visited[last].field, state.changes.get(last, np.inf)
 
 
+def restored(plan: Plan, asked: Problem, field: Any) -> Any:
+    """A field of the training in the user's units."""
+    return field if plan.units is None else restored_field(field, asked, plan.units)
+
+
 def rms(values: np.ndarray) -> float:
     """Root mean square, never zero."""
     return max(float(np.sqrt(np.mean(np.square(values)))), 1e-300)
 
 
-def on_mesh(discrete: DiscreteProblem, field: Any) -> Member:
-    """A member solved on the mesh of a field, which is where Gauss-Newton steps begin."""
-    made, solver = discrete.prepare(field), discrete.plan.solver
-    theta, state = made.theta, solver.init(made.objective, made.theta)
-    failure, loss = "Gauss-Newton steps do not converge", np.inf
-    for _ in range(STEPS):
-        step = solver.step(made.objective, theta, state)
-        theta, state, loss = step.theta, step.state, step.value
-        if step.failure is not None:
-            failure = step.failure.name
-            break
-        if step.done:
-            failure = None
-            break
-    values = discrete.probe(made.build(theta)).ravel()
-    if not (np.all(np.isfinite(values)) and np.isfinite(loss)):
-        failure, values = RESULTS.nonfinite.name, np.nan_to_num(values)
-    return Member(theta, values, float(max(loss, 0.0)), failure)
+@final
+@dataclass(frozen=True, eq=False)
+class CommonMesh:
+    """Members of a family on one mesh; what depends on the mesh alone is found once.
+
+    Attributes
+    ----------
+    discrete:
+        The discretised family.
+    field:
+        The mesh, with what nonlinear members start from.
+    """
+
+    discrete: DiscreteProblem
+    field: Any
+
+    @functools.cached_property
+    def _objective(self) -> LocalObjective | None:
+        objective = self.discrete.objective(self.field, self.discrete.samples(self.field))
+        return objective.keeping() if isinstance(objective, LocalObjective) else None
+
+    def _prepared(self, inputs: np.ndarray, field: Any) -> tuple[DiscreteProblem, Prepared]:
+        discrete, own = member(self.discrete, inputs), self._objective
+        return discrete, discrete.prepare(field) if own is None else discrete.weighed(own.of_member(inputs), field)
+
+    def untrained(self, inputs: np.ndarray) -> float:
+        """The larger of the losses of zero and of the field: one of both may solve the member as well."""
+        made = self._prepared(inputs, self.field)[1]
+        return max(made.objective.value(theta) for theta in (made.theta, np.zeros_like(made.theta)))
+
+    def solve(self, inputs: np.ndarray, start: Any = None) -> Member:
+        """A member; Gauss-Newton steps begin at a field on the mesh, if one is given."""
+        discrete, made = self._prepared(inputs, self.field if start is None else start)
+        solver = discrete.plan.solver
+        theta, state = made.theta, solver.init(made.objective, made.theta)
+        failure, loss = "Gauss-Newton steps do not converge", np.inf
+        for _ in range(STEPS):
+            step = solver.step(made.objective, theta, state)
+            theta, state, loss = step.theta, step.state, step.value
+            if step.failure is not None:
+                failure = step.failure.name
+                break
+            if step.done:
+                failure = None
+                break
+        values = discrete.probe(made.build(theta)).ravel()
+        if not (np.all(np.isfinite(values)) and np.isfinite(loss)):
+            failure, values = RESULTS.nonfinite.name, np.nan_to_num(values)
+        return Member(theta, values, float(max(loss, 0.0)), failure)
 
 
 def member_solver(
@@ -197,7 +250,7 @@ def member_solver(
     InputError
         For families whose members cannot share kernels, and for fields that are no spline grids.
     """
-    plan, asked, discrete = _discretised(family, key)
+    plan, asked, discrete = discretised(family, key)
     end = clock.seconds_now() + budget
     context = _context(family, plan, discrete, family.middle(), budget, subscribers)
     state = run(begin(context), context)
@@ -217,7 +270,7 @@ def _affordable(state: RunState, budget: float) -> float:
     return state.changes.get(finest + 1, 0.0)
 
 
-def _discretised(family: Family, key: int) -> tuple[Plan, Problem, DiscreteProblem]:
+def discretised(family: Family, key: int) -> tuple[Plan, Problem, DiscreteProblem]:
     """The plan for the member in the middle, that member, and the discretised family."""
     asked = family.problem(family.middle())
     plan = replace(planned(asked, key=key), evolution=None)
@@ -256,29 +309,36 @@ def _grown(
 ) -> tuple[Any, float]:
     """The common mesh, refined for the worst candidates, and what it leaves."""
     pilots = [(family.middle(), middle)]
-    candidates = [np.array([i.value(s) for i, s in zip(family.inputs.values(), signs, strict=True)])
-                  for signs in _corners(len(family.names), key)]  # fmt: skip
-    candidates += list(family.drawn(EVEN, seed_of(key, 7)))
+    candidates = _candidates(family, discrete, _coarse(middle), key)
     while True:
         field = _union([_resolved(state, accuracy) for _, state in pilots])
-        floor = max(_floor(discrete, on_mesh(member(discrete, one), field), state) for one, state in pilots)
-        errors = []
-        for one in candidates:
-            found = on_mesh(member(discrete, one), field)
-            left = floor * np.sqrt(found.loss) / rms(found.values) if found.failure is None else np.inf
-            errors.append(left)
-            if clock.seconds_now() > end:
-                break
-        bad = [k for k, error in enumerate(errors) if error > WORSE * accuracy]
-        over = clock.seconds_now() > end or parameter_count(field) > LARGEST
-        if not bad or over or len(pilots) >= PILOTS:
+        mesh = CommonMesh(discrete, field)
+        floor = max(_floor(discrete, mesh.solve(one), state) for one, state in pilots)
+        looked = {k: _missed(mesh, candidates[k], floor) for k in range(min(LOOKED, len(candidates)))}
+        worst = max(looked, key=looked.__getitem__, default=None)
+        over = clock.seconds_now() > end or parameter_count(field) > LARGEST or len(pilots) >= PILOTS
+        if worst is None or over or looked[worst] <= WORSE * accuracy:
             return field, floor
-        worst = max(bad, key=errors.__getitem__)
         context = _context(family, plan, discrete, candidates[worst], end - clock.seconds_now())
         state = run(begin(context), context)
         if state.failure is None and state.visited:
             pilots.append((candidates[worst], state))
-        candidates = [candidates[k] for k in bad if k != worst]
+        candidates = [one for k, one in enumerate(candidates) if k != worst and looked.get(k, np.inf) > accuracy]
+
+
+def _candidates(family: Family, discrete: DiscreteProblem, coarse: Any, key: int) -> list[np.ndarray]:
+    """Corners of the inputs and some members inside, those that a coarse mesh suits least first."""
+    corners = [] if family.random_fields else _corners(len(family.names), key)
+    found = [*(family.valued(np.array(signs)) for signs in corners), *family.drawn(EVEN, seed_of(key, 7))]
+    mesh = CommonMesh(discrete, coarse)
+    missed = [_missed(mesh, one, 1.0) for one in found]
+    return [found[k] for k in np.argsort(missed)[::-1]]
+
+
+def _missed(mesh: CommonMesh, inputs: np.ndarray, floor: float) -> float:
+    """Estimate of the relative error of a mesh for a member; infinite where that is not solved."""
+    found = mesh.solve(inputs)
+    return floor * float(np.sqrt(found.loss)) / rms(found.values) if found.failure is None else np.inf
 
 
 def _corners(count: int, key: int) -> list[tuple[float, ...]]:
@@ -302,11 +362,19 @@ def _coarse(state: RunState) -> Any:
 
 
 def _floor(discrete: DiscreteProblem, found: Member, state: RunState) -> float:
-    """Error on the common mesh, against the finest level of the pilot, over the root of the loss."""
+    """Error on the common mesh, against the finest level of the pilot, over the root of the loss.
+
+    Where the common mesh is as good as that level, both are small and the ratio says nothing: then it is that of the
+    finest level whose error can be seen.
+    """
     finest = max(state.visited)
     exact = discrete.probe(state.visited[finest].field).ravel()
-    error = rms(found.values - exact) + state.changes.get(finest, 0.0) * rms(exact)
-    return error / max(float(np.sqrt(found.loss)), 1e-300)
+    rest = state.changes.get(finest, 0.0) * rms(exact)
+    below = [state.visited[k] for k in sorted(state.visited, reverse=True) if k != finest]
+    tried = [(found.values, found.loss), *((discrete.probe(one.field).ravel(), one.loss) for one in below)]
+    apart = [(rms(values - exact), np.sqrt(max(loss, 1e-300))) for values, loss in tried]
+    error, residual = next((one for one in apart if one[0] > SEEN * rest), apart[0])
+    return float((error + rest) / residual)
 
 
 def _union(fields: Sequence[Any]) -> Any:

@@ -14,14 +14,17 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from hierax.models.family import as_inputs
 from hierax.models.inputs import AbstractInput
 from hierax.models.regression import AbstractRegression
+from hierax.models.varied import as_inputs
 from hierax.objective.objective import flat_parameters
 from hierax.objective.view import physical
 from hierax.problems.problem import Problem
 from hierax.results.archive import save
 from hierax.results.evaluation import columns
+
+SAFETY, NEARLY = 2.0, 2.0
+"""Least factor between an estimate from the equations and a bound; factor on the largest that was seen."""
 
 
 class Calibration(NamedTuple):
@@ -39,6 +42,8 @@ class Calibration(NamedTuple):
         Relative errors `(n,)` at those members.
     estimates:
         What was estimated there.
+    equations:
+        What the equations show at the first of them `(m,)`; nothing where only a solve does.
     """
 
     factor: float
@@ -46,6 +51,14 @@ class Calibration(NamedTuple):
     floor: float
     errors: np.ndarray
     estimates: np.ndarray
+    equations: np.ndarray = np.zeros(0)
+
+    @property
+    def safety(self) -> float:
+        """Factor on an estimate from the equations, below which nearly all errors stay."""
+        if not len(self.equations):
+            return SAFETY
+        return max(SAFETY, NEARLY * float(np.max(self.errors[: len(self.equations)] / self.equations)))
 
 
 @final
@@ -200,10 +213,18 @@ class Surrogate:
             f"relative L2 error at {r.validated} members not learned from: median {np.median(c.errors):.2g}, "
             f"largest {np.max(c.errors):.2g}; true over estimated error "
             f"{np.min(c.errors / c.estimates):.2g} to {np.max(c.errors / c.estimates):.2g}, mesh {c.floor:.1g}",
+            *_told_by_equations(c),
             f"{r.seconds:.2f} s: mesh {r.seconds_mesh:.2f} s, members and fits {r.seconds_solving:.2f} s; a member is "
             f"solved in {1e3 * r.seconds_member:.3g} ms (stopped by: {r.stopped_by})",
         ]
         return "\n".join(lines)
+
+
+def _told_by_equations(c: Calibration) -> list[str]:
+    if not len(c.equations):
+        return []
+    ratios = c.errors[: len(c.equations)] / c.equations
+    return [f"with --problem: true over estimated error {np.min(ratios):.2g} to {np.max(ratios):.2g}, by the equations"]
 
 
 @eqx.filter_jit

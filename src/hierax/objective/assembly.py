@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 from hierax.fields.base import partition
 from hierax.objective.compiled import compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
-from hierax.objective.pointwise import AbstractPointTerm, Place
+from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, Place
 from hierax.objective.reduction import CHUNK, concatenated, evaluated
 from hierax.objective.samples import Elements, Samples
 
@@ -75,11 +75,11 @@ def element_sums(
             e = term.expand(lambda z: layout.build(z, rest), c, place)
             return e.value, e.gradient, e.rows
 
-        value, gradient, rows = jax.vmap(point)(places)
+        value, gradient, rows = jax.vmap(point, in_axes=(PER_SAMPLE,))(places)
         tall = (rows * jnp.sqrt(weights)[:, None, None]).reshape(-1, rows.shape[-1])
         return ElementSums(weights @ value, weights @ gradient, tall.T @ tall)
 
-    return jax.vmap(element)(c, rest, places, weights)
+    return jax.vmap(element, in_axes=(0, 0, PER_SAMPLE, 0))(c, rest, places, weights)
 
 
 @compiled_for_each(2)
@@ -87,7 +87,8 @@ def point_residuals(
     term: AbstractPointTerm, layout: Layout, c: Float[Array, "n k"], rest: Any, places: Place
 ) -> Float[Array, "n r"]:
     """Residuals at points that each have a local field of their own."""
-    return jax.vmap(lambda c, rest, place: term.residual(layout.build(c, rest), place))(c, rest, places)
+    residual = lambda c, rest, place: term.residual(layout.build(c, rest), place)  # noqa: E731
+    return jax.vmap(residual, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
 
 
 RESIDUAL_CHUNK = 1024
@@ -124,7 +125,8 @@ class LocalTerm:
     def indices(self) -> np.ndarray:
         """Numbers `(elements, k)` of the local coefficients of all elements."""
         count = len(self.elements.order)
-        return concatenated(lambda pick: self.gathered(pick)[0], count, min(count, CHUNK))
+        every = lambda: concatenated(lambda pick: self.gathered(pick)[0], count, min(count, CHUNK))  # noqa: E731
+        return self.elements.remembered("indices", every)
 
     @property
     def coefficients(self) -> int:
@@ -144,11 +146,17 @@ class LocalTerm:
         e, s = self.elements, self.samples
 
         def kernel(pick: np.ndarray) -> tuple[np.ndarray, ElementSums]:
-            order, (indices, rest) = e.order[pick], self.gathered(pick)
-            weights = np.where(e.padded[pick], 0.0, s.weights[order])
-            return indices, element_sums(s.term, self.layout, theta[indices], rest, s.places(order), weights)
+            indices, rest, places, weights = e.remembered((int(pick[0]), len(pick)), lambda: self._block(pick))
+            places = places._replace(inputs=() if s.inputs is None else s.inputs)
+            return indices, element_sums(s.term, self.layout, theta[indices], rest, places, weights)
 
         return evaluated(kernel, len(e.order), max(1, CHUNK // e.order.shape[1]))
+
+    def _block(self, pick: np.ndarray) -> tuple[np.ndarray, Any, Place, np.ndarray]:
+        """Of some elements: numbers of the coefficients, the untrained part, places, and weights; no member's."""
+        order, (indices, rest) = self.elements.order[pick], self.gathered(pick)
+        weights = np.where(self.elements.padded[pick], 0.0, self.samples.weights[order])
+        return indices, rest, self.samples.places(order), weights
 
     def meeting(self, parameters: np.ndarray) -> LocalTerm:
         """The part of the term on the elements with any of the parameters marked in the mask `(N,)`."""

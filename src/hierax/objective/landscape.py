@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
 from hierax.objective.objective import flat_parameters
+from hierax.objective.pointwise import PER_SAMPLE
 from hierax.objective.samples import Samples
 
 LARGEST = 300
@@ -64,7 +65,7 @@ class Landscape:
             total = 0.0
             for own, weight in zip(self.samples, weights, strict=True):
                 places = own.places(np.arange(own.count))
-                values = jax.vmap(lambda p, t=own.term: t.value(build, theta, p))(places)
+                values = jax.vmap(lambda p, t=own.term: t.value(build, theta, p), in_axes=(PER_SAMPLE,))(places)
                 total = total + own.scale * jnp.sum(weight * values)
             return total
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -98,11 +99,27 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
     def rescaled(self, scales: Sequence[float]) -> LocalObjective:
         if self.mesh is None:
             _ = self.ordering  # found once, and kept by the copy
-        samples = [s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)]
+        other = self._with([s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)])
+        other.quadratic_scales = np.asarray(scales[len(self.samples) :], dtype=float)
+        return other
+
+    def _with(self, samples: Sequence[Samples]) -> LocalObjective:
+        """The same with samples at the same points."""
         other = copy.copy(self)
-        other.samples, other.quadratic_scales = tuple(samples), np.asarray(scales[len(samples) :], dtype=float)
+        other.samples = tuple(samples)
         other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
         return other
+
+    def keeping(self) -> LocalObjective:
+        """The same, which keeps what it gathers of the field for all that are made from it by `of_member`."""
+        other = self._with(self.samples)
+        other.terms = [replace(t, elements=replace(t.elements, memory={})) for t in self.terms]
+        _ = other.ordering
+        return other
+
+    def of_member(self, inputs: np.ndarray) -> LocalObjective:
+        """The same of another member of a family."""
+        return self._with([s.of_member(inputs) for s in self.samples])
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         return np.array([t.value(theta) for t in self.terms] + [q.penalty(theta)[0] for q in self.quadratics])

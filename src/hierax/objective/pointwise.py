@@ -58,6 +58,10 @@ class Place(NamedTuple):
     inside: Any = ()
 
 
+PER_SAMPLE = Place(0, 0, 0, None, 0)
+"""Axes along which places are mapped: a member of a family is the same for all of its samples."""
+
+
 class PointExpansion(NamedTuple):
     """Second-order expansion of a density in the local coefficients; see the head of the file."""
 

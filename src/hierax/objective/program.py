@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hierax.objective.assembly import Layout
-from hierax.objective.pointwise import AbstractPointTerm, SquaredResidual
+from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, SquaredResidual
 from hierax.objective.reduction import chunked, scanned
 from hierax.objective.samples import Samples
 
@@ -53,8 +53,7 @@ class Program:
 
             def part(chunk: Any, term: AbstractPointTerm = term) -> Any:
                 places, weights = chunk
-                density = lambda z: weights @ jax.vmap(lambda place: term.value(build, z, place))(places)  # noqa: E731
-                return function(density)(theta)
+                return function(_summed(term, build, places, weights))(theta)
 
             total = scanned(part, own, total)
         return total
@@ -89,16 +88,20 @@ class Program:
         return self.summed(jax.value_and_grad, theta, data, (jnp.zeros(()), jnp.zeros_like(theta)))
 
 
+def _summed(term: AbstractPointTerm, build: Any, places: Any, weights: Array) -> Any:
+    """The weighted sum of a term over samples, as a function of the parameters."""
+    return lambda z: weights @ jax.vmap(lambda place: term.value(build, z, place), in_axes=(PER_SAMPLE,))(places)
+
+
 def _product(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, chunk: Any, v: Array) -> Array:
     places, weights = chunk
     build = lambda y: layout.build(y, rest)  # noqa: E731
     if not isinstance(term, SquaredResidual):
-        energy = lambda z: weights @ jax.vmap(lambda place: term.value(build, z, place))(places)  # noqa: E731
-        return jax.jvp(jax.grad(energy), (theta,), (v,))[1]
+        return jax.jvp(jax.grad(_summed(term, build, places, weights)), (theta,), (v,))[1]
 
     def residuals(z: Array) -> Array:
         field = build(z)
-        return jax.vmap(lambda place: term.residual(field, place))(places)
+        return jax.vmap(lambda place: term.residual(field, place), in_axes=(PER_SAMPLE,))(places)
 
     _, pushed = jax.jvp(residuals, (theta,), (v,))
     _, pull = jax.vjp(residuals, theta)

@@ -52,7 +52,11 @@ def chunked(samples: Samples) -> tuple[Place, np.ndarray]:
     order = np.arange(-(-samples.count // size) * size).reshape(-1, size)
     pick = np.minimum(order, samples.count - 1)
     weights = np.where(order < samples.count, samples.scale * samples.weights[pick], 0.0)
-    return samples.places(pick), weights
+    places = samples.places(pick)
+    if samples.inputs is not None:
+        # scans go along the leading axis of everything
+        places = places._replace(inputs=np.broadcast_to(samples.inputs, (len(pick), len(samples.inputs))))
+    return places, weights
 
 
 def scanned(function: Callable[[Any], Any], chunks: Any, start: Any) -> Any:

@@ -26,7 +26,7 @@ from hierax.objective.compiled import compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.kernel import KernelGram
 from hierax.objective.objective import AbstractLeastSquares, AbstractProgrammed, Linearisation
-from hierax.objective.pointwise import AbstractPointTerm, Place
+from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, Place
 from hierax.objective.program import Program, pointwise
 from hierax.objective.reduction import CHUNK, concatenated, evaluated, fitting
 from hierax.objective.row_block import RowBlock
@@ -60,7 +60,7 @@ def _rows(
         e = term.expand(lambda z: layout.build(z, rest), theta, place)
         return e.value, e.gradient, e.rows
 
-    return jax.vmap(point)(places)
+    return jax.vmap(point, in_axes=(PER_SAMPLE,))(places)
 
 
 @compiled_for_each(2)
@@ -73,7 +73,7 @@ def _local_rows(
         e = term.expand(lambda z: layout.build(z, rest), c, place)
         return e.value, e.gradient, e.rows
 
-    return jax.vmap(point)(c, rest, places)
+    return jax.vmap(point, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
 
 
 @compiled_for_each(1, attrgetter("keeper"))
@@ -94,7 +94,7 @@ def _product(program: Program, theta: Array, data: Any, v: Array) -> Array:
 @compiled_for_each(2)
 def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place) -> Array:
     field = layout.build(theta, rest)
-    return jax.vmap(lambda place: term.residual(field, place))(places)
+    return jax.vmap(lambda place: term.residual(field, place), in_axes=(PER_SAMPLE,))(places)
 
 
 class RowObjective(AbstractLeastSquares, AbstractProgrammed):
@@ -172,7 +172,7 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
         return rows < self.size and rows <= DENSE_LIMIT and rows * self.size <= KERNEL_ENTRIES
 
     def _rows_a_point(self, s: Samples) -> int:
-        place = jax.tree.map(lambda a: a[0], s.places(np.arange(1)))
+        place = s.places(np.array(0))
         build = lambda z: self.layout.build(z, self.rest)  # noqa: E731
         theta = jax.ShapeDtypeStruct((self.size,), np.float64)
         return int(jax.eval_shape(lambda z: s.term.expand(build, z, place).rows, theta).shape[0])

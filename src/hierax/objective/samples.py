@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +35,8 @@ class Samples:
         return len(self.points)
 
     def places(self, pick: np.ndarray) -> Place:
-        """Where a term is evaluated, for samples of some numbers, in the shape of these."""
-        inputs = () if self.inputs is None else np.broadcast_to(self.inputs, (*pick.shape, len(self.inputs)))
+        """Where a term is evaluated, for samples of some numbers, in the shape of these; see `PER_SAMPLE`."""
+        inputs = () if self.inputs is None else self.inputs
         inside = () if self.inside is None else tuple(np.moveaxis(self.inside[pick], -1, 0))
         return Place(self.points[pick], self.normals[pick], self.targets[pick], inputs, inside)
 
@@ -96,15 +97,29 @@ class Elements:
     field:
         The field whose cells the elements are; what a block of them needs of it is gathered when it is evaluated, so
         that nothing of its size times the number of local coefficients is kept.
+    memory:
+        Where that is kept all the same, for members of a family that are solved one after the other.
     """
 
     order: np.ndarray
     padded: np.ndarray
     field: Any
+    memory: dict[Any, Any] | None = None
 
     def take(self, pick: np.ndarray) -> Elements:
         """A selection or repetition of the elements."""
-        return Elements(self.order[pick], self.padded[pick], self.field)
+        if self.memory is None:
+            return Elements(self.order[pick], self.padded[pick], self.field)
+        taken = lambda: Elements(self.order[pick], self.padded[pick], self.field, {})  # noqa: E731
+        return self.remembered(("taken", pick.tobytes()), taken)
+
+    def remembered(self, name: Any, found: Callable[[], Any]) -> Any:
+        """What a function finds, or what it has found before under the same name."""
+        if self.memory is None:
+            return found()
+        if name not in self.memory:
+            self.memory[name] = found()
+        return self.memory[name]
 
 
 WIDTHS = (16, 4, 1)

@@ -18,6 +18,7 @@ from hierax.fields import parameter_count
 from hierax.models.family import Family
 from hierax.models.inputs import AbstractInput, LogUniform, Uniform
 from hierax.models.judging import predict
+from hierax.models.leveled import Simulation
 from hierax.models.operators import Operator
 from hierax.models.samples import npz_arrays
 from hierax.models.surrogate import Surrogate
@@ -53,18 +54,25 @@ class FamilySource(AbstractSource):
     vary: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
-    def family(self) -> Family:
-        """Make the family.
+    def varied(self) -> Family | Simulation:
+        """Make the family, or the simulator.
 
         Raises
         ------
         InputError
-            For an object that is no family nor a function that returns problems, and where nothing varies.
+            For an object that is neither nor a function that returns problems, and where nothing varies.
         """
         path = self.file
         name = self.text.rpartition(":")[2]
         found = named_problem(self.text) if path is None else object_of_file(path, name, path.resolve().parent)
         inputs = dict(map(varying, self.vary))
+        if isinstance(found, Simulation):
+            if self.settings:
+                raise InputError("A simulator has no settings.", self.text, "Leave --set out.")
+            found.inputs |= inputs
+            found.name = path.stem if path is not None else found.name
+            found.load = self.simulation
+            return found
         if isinstance(found, Family):
             make: Any = found.make
             inputs = {**found.inputs, **inputs}
@@ -72,12 +80,27 @@ class FamilySource(AbstractSource):
             make = found
         else:
             raise InputError(
-                f"{name!r} is a {type(found).__name__}.", self.text, "Name a hx.Family, or a function of what varies."
+                f"{name!r} is a {type(found).__name__}.",
+                self.text,
+                "Name a hx.Family, a hx.Simulation, or a function of what varies.",
             )
         if not inputs:
             raise InputError("Nothing varies.", self.text, "Add --vary NAME=LOW:HIGH, or name a hx.Family in the file.")
         made = functools.partial(make, **parse_settings(self.settings)) if self.settings else make
         return Family(made, inputs, path.stem if path is not None else self.text)
+
+    def family(self) -> Family:
+        """The family; see `varied`."""
+        found = self.varied()
+        if isinstance(found, Simulation):
+            raise InputError("A simulator is no problem.", self.text, "Name a hx.Family.")
+        return found
+
+    def simulation(self) -> Simulation:
+        """The simulator, in a process of its own."""
+        found = self.varied()
+        assert isinstance(found, Simulation)
+        return found
 
     def load(self) -> Problem:
         family = self.family()
@@ -141,6 +164,7 @@ def write_surrogate(run: Run, made: Surrogate, options: Mapping[str, Any]) -> di
         "error_median": np.median(known.errors),
         "error_largest": np.max(known.errors),
         "true_over_estimated": known.errors / known.estimates,
+        "true_over_estimated_by_equations": known.errors[: len(known.equations)] / known.equations,
         "mesh_error": known.floor,
         "peak_memory_mib": peak_memory_mib(),
         "run": str(run.path),

@@ -158,7 +158,10 @@ class DiscreteProblem:
 
     def prepare(self, field: Any, everything: bool = False, points: int | None = None) -> Prepared:
         """Objective with weights, and start parameters, of a level."""
-        objective = self.objective(field, self.samples(field, everything, points))
+        return self.weighed(self.objective(field, self.samples(field, everything, points)), field)
+
+    def weighed(self, objective: AbstractSampledObjective, field: Any) -> Prepared:
+        """An objective of a field with the weights of its terms."""
         theta, build = flat_parameters(field)
         bound = getattr(objective, "extension", None)
         theta = theta if bound is None else bound.projected(theta)

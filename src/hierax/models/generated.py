@@ -1,0 +1,288 @@
+"""Samples that are made to be learned from: members on levels, in numbers that their costs and spreads ask for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierax import clock
+from hierax._errors import InputError
+from hierax.events import Decision, Subscriber
+from hierax.models.family import Family
+from hierax.models.family_levels import FamilyLevels
+from hierax.models.grids import resampled
+from hierax.models.leveled import AbstractLeveled, One, Simulation
+from hierax.models.levels import LEAST_PAIRS, learn_levels
+from hierax.models.operator_training import LEAST, learn_operator
+from hierax.models.operators import Operator
+from hierax.models.samples import Samples, npz_arrays
+from hierax.problems.domain import Box
+from hierax.problems.keys import seed_of
+from hierax.results.files import written
+
+CELLS = {1: 128, 2: 32, 3: 16}
+"""Cells an axis of the grid on which solutions of a family are learned, by the number of axes."""
+PILOT = 4
+"""Members that are evaluated on all levels first."""
+RESOLVED = 2e-3
+"""Relative change to the next level, up to which a level is fine enough for a network."""
+DATA = 0.5
+"""Part of the budget for members."""
+LEAST_TRAINED = 0.3
+"""Part of the budget that training gets in any case: members that have to be there may overdraw it."""
+MOST = 2048
+"""Most members of a level."""
+CHEAP = 0.3
+"""Cost of the level below over that of the level, up to which it pays to take it as well."""
+PAIRS = 0.25, 0.7
+"""Least and largest part of the seconds for pairs."""
+WRITTEN = 10.0
+"""Seconds after which members are kept anew."""
+COARSE = "coarse"
+"""Name of the output on the level below."""
+
+
+def learn_generated(
+    leveled: Family | Simulation, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = (),
+    keep: Path | None = None,
+) -> Operator:  # fmt: skip
+    """Learn the map from functions and numbers to what members are on a grid, from members that are made for it.
+
+    A few members on all levels show what levels cost and how they differ. Of a family the coarsest level is taken
+    that the next one hardly changes, and solutions are learned at the centres of the cells of a grid. Of a simulator
+    the finest level is learned; where the one below costs little, few pairs on both are joined by many on that one, see
+    `hierax.models.learn_levels`, in the numbers that variances and costs ask for. Members that fail are left out.
+
+    Parameters
+    ----------
+    leveled:
+        A family with random fields, on a box; or a simulator that returns functions on grids.
+    budget:
+        Seconds in all; a half of it is for members.
+    key, subscribers:
+        As those of `learn_operator`.
+    keep:
+        NPZ in which members are kept as they come; those that it has are not evaluated again.
+
+    Raises
+    ------
+    InputError
+        For domains that are no boxes, values that are no functions on grids, and budgets that end before there are
+        members enough.
+
+    References
+    ----------
+    Giles, Acta Numerica 24 (2015) (numbers of samples on levels).
+    """
+    end = clock.seconds_now() + budget
+    making = Making.of(leveled, key, keep, tuple(subscribers))
+    level, below = making.levels()
+    stop = clock.seconds_now() + DATA * (end - clock.seconds_now())
+    learn = {"key": key, "subscribers": making.subscribers}
+    if below is None:
+        found = making.members(level, 0, stop, 2 * LEAST)
+        making.say(f"{len(found)} members on level {level}.")
+        return learn_operator(
+            making.samples(level, found), budget=max(end - clock.seconds_now(), LEAST_TRAINED * budget), **learn
+        )
+    share = making.share_of_pairs(level, below)
+    now = clock.seconds_now()
+    fine = making.members(level, 0, now + share * (stop - now), 2 * LEAST_PAIRS)
+    both = [number for number in making.members(below, 0, stop, max(fine) + 1) if number in fine]
+    more = making.members(below, max(fine) + 1, stop, 2 * LEAST)
+    making.say(f"{len(both)} pairs on levels {level} and {below}, {len(more)} members on level {below} alone.")
+    pairs, base, coarse = making.samples(level, both), making.samples(below, both), making.samples(below, more)
+    (name,) = pairs.outputs
+    pairs = Samples({**pairs.inputs, COARSE: base.outputs[name]}, pairs.outputs, base=COARSE)
+    others = Samples(coarse.inputs, {COARSE: coarse.outputs[name]})
+    return learn_levels(pairs, others, budget=max(end - clock.seconds_now(), LEAST_TRAINED * budget), **learn)
+
+
+@final
+@dataclass(eq=False)
+class Making:
+    """Members of something on levels, by their number in one sequence of inputs, each evaluated once.
+
+    Attributes
+    ----------
+    leveled, inputs, cells:
+        What is evaluated, at which inputs `(n, k)`, and the grid on which random fields are given to networks.
+    names:
+        Of the outputs: the last axis of values has one entry for each.
+    keep:
+        File in which members are kept as they come.
+    known:
+        On each level the members by number, `None` for those that failed.
+    """
+
+    leveled: AbstractLeveled
+    inputs: np.ndarray
+    cells: tuple[int, ...]
+    names: tuple[str, ...]
+    keep: Path | None
+    subscribers: tuple[Subscriber, ...]
+    known: dict[int, dict[int, One]] = field(default_factory=dict)
+    written: float = 0.0
+
+    @classmethod
+    def of(
+        cls, leveled: Family | Simulation, key: int, keep: Path | None, subscribers: tuple[Subscriber, ...]
+    ) -> Making:
+        """With the members that a file has kept, if there is one."""
+        inputs = leveled.drawn(MOST, seed_of(key, 20))
+        if isinstance(leveled, Family):
+            levels, cells, names = _on_cells(leveled, key)
+            made = cls(levels, inputs, cells, names, keep, subscribers)
+        else:
+            made = cls(leveled, inputs, (), ("value",), keep, subscribers)
+        if keep is not None and keep.exists():
+            made._read(keep)
+        if isinstance(leveled, Simulation):
+            shape = made._pilots(leveled.levels - 1)[0].value.shape  # pyright: ignore
+            if not 1 <= len(shape) <= 3:
+                raise InputError(
+                    f"A member has the shape {shape}.", "simulate(inputs, level)",
+                    "Return a function on a grid of 1 to 3 axes.",
+                )  # fmt: skip
+            made.cells = shape
+        return made
+
+    def say(self, sentence: str) -> None:
+        """Tell what is decided, and what failed."""
+        failed = Counter(one.reason for members in self.known.values() for one in members.values() if one.reason)
+        left_out = "".join(f" {count} failed: {reason}." for reason, count in failed.items())
+        for subscriber in self.subscribers:
+            subscriber(Decision(sentence + left_out))
+
+    def levels(self) -> tuple[int, int | None]:
+        """The level to be learned, and the one below where that is taken as well."""
+        last = self.leveled.levels - 1
+        if isinstance(self.leveled, Simulation):
+            cheap = last > 0 and self._cost(last - 1) <= CHEAP * self._cost(last)
+            return last, last - 1 if cheap else None
+        for level in range(1, last + 1):
+            change = self._difference(level, level - 1)
+            if change <= RESOLVED:
+                self.say(f"Level {level - 1} is learned: the next one changes it by {change:.1g}.")
+                return level - 1, None
+        return last, None
+
+    def share_of_pairs(self, level: int, below: int) -> float:
+        """Part of the seconds for pairs that makes the variance of a telescoping mean least."""
+        pair = self._difference(level, below) * np.sqrt(self._cost(level) + self._cost(below))
+        alone = np.sqrt(self._cost(below))
+        return float(np.clip(pair / (pair + alone), *PAIRS))
+
+    def members(self, level: int, first: int, stop: float, least: int) -> list[int]:
+        """Evaluate members from a number on until the time is over, `least` of them in any case; those that are well.
+
+        Raises
+        ------
+        InputError
+            Where most of them fail.
+        """
+        own, number = self.known.setdefault(level, {}), first
+        batch = self.leveled.processes if isinstance(self.leveled, Simulation) else 1
+        while number < min(first + MOST // 2, len(self.inputs)):
+            if number not in own:
+                if clock.seconds_now() > stop and number >= first + least:
+                    break
+                pick = [k for k in range(number, min(number + batch, len(self.inputs))) if k not in own]
+                own |= dict(zip(pick, self.leveled.each(self.inputs[pick], level), strict=True))
+                self._write()
+            number += 1
+        good = [k for k in range(first, number) if own[k].value is not None]
+        if 2 * len(good) < number - first:
+            why = next(own[k].reason for k in range(first, number) if own[k].reason)
+            raise InputError(
+                f"{number - first - len(good)} of {number - first} members failed on level {level}: {why}.",
+                "surrogate(...)",
+                "Narrow the inputs, or mend what fails.",
+            )
+        self._write(last=True)
+        return good
+
+    def samples(self, level: int, numbers: list[int]) -> Samples:
+        """Inputs and outputs of some members."""
+        values = np.stack([self.known[level][k].value for k in numbers])  # pyright: ignore
+        given = [self.leveled.given(row) for row in self.inputs[numbers]]
+        inputs = {
+            name: np.array([one[name].on_cells(self.cells) if callable(one[name]) else one[name] for one in given])
+            for name in self.leveled.names
+        }
+        parts = {self.names[0]: values} if values.ndim == len(self.cells) + 1 else {
+            name: values[..., k] for k, name in enumerate(self.names)
+        }  # fmt: skip
+        return Samples(inputs, parts)
+
+    def _pilots(self, level: int) -> list[One]:
+        return [self.known[level][k] for k in self.members(level, 0, -np.inf, PILOT)]
+
+    def _cost(self, level: int) -> float:
+        return float(np.median([one.seconds for one in self._pilots(level)])) + 1e-9
+
+    def _difference(self, level: int, below: int) -> float:
+        """Root mean square relative difference of pilots on two levels, on the grid of the finer one."""
+        both = set(self.members(level, 0, -np.inf, PILOT)) & set(self.members(below, 0, -np.inf, PILOT))
+        fine, coarse = (self.samples(k, sorted(both)).outputs[self.names[0]] for k in (level, below))
+        coarse = resampled(coarse[..., None], fine.shape[1:], False)[..., 0]
+        return float(np.sqrt(np.mean((fine - coarse) ** 2) / max(float(np.mean(fine**2)), 1e-300)))
+
+    def _write(self, last: bool = False) -> None:
+        """Keep what there is, every few seconds."""
+        if self.keep is None or not (last or clock.seconds_now() > self.written + WRITTEN):
+            return
+        arrays: dict[str, np.ndarray] = {"inputs": self.inputs}
+        for level, members in self.known.items():
+            good = {k: one for k, one in members.items() if one.value is not None}
+            if good:
+                arrays[f"values_{level}"] = np.stack([one.value for one in good.values()])  # pyright: ignore
+                arrays[f"numbers_{level}"] = np.array(list(good))
+                arrays[f"seconds_{level}"] = np.array([one.seconds for one in good.values()])
+        with written(self.keep) as draft:
+            np.savez(draft, **arrays)  # pyright: ignore
+        self.written = clock.seconds_now()
+
+    def _read(self, path: Path) -> None:
+        found = npz_arrays(path)
+        if not np.array_equal(found.get("inputs"), self.inputs):
+            raise InputError(
+                "It has members of other inputs or of another seed.", str(path), "Name another file, or remove it."
+            )
+        for level in range(self.leveled.levels):
+            if f"values_{level}" in found:
+                parts = (found[f"{name}_{level}"] for name in ("numbers", "values", "seconds"))
+                self.known[level] = {int(k): One(value, float(s)) for k, value, s in zip(*parts, strict=True)}
+
+
+def _on_cells(family: Family, key: int) -> tuple[FamilyLevels, tuple[int, ...], tuple[str, ...]]:
+    """Solutions of a family at the centres of the cells of a grid; the grid; and names of what is there."""
+    domain = family.problem(family.middle()).domain
+    if not isinstance(domain, Box):
+        raise InputError("The domain is no box.", "surrogate(family)", "Give hx.Samples on a grid of your own.")
+    cells = (CELLS[min(domain.dim, 3)],) * domain.dim
+    axes = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b, n in zip(domain.lower, domain.upper, cells, strict=True)]
+    points = jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, domain.dim))
+    names: list[str] = []
+
+    def values(seen: Any) -> Any:
+        parts: dict[str, Any] = {"u": seen} if callable(seen) else {n: f for n, f in vars(seen).items() if callable(f)}
+        found: dict[str, Any] = {name: jax.vmap(part)(points) for name, part in parts.items()}
+        names[:] = [
+            name if part.ndim == 1 else f"{name}[{k}]"
+            for name, part in found.items()
+            for k in range(1 if part.ndim == 1 else part.shape[1])
+        ]
+        table = jnp.concatenate([part.reshape(len(points), -1) for part in found.values()], axis=1)
+        return table.reshape(*cells, -1)
+
+    leveled = FamilyLevels(family, values, key=key)
+    next(iter(leveled.each(family.middle()[None], 0)))
+    return leveled, cells, tuple(names)
