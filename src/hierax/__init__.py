@@ -111,6 +111,9 @@ from hierax.problems.conditions import neumann as neumann
 from hierax.problems.conditions import robin as robin
 from hierax.problems.conditions import symmetry as symmetry
 from hierax.problems.conditions import traction as traction
+from hierax.problems.hyperelastic import Hyperelastic as Hyperelastic
+from hierax.problems.hyperelastic import Invariants as Invariants
+from hierax.problems.hyperelastic import stored_energy as stored_energy
 from hierax.problems.parametric import Parameter as Parameter
 from hierax.problems.parametric import over as over
 from hierax.records.folder import load as load

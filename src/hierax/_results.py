@@ -73,6 +73,13 @@ class RESULTS(enum.Enum):
         "constants of which the terms see a combination only. "
         "Add the condition or the data that are missing, fix one of the constants, or prescribe the mean."
     )
+    guard_admissible = (
+        "Terms are evaluated where what they are made of is not known: a learned law at inputs that it has not seen, "
+        "or a body at points where its deformation turns it inside out. "
+        "Likely causes: loads that are larger than those of the samples of the law, a corner or a hole where strains "
+        "concentrate, or a body that folds. "
+        "Bring samples of the law that reach as far as the guard names, lower the load, or refine where it folds."
+    )
     guard_validation = (
         "Values that training did not use are missed by more than a coarser level missed them, or by far more than "
         "their noise. Likely causes: more parameters than the data support, duplicated rows that hide the noise, "

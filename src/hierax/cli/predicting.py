@@ -66,7 +66,8 @@ class Predict:
     mesh: Path | None = None
     """In place of points: a mesh at whose nodes the values are written, with its cells."""
     values: tuple[str, ...] = ()
-    """Values and derivatives, such as u u_x u_xy kappa, components as u[0]; all unknowns if not given."""
+    """Values and derivatives, such as u u_x u_xy kappa, components as u[0], outputs of the problem as sigma[0,0]; all
+    unknowns if not given."""
     outside: Outside = "flag"
     """Rows outside of the domain: marked, with empty values or those of the nearest point inside, or refused."""
     rename: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -76,7 +77,8 @@ class Predict:
     state: int | None = None
     """Number of a state of the run, in place of what it has come to."""
     problem: str | None = None
-    """FILE.py:OBJECT, needed where the problem has a constraint; of a surrogate for errors from the equations."""
+    """FILE.py:OBJECT, needed for outputs and where the problem has a constraint; of a surrogate for errors from the
+    equations."""
     at: Path | None = None
     """Of a surrogate: table of points at which every member is written; a grid over the domain if not given."""
     tolerance: float | None = None
@@ -102,7 +104,9 @@ class Predict:
             raise InputError("This run has no surrogate.", "--at, --tolerance", "Leave them out.")
         solution = folder.solution(self.state)
         source = None
-        if self.problem is not None or solution.problem.constraint is not None:
+        own = solution.problem.outputs
+        derived = any(value.startswith(name) for value in self.values for name in own)
+        if self.problem is not None or solution.problem.constraint is not None or derived:
             settings = folder.settings
             source = recorded_source(settings["source"], settings.get("options") or {}, self.problem)
             solution = dataclasses.replace(solution, problem=source.load())

@@ -102,7 +102,7 @@ class SampledProblem:
         for term, point, k in zip(self.terms, self.point_terms, keys, strict=True):
             if isinstance(term, AbstractValues):
                 if not isinstance(term, Data):
-                    seen = Measurements.equal(term.points, term.values)
+                    seen = Measurements.equal(term.points, term.targets)
                 else:
                     seen = measured(term) if data is None else data[term.name]
                 out.append(make_samples(point, seen.points, seen.weights, None, seen.values))

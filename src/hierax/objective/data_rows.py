@@ -15,9 +15,8 @@ from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 
-Values = Callable[[Any, np.ndarray], np.ndarray]
-"""From a field and points `(n, dim)` to the values of all unknown functions `(n, components)`."""
-
+Misses = Callable[[Any, Data, Measurements], np.ndarray]
+"""From a field, a data term and samples of it to the misfit of its values, `(n, m)`."""
 
 MEANS = 3
 """Most coordinates in which coarse levels see local means. Above, cells of few samples are as wide as the domain."""
@@ -109,27 +108,28 @@ class DataRows:
         return {term.name: self._seen(term, -(-count * len(self.train[term.name]) // total)) for term in self.terms}
 
     def _seen(self, term: Data, count: int) -> Measurements:
-        rows, means = self.train[term.name], self.problem.domain.dim <= MEANS
+        # what is given with a value cannot be averaged with it
+        rows, means = self.train[term.name], self.problem.domain.dim <= MEANS and term.given is None
         rows = np.sort(rows if means else rows[:count])
         samples = measured(term, rows)
         return local_means(samples, count) if means and count < len(rows) else samples
 
-    def misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
+    def misfit(self, field: Any, samples: Mapping[str, Measurements], misses_of: Misses) -> float:
         """Root mean square misfit at some samples over the spread of the values, root mean square over the terms."""
-        squares = self._squares(field, samples, values_at).values()
+        squares = self._squares(field, samples, misses_of).values()
         return float(np.sqrt(np.mean([weights @ errors for weights, errors in squares])))
 
-    def typical_misfit(self, field: Any, samples: Mapping[str, Measurements], values_at: Values) -> float:
+    def typical_misfit(self, field: Any, samples: Mapping[str, Measurements], misses_of: Misses) -> float:
         """What `misfit` would be without outliers: from the medians of the squares, as for normal noise."""
-        squares = self._squares(field, samples, values_at).values()
+        squares = self._squares(field, samples, misses_of).values()
         return float(np.sqrt(np.mean([np.median(len(w) * w * e) / MEDIAN for w, e in squares])))
 
-    def tells_apart(self, field: Any, better: Any, values_at: Values) -> bool:
+    def tells_apart(self, field: Any, better: Any, misses_of: Misses) -> bool:
         """Whether the data kept back show that one field is worse than a `better` one by more than a standard error.
 
         Both are compared at the same values, whose noise is in both misfits.
         """
-        pairs = [self._squares(f, self.held, values_at) for f in (field, better)]
+        pairs = [self._squares(f, self.held, misses_of) for f in (field, better)]
         mean, variance = 0.0, 0.0
         for (weights, worse), (_, best) in zip(*(p.values() for p in pairs), strict=True):
             excess = worse - best
@@ -138,16 +138,15 @@ class DataRows:
         return bool(mean > np.sqrt(variance))
 
     def _squares(
-        self, field: Any, samples: Mapping[str, Measurements], values_at: Values
+        self, field: Any, samples: Mapping[str, Measurements], misses_of: Misses
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Weights of the samples and squared misfits over the variance of the values, for every term seen there."""
         out = {}
         for term in self.terms:
             if term.name in samples:
-                points, values, weights = samples[term.name]
-                own = values_at(field, points)[:, self.columns(self.problem.data_unknown(term))]
-                squares = np.mean(((own - values.reshape(len(points), -1)) / _spread(term)) ** 2, axis=1)
-                out[term.name] = (weights, squares)
+                misses = misses_of(field, term, samples[term.name])
+                squares = np.mean((misses / _spread(term)) ** 2, axis=1)
+                out[term.name] = (samples[term.name].weights, squares)
         return out
 
     def columns(self, name: str) -> slice:
@@ -171,7 +170,8 @@ class DataRows:
 def measured(term: Data, rows: np.ndarray | slice = slice(None)) -> Measurements:
     """Some rows of a term, with weights in proportion to one over the variances of their noise."""
     weights = 1.0 / term.unevenness[rows]
-    return Measurements(term.points[rows], term.values[rows], weights / weights.sum())
+    values = term.values if term.given is None else term.targets
+    return Measurements(term.points[rows], values[rows], weights / weights.sum())
 
 
 def _spread(term: Data) -> float:

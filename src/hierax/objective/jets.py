@@ -147,6 +147,8 @@ def jet_term(problem: Problem, point: AbstractPointTerm, targets: int) -> JetTer
 @once_for_each
 def seen_by_jets(problem: Problem) -> bool:
     """Whether all terms are functions of jets."""
+    if any(isinstance(t, AbstractValues) and t.observe is not None for t in problem.terms):
+        return False
     targets = [t.values[0].size if isinstance(t, AbstractValues) else 0 for t in problem.terms]
     terms = zip(problem.terms, targets, strict=True)
     return all(jet_term(problem, point_term(problem, term), count) is not None for term, count in terms)

@@ -48,9 +48,10 @@ def relative_noise(terms: Sequence[Data]) -> float | None:
     """Noise of measured values over their spread, as neighbours show it, over all terms; `None` without terms.
 
     Where every value has a noise of its own, neighbours show a mixture, and what is stated counts.
+    Values that depend on more than their point have no neighbours.
     """
     found = []
-    for term in terms:
+    for term in (term for term in terms if term.given is None):
         values = term.values.reshape(len(term.values), -1)
         # equal values have no spread to compare with: rounding of their size counts as nothing
         spread = max(np.std(term.values), 1e-10 * np.max(np.abs(term.values)), 1e-300)

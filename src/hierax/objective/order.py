@@ -14,7 +14,7 @@ from jax.extend.core import jaxpr_as_fun
 from hierax.geometry import AbstractShape
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
-from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
+from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, examples, point_term
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
 from hierax.problems.sampling import points_in
@@ -57,9 +57,13 @@ def reach(problem: Problem, term: Term) -> Reach:
     The unknowns are smooth functions plus `c_m (a . (z - x))^m [z = x]` for `m = 1 .. 6`, which touch derivatives of
     order `m` at `x` and nothing else, plus `c_0 (1 - [z = x])`, which vanishes at `x` with all derivatives. The order
     is the largest `m` whose `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have
-    order 0; a density that cannot be evaluated this way counts as local and of order 2. Linearity is tried with
-    unknowns of either sign, so that absolute values and the like are seen, and with very large ones.
+    order 0, unless something else than an unknown is observed; a density that cannot be evaluated this way counts as
+    local and of order 2. Linearity is tried with unknowns of either sign, so that absolute values and the like are
+    seen, and with very large ones.
     """
+    if isinstance(term, AbstractValues) and term.observe is not None:
+        point = point_term(problem, term)
+        return _reached(problem, point, examples(problem, term, _places(problem, 0), 3))
     if isinstance(term, AbstractValues):
         return Reach(0, True, all(u.bounds is None for u in problem.unknowns.values()) and problem.constraint is None)
     return reach_at_points(problem, point_term(problem, term), 0)
@@ -68,12 +72,19 @@ def reach(problem: Problem, term: Term) -> Reach:
 @once_for_each
 def reach_at_points(problem: Problem, point: AbstractPointTerm, targets: int) -> Reach:
     """Order and locality of a term at a point that is given so many measured values; see `reach`."""
+    return _reached(problem, point, _places(problem, targets))
+
+
+def _places(problem: Problem, targets: int) -> Place:
     rng = np.random.default_rng(0)
     low, high = problem.domain.bounds()
     x = low + (0.1 + 0.8 * rng.random((3, len(low)))) * (high - low)
     x = points_in(problem.domain, 0, 3) if isinstance(problem.domain, AbstractShape) else x
     normals = rng.normal(size=x.shape)
-    places = Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, targets)))
+    return Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, targets)))
+
+
+def _reached(problem: Problem, point: AbstractPointTerm, places: Place) -> Reach:
     try:
         slopes, defect = _tried(problem, point, places)
     except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):

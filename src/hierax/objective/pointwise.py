@@ -26,11 +26,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from hierax._errors import InputError
 from hierax.fields.two_sided import two_sided
 from hierax.geometry import AbstractShape
 from hierax.geometry.regions import Regions, known
 from hierax.objective.view import component, physical
-from hierax.problems.calls import usable
+from hierax.problems.calls import defined, usable
 from hierax.problems.domain import Interface
 from hierax.problems.interfaces import Cut, on_interface
 from hierax.problems.operators import coordinates
@@ -44,7 +45,8 @@ Build = Callable[[Float[Array, " k"]], Any]
 
 
 class Place(NamedTuple):
-    """One sample: the point `(dim,)`, the outward normal `(dim,)` (zero inside), the measured value `(m,)`.
+    """One sample: the point `(dim,)`, the outward normal `(dim,)` (zero inside), the measured value `(m,)` and what is
+    given with it.
 
     `inputs` `(k,)` are the numbers that tell a member of a family of problems; nothing where there is no family.
     `inside` `(shapes,)` says whether the point lies inside of shapes that divide the domain; nothing where it is not
@@ -262,13 +264,42 @@ def _positional(function: Callable[..., Any]) -> int:
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters)
 
 
+def examples(problem: Problem, term: Term, places: Place, count: int) -> Place:
+    """Places to try a term at: those given, but of an observation `count` of its own, with what is given there."""
+    if not isinstance(term, AbstractValues):
+        return places
+    pick = np.linspace(0, len(term.points) - 1, count).astype(int)
+    return Place(term.points[pick], np.zeros((count, problem.domain.dim)), term.targets[pick])
+
+
 def _misfit(problem: Problem, term: AbstractValues) -> Callable[[Any, Place], Any]:
     name = problem.data_unknown(term)
+    if name is None:
+        return _observed(problem, term)
 
     def misfit(field: Any, place: Place) -> Any:
         seen = physical(problem, field)
         u = getattr(seen, name) if problem.named else seen
         return jnp.ravel(u(place.x)) - place.target
+
+    return misfit
+
+
+def _observed(problem: Problem, term: AbstractValues) -> Callable[[Any, Place], Any]:
+    names, what = tuple(problem.domain.names or ()), f"{type(term).__name__}({term.name!r}, observe)"
+    count = term.values[0].size
+
+    def misfit(field: Any, place: Place) -> Any:
+        given = () if term.given is None else (place.target[count:],)
+        with coordinates(names):
+            value = usable(term.observe(physical(problem, field), place.x, *given), what, term.observe)  # pyright: ignore
+        if value.size != count:
+            raise InputError(
+                what=f"what is observed has shape {value.shape}, the values {term.values.shape[1:]} at a point",
+                where=f"{what}{defined(term.observe)}",
+                remedy="return a number, or as many as were measured at a point",
+            )
+        return jnp.ravel(value) - place.target[:count]
 
     return misfit
 

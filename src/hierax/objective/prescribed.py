@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hierax.objective.build import is_equation
 from hierax.objective.noise import relative_noise
+from hierax.objective.traced import measured
 from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
@@ -25,8 +28,12 @@ def with_prescribed_values(problem: Problem) -> Problem:
     """
     if isinstance(problem, Continuation) or not any(_is_exact(problem, term) for term in problem.terms):
         return problem
-    terms = [Values(t.name, t.points, t.values) if _is_exact(problem, t) else t for t in problem.terms]  # pyright: ignore
+    terms = [_as_exact(t) if _is_exact(problem, t) else t for t in problem.terms]
     return problem.changed(terms=terms)
+
+
+def _as_exact(term: Any) -> Values:
+    return Values(term.name, term.points, term.values, observe=term.observe, given=term.given)
 
 
 def _is_exact(problem: Problem, term: object) -> bool:
@@ -34,7 +41,6 @@ def _is_exact(problem: Problem, term: object) -> bool:
         return False
     if term.noise is not None:
         return term.typical_noise == 0.0
-    measured = {problem.data_unknown(t) for t in problem.terms if isinstance(t, Data)}
-    inverse = problem.constants or set(problem.functions) - measured
+    inverse = problem.constants or set(problem.functions) - measured(problem)
     few = len(term.points) <= 2 * (problem.domain.dim + 1)
     return not inverse and (few or np.ptp(term.values) == 0.0 or (relative_noise([term]) or 0.0) < EXACT)

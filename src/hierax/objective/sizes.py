@@ -27,7 +27,7 @@ from hierax.geometry import AbstractShape, Part
 from hierax.geometry.body import surface_rule
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
-from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, point_term
+from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, examples, point_term
 from hierax.problems.domain import Box, Face, Interface
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
@@ -88,8 +88,8 @@ class Probed:
         dim = len(self.low)
         self._vectors = rng.uniform(2.0, 4.0, (WAVES, dim)) * rng.choice([-1.0, 1.0], (WAVES, dim))
         self._phases = rng.uniform(0.0, 2 * np.pi, WAVES)
-        self.terms = [t for t in problem.terms if not isinstance(t, AbstractValues)]
-        self._points = [point_term(self.problem, t) for t in self.problem.terms if not isinstance(t, AbstractValues)]
+        self.terms = [t for t in problem.terms if not isinstance(t, AbstractValues) or t.observe is not None]
+        self._points = [point_term(self.problem, t) for t in self.terms]
         self._places = [places_of(problem, term) for term in self.terms]
         self._felt = [compiled_quickly(functools.partial(self._measure, point)) for point in self._points]
 
@@ -173,7 +173,8 @@ def own_units(problem: Problem) -> Units:
 
     Where there are data alone the unknowns are counted from the mean of their values, in units of its spread.
     """
-    if all(isinstance(term, Data) for term in problem.terms) and problem.constraint is None:
+    plain = all(isinstance(term, Data) and term.observe is None for term in problem.terms)
+    if plain and problem.constraint is None:
         return _standardised(problem)
     probed = Probed(problem)
     state, known = _prescribed(problem, probed)
@@ -206,6 +207,9 @@ def _standardised(problem: Problem) -> Units:
 def places_of(problem: Problem, term: Term) -> Place:
     """Some points of a term with their normals, inside and on every face or boundary where it holds."""
     rng, domain = np.random.default_rng(2), problem.domain
+    if isinstance(term, AbstractValues):
+        none = np.zeros((0, domain.dim))
+        return examples(problem, term, Place(none, none, none), POINTS)
     low, high = domain.bounds()
     points, normals = [], []
     for place in problem.places(term):
@@ -281,7 +285,7 @@ def _prescribed(problem: Problem, probed: Probed) -> tuple[Sizes, dict[int, floa
             for k, found in probed.ratios(number).items():
                 values[k].append(found)
     for term in problem.terms:
-        if isinstance(term, AbstractValues):
+        if isinstance(term, AbstractValues) and term.observe is None:
             own = [k for k, c in enumerate(probed.columns) if c.name == problem.data_unknown(term)]
             for k, column in zip(own, np.reshape(term.values, (len(term.values), -1)).T, strict=False):
                 values[k].append(column)
@@ -350,6 +354,8 @@ def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:
         rows = np.sqrt(curvature @ state.sizes**2)
         if isinstance(term, Energy):
             energies += problem.domain.measure * float(rows @ rows)
+        elif isinstance(term, AbstractValues):
+            terms[term.name] = spread(term)
         else:
             # an equation counts as its mean square over the domain, however large that is
             measure = problem.domain.measure if is_equation(term, problem) else 1.0
@@ -360,6 +366,16 @@ def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:
     sizes = _by_name(problem, probed, state.sizes)
     shifts = {name: np.zeros_like(size) for name, size in sizes.items()}
     return Units(sizes, shifts, terms, _by_name(problem, probed, state.levels))
+
+
+def spread(term: AbstractValues) -> np.ndarray:
+    """Size of the values of an observation, `(m,)`; where one noise of all components is stated, one for all."""
+    values = term.values.reshape(len(term.values), -1)
+    own = np.std(values, axis=0)
+    own = np.where(own > 1e-10 * np.max(np.abs(values), axis=0), own, np.sqrt(np.mean(values**2, axis=0)))
+    if getattr(term, "noise", None) is not None:
+        own = np.full(len(own), np.sqrt(np.mean(own**2)))
+    return np.reshape(np.where(own > 0, own, 1.0), term.values.shape[1:])
 
 
 def _by_name(problem: Problem, probed: Probed, numbers: np.ndarray) -> dict[str, np.ndarray]:

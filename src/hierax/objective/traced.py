@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from hierax.objective.pointwise import Place, point_term
+from hierax.objective.pointwise import Place, examples, point_term
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Term
+from hierax.problems.remembered import once_for_each
+from hierax.problems.terms import Data, Term
 
 FLAT = frozenset({"stop_gradient", "sign", "floor", "ceil", "round"})
 """Operations whose derivative is zero; comparisons and whatever else gives no real number count as well."""
@@ -56,16 +57,40 @@ def traced(problem: Problem, term: Term) -> Traced:
     """
     dim, point = problem.domain.dim, point_term(problem, term)
 
-    def values(c: jax.Array, x: jax.Array, normal: jax.Array) -> jax.Array:
-        return point.residual(_trial(problem, c), Place(x, normal, jnp.zeros(0)))
+    none = Place(np.zeros((1, dim)), np.zeros((1, dim)), np.zeros((1, 0)))
+    x, _, target, _ = examples(problem, term, none, 1)
 
-    closed = jax.make_jaxpr(values)(jnp.ones(len(problem.unknowns)), jnp.zeros(dim), jnp.zeros(dim))
+    def values(c: jax.Array, x: jax.Array, normal: jax.Array) -> jax.Array:
+        return point.residual(trial(problem, c), Place(x, normal, jnp.asarray(target[0])))
+
+    closed = jax.make_jaxpr(values)(jnp.ones(len(problem.unknowns)), jnp.asarray(x[0]), jnp.zeros(dim))
     walk = _Walk([])
     out = walk(closed, [_Seen(True), _Seen(False), _Seen(False)])
     return Traced(any(value.depends for value in out), next(iter(walk.missed), None))
 
 
-def _trial(problem: Problem, c: jax.Array) -> Any:
+@once_for_each
+def measured(problem: Problem) -> frozenset[str]:
+    """Names of the functions that data tell: those whose values they give, or that an observation looks at alone."""
+    found: set[str] = set()
+    for term in (t for t in problem.terms if isinstance(t, Data)):
+        name = problem.data_unknown(term)
+        found |= {name} if name is not None else _looked_at(problem, term)
+    return frozenset(found)
+
+
+def _looked_at(problem: Problem, term: Data) -> set[str]:
+    """The one function of an observation; nothing where it has several."""
+    point, none = point_term(problem, term), np.zeros((0, problem.domain.dim))
+    places = examples(problem, term, Place(none, none, none), 3)
+    ones = jnp.ones(len(problem.unknowns))
+    slopes = jax.vmap(lambda place: jax.jacfwd(lambda c: point.residual(trial(problem, c), place))(ones))(places)
+    felt = np.any(np.nan_to_num(np.asarray(slopes)) != 0.0, axis=(0, 1))
+    names = {name for name, seen in zip(problem.unknowns, felt, strict=True) if seen and name in problem.functions}
+    return names if len(names) == 1 else set()
+
+
+def trial(problem: Problem, c: jax.Array) -> Any:
     """Unknowns `c_k` times a fixed function without symmetries, or number."""
 
     def function(number: int, components: int | None) -> Any:

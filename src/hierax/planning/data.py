@@ -28,6 +28,11 @@ CLUSTERS = (
 )
 
 
+LEAST, TIE = -9.0, 0.1
+"""Decades below the data under which penalties do not fall where something else than the unknown is measured, and rise
+of the logarithm of the score that is given for more smoothness there."""
+
+
 def plan_for_data(
     problem: Problem, hierarchy: Hierarchy, rule: AbstractRefinement | None, seen: ProblemFeatures, grids: bool
 ) -> Plan:
@@ -40,8 +45,13 @@ def plan_for_data(
     growing = rule if isinstance(rule, WiderOrMoreData) else None
     count = int(seen.values * (1 - share))
     positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
+    observed = any(isinstance(t, Data) and t.observe is not None for t in problem.terms)
     solver: AbstractSolver = (
-        Smoothing(data, positions, count) if grids else GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 200))
+        Smoothing(data, positions, count, least=LEAST, tie=TIE)
+        if grids and observed
+        else Smoothing(data, positions, count)
+        if grids
+        else GaussNewton(damping=1e-3, tolerances=Tolerances(1e-4, 200))
     )
     return Plan(
         hierarchy,
@@ -84,7 +94,7 @@ def _grouped(problem: Problem) -> list[str]:
 
 def has_process(problem: Problem, name: str) -> bool:
     """Whether a Gaussian process can be the fit of an unknown: a scalar without bounds, of data alone, in a box."""
-    if not all(isinstance(t, Data) for t in problem.terms) or problem.constraint is not None:
+    if not all(isinstance(t, Data) and t.observe is None for t in problem.terms) or problem.constraint is not None:
         return False
     unknown, domain = problem.functions[name], problem.domain
     plain = unknown.components is None and unknown.of is None and unknown.bounds is None and unknown.prior is None

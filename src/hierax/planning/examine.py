@@ -5,7 +5,7 @@ from __future__ import annotations
 from hierax._errors import InputError
 from hierax.objective.traced import OutOfRange, traced
 from hierax.problems.problem import Problem
-from hierax.problems.terms import AbstractValues, Energy, Residual, Term
+from hierax.problems.terms import AbstractValues, Term
 
 
 def examine(problem: Problem) -> None:
@@ -17,7 +17,7 @@ def examine(problem: Problem) -> None:
         For a term that depends on no unknown, and for an index that is out of range, with the user's line.
     """
     for term in problem.terms:
-        if isinstance(term, AbstractValues):
+        if isinstance(term, AbstractValues) and term.observe is None:
             continue
         try:
             found = traced(problem, term)
@@ -31,7 +31,7 @@ def examine(problem: Problem) -> None:
             raise _independent(term)
 
 
-def _out_of_range(term: Residual | Energy, found: OutOfRange) -> InputError:
+def _out_of_range(term: Term, found: OutOfRange) -> InputError:
     return InputError(
         what=f"index {found.place} of something that has {found.entries} entries; its last would be read instead",
         where=f"{_place(term)}{', ' * bool(found.line)}{found.line}",
@@ -39,7 +39,7 @@ def _out_of_range(term: Residual | Energy, found: OutOfRange) -> InputError:
     )
 
 
-def _independent(term: Residual | Energy) -> InputError:
+def _independent(term: Term) -> InputError:
     return InputError(
         what=f"the term {term.name!r} depends on no unknown: nothing can be learned from it",
         where=_place(term),

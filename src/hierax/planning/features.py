@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hierax.objective.build import Sampling, is_equation
 from hierax.objective.order import reach
+from hierax.objective.traced import measured
 from hierax.planning.families import GRID_DIMENSIONS, grid_degree
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Energy
@@ -50,10 +51,10 @@ class ProblemFeatures:
     def of(cls, problem: Problem) -> ProblemFeatures:
         """Look at a problem."""
         data = [t for t in problem.terms if isinstance(t, Data)]
-        measured = {problem.data_unknown(t) for t in data}
+        seen = measured(problem)
         equations = [t for t in problem.terms if is_equation(t, problem)]
         energies = sum(isinstance(t, Energy) for t in problem.terms)
-        hidden = tuple(n for n in problem.functions if n not in measured) if data and equations else ()
+        hidden = tuple(n for n in problem.functions if n not in seen) if data and equations else ()
         found = [reach(problem, t) for t in problem.terms]
         conditions = len(problem.terms) - len(data) - len(equations)
         values = sum(t.values.size for t in data)

@@ -51,7 +51,7 @@ def dirichlet(
 
     def condition(w: Any, x: Any, normal: Any) -> Any:
         del normal
-        return _component(_unknown(w, unknown)(x), component) - _at(value, x)
+        return _component(_unknown(w, unknown)(x), component) - at_point(value, x)
 
     return Residual(name or _named(unknown or "value", on, component), condition, on=on)
 
@@ -67,7 +67,7 @@ def neumann(
     _check(on, flux=flux, k=k)
 
     def condition(w: Any, x: Any, normal: Any) -> Any:
-        return _component(_flux(_unknown(w, unknown), k, x, normal), component) - _at(flux, x)
+        return _component(_flux(_unknown(w, unknown), k, x, normal), component) - at_point(flux, x)
 
     return Residual(name or _named(f"flux of {unknown}" if unknown else "flux", on, component), condition, on=on)
 
@@ -81,7 +81,7 @@ def robin(
 
     def condition(w: Any, x: Any, normal: Any) -> Any:
         u = _unknown(w, unknown)
-        exchange = _at(h, x) * (_component(u(x), component) - _at(ambient, x))
+        exchange = at_point(h, x) * (_component(u(x), component) - at_point(ambient, x))
         return _component(_flux(u, k, x, normal), component) + exchange
 
     return Residual(
@@ -106,7 +106,7 @@ def traction(
     _check(on, vector=vector)
 
     def condition(w: Any, x: Any, normal: Any) -> Any:
-        return stress(_unknown(w, unknown))(x) @ normal - _at(vector, x)
+        return stress(_unknown(w, unknown))(x) @ normal - at_point(vector, x)
 
     return Residual(name or _named("traction", on, None), condition, on=on)
 
@@ -165,7 +165,7 @@ class Elastic:
 
     def balance(self, u: Callable[[Any], Any], force: Value = 0.0) -> Callable[[Any], Float[Array, " dim"]]:
         """The divergence of the stress plus a force on a unit of volume, `balance(u, force)(x)`: zero at rest."""
-        return lambda x: divergence(self.stress(u))(x) + _at(force, x)
+        return lambda x: divergence(self.stress(u))(x) + at_point(force, x)
 
     def energy(self, u: Callable[[Any], Any]) -> Callable[[Any], Float[Array, ""]]:
         """Elastic energy of a unit of volume, `energy(u)(x)`, for an `Energy`."""
@@ -199,12 +199,12 @@ def _check(on: Where, **values: Value) -> None:
             ) from error  # fmt: skip
 
 
-def _at(value: Value, x: Any) -> Any:
+def at_point(value: Value, x: Any) -> Any:
     return value(x) if callable(value) else jnp.asarray(value, float)
 
 
 def _flux(u: Callable[[Any], Any], k: Value, x: Any, normal: Any) -> Any:
-    slope, factor = gradient(u)(x), _at(k, x)
+    slope, factor = gradient(u)(x), at_point(k, x)
     return slope @ (factor.T @ normal) if jnp.ndim(factor) == 2 else factor * (slope @ normal)
 
 

@@ -71,6 +71,7 @@ class Continuation(Problem):
             constraint=target.constraint,
             reference=target.reference,
             interfaces=target.interfaces,
+            outputs=target.outputs,
             name=target.name,
         )
         self.easier = tuple(problems[:-1])

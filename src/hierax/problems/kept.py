@@ -39,6 +39,7 @@ def described(problem: Problem) -> Problem:
         unknowns=unknowns if problem.named else None,
         constraint=constraint,
         interfaces=[_place(place) for place in problem.interfaces],
+        outputs={name: NotKept(f"output {name!r}") for name in problem.outputs},
         name=problem.name,
     )
 
@@ -48,7 +49,7 @@ def _described(term: Term) -> Term:
         return replace(term, function=NotKept(f"equation {term.name!r}"), on=_place(term.on))
     if isinstance(term, Energy):
         return replace(term, density=NotKept(f"energy {term.name!r}"), on=_place(term.on))
-    return term
+    return term if term.observe is None else replace(term, observe=NotKept(f"observation {term.name!r}"))
 
 
 def _place(on: Any) -> Any:
@@ -62,5 +63,6 @@ def _place(on: Any) -> Any:
 
 def is_kept(term: Term) -> bool:
     """Whether a term can be evaluated: not if it was read from a file."""
-    function = term.function if isinstance(term, Residual) else term.density if isinstance(term, Energy) else None
+    named = {Residual: "function", Energy: "density"}
+    function = getattr(term, named.get(type(term), "observe"))
     return not isinstance(function, NotKept)

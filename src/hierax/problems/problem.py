@@ -61,6 +61,8 @@ class Problem:
         A known solution, `Reference` or `TabulatedReference`; a bare callable counts as an exact one.
     interfaces:
         Planes or boundaries of shapes that divide the domain, across which coefficients jump; see `Interface`.
+    outputs:
+        Functions `function(u, x)` by name, of which values are asked as of unknowns: stresses, fluxes, energies.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class Problem:
         constraint: Callable[[Any], Any] | None = None,
         reference: AnyReference | Callable[..., Any] | None = None,
         interfaces: Sequence[Interface] = (),
+        outputs: Mapping[str, Callable[..., Any]] | None = None,
         name: str | None = None,
     ) -> None:
         self.domain = domain
@@ -86,6 +89,7 @@ class Problem:
         self.constraint = constraint
         self.reference = self._as_reference(reference)
         self.interfaces = tuple(interfaces) if isinstance(interfaces, Sequence) else (interfaces,)
+        self.outputs = dict(outputs or {})
         self.name = name or "problem"
         self._check()
 
@@ -94,7 +98,7 @@ class Problem:
         same = {
             "domain": self.domain, "terms": self.terms, "unknowns": self.unknowns if self.named else None,
             "constraint": self.constraint, "reference": self.reference, "interfaces": self.interfaces,
-            "name": self.name,
+            "outputs": self.outputs, "name": self.name,
         }  # fmt: skip
         return Problem(**{**same, **parts})
 
@@ -153,8 +157,10 @@ class Problem:
             return self.domain.faces() if isinstance(self.domain, Box) else tuple(self.domain.boundaries)
         return tuple(on) if isinstance(on, tuple | list) else (on,)
 
-    def data_unknown(self, term: AbstractValues) -> str:
-        """Name of the unknown whose values a term gives."""
+    def data_unknown(self, term: AbstractValues) -> str | None:
+        """Name of the unknown whose values a term gives; `None` where something else is observed."""
+        if term.observe is not None:
+            return None
         return term.name if term.name in self.functions else next(iter(self.functions))
 
     def _as_reference(self, reference: Any) -> AnyReference | None:
@@ -234,6 +240,14 @@ class Problem:
             )
 
     def _check_callables(self) -> None:
+        for name, function in self.outputs.items():
+            if not name.isidentifier() or name in self.unknowns:
+                raise InputError(
+                    what=f"the output {name!r} is {'an unknown' if name in self.unknowns else 'no word'}",
+                    where="Problem(outputs=...)",
+                    remedy="give it a name of its own",
+                )
+            check_arguments(function, f"Problem(outputs={{{name!r}: ...}})", (2,), "function(u, x)")
         if self.constraint is not None:
             check_arguments(self.constraint, "Problem(constraint=...)", (1,), "lambda u: lambda x: x[0] * u(x)")
         known = self.reference.named() if self.reference is not None else {}
@@ -344,11 +358,12 @@ class Problem:
 
     def _check_data(self, term: AbstractValues) -> None:
         where = f"{type(term).__name__}({term.name!r}, points)"
-        if len(self.functions) > 1 and term.name not in self.functions:
+        name = self.data_unknown(term)
+        if name is not None and len(self.functions) > 1 and term.name not in self.functions:
             raise InputError(
                 what=f"{term.name!r} measures none of the unknowns {', '.join(self.functions)}",
                 where=where,
-                remedy="give the values the name of their unknown, or write a Residual",
+                remedy="give the values the name of their unknown, or say what is observed: observe=function(w, x)",
             )
         if term.points.shape[1] != self.domain.dim:
             raise InputError(
@@ -365,7 +380,9 @@ class Problem:
                     where=where,
                     remedy="widen the domain or remove the points",
                 )
-        components = self.functions[self.data_unknown(term)].components
+        if name is None:
+            return
+        components = self.functions[name].components
         expected = () if components is None else (components,)
         if term.values.shape[1:] != expected:
             raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,11 +58,13 @@ class Energy:
 
 @dataclass(frozen=True, eq=False)
 class AbstractValues:
-    """Values of an unknown at points: `u(points[i])` should be `values[i]`."""
+    """Values of an unknown, or of what is observed of the unknowns, at points: `u(points[i])` should be `values[i]`."""
 
     name: str
     points: np.ndarray
     values: np.ndarray
+    observe: Callable[..., Any] | None = field(default=None, kw_only=True)
+    given: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         where = f"{type(self).__name__}({self.name!r}, "
@@ -75,8 +77,32 @@ class AbstractValues:
                 remedy="give one value (or one row of values) a point",
             )
         check_finite(values, f"{where}values)")
+        self._check_observation(where, len(points))
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "values", values)
+
+    def _check_observation(self, where: str, count: int) -> None:
+        if self.observe is not None:
+            arguments = (2,) if self.given is None else (3,)
+            form = "function(u, x)" if self.given is None else "function(u, x, given)"
+            check_arguments(self.observe, f"{where}observe)", arguments, form)
+        if self.given is None:
+            return
+        given = as_points(self.given, f"{where}given)")
+        if self.observe is None or len(given) != count:
+            raise InputError(
+                what=f"{len(given)} rows of numbers are given with {count} points"
+                + " and nothing that observes them" * (self.observe is None),
+                where=f"{where}given)",
+                remedy="give one row a point, and observe=function(u, x, given)",
+            )
+        object.__setattr__(self, "given", given)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What a sample brings to its pointwise term, `(n, m + k)`: the values, and what is given with them."""
+        values = self.values.reshape(len(self.points), -1)
+        return values if self.given is None else np.concatenate([values, self.given], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +114,15 @@ class Data(AbstractValues):
     Parameters
     ----------
     name:
-        Name of the unknown that was measured, where there are several; any name where there is one.
+        Name of the unknown that was measured, where there are several; any name where there is one, or where something
+        else is observed.
     points, values:
         Arrays `(n, dim)` and `(n,)` or `(n, m)`; finite.
+    observe:
+        What was measured, where it is no unknown itself: `function(u, x)` of the unknowns near the point, such as
+        `lambda u, x: hx.derivative(u, "x")(x)`; it is called as terms are, and returns a number or `(m,)`.
+    given:
+        Numbers `(n, k)` that measurements depend on beside their points; `observe` is then `function(u, x, given)`.
     noise:
         Standard deviation of the values in their own units, where it is known: one number, or one for every point;
         values with noise 0 are prescribed.
@@ -154,6 +186,8 @@ class Values(AbstractValues):
         Name of the unknown, where there are several; any name where there is one.
     points, values:
         Arrays `(n, dim)` and `(n,)` or `(n, m)`; finite. Points may lie anywhere in the domain and on its boundary.
+    observe, given:
+        What is prescribed, where it is no unknown itself; see `Data`.
     """
 
     on: Where = None

@@ -122,8 +122,10 @@ class Units:
     def _term(self, problem: Problem, term: Term) -> Term:
         if isinstance(term, AbstractValues):
             name = problem.data_unknown(term)
-            size = self.sizes[name]
-            term = replace(term, values=(term.values - self.shifts[name]) / size)
+            size = self.terms[term.name] if name is None else self.sizes[name]
+            shift = 0.0 if name is None else self.shifts[name]
+            observe = None if term.observe is None else self._measured(problem, term.observe, 1.0 / size)
+            term = replace(term, values=(term.values - shift) / size, observe=observe)
             if isinstance(term, Data) and term.noise is not None:
                 term = replace(term, noise=term.noise / np.mean(size))
             return term

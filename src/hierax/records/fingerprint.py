@@ -14,12 +14,12 @@ import numpy as np
 
 from hierax.geometry import AbstractShape
 from hierax.objective.build import SampledProblem
-from hierax.objective.pointwise import AbstractPointTerm, Place
+from hierax.objective.pointwise import AbstractPointTerm, Place, examples
 from hierax.planning.plan import Plan
 from hierax.problems.continuation import Continuation
 from hierax.problems.domain import PointCloud
 from hierax.problems.problem import Problem
-from hierax.problems.terms import AbstractValues, Data
+from hierax.problems.terms import AbstractValues, Data, Term
 from hierax.problems.unknowns import Constant, Unknown
 
 PROBES = 64
@@ -65,16 +65,19 @@ def _alone(problem: Problem) -> dict[str, str]:
     for term, point in zip(sampled.terms, sampled.point_terms, strict=True):
         if isinstance(term, AbstractValues):
             known = (term.noise, term.groups) if isinstance(term, Data) else (None,)
-            found[f"term {term.name}"] = _sum(term.points, term.values, *known)
+            observed = () if term.observe is None else _program(point, _stand_in(problem), problem, term)
+            found[f"term {term.name}"] = _sum(term.points, term.targets, *known, *observed)
         else:
-            found[f"term {term.name}"] = _sum(problem.places(term), *_program(point, _stand_in(problem), domain.dim))
+            found[f"term {term.name}"] = _sum(problem.places(term), *_program(point, _stand_in(problem), problem, term))
     return found
 
 
-def _program(term: AbstractPointTerm, field: Any, dim: int) -> list[Any]:
+def _program(point: AbstractPointTerm, field: Any, problem: Problem, term: Term) -> list[Any]:
     """The program of a term as a text, and the constants in it."""
-    at = jax.ShapeDtypeStruct((dim,), jnp.zeros(0).dtype)
-    made = jax.make_jaxpr(lambda x, normal: term.residual(field, Place(x, normal, None)))(at, at)
+    none = np.zeros((1, problem.domain.dim))
+    places = examples(problem, term, Place(none, none, none[:, :0]), 1)
+    at, to = (jax.ShapeDtypeStruct(part.shape[1:], jnp.zeros(0).dtype) for part in (places.x, places.target))
+    made = jax.make_jaxpr(lambda x, normal, target: point.residual(field, Place(x, normal, target)))(at, at, to)
     return [ADDRESS.sub("", str(made.jaxpr)), *made.consts]
 
 

@@ -298,4 +298,4 @@ def _what(problem: Problem, points: np.ndarray) -> tuple[str, Any, tuple[np.ndar
         return "residual", pairs[0][1], None, None
     term, point = data[0]
     some = slice(None, None, max(1, len(term.points) // SCATTERED))
-    return "residual", point, (term.points[some], term.values.reshape(len(term.points), -1)[some]), None
+    return "residual", point, (term.points[some], term.targets[some]), None

@@ -21,7 +21,9 @@ from hierax._errors import InputError
 from hierax.geometry import AbstractShape
 from hierax.objective.compiled import compiled_for_each
 from hierax.objective.reduction import concatenated, fitting
+from hierax.objective.traced import trial
 from hierax.objective.view import physical
+from hierax.problems.calls import usable
 from hierax.problems.domain import Box, as_floats, as_points
 from hierax.problems.operators import coordinates, derivative, parse_axes
 from hierax.problems.problem import Problem
@@ -35,7 +37,9 @@ EDGE = 1e-6
 @final
 @dataclass(frozen=True)
 class Quantity:
-    """One scalar column: an unknown, its component (`None` for a scalar one), the axes it is differentiated along."""
+    """One scalar column: an unknown or output, its component (`None` for a scalar one, a place in the flattened array
+    for an output), the axes it is differentiated along.
+    """
 
     label: str
     unknown: str
@@ -54,17 +58,58 @@ def quantities(problem: Problem, value: str) -> tuple[Quantity, ...]:
         For an unknown, component or coordinate that the problem does not have, with near matches.
     """
     # Longer names first: an unknown may itself be called `u_x`.
-    for name in sorted(problem.unknowns, key=len, reverse=True):
-        match = re.fullmatch(rf"{re.escape(name)}(?:\[(\d+)\])?(?:_(\w+))?", value)
+    known = [*problem.unknowns, *problem.outputs]
+    for name in sorted(known, key=len, reverse=True):
+        match = re.fullmatch(rf"{re.escape(name)}(?:\[(\d+(?:, ?\d+)*)\])?(?:_(\w+))?", value)
         if match is not None:
-            return _expand(problem, value, name, match.group(1), match.group(2))
-    near = difflib.get_close_matches(value, list(problem.unknowns), n=3)
+            expand = _expand_output if name in problem.outputs else _expand
+            return expand(problem, value, name, match.group(1), match.group(2))
+    near = difflib.get_close_matches(value, known, n=3)
+    outputs = f", the outputs {', '.join(problem.outputs)}" if problem.outputs else ""
     raise InputError(
         f"The value {value!r} is none of the unknowns, nor a derivative of one.",
         f"value {value!r}",
         (f"Did you mean {', '.join(near)}? " if near else "")
-        + f"The unknowns are {', '.join(problem.unknowns)}; derivatives are written u_x, components u[0], u[0]_x.",
+        + f"The unknowns are {', '.join(problem.unknowns)}{outputs}; derivatives are written u_x, components u[0], "
+        "u[0]_x.",
     )
+
+
+def _expand_output(
+    problem: Problem, value: str, name: str, index: str | None, spec: str | None
+) -> tuple[Quantity, ...]:
+    """The columns of a function of the problem's own."""
+    shape = output_shape(problem, name)
+    axes = () if spec is None else parse_axes(spec, problem.domain.names)
+    tail = "" if spec is None else f"_{spec}"
+    every = list(np.ndindex(shape)) if index is None else [tuple(int(digits) for digits in index.split(","))]
+    if any(len(one) != len(shape) or any(i >= n for i, n in zip(one, shape, strict=True)) for one in every):
+        raise InputError(
+            f"The output {name!r} has shape {shape}.", f"value {value!r}", f"Write {name!r} for all of it."
+        )
+    return tuple(
+        Quantity(f"{name}[{','.join(map(str, one))}]{tail}" if shape else f"{name}{tail}", name,
+                 int(np.ravel_multi_index(one, shape)) if shape else None, axes)
+        for one in every
+    )  # fmt: skip
+
+
+def output_shape(problem: Problem, name: str) -> tuple[int, ...]:
+    """Shape of an output at a point."""
+    at = jax.ShapeDtypeStruct((problem.domain.dim,), jnp.zeros(0).dtype)
+    seen = trial(problem, jnp.ones(len(problem.unknowns)))
+    return jax.eval_shape(lambda x: _output(problem, name, seen)(x), at).shape
+
+
+def _output(problem: Problem, name: str, seen: Any) -> Callable[[Any], Any]:
+    """An output as a function of the point."""
+    own = problem.outputs[name]
+
+    def at(x: Any) -> Any:
+        with coordinates(problem.domain.names or ()):
+            return usable(own(seen, x), f"Problem(outputs={{{name!r}: ...}})", own)
+
+    return at
 
 
 def _expand(problem: Problem, value: str, name: str, index: str | None, spec: str | None) -> tuple[Quantity, ...]:
@@ -295,9 +340,14 @@ def _at_point(problem: Problem, seen: Any, wanted: tuple[Quantity, ...], x: Floa
     for quantity in wanted:
         key = (quantity.unknown, quantity.axes)
         if key not in known:
-            unknown = getattr(seen, quantity.unknown) if problem.named else seen
+            output = quantity.unknown in problem.outputs
+            if output:
+                whole = _output(problem, quantity.unknown, seen)
+                unknown = lambda z, whole=whole: whole(z).ravel() if whole(z).ndim else whole(z)  # noqa: E731
+            else:
+                unknown = getattr(seen, quantity.unknown) if problem.named else seen
             function = derivative(unknown, quantity.axes) if quantity.axes else unknown
-            is_number = isinstance(problem.unknowns[quantity.unknown], Constant)
+            is_number = not output and isinstance(problem.unknowns[quantity.unknown], Constant)
             known[key] = jnp.asarray(unknown if is_number else function(x))
         out.append(known[key] if quantity.component is None else known[key][quantity.component])
     return jnp.stack(out)

@@ -381,7 +381,7 @@ def _part(values: np.ndarray, quantity: Quantity) -> np.ndarray:
 
 def reference_values(problem: Problem, quantity: Quantity, points: np.ndarray) -> np.ndarray | None:
     """What is known of a scalar unknown; of its derivatives nothing is."""
-    if problem.reference is None or quantity.axes:
+    if problem.reference is None or quantity.axes or quantity.unknown in problem.outputs:
         return None
     values = problem.reference.evaluate(points, quantity.unknown)
     return None if values is None else _part(np.asarray(values), quantity)

@@ -24,12 +24,14 @@ from hierax.fields.base import partition
 from hierax.objective.build import is_equation
 from hierax.objective.noise import neighbour_correlation, relative_noise
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data
+from hierax.problems.terms import AbstractValues, Data
+from hierax.problems.watched import SeenInputs
 from hierax.results.archive import packed, save, unpack
 from hierax.results.codec import Codec
 from hierax.results.environment import environment
-from hierax.results.evaluation import Points, evaluate, function
+from hierax.results.evaluation import Points, box_of, evaluate, function
 from hierax.results.intervals import Interval
+from hierax.results.learned import Learned
 from hierax.results.record import device, level_record, plain, precision
 from hierax.results.words import candidate_table, level_table, number
 
@@ -160,12 +162,13 @@ class Solution:
 
     def _alike(self) -> float | None:
         """How alike misfits of neighbours are, for the data missed most, where equations hold as well; else `None`."""
-        data = [term for term in self.problem.terms if isinstance(term, Data)]
+        data = [t for t in self.problem.terms if isinstance(t, Data) and t.observe is None]
         if not data or not any(is_equation(term, self.problem) for term in self.problem.terms):
             return None
         found = []
         for term in data:
-            own = self.evaluate(term.points, self.problem.data_unknown(term)).reshape(len(term.points), -1)
+            name = self.problem.data_unknown(term)
+            own = self.evaluate(term.points, name).reshape(len(term.points), -1)
             misfit = own - term.values.reshape(own.shape)
             size = float(np.sqrt(np.mean(misfit**2))) / max(float(np.std(term.values)), 1e-300)
             found.append((size, neighbour_correlation(term.points, misfit)))
@@ -200,7 +203,8 @@ class Solution:
         Parameters
         ----------
         value:
-            As of `evaluate`. Points are not checked: outside of the domain nothing was learned.
+            As of `evaluate`. Points are not checked: outside of the domain nothing was learned. In a term of another
+            problem the guard `admissible` tells how much of that problem's domain asks for such points.
 
         Raises
         ------
@@ -211,7 +215,14 @@ class Solution:
         --------
         >>> flux = jax.vmap(jax.grad(solution.function("u")))(points)  # doctest: +SKIP
         """
-        return function(self.problem, self.field, value or next(iter(self.problem.unknowns)))
+        name = value or next(iter(self.problem.unknowns))
+        return Learned(function(self.problem, self.field, name), self._seen(name))
+
+    def _seen(self, name: str) -> SeenInputs:
+        """Where the unknowns were learned: the domain, and in it the rows of data where these are all there is."""
+        rows = [term.points for term in self.problem.terms if isinstance(term, AbstractValues)]
+        governed = any(is_equation(term, self.problem) for term in self.problem.terms)
+        return SeenInputs(name, box_of(self.problem), None if governed or not rows else np.concatenate(rows))
 
     def plot(self, path: str | PathLike[str] | None = None, *, value: str | None = None, axes: Any = None) -> Drawing:
         """Draw the unknowns, their error where it is known, and the convergence.

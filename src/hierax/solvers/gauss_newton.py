@@ -17,6 +17,8 @@ from hierax.solvers.linear.multigrid import linear_solver_for
 from hierax.solvers.linear.solve import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve
 
 SMALLEST = 1e-14
+HALVINGS = 6
+"""Most halvings of a step that ends where terms are not finite."""
 ZERO = DenseGram(np.zeros((0, 0)))
 """Stands for a curvature that nobody will ask for."""
 DAMPING = Damping(2.0, 0.2, floor=1e-6)
@@ -95,6 +97,9 @@ class GaussNewton(AbstractSolver):
                 theta + trial,
                 last=relative < self.tolerances.relative and state.steps + 1 >= self.tolerances.least,
             )
+            if not finite(after):
+                trial, after = self._shortened(objective, theta, trial)
+                predicted = lin.model_decrease(trial)
             ratio = (lin.value - after.value) / predicted if predicted > 0 else -1.0
             if finite(after) and ratio > 1e-3:
                 step = self._accept(theta + trial, state, damping, after, relative, ratio)
@@ -105,6 +110,23 @@ class GaussNewton(AbstractSolver):
             failure = RESULTS.no_decrease if finite(after) else RESULTS.nonfinite
             damping = DAMPING.refused(damping)
         return Step(theta, state._replace(damping=damping, linearisation=lin), lin.value, np.inf, True, failure)
+
+    @staticmethod
+    def _shortened(
+        objective: AbstractObjective, theta: np.ndarray, trial: np.ndarray
+    ) -> tuple[np.ndarray, Linearisation]:
+        """A step that leaves the set where the terms are finite, shortened until it ends inside.
+
+        Damping would turn it as well: towards what single parameters can do alone. A body whose boundary has to move
+        far would be moved at its boundary, and fold beside it; along the step the inside follows.
+        """
+        for _ in range(HALVINGS):
+            trial = 0.5 * trial
+            if np.isfinite(objective.value(theta + trial)):
+                break
+        # half of the way to the place where terms end leaves room for the next step
+        trial = 0.5 * trial
+        return trial, objective.linearise(theta + trial)
 
     @staticmethod
     def _after(objective: AbstractObjective, theta: np.ndarray, last: bool) -> Linearisation:

@@ -67,6 +67,10 @@ class Smoothing(AbstractSolver):
         :math:`\gamma`; a little above one protects against the occasional undersmoothing of plain cross-validation.
     choices:
         Steps in which the factors are chosen anew.
+    least, tie:
+        Decades, relative to the data, below which no factor falls, and rise of the logarithm of the score up to which
+        larger factors are taken. Derivatives at scattered points ask for little smoothing, and where no point is, as in
+        the corners of a box, nothing else holds the values; the score, a mean, does not see the few points beside them.
 
     References
     ----------
@@ -79,6 +83,8 @@ class Smoothing(AbstractSolver):
     inflation: float = 1.2
     choices: int = 1
     tolerances: Tolerances = Tolerances(1e-6, 40)
+    least: float = -np.inf
+    tie: float = 0.0
 
     @property
     def second_order(self) -> bool:
@@ -154,7 +160,7 @@ class _Model:
 
     def scales(self, logs: np.ndarray) -> np.ndarray:
         scales = self.fixed.copy()
-        scales[list(self.settings.penalties)] = 10.0**logs
+        scales[list(self.settings.penalties)] = 10.0 ** np.maximum(logs, np.log10(self.reference) + self.settings.least)
         return scales
 
     def whole(self, scales: np.ndarray) -> Linearisation:
@@ -216,7 +222,7 @@ class _Model:
         scores = [self.score(base + shift) for shift in shifts]
         best = np.minimum(base + shifts[int(np.argmin(scores))], self.ceiling)
         if not thorough:
-            return best
+            return self.smoothest(best, min(scores)) if self.settings.tie else best
         simplex = np.vstack([best, *(best + 1.5 * e for e in np.eye(len(best)))])
         found = minimize(
             self.score,
@@ -237,7 +243,7 @@ class _Model:
         if fitted is None:
             return logs
         noise = fitted[0] / max(self.spread, 1e-300) / max(1.0 - fitted[1] / self.settings.count, 0.1)
-        limit = least + TIE * min(1.0, noise / NOISY**2) / self.settings.count
+        limit = least + max(self.settings.tie, TIE * min(1.0, noise / NOISY**2) / self.settings.count)
         for k in range(len(logs)):
             step = 4.0
             while step >= 0.5:

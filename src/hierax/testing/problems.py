@@ -240,7 +240,7 @@ def _check_reference(problem: Problem, points: np.ndarray) -> None:
 
 def _check_data(problem: Problem, term: AbstractValues) -> None:
     name = problem.data_unknown(term)
-    if problem.reference is None or getattr(term, "noise", None) or problem.constraint is not None:
+    if name is None or problem.reference is None or getattr(term, "noise", None) or problem.constraint is not None:
         return
     known = problem.reference.evaluate(term.points, name)
     if known is None:

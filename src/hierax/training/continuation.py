@@ -90,7 +90,7 @@ def leads_away(discrete: DiscreteProblem, visited: Visited, easier: Sequence[tup
     if not (easier and discrete.equations.any() and rows.terms):
         return False
     fields, seen = (visited.field, easier[-1][1].field), rows.held or rows.seen(None)
-    own, least = (rows.misfit(field, seen, discrete.values_at) for field in fields)
+    own, least = (rows.misfit(field, seen, discrete.misses) for field in fields)
     return not own < max(JUMP * least, NOISES * max(rows.noise, rows.stated))
 
 

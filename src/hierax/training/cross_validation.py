@@ -33,6 +33,6 @@ def left_out(discrete: DiscreteProblem, level: Visited, key: Key) -> float | Non
         step = solver.smooth(prepared.objective, prepared.theta, level.state)
         if step.failure is not None:
             return None
-        squares.append(fold.misfit(prepared.build(step.theta), fold.held, part.values_at) ** 2)
+        squares.append(fold.misfit(prepared.build(step.theta), fold.held, part.misses) ** 2)
         counts.append(sum(len(held.points) for held in fold.held.values()))
     return float(np.sqrt(np.average(squares, weights=counts)))

@@ -18,6 +18,7 @@ from hierax.objective.flat_product import flattest_product
 from hierax.objective.flatness import LARGEST, Direction, Flatness, flattest
 from hierax.objective.jet_rows import is_low_rank
 from hierax.objective.jets import seen_by_jets
+from hierax.objective.samples import Samples, make_samples
 from hierax.objective.separation import Separation
 from hierax.problems.keys import seed_of
 from hierax.problems.terms import AbstractValues
@@ -37,7 +38,8 @@ SMOOTH = 0.5
 
 
 def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained: Any) -> Flatness | None:
-    """The flattest directions of grids that are not too large; `None` without equations, and without such grids.
+    """The flattest directions of grids that are not too large; `None` without such grids, and where data of the
+    unknowns are all there is.
 
     Those are the coarse levels, and grids with half their intervals up to `LARGEST` parameters: a direction that is
     free violates the terms on each by the error of its approximation, and many waves are seen on fine grids alone. With
@@ -53,7 +55,7 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     fields = [visited[k].field for k in sorted(visited) if suits(visited[k].field)]
     if not discrete.plan.linear:
         fields = [field for field in fields if discrete.change(trained, field) < NEAR]
-    if not fields or not discrete.equations.any() or not discrete.plan.local:
+    if not fields or not (discrete.equations.any() or _observed(discrete)) or not discrete.plan.local:
         return None
     pointwise = _between_points(discrete)
     found: list[float] = []
@@ -61,7 +63,7 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     points = np.zeros((0, 0))
     for field in fields[:1] if pointwise else itertools.chain(fields, _halved(fields[-1])):
         samples = discrete.samples(field, everything=True)
-        inside = samples[int(np.flatnonzero(discrete.equations)[0])]
+        inside = _inside(discrete, samples)
         points = inside.points
         try:
             flat = flattest(
@@ -82,6 +84,19 @@ def _between_points(discrete: DiscreteProblem) -> bool:
     """Whether changes have room between values at points: not where equations along one coordinate leave a few free."""
     several = discrete.problem.domain.dim > 1 or bool(discrete.plan.penalties)
     return several and any(isinstance(t, AbstractValues) for t in discrete.sampled.terms)
+
+
+def _observed(discrete: DiscreteProblem) -> bool:
+    """Whether data are of something else than the unknowns, which they may leave free."""
+    return any(isinstance(t, AbstractValues) and t.observe is not None for t in discrete.sampled.terms)
+
+
+def _inside(discrete: DiscreteProblem, samples: Sequence[Samples]) -> Samples:
+    """Points all over the domain: of an equation; without one those at which levels are compared."""
+    if discrete.equations.any():
+        return samples[int(np.flatnonzero(discrete.equations)[0])]
+    points = discrete.probes
+    return make_samples(discrete.value_term, points, np.full(len(points), 1.0 / len(points)))
 
 
 def _flat(violations: Sequence[float]) -> bool:

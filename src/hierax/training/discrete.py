@@ -24,8 +24,9 @@ from hierax.objective.extension import Extension
 from hierax.objective.jet_rows import JetRows, is_low_rank
 from hierax.objective.jets import seen_by_jets
 from hierax.objective.local import STENCIL_WORK
+from hierax.objective.local_means import Measurements
 from hierax.objective.objective import AbstractSampledObjective
-from hierax.objective.pointwise import value_term
+from hierax.objective.pointwise import point_term, value_term
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Samples, make_samples
 from hierax.objective.separation import SeparableObjective
@@ -216,9 +217,19 @@ class DiscreteProblem:
         change = np.sqrt(np.mean((values - before) ** 2, axis=0))
         return float(np.max(change / np.maximum(scale, 1e-3 * scale.max() + 1e-300)))
 
+    def misses(self, field: Any, term: Data, seen: Measurements) -> np.ndarray:
+        """Misfit `(n, m)` of samples of a data term."""
+        name = self.problem.data_unknown(term)
+        if name is None:
+            samples = make_samples(point_term(self.problem, term), seen.points, seen.weights, None, seen.values)
+            return self.evaluate(field, samples)
+        return self.values_at(field, seen.points)[:, self.rows.columns(name)] - seen.values.reshape(
+            len(seen.points), -1
+        )
+
     def validation_error(self, field: Any) -> float | None:
         """Relative root mean square misfit at the data that were kept back; `None` without such."""
-        return self.rows.misfit(field, self.rows.held, self.values_at) if self.rows.held else None
+        return self.rows.misfit(field, self.rows.held, self.misses) if self.rows.held else None
 
     def watched(self, objective: Any) -> bool:
         """Whether every step is judged by the data kept back: networks overfit, penalised grids do not."""

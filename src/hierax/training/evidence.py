@@ -42,7 +42,7 @@ def _fit(discrete: DiscreteProblem, level: Level) -> Fit | None:
     if level.points is None or not discrete.rows.held:
         return None
     both = discrete.rows.seen(level.points), discrete.rows.held
-    seen, unseen = (discrete.rows.misfit(level.field, samples, discrete.values_at) for samples in both)
+    seen, unseen = (discrete.rows.misfit(level.field, samples, discrete.misses) for samples in both)
     return Fit(seen, unseen, discrete.rows.total)
 
 

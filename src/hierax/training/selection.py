@@ -69,7 +69,7 @@ def _as_good(discrete: DiscreteProblem, visited: Mapping[int, Visited], level: i
         return False
     if discrete.equations.any() and visited[level].loss > MISSED * visited[best].loss:
         return False
-    return not discrete.rows.tells_apart(visited[level].field, visited[best].field, discrete.values_at)
+    return not discrete.rows.tells_apart(visited[level].field, visited[best].field, discrete.misses)
 
 
 def chosen(
@@ -196,7 +196,7 @@ def _misfit(discrete: DiscreteProblem, trained: Any) -> tuple[float | None, floa
         return None, None
     # noise that neighbouring data show is typical noise too; with equations a few misses may be their fault
     measured = rows.misfit if discrete.equations.any() else rows.typical_misfit
-    return measured(trained, rows.held or rows.seen(None), discrete.values_at), max(rows.noise, rows.stated)
+    return measured(trained, rows.held or rows.seen(None), discrete.misses), max(rows.noise, rows.stated)
 
 
 def _widths(discrete: DiscreteProblem, visited: Mapping[int, Visited], level: int) -> list[np.ndarray]:

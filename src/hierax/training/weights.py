@@ -26,7 +26,15 @@ def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) ->
     is_energy = np.array([isinstance(t, Energy) for t in terms])
     scales = _data_scales(discrete)
     if not equations.any():
-        scales[~is_data] = discrete.plan.condition_factor
+        observed = np.array([isinstance(t, Data) and t.observe is not None for t in terms])
+        factors = np.full(len(terms), discrete.plan.condition_factor)
+        # what data of derivatives weigh on a parameter is of another size than what conditions do
+        own = (
+            balance(objective.diagonals(theta, is_data) * scales[:, None], is_data, factors)
+            if observed.any()
+            else factors
+        )
+        scales[~is_data] = own[~is_data]
         return scales
     if equations.all():
         return scales

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
+from hierax.checks.guards.admissible import Admissible
 from hierax.checks.guards.base import AbstractGuard
 from hierax.checks.guards.between import Between
 from hierax.checks.guards.boundary import Boundary
@@ -24,6 +25,7 @@ from hierax.checks.guards.validation import Validation
 from hierax.events import Guard
 
 GUARDS: tuple[AbstractGuard, ...] = (
+    Admissible(),
     Coverage(),
     FreshResidual(),
     Boundary(),

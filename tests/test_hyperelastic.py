@@ -1,0 +1,184 @@
+"""Finite strain: laws from stresses, laws inside of other problems, outputs, and guards of what is not known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+import hierax as hx
+from hierax.objective.marked import marked_values
+from hierax.objective.pointwise import Place, point_term
+from hierax.problems.watched import SeenInputs
+
+
+def neo_hooke(c):
+    """`mu / 2 (tr C - d) - mu log J + lame / 2 log^2 J` with `mu = 1`, `lame = 2`."""
+    log = 0.5 * jnp.log(jnp.linalg.det(c))
+    return 0.5 * (jnp.trace(c) - len(c)) - log + log**2
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_invariants_do_not_change_when_the_body_is_turned(dim):
+    """Those of `C` are the same after a rotation of the deformed body, to rounding; a stress turns with it."""
+    rng = np.random.default_rng(0)
+    f = jnp.asarray(np.eye(dim) + 0.2 * rng.standard_normal((dim, dim)))
+    q = jnp.asarray(
+        Rotation.from_rotvec([0.3, -0.5, 1.1][: 3 if dim == 3 else 0] or [0, 0, 1.1]).as_matrix()[:dim, :dim]
+    )
+    invariants = hx.Invariants(dim, [np.ones(dim)])
+    material = hx.Hyperelastic(lambda i: jnp.sum(jnp.sin(i)), invariants)
+    np.testing.assert_allclose(invariants(f.T @ q.T @ q @ f), invariants(f.T @ f), rtol=1e-13)
+    turned, own = jax.grad(material.stored)(q @ f), jax.grad(material.stored)(f)
+    np.testing.assert_allclose(turned, q @ own, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dim", "fibres"), [(2, []), (3, []), (3, [[1.0, 2.0, 0.5]])])
+def test_the_undeformed_body_has_neither_energy_nor_stress(dim, fibres):
+    """Whatever the function of the invariants is."""
+    material = hx.Hyperelastic(lambda i: jnp.sum(jnp.exp(0.3 * i) + i**3), hx.Invariants(dim, fibres))
+    value, slope = jax.value_and_grad(material.stored)(jnp.eye(dim))
+    assert abs(value) < 1e-14
+    assert np.abs(slope).max() < 1e-13
+
+
+def test_stresses_of_a_known_law():
+    """First and true stress of neo-Hooke in simple shear, by hand: `P = F - F^-T` where the volume stays."""
+    shear = jnp.asarray([[0.0, 0.4], [0.0, 0.0]])
+    material, f = hx.Hyperelastic(neo_hooke), jnp.eye(2) + shear
+    displacement = lambda x: shear @ x  # noqa: E731
+    x = jnp.asarray([0.2, 0.7])
+    np.testing.assert_allclose(material.stress(displacement)(x), f - jnp.linalg.inv(f).T, atol=1e-13)
+    np.testing.assert_allclose(material.cauchy(displacement)(x), f @ f.T - jnp.eye(2), atol=1e-13)
+    np.testing.assert_allclose(material.balance(displacement, (1.0, 0.0))(x), [1.0, 0.0], atol=1e-13)
+
+
+def samples(count, seed, reach=0.25):
+    rng = np.random.default_rng(seed)
+    f = np.eye(2) + rng.uniform(-reach, reach, (count, 2, 2))
+    c = f.transpose(0, 2, 1) @ f
+    slope = np.asarray(jax.vmap(jax.grad(neo_hooke))(jnp.asarray(c)))
+    return c, slope + slope.transpose(0, 2, 1)
+
+
+@pytest.fixture(scope="module")
+def law():
+    """A law learned from 400 stresses without noise."""
+    return hx.train(hx.stored_energy(*samples(400, 0)), budget=20, levels=2)
+
+
+def test_a_law_from_stresses_meets_others(law):
+    """Stresses of samples that it has not seen, to a part in a thousand."""
+    material = hx.Hyperelastic(law.function("W"), hx.Invariants(2))
+    assert law.result.exit_code == 0, str(law)
+    c, s = samples(300, 1, reach=0.2)
+    slope = jax.vmap(jax.grad(lambda c: material.stored(jnp.linalg.cholesky(c).T)))(jnp.asarray(c))
+    found = np.asarray(slope + jnp.swapaxes(slope, 1, 2))
+    assert np.linalg.norm(found - s) < 1e-3 * np.linalg.norm(s)
+
+
+def block(material, stretch):
+    """A square that is pulled to a stretch at its right side, on rollers."""
+    return hx.Problem(
+        hx.Box([0.0, 0.0], [1.0, 1.0]),
+        (
+            hx.Energy("stored", lambda w, x: material.energy(w.u)(x)),
+            hx.dirichlet(hx.Face("x", "lower"), unknown="u", component=0),
+            hx.dirichlet(hx.Face("y", "lower"), unknown="u", component=1),
+            hx.dirichlet(hx.Face("x", "upper"), stretch - 1.0, unknown="u", component=0),
+        ),
+        unknowns={"u": hx.Function(2)},
+        outputs={"sigma": lambda w, x: material.cauchy(w.u)(x), "energy": lambda w, x: material.energy(w.u)(x)},
+    )
+
+
+def bar(material):
+    """One coordinate of a body whose sides are held, pulled to twice its length."""
+    stored = lambda u, x: material.stored(jnp.diag(jnp.stack([1.0 + hx.derivative(u, "x")(x), 1.0])))  # noqa: E731
+    ends = hx.dirichlet("boundary", lambda x: x[0])
+    return hx.Problem(hx.Box([0.0], [1.0]), (hx.Energy("stored", stored), ends))
+
+
+def lateral(stretch):
+    """Lateral stretch `b` of neo-Hooke in plane tension: `b - 1/b + 2 log(stretch b) / b = 0`, by bisection."""
+    low, high = 0.5, 1.5
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if middle**2 - 1 + 2 * np.log(stretch * middle) < 0 else (low, middle)
+    return low
+
+
+def test_a_learned_law_in_a_block_and_what_it_has_not_seen(law, tmp_path):
+    """Within what it has seen the block is right and passes; beyond the guard refuses and names a place.
+
+    The law is read from a file, as a user's problem file does.
+    """
+    law.save(tmp_path / "law.hx")
+    material = hx.Hyperelastic(hx.load(tmp_path / "law.hx").function("W"), hx.Invariants(2))
+    solution = hx.train(block(material, 1.1), budget=30, levels=1)
+    assert solution.guards["admissible"].passed, str(solution)
+    np.testing.assert_allclose(solution.evaluate([[1.0, 1.0]], "u")[0], [0.1, lateral(1.1) - 1.0], atol=1e-4)
+    stress = solution.evaluate([[0.5, 0.5]], "sigma").reshape(2, 2)
+    assert stress[0, 0] == pytest.approx(solution.evaluate([[0.5, 0.5]], "sigma[0,0]")[0])
+    assert abs(stress[1, 1]) < 1e-3 * stress[0, 0]
+    far = hx.train(bar(material), budget=20, levels=1)
+    assert far.result is hx.RESULTS.guard_admissible
+    assert "W has not seen" in far.guards["admissible"].sentence
+    assert "J = " in far.guards["admissible"].sentence
+
+
+def test_marks_are_found_under_derivatives_and_compilation():
+    """Inputs of a law inside of `grad`, `vmap` and `jit` are the numbers it was called with."""
+    mark = SeenInputs("law", hx.Box([0.0], [1.0]))
+
+    def inner(x):
+        from hierax.problems.watched import watched
+
+        return jnp.sum(watched(x, mark) ** 3)
+
+    term = hx.Residual("term", lambda u, x: jax.vmap(jax.grad(jax.jit(inner)))(jnp.stack([x, 2.0 * x]))[:, 0] * u(x))
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (term,))
+    x = np.array([[0.25], [0.75]])
+    found = marked_values(point_term(problem, term), lambda x: x[0], Place(x, np.zeros_like(x), np.zeros((2, 0))))
+    assert [key for key, _ in found] == [mark.key]
+    np.testing.assert_allclose(found[0][1].reshape(2, -1), [[0.25, 0.5], [0.75, 1.5]])
+    assert list(mark.beyond(np.array([[0.5], [1.5]]))) == [False, True]
+
+
+def test_outputs_are_asked_by_name():
+    """Scalars, components and derivatives of functions of the problem's own; what is wrong is named."""
+    problem = hx.Problem(
+        hx.Box([0.0, 0.0], [1.0, 1.0]),
+        (hx.Residual("known", lambda u, x: u(x) - x[0] ** 2 * x[1]),),
+        outputs={"flux": lambda u, x: -hx.gradient(u)(x), "energy": lambda u, x: 0.5 * u(x) ** 2},
+    )
+    solution = hx.train(problem, budget=10)
+    points = np.array([[0.5, 0.25], [0.2, 0.8]])
+    x, y = points.T
+    np.testing.assert_allclose(solution.evaluate(points, "flux"), np.stack([-2 * x * y, -(x**2)], axis=1), atol=1e-6)
+    np.testing.assert_allclose(solution.evaluate(points, "flux[0]_y"), -2 * x, atol=1e-5)
+    np.testing.assert_allclose(solution.evaluate(points, "energy"), 0.5 * (x**2 * y) ** 2, atol=1e-7)
+    with pytest.raises(hx.InputError, match="shape \\(2,\\)"):
+        solution.evaluate(points, "flux[2]")
+    with pytest.raises(hx.InputError, match="the outputs flux, energy"):
+        solution.evaluate(points, "fluxes")
+    with pytest.raises(hx.InputError, match="is an unknown"):
+        hx.Problem(problem.domain, problem.terms, outputs={"u": lambda u, x: u(x)})
+
+
+def test_samples_of_stresses_that_cannot_be_are_refused():
+    """Shapes that do not fit, and tensors that no deformation has."""
+    c, s = samples(5, 0)
+    with pytest.raises(hx.InputError, match="the shapes are"):
+        hx.stored_energy(c, s[:, 0])
+    with pytest.raises(hx.InputError, match="positive definite"):
+        hx.stored_energy(-c, s)
+
+
+def test_a_bar_that_is_pressed_far_is_solved():
+    """The full step to a tenth of the length leaves the set where the energy is finite; shortened ones lead there."""
+    stored = lambda u, x: (lambda f: 0.5 * f**2 - jnp.log(f))(1.0 + hx.derivative(u, "x")(x)) + 0.1 * x[0] * u(x)  # noqa: E731
+    ends = hx.dirichlet("boundary", lambda x: -0.9 * x[0])
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0]), (hx.Energy("stored", stored), ends)), budget=20, levels=1)
+    assert solution.guards["stationary"].passed, str(solution)
+    assert solution.guards["boundary"].passed
