@@ -247,7 +247,7 @@ class Surrogates:
         asked = {"vary": list(source.vary), "set": list(source.settings), "seed": self.seed, "keep": kept,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
         with contextlib.closing(run):
-            with _discarded(run), user_errors(source.file), Progress(console, CurrentStep()) as progress:
+            with discarded(run), user_errors(source.file), Progress(console, CurrentStep()) as progress:
                 run.write_request(source.record(), asked)
                 made = learn_generated(
                     made_of, budget=self.budget_seconds, key=self.seed, subscribers=(progress,), keep=self.keep

@@ -252,7 +252,7 @@ class Making:
 
     def _read(self, path: Path) -> None:
         found = npz_arrays(path)
-        if not np.array_equal(found.get("inputs"), self.inputs):
+        if not np.array_equal(found.get("inputs", np.zeros(0)), self.inputs):
             raise InputError(
                 "It has members of other inputs or of another seed.", str(path), "Name another file, or remove it."
             )
