@@ -58,12 +58,12 @@ def traced(problem: Problem, term: Term) -> Traced:
     dim, point = problem.domain.dim, point_term(problem, term)
 
     none = Place(np.zeros((1, dim)), np.zeros((1, dim)), np.zeros((1, 0)))
-    x, _, target, _ = examples(problem, term, none, 1)
+    tried = examples(problem, term, none, 1)
 
     def values(c: jax.Array, x: jax.Array, normal: jax.Array) -> jax.Array:
-        return point.residual(trial(problem, c), Place(x, normal, jnp.asarray(target[0])))
+        return point.residual(trial(problem, c), Place(x, normal, jnp.asarray(tried.target[0])))
 
-    closed = jax.make_jaxpr(values)(jnp.ones(len(problem.unknowns)), jnp.asarray(x[0]), jnp.zeros(dim))
+    closed = jax.make_jaxpr(values)(jnp.ones(len(problem.unknowns)), jnp.asarray(tried.x[0]), jnp.zeros(dim))
     walk = _Walk([])
     out = walk(closed, [_Seen(True), _Seen(False), _Seen(False)])
     return Traced(any(value.depends for value in out), next(iter(walk.missed), None))
