@@ -141,6 +141,15 @@ def test_a_coefficient_outside_of_the_derivative_is_refused():
         hx.plan(rod(2.0, 1.0), hx.MLP([2, 8, 1], key=0))
 
 
+def test_an_energy_keeps_values_together():
+    k = ROD.by_side(100.0, 1.0)
+    terms = (hx.Energy("heat", lambda u, x: 0.5 * k(x) * jnp.sum(hx.gradient(u)(x) ** 2)), EDGE)
+    problem = hx.Problem(SQUARE, terms, interfaces=[ROD])
+    (place,) = named(problem, 1)
+    assert place.continuity == 0
+    assert [t.name for t in with_interfaces(problem, (place,)).terms][2:] == [f"u across {place}"]
+
+
 def test_a_jump_that_nobody_named_tells_how_to_name_it():
     class Seen:
         problem = rod(2.0, 1.0)

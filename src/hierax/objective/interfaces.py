@@ -67,8 +67,11 @@ def named(problem: Problem, order: int) -> tuple[Interface, ...]:
         Where an equation does not say what holds there.
     """
     places, own = [], _with_terms(problem)
+    # an energy of first derivatives is an equation of second ones
+    twice = 2 if any(isinstance(term, Energy) for term in problem.terms) else 1
     for place in problem.interfaces:
-        along = order if place.shape is not None else order_along(problem, problem.domain.axis(str(place.name)), order)
+        axis = None if place.shape is not None else problem.domain.axis(str(place.name))
+        along = twice * (order if axis is None else order_along(problem, axis, order))
         place = replace(place, continuity=min(place.continuity, along // 2 - 1))
         mine = is_among(problem, place, own)
         if mine and place.shape is None:
