@@ -246,3 +246,19 @@ def stiffness_of_a_beam() -> Posed:
     unknowns = {"w": hx.Function(), "EI": hx.Constant(1e6, bounds=(0.0, None))}
     problem = hx.Problem(line(length), terms, unknowns=unknowns)
     return Posed(problem, ({"w": lambda x: shape(x) / stiffness, "EI": stiffness},))
+
+
+@enter()
+def two_instruments() -> Posed:
+    """`u' = 1 - k u`, `k = 2`, start unknown: half of 100 readings have a noise of 0.005, the others of 0.3."""
+    rate, first = 2.0, 1.0
+    exact = lambda x: 1.0 / rate + (first - 1.0 / rate) * jnp.exp(-rate * x[0])  # noqa: E731
+    rng = np.random.default_rng(31)
+    times, noise = rng.uniform(0.0, 3.0, (100, 1)), np.where(np.arange(100) % 2, 0.005, 0.3)
+    terms = (
+        hx.Residual("law", lambda w, x: hx.derivative(w.u, "t")(x) + w.k * w.u(x) - 1.0),
+        hx.Data("u", times, at(exact, times) + noise * rng.normal(size=100), noise=noise),
+    )
+    unknowns = {"u": hx.Function(), "k": hx.Constant(0.5)}
+    problem = hx.Problem(line(3.0, name="t"), terms, unknowns=unknowns)
+    return Posed(problem, ({"u": exact, "k": rate},), tolerances={"k": 1e-2})
