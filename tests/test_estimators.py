@@ -1,8 +1,12 @@
 """Estimators on levels: designs, coverage of intervals, cost against tolerance, and what is said of bad levels."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from hierax import cli
 from hierax._errors import InputError
 from hierax.models.inputs import Normal, Uniform
 from hierax.statistics import Mean, Probability, Quantile, Simulator, Variance, estimate
@@ -165,3 +169,35 @@ def test_bad_input_is_refused(call, words):
     with pytest.raises(InputError) as caught:
         call()
     assert words in str(caught.value)
+
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "random_conductivity.py"
+
+
+def test_the_command_keeps_its_record_and_says_what_was_missed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["estimate", f"{EXAMPLE}:simulator", "--json", "out.json"]
+    assert cli.main([*words, "--tolerance", "2e-3"]) == 0
+    record = json.loads(Path("out.json").read_text())
+    assert record["low"] < 0.135 < record["high"]
+    assert record["error"] <= 2e-3
+    assert json.loads(Path(record["run"], "estimate.json").read_text()) == record
+    assert cli.main([*words, "--force", "--tolerance", "1e-9", "--budget-seconds", "0.3"]) == 3
+    assert "is missed, the budget is spent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([f"{EXAMPLE}:middle"], "needs a value for inputs"),
+        ([f"{EXAMPLE}:MODES"], "is a int"),
+        ([f"{EXAMPLE}:simulator", "--variance", "--above", "1.0"], "More than one statistic"),
+        ([f"{EXAMPLE}:simulator", "--tolerance", "-1"], "tolerance"),
+        (["burgers"], "no file"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_estimate(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["estimate", *words]) == 1
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.glob("runs/*"))

@@ -19,6 +19,7 @@ from hierax import IMPORT_BEGAN, __version__
 from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cli.codes import BAD_INPUT, FAILED, INTERRUPTED
+from hierax.cli.estimating import Estimating
 from hierax.cli.materials import Material
 from hierax.cli.predicting import Predict, Surrogates
 from hierax.problems.registry import catalogue
@@ -201,6 +202,7 @@ Command = (
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Surrogates, tyro.conf.subcommand("surrogate")]
     | Annotated[Material, tyro.conf.subcommand("material")]
+    | Annotated[Estimating, tyro.conf.subcommand("estimate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[List, tyro.conf.subcommand("list")]

@@ -116,7 +116,7 @@ class Estimation:
     quasi: bool | None = None
     seed: int = 0
     tell: Callable[[str], None] = lambda sentence: None
-    begun: float = field(default_factory=clock.seconds_now)
+    begun: float = field(default_factory=lambda: clock.seconds_now())
 
     @property
     def chain(self) -> bool:
