@@ -54,7 +54,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     medians = over_seeds(rows)
     head = ["table", "rows", "inputs", *ARMS, "claimed", "ratio", "refused", "seconds"]
     text = "\n".join(aligned([head, *map(_cells, medians)]))
-    title = "Error of a fit over that of the best usual tool"
+    title = "Errors of fits by default and by usual tools"
     paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, medians))
     return record(NAME, quick, summary(medians), paths, text, __doc__, rows=rows)
 
