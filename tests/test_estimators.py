@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
 from hierax.models.inputs import Normal, Uniform
@@ -169,6 +170,18 @@ def test_bad_input_is_refused(call, words):
     with pytest.raises(InputError) as caught:
         call()
     assert words in str(caught.value)
+
+
+def test_random_fields_are_inputs_of_a_simulation():
+    field = hx.GaussianField(0.3, modes=6, deviation=0.5, box=hx.Box([0.0], [1.0]))
+
+    def simulate(inputs, level):
+        return np.mean(inputs["k"].on_cells((4 * 2**level,)))
+
+    found = hx.estimate(hx.Simulation(simulate, {"k": field}, levels=5), tolerance=5e-3)
+    # the mean of an exponential of a normal number, less the variance that six modes leave out
+    assert found.reached
+    assert np.exp(0.125 * field.share) - 0.03 < found.value < np.exp(0.125) + 0.02
 
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "random_conductivity.py"

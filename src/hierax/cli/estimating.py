@@ -16,6 +16,7 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
+from hierax.models.leveled import AbstractLeveled
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
 from hierax.records.run import Run
@@ -38,7 +39,7 @@ class Estimating:
     """Estimate the mean, the variance, a probability or a quantile of a random quantity that is simulated on levels."""
 
     simulator: tyro.conf.Positional[str]
-    """FILE.py:OBJECT, a hx.Simulator or a function that returns one."""
+    """FILE.py:OBJECT, a hx.Simulator, a hx.Simulation, or a function that returns one."""
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """KEY=VALUE: settings of the function."""
     tolerance: float | None = None
@@ -70,7 +71,7 @@ class Estimating:
         if self.json is not None:
             check_output(self.json, (path,), self.force)
         simulator = self._simulator(path, name)
-        run = Run.create(path.stem if simulator.name == "simulator" else simulator.name, self.run)
+        run = Run.create(path.stem, self.run)
         settings = [word for words in self.set for word in words]
         asked = {"statistic": statistic.words, "tolerance": self.tolerance, "seed": self.seed, "set": settings,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
@@ -113,18 +114,18 @@ class Estimating:
             )
         return asked[0] if asked else Mean()
 
-    def _simulator(self, path: Path, name: str) -> Simulator:
+    def _simulator(self, path: Path, name: str) -> Simulator | AbstractLeveled:
         found = object_of_file(path, name, path.resolve().parent)
         settings = tuple(word for words in self.set for word in words)
-        if callable(found) and not isinstance(found, Simulator):
+        if callable(found) and not isinstance(found, Simulator | AbstractLeveled):
             with user_errors(path):
                 found = call_with(found, settings, f"function {name!r}")
         elif settings:
             raise InputError(f"{name!r} is no function, so there is nothing to set.", str(path), "Leave --set out.")
-        if not isinstance(found, Simulator):
+        if not isinstance(found, Simulator | AbstractLeveled):
             raise InputError(
                 f"{name!r} is a {type(found).__name__}.", self.simulator,
-                "Name a hx.Simulator, or a function that returns one.",
+                "Name a hx.Simulator or hx.Simulation, or a function that returns one.",
             )  # fmt: skip
         return found
 

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from hierax._errors import InputError
+from hierax.models.leveled import AbstractLeveled
 from hierax.results.intervals import LEVEL
 from hierax.statistics.estimating import Estimation, State
 from hierax.statistics.quantities import AbstractStatistic, Mean
 from hierax.statistics.samples import REPLICATES, Part
-from hierax.statistics.simulator import SURROGATE, AbstractSimulator
+from hierax.statistics.simulator import SURROGATE, AbstractSimulator, Leveled
 
 HEAVY, ENOUGH = 0.3, 32
 """Share of a variance that one sample has, of at least so many, above which intervals cannot be trusted."""
@@ -121,7 +122,7 @@ class Estimate:
 
 
 def estimate(
-    simulator: AbstractSimulator,
+    simulator: AbstractSimulator | AbstractLeveled,
     statistic: AbstractStatistic | None = None,
     *,
     tolerance: float | None = None,
@@ -141,7 +142,7 @@ def estimate(
     Parameters
     ----------
     simulator:
-        `hx.Simulator`.
+        `hx.Simulator`, or `hx.Simulation` with random fields among its inputs.
     statistic:
         `hx.Mean()`, `hx.Variance()`, `hx.Probability(above)` or `hx.Quantile(probability)`; the mean if not given.
     tolerance:
@@ -172,7 +173,8 @@ def estimate(
         if number is not None and not (np.isfinite(number) and number > 0):
             raise InputError(f"The {name} is {number}.", f"estimate({name}=...)", "Give a number above zero.")
     asked = statistic or Mean()
-    made = Estimation(simulator, asked, tolerance, budget, quasi, key, tell)
+    models = Leveled(simulator) if isinstance(simulator, AbstractLeveled) else simulator
+    made = Estimation(models, asked, tolerance, budget, quasi, key, tell)
     state = None
     for state in made.rounds(kept):
         watch(state)

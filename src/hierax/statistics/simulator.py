@@ -12,6 +12,7 @@ import numpy as np
 from hierax import clock
 from hierax._errors import InputError
 from hierax.models.inputs import AbstractInput
+from hierax.models.leveled import AbstractLeveled
 
 SURROGATE = -1
 """Number of the surrogate of level 0; that of level `l` is `SURROGATE - l`."""
@@ -181,6 +182,37 @@ class Simulator(AbstractSimulator):
                 "Evaluate the quantity at the same points on every level.",
             )  # fmt: skip
         return values.reshape(count, -1)
+
+
+@final
+class Leveled(AbstractSimulator):
+    """What families and simulators evaluate on levels: a `hx.Simulation`, with random fields among its inputs."""
+
+    def __init__(self, leveled: AbstractLeveled) -> None:
+        self.leveled, self.name = leveled, str(getattr(leveled, "name", "simulator"))
+        self.dim, self.levels = len(leveled.columns), leveled.levels
+        self.ensemble, self.surrogates, self.measured = False, None, True
+        self._shape: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape or ()
+
+    def evaluated(self, uniform: np.ndarray, model: int) -> Values:
+        found = self.leveled.evaluate(self.leveled.quantiles(np.clip(uniform, EDGE, 1.0 - EDGE)), model)
+        shape = found.values.shape[1:]
+        if np.all(np.isnan(found.values)):
+            raise InputError(
+                f"No sample gives a value ({', '.join(found.failures)}).", f"level {model}", "Repair the simulation."
+            )
+        if self._shape is None:
+            self._shape = shape
+        if shape != self._shape:
+            raise InputError(
+                f"Values have the shape {shape}, others {self._shape}.", f"level {model}",
+                "Evaluate the quantity at the same points on every level.",
+            )  # fmt: skip
+        return Values(found.values.reshape(len(uniform), -1), max(float(np.sum(found.seconds)), 1e-9 * len(uniform)))
 
 
 def _counted(key: str, value: Any) -> tuple[AbstractInput, int]:
