@@ -102,7 +102,7 @@ def test_with_corrections_only_a_level_trained_for_itself_stands_in():
 def fake(**parts):
     rows = SimpleNamespace(tells_apart=lambda *_: False)
     plan = SimpleNamespace(indifference=1.05, solver=hx.GaussNewton(), rule=object(), penalties=())
-    own = {"rows": rows, "plan": plan, "equations": np.array([False]), "values_at": None}
+    own = {"rows": rows, "plan": plan, "equations": np.array([False]), "misses": None}
     return SimpleNamespace(**(own | {"refitted": lambda field, state: field} | parts))
 
 
