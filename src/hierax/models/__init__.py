@@ -2,6 +2,7 @@
 
 from hierax.models.family import Family
 from hierax.models.family_levels import FamilyLevels
+from hierax.models.generated import learn_generated
 from hierax.models.inputs import Choice, LogUniform, Normal, Uniform
 from hierax.models.judging import Predictions, predict
 from hierax.models.learning import surrogate
@@ -30,6 +31,7 @@ __all__ = [
     "Simulation",
     "Surrogate",
     "Uniform",
+    "learn_generated",
     "learn_levels",
     "learn_operator",
     "predict",
