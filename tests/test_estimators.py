@@ -214,3 +214,21 @@ def test_the_command_refuses_what_it_cannot_estimate(words, said, tmp_path, monk
     assert cli.main(["estimate", *words]) == 1
     assert said in capsys.readouterr().err
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_family_is_asked_in_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("rod.py").write_text(
+        "import hierax as hx\n"
+        "def rod(k):\n"
+        "    heat = hx.Residual('heat', lambda u, x: k * hx.derivative(u, 'xx')(x) + 1.0)\n"
+        "    ends = hx.Residual('ends', lambda u, x, normal: u(x), on='boundary')\n"
+        "    return hx.Problem(domain=hx.Box([0.0], [1.0], names=('x',)), terms=(heat, ends))\n"
+        "family = hx.Family(rod, {'k': hx.Uniform(1.0, 2.0)})\n"
+    )
+    asked = ["estimate", "rod.py:family", "--json", "out.json", "--tolerance", "1e-3"]
+    assert cli.main([*asked, "--quantity", "u at x=0.5"]) == 0
+    # u = x (1 - x) / (2 k), and 1 / k has the mean log 2
+    assert json.loads(Path("out.json").read_text())["value"] == pytest.approx(0.125 * np.log(2.0), abs=4e-3)
+    for quantity in ("v at x=0.5", "u at x=3", "slope(u)"):
+        assert cli.main([*asked, "--force", "--quantity", quantity]) == 1

@@ -16,6 +16,8 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
+from hierax.models.family import Family
+from hierax.models.family_levels import FamilyLevels
 from hierax.models.leveled import AbstractLeveled
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
@@ -26,6 +28,7 @@ from hierax.records.user_file import object_of_file, user_errors
 from hierax.results.files import write_json
 from hierax.results.record import plain
 from hierax.statistics import Estimate, Mean, Probability, Quantile, Simulator, Variance, estimate
+from hierax.statistics.asked import quantity_of
 from hierax.statistics.estimating import State
 from hierax.statistics.quantities import AbstractStatistic
 
@@ -39,7 +42,9 @@ class Estimating:
     """Estimate the mean, the variance, a probability or a quantile of a random quantity that is simulated on levels."""
 
     simulator: tyro.conf.Positional[str]
-    """FILE.py:OBJECT, a hx.Simulator, a hx.Simulation, or a function that returns one."""
+    """FILE.py:OBJECT, a hx.Simulator, hx.Simulation or hx.Family, or a function that returns one."""
+    quantity: str | None = None
+    """Of a hx.Family: "u at x=0.6", "mean(u)", "max(u)" or "min(u)"."""
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """KEY=VALUE: settings of the function."""
     tolerance: float | None = None
@@ -73,8 +78,8 @@ class Estimating:
         simulator = self._simulator(path, name)
         run = Run.create(path.stem, self.run)
         settings = [word for words in self.set for word in words]
-        asked = {"statistic": statistic.words, "tolerance": self.tolerance, "seed": self.seed, "set": settings,
-                 "budget_seconds": self.budget_seconds}  # fmt: skip
+        asked = {"statistic": statistic.words, "quantity": self.quantity, "tolerance": self.tolerance,
+                 "seed": self.seed, "set": settings, "budget_seconds": self.budget_seconds}  # fmt: skip
         source = {"kind": "simulator", "file": path.name, "object": name, "given": str(path), "sha256": checksum(path)}
 
         def watch(state: State) -> None:
@@ -117,11 +122,18 @@ class Estimating:
     def _simulator(self, path: Path, name: str) -> Simulator | AbstractLeveled:
         found = object_of_file(path, name, path.resolve().parent)
         settings = tuple(word for words in self.set for word in words)
-        if callable(found) and not isinstance(found, Simulator | AbstractLeveled):
+        if callable(found) and not isinstance(found, Simulator | AbstractLeveled | Family):
             with user_errors(path):
                 found = call_with(found, settings, f"function {name!r}")
         elif settings:
             raise InputError(f"{name!r} is no function, so there is nothing to set.", str(path), "Leave --set out.")
+        if isinstance(found, Family):
+            if self.quantity is None:
+                raise InputError("A family has many quantities.", self.simulator, 'Add --quantity "u at x=0.6".')
+            with user_errors(path):
+                return FamilyLevels(found, quantity_of(self.quantity, found))
+        if self.quantity is not None:
+            raise InputError("Only a hx.Family is asked for one.", "--quantity", "Leave it out.")
         if not isinstance(found, Simulator | AbstractLeveled):
             raise InputError(
                 f"{name!r} is a {type(found).__name__}.", self.simulator,
