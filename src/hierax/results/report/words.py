@@ -29,6 +29,8 @@ MEANINGS = {
     "falls; kinks and jumps, of which an equation may admit several, leave 1/2.",
     "coverage": "Did the points of training see what the terms do? Peaks without points, and jumps that are "
     "differentiated away.",
+    "admissible": "Do learned laws stay where they were learned, and is no matter inverted? Share of the body where "
+    "they do not, or where it is.",
     "stationary": "Is the answer a minimum of its energy? Gradient over the size of its parts, and whether the energy "
     "curves downwards along any direction.",
     "determined": "Do the terms determine the solution? How far the unknowns can change on coarse levels, in units of "
