@@ -114,7 +114,7 @@ def test_marks_are_found_under_derivatives_and_compilation():
     assert list(mark.beyond(np.array([[0.5], [1.5]]))) == [False, True]
 
 
-def test_outputs_are_asked_by_name():
+def test_outputs_are_asked_by_name(tmp_path):
     """Scalars, components and derivatives of functions of the problem's own; what is wrong is named."""
     problem = hx.Problem(
         hx.Box([0.0, 0.0], [1.0, 1.0]),
@@ -131,6 +131,9 @@ def test_outputs_are_asked_by_name():
         solution.evaluate(points, "flux[2]")
     with pytest.raises(hx.InputError, match="the outputs flux, energy"):
         solution.evaluate(points, "fluxes")
+    solution.save(tmp_path / "known.hx")
+    with pytest.raises(hx.InputError, match="output 'energy' is code"):
+        hx.load(tmp_path / "known.hx").evaluate(points, "energy")
     with pytest.raises(hx.InputError, match="is an unknown"):
         hx.Problem(problem.domain, problem.terms, outputs={"u": lambda u, x: u(x)})
 

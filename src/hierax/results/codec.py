@@ -74,7 +74,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
     bare = described(problem)
     unknowns = dict(bare.unknowns) if bare.named else None
     return {"domain": bare.domain, "terms": bare.terms, "unknowns": unknowns, "constraint": bare.constraint,
-            "interfaces": bare.interfaces, "name": bare.name}  # fmt: skip
+            "interfaces": bare.interfaces, "outputs": bare.outputs, "name": bare.name}  # fmt: skip
 
 
 def _axis(axis: SplineAxis) -> dict[str, Any] | None:
