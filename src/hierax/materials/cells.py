@@ -98,7 +98,7 @@ class Capsules(AbstractMicrostructure):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Waves(AbstractMicrostructure):
+class PlaneWaves(AbstractMicrostructure):
     """Phase 1 where a periodic random field is above a threshold.
 
     The field is `Re sum_k c_k exp(2 pi i k . x)` over wave numbers `k` in `[-modes, modes]^d`.
@@ -197,7 +197,7 @@ def random_field(grid: int, fraction: float = 0.4, modes: int = 6, seed: int = 0
     amplitude = np.exp(-2.0 * sum(k**2 for k in waves) / modes**2)
     amplitude[(modes,) * dimension] = 0.0
     draws = rng.standard_normal((2, *amplitude.shape))
-    field = Waves((draws[0] + 1j * draws[1]) * amplitude, 0.0)
+    field = PlaneWaves((draws[0] + 1j * draws[1]) * amplitude, 0.0)
     values = field.values(_centres(THRESHOLD_GRID[dimension], dimension))
     return Cell(dataclasses.replace(field, threshold=float(np.quantile(values, 1.0 - fraction))), grid)
 

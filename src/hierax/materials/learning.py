@@ -26,7 +26,7 @@ LIMITS = {"effective": 0.02, "volume": 0.02, "path": 0.1}
 """Of the guards: mean relative error of tensors kept back, of volume fractions, and largest of stresses on the path."""
 
 
-class Guard(NamedTuple):
+class Check(NamedTuple):
     """A number, its limit, whether it is kept, and what it says."""
 
     value: float
@@ -74,7 +74,7 @@ class LearnedNetwork:
         return np.asarray(_effective(self.network, phases))
 
     @property
-    def guards(self) -> dict[str, Guard]:
+    def guards(self) -> dict[str, Check]:
         """Checks at samples and on a path that training did not use."""
         found = {
             "effective": (float(np.mean(self.errors)), "effective tensors kept back are met to {:.2%} on average"),
@@ -83,7 +83,7 @@ class LearnedNetwork:
         if self.network.physics.elastic:
             found["path"] = self.path_error[1], "stresses on an elastic-plastic path are met to {:.1%} of their largest"
         return {
-            name: Guard(value, LIMITS[name], bool(value <= LIMITS[name]), text.format(value))
+            name: Check(value, LIMITS[name], bool(value <= LIMITS[name]), text.format(value))
             for name, (value, text) in found.items()
         }
 
