@@ -110,6 +110,34 @@ def test_hopeless_data_are_no_success():
     assert not solution.guards["prediction"].passed
 
 
+def dear(x):
+    return np.sin(5 * x[:, 0] + 1) * np.exp(-x[:, 1]) + 0.5 * np.cos(4 * x[:, 0] * x[:, 1]) + 0.3 * x[:, 1] ** 2
+
+
+MISLEADING = {
+    "unrelated": waves(3, 4.0),
+    "unrelated and rough": waves(4, 15.0),
+    "shifted": lambda x: dear(x + np.array([0.6, 0.3])),
+    "of another frequency": lambda x: np.sin(9 * x[:, 0] + 2) * np.exp(-x[:, 1]),
+    "with signs that flip": lambda x: dear(x) * np.sign(np.sin(12 * x[:, 1])),
+    "under a large error": lambda x: dear(x) + waves(5, 15.0)(x),
+}
+
+
+@pytest.mark.parametrize("kind", MISLEADING)
+def test_a_few_dear_values_are_not_spoilt_by_a_cheap_model_and_their_error_is_not_too_small(kind):
+    rng = np.random.default_rng(2)
+    x, z = rng.random((15, 2)), rng.random((2000, 2))
+    ratios = []
+    for cheap in (lambda x: np.empty((len(x), 0)), lambda x: MISLEADING[kind](x)[:, None]):
+        found = choose_coupling(SQUARE.bounds(), x, cheap(x), dear(x), 0)
+        inputs = (np.c_[z, cheap(z)[:, found.candidate.parents]] - found.centre) / found.width
+        error = np.sqrt(np.mean((found.fit.predict(inputs) - dear(z)) ** 2))
+        ratios.append(error)
+        assert error < 2.0 * found.error
+    assert ratios[1] <= 1.1 * ratios[0]
+
+
 def test_misfits_left_out_are_those_of_fits_without_the_value():
     rng = np.random.default_rng(1)
     z, noise = rng.uniform(-1, 1, (15, 2)), 0.1 * rng.normal(size=15)
@@ -119,7 +147,7 @@ def test_misfits_left_out_are_those_of_fits_without_the_value():
     share = fit.misfit[0] / fit.weights[0]
     np.testing.assert_allclose(fit.misfit, share * fit.weights, rtol=1e-9)
     rest = np.arange(15) != 4
-    kernel, design = shape.kernel(z), shape.design(z)
+    kernel, design = shape.kernel(z, z), shape.design(z)
     system = np.block([[kernel[rest][:, rest] + share * np.eye(14), design[rest]], [design[rest].T, np.zeros((3, 3))]])
     solved = np.linalg.solve(system, np.r_[values[rest], np.zeros(3)])
     assert values[4] - kernel[4, rest] @ solved[:14] - design[4] @ solved[14:] == pytest.approx(

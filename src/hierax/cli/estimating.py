@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
+from hierax.cli.telling import discarded, tell
 from hierax.models.family import Family
 from hierax.models.family_levels import FamilyLevels
 from hierax.models.leveled import AbstractLeveled
@@ -25,7 +25,6 @@ from hierax.records.run import Run
 from hierax.records.settings import call_with
 from hierax.records.sources import checksum
 from hierax.records.user_file import object_of_file, user_errors
-from hierax.results.files import write_json
 from hierax.results.record import plain
 from hierax.statistics import Estimate, Mean, Probability, Quantile, Simulator, Variance, estimate
 from hierax.statistics.asked import quantity_of
@@ -88,25 +87,15 @@ class Estimating:
             console.print(f"samples of levels {counts}; rms error {error:.2g}, cost {state.spent:.3g}", soft_wrap=True)
 
         with contextlib.closing(run):
-            try:
+            with discarded(run), user_errors(path):
                 run.write_request(source, asked)
-                with user_errors(path):
-                    made = estimate(
-                        simulator, statistic, tolerance=self.tolerance, budget=self.budget_seconds, key=self.seed,
-                        watch=watch, tell=lambda sentence: console.print(sentence, soft_wrap=True),
-                    )  # fmt: skip
-            except (InputError, KeyboardInterrupt):
-                run.discard()
-                raise
+                made = estimate(
+                    simulator, statistic, tolerance=self.tolerance, budget=self.budget_seconds, key=self.seed,
+                    watch=watch, tell=lambda sentence: console.print(sentence, soft_wrap=True),
+                )  # fmt: skip
             record = _record(made, asked, run)
             run.write_result({RECORD: json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"})
-        print(f"\n{made}\n")
-        if self.json is not None:
-            write_json(self.json, record)
-            print(f"json   {self.json}")
-        print(f"run    {run.path}")
-        for sentence in run.troubles:
-            print(sentence, file=sys.stderr)
+        tell(made, run, record, self.json)
         return GUARD_FAILED if not made.reached else 0 if run.whole else FAILED
 
     def _statistic(self) -> AbstractStatistic:

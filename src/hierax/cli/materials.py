@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -12,13 +11,12 @@ import tyro
 from rich.console import Console
 
 from hierax.cli.codes import FAILED, GUARD_FAILED
-from hierax.cli.predicting import discarded
+from hierax.cli.telling import discarded, tell
 from hierax.materials.learning import learn_network
 from hierax.records.materials import cell_of_file, write_network
 from hierax.records.outputs import check_output
 from hierax.records.run import Run
 from hierax.records.sources import checksum
-from hierax.results.files import write_json
 
 
 @final
@@ -63,11 +61,5 @@ class Material:
                     seed=self.seed,
                 )  # fmt: skip
             record = write_network(run, made, asked)
-        print(made)
-        if self.json is not None:
-            write_json(self.json, record)
-            print(f"json   {self.json}")
-        print(f"run    {run.path}")
-        for sentence in run.troubles:
-            print(sentence, file=sys.stderr)
+        tell(made, run, record, self.json)
         return GUARD_FAILED if not made.passed else 0 if run.whole else FAILED

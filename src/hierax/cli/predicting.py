@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
+from hierax.cli.telling import discarded, tell
 from hierax.materials.learning import LearnedNetwork
 from hierax.models.family import Family
 from hierax.models.generated import learn_generated
@@ -45,7 +45,7 @@ from hierax.records.surrogates import (
 )
 from hierax.records.tables import Table, write_columns, writer_for
 from hierax.records.user_file import user_errors
-from hierax.results.files import write_json, written
+from hierax.results.files import written
 from hierax.results.solution import Solution
 
 NOTHING = 0.3
@@ -230,7 +230,7 @@ class Surrogates:
                 run.write_settings(source, problem, asked)
                 with user_errors(source.file), Progress(console, CurrentStep()) as progress:
                     made = learn_family(family, self.tolerance, self.budget_seconds, self.seed, (progress,))
-            self._tell(run, made, write_surrogate(run, made, asked))
+            tell(made, run, write_surrogate(run, made, asked), self.json)
         missed = self.tolerance is not None and np.max(made.calibration.errors) > self.tolerance
         if missed:
             print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
@@ -256,7 +256,7 @@ class Surrogates:
 
     def _judged(self, run: Run, made: Operator, asked: dict[str, Any]) -> int:
         """Tell what an operator has learned; the exit code."""
-        self._tell(run, made, write_operator(run, made, asked))
+        tell(made, run, write_operator(run, made, asked), self.json)
         if np.mean(made.errors) > NOTHING:
             print("Hardly anything was learned: give a larger budget, or more samples.", file=sys.stderr)
             return GUARD_FAILED
@@ -286,23 +286,3 @@ class Surrogates:
                 )
                 assert isinstance(made, Operator)
             return self._judged(run, made, asked)
-
-    def _tell(self, run: Run, made: object, record: dict[str, Any]) -> None:
-        """Print what was learned, and where it is kept."""
-        print(f"{made}\n")
-        if self.json is not None:
-            write_json(self.json, record)
-            print(f"json   {self.json}")
-        print(f"run    {run.path}")
-        for sentence in run.troubles:
-            print(sentence, file=sys.stderr)
-
-
-@contextlib.contextmanager
-def discarded(run: Run) -> Iterator[None]:
-    """Leave no run folder behind where nothing was learned."""
-    try:
-        yield
-    except (InputError, KeyboardInterrupt):
-        run.discard()
-        raise

@@ -30,11 +30,11 @@ class Shape:
         """Values `(n, terms)` of the monomials at the inputs `(n, inputs)`."""
         return np.prod(z[:, None, :] ** self.exponents[None], axis=2)
 
-    def kernel(self, z: np.ndarray) -> np.ndarray:
-        """The kernel matrix `(n, n)` of the inputs `(n, inputs)`."""
-        y = z * self.inverse_lengths
-        square = np.sum(y**2, axis=1)
-        distance = np.maximum(square[:, None] + square[None] - 2 * y @ y.T, 0.0)
+    def kernel(self, z: np.ndarray, centres: np.ndarray) -> np.ndarray:
+        """The kernels about the centres `(k, inputs)` at the inputs `(n, inputs)`, `(n, k)`."""
+        y, c = z * self.inverse_lengths, centres * self.inverse_lengths
+        square = np.sum(y**2, axis=1)[:, None] + np.sum(c**2, axis=1)
+        distance = np.maximum(square - 2 * y @ c.T, 0.0)
         return 1 / np.sqrt(1 + distance) if self.heavy else np.exp(-0.5 * distance)
 
 
@@ -66,6 +66,10 @@ class KrigingFit:
         """Root mean square of the misfits left out."""
         return float(np.sqrt(np.mean(self.left_out**2)))
 
+    def predict(self, z: np.ndarray) -> np.ndarray:
+        """Values `(n,)` at the inputs `(n, inputs)`."""
+        return self.shape.design(z) @ self.coefficients + self.shape.kernel(z, self.centres) @ self.weights
+
 
 def krige(shape: Shape, z: np.ndarray, values: np.ndarray) -> KrigingFit | None:
     r"""Fit `values = trend + kernels + noise` with the share of noise of the smallest leave-one-out error.
@@ -93,7 +97,7 @@ def krige(shape: Shape, z: np.ndarray, values: np.ndarray) -> KrigingFit | None:
     n, terms = design.shape
     if terms > LARGEST_SHARE * n:
         return None
-    kernel = shape.kernel(z)
+    kernel = shape.kernel(z, z)
     complement = np.asarray(qr(design)[0])[:, terms:]
     spectrum, vectors = eigh(complement.T @ kernel @ complement)
     basis = complement @ vectors

@@ -157,9 +157,7 @@ class FidelityFits(AbstractParts):
         words = f"{self._head(level, name)} {self._coupling_text(choice, spread)}."
         loss = 0.5 * float(np.mean(choice.fit.misfit**2)) / spread**2
         work = float(len(values)) ** 3
-        return FidelityFit(
-            coupled_field(choice, parents, kernels=True), loss, choice.fit.error / spread, words, work=work
-        )
+        return FidelityFit(coupled_field(choice, parents, kernels=True), loss, choice.error / spread, words, work=work)
 
     def _trained(
         self,
@@ -201,7 +199,7 @@ class FidelityFits(AbstractParts):
         names = " and ".join(repr(self._all[j].name) for j in choice.candidate.parents)
         alone = f"{choice.alone / spread:.2g}" if np.isfinite(choice.alone) else "not possible"
         return (
-            f"from {names} {choice.candidate.words}; leave-one-out error {choice.fit.error / spread:.2g} of the "
+            f"from {names} {choice.candidate.words}; leave-one-out error {choice.error / spread:.2g} of the "
             f"spread, without cheaper data {alone}"
         )
 

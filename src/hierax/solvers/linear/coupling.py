@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ JUDGED = 200
 """Most values that candidates are compared on."""
 MOST = 600
 """Most values, and so kernels, of a fit."""
+FEW, PARTS = 100, 10
+"""Most values of which each part is predicted by a choice that has not seen it, and how many parts."""
+SWEEPS = 3
+"""Of the lengths of the kernels of what is chosen, see `best_lengths`."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,64 @@ class CoarseChoice:
         What was chosen.
     centre, width:
         Inputs are `(z - centre) / width`.
+    error:
+        Root mean square error of values that neither the fit nor the choice has seen, where there are few values;
+        else of those that the fit has left out.
     alone, best:
-        Leave-one-out errors of the fit without cheaper data and of the best coupling, on the same values.
+        Such errors of the fit without cheaper data, and of the choice among all; infinite where there are none.
     """
 
     candidate: Relation
     fit: KrigingFit
     centre: np.ndarray
     width: np.ndarray
+    error: float
     alone: float
     best: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Points `(n, dim)`, values of the cheaper fields there, and the data `(n,)`, with the corners of the domain."""
+
+    corners: tuple[np.ndarray, np.ndarray]
+    x: np.ndarray
+    lower: np.ndarray
+    values: np.ndarray
+
+    def inputs(self, candidate: Relation, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scaled inputs `(rows, inputs)` of a candidate, and the centre and width of the scale."""
+        parents = self.lower[:, candidate.parents]
+        centre, width = _scale(self.corners, parents)
+        return (np.c_[self.x, parents][rows] - centre) / width, centre, width
+
+    def fitted(self, candidate: Relation, rows: np.ndarray, count: int, sweeps: int = 0) -> KrigingFit | None:
+        """A candidate, fitted to some rows, with the trend that so many allow."""
+        exponents, seen = candidate.exponents(self.x.shape[1], count), candidate.seen(self.x.shape[1])
+        return best_lengths(exponents, seen, self.inputs(candidate, rows)[0], self.values[rows], sweeps)
+
+    def chosen(self, every: Sequence[Relation], rows: np.ndarray) -> tuple[Relation, float] | None:
+        """The candidate that some rows support, and its error left out."""
+        price = 1 + np.sqrt(np.log(len(every)) / len(rows))
+        fits = [(candidate, self.fitted(candidate, rows, len(rows))) for candidate in every]
+        scored = [(fit.error * price**candidate.rank, k) for k, (candidate, fit) in enumerate(fits) if fit is not None]
+        if not scored:
+            return None
+        candidate, fit = fits[min(scored)[1]]
+        assert fit is not None
+        return candidate, fit.error
+
+    def unseen(self, every: Sequence[Relation], rows: np.ndarray) -> float:
+        """Error of rows that are predicted by what is chosen and fitted without them; infinite where nothing can be."""
+        misfits = []
+        for part in np.array_split(rows, min(PARTS, len(rows))):
+            rest = np.setdiff1d(rows, part)
+            found = self.chosen(every, rest)
+            fit = None if found is None else self.fitted(found[0], rest, len(rest), SWEEPS)
+            if found is None or fit is None:
+                return np.inf
+            misfits.append(fit.predict(self.inputs(found[0], part)[0]) - self.values[part])
+        return float(np.sqrt(np.mean(np.concatenate(misfits) ** 2)))
 
 
 def candidates(count: int) -> Iterator[Relation]:
@@ -100,7 +152,9 @@ def choose_coupling(
     r"""Choose how values depend on the cheaper fidelities.
 
     A candidate of rank `r` must lower the leave-one-out error by the factor :math:`(1 + \sqrt{\log M / n})^r`, with `M`
-    candidates and `n` values: about what the best of `M` useless ones gains by chance.
+    candidates and `n` values: about what the best of `M` useless ones gains by chance. Errors that choose are too small
+    for what was chosen. Where there are few values, all of the choosing is repeated without each part of them, which it
+    then predicts; cheaper fidelities that do not lower this error are not used.
 
     Parameters
     ----------
@@ -109,38 +163,34 @@ def choose_coupling(
     x, lower, values:
         Points `(n, dim)`, values of the cheaper fields there `(n, count)`, and the data `(n,)`.
     seed:
-        Of the choice of the values to compare on, where there are many.
+        Of the choice of the values to compare on, where there are many, and of the parts.
 
     Returns
     -------
     The choice, or `None` where there are too few values for any fit.
+
+    References
+    ----------
+    Varma and Simon, BMC Bioinformatics 7:91 (2006): the error of what was chosen by errors.
     """
     order = np.random.default_rng(seed).permutation(len(x))
-    judged, kept = np.sort(order[:JUDGED]), np.sort(order[:MOST])
-    every = list(candidates(lower.shape[1]))
-    price = 1 + np.sqrt(np.log(len(every)) / len(judged))
-    best, errors = None, []
-    for candidate in every:
-        centre, width = _scale(corners, lower[:, candidate.parents])
-        z = (np.c_[x, lower[:, candidate.parents]] - centre) / width
-        dim = x.shape[1]
-        exponents, seen = candidate.exponents(dim, len(judged)), candidate.seen(dim)
-        fit = best_lengths(exponents, seen, z[judged], values[judged])
-        if fit is None:
-            continue
-        errors.append((candidate.rank, fit.error))
-        score = fit.error * price**candidate.rank
-        if best is None or score < best[0]:
-            best = (score, candidate, exponents, seen, z, centre, width)
-    if best is None:
+    judged, kept = order[:JUDGED], np.sort(order[:MOST])
+    table, every = _Table(corners, x, lower, values), tuple(candidates(lower.shape[1]))
+    few = len(x) <= FEW
+    taken, errors = [], []
+    for some in (every[:1], every):
+        found = table.chosen(some, np.sort(judged))
+        taken.append(found and found[0])
+        errors.append(np.inf if found is None else table.unseen(some, judged) if few else found[1])
+    better = errors[1] < errors[0] if few else taken[1] is not taken[0]
+    candidate, error = (taken[1], errors[1]) if better or taken[0] is None else (taken[0], errors[0])
+    if candidate is None:
         return None
-    _, candidate, exponents, seen, z, centre, width = best
-    fit = best_lengths(exponents, seen, z[kept], values[kept], sweeps=3)
+    fit = table.fitted(candidate, kept, len(judged), SWEEPS)
     assert fit is not None
-    alone = min((error for rank, error in errors if rank == 0), default=np.inf)
-    return CoarseChoice(
-        candidate, fit, centre, width, alone, min((error for rank, error in errors if rank > 0), default=np.inf)
-    )
+    error = max(error, fit.error) if few else fit.error
+    centre, width = table.inputs(candidate, kept)[1:]
+    return CoarseChoice(candidate, fit, centre, width, error, errors[0], errors[1] if len(every) > 1 else np.inf)
 
 
 def _scale(corners: tuple[np.ndarray, np.ndarray], parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
