@@ -202,7 +202,7 @@ class TableProcess:
 
 @final
 @dataclass
-class Patience:
+class ProcessLimits:
     """Ends work that takes too long: by counted work, so that machines agree, or where the clock says so."""
 
     seconds: float
@@ -219,7 +219,7 @@ def table_process(
     problem: Problem,
     name: str,
     seconds: float = 0.0,
-    patience: Patience | None = None,
+    patience: ProcessLimits | None = None,
     found: FoundProcess | None = None,
 ) -> TableProcess | None:
     """The process of a scalar unknown of a problem of data alone; `None` where it has none.
@@ -236,14 +236,14 @@ def table_process(
     found:
         What was found before, with as many steps.
     """
-    patience = patience or Patience(np.inf, lambda: False)
+    patience = patience or ProcessLimits(np.inf, lambda: False)
     # small factorisations gain nothing by threads, and wait for each other where other programs run
     with threadpool_limits(limits=1, user_api="blas"):
         return _improved(problem, name, seconds, patience, found)
 
 
 def _improved(
-    problem: Problem, name: str, seconds: float, patience: Patience, found: FoundProcess | None
+    problem: Problem, name: str, seconds: float, patience: ProcessLimits, found: FoundProcess | None
 ) -> TableProcess | None:
     known = _KNOWN.setdefault(problem, {})
     count = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
@@ -283,7 +283,7 @@ def _rows(problem: Problem, name: str) -> Rows | None:
     return Rows(corner, upper - corner, points[few], shared[few], noises[few], ValueScale(level, spread), standard)
 
 
-def _best(rows: Rows, patience: Patience) -> TableProcess | None:
+def _best(rows: Rows, patience: ProcessLimits) -> TableProcess | None:
     """The process with the least error, and those that come near it."""
     tried: list[TableProcess] = []
 

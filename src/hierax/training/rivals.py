@@ -25,7 +25,7 @@ from hierax.results.solution import Candidate, Solution
 from hierax.training.account import account, in_the_users_units, so_far
 from hierax.training.context import Context
 from hierax.training.finish import finish, told_of, value_of
-from hierax.training.processes import LONGEST, MOST, PATIENCE, Patience, TableProcess, table_process
+from hierax.training.processes import LONGEST, MOST, PATIENCE, ProcessLimits, TableProcess, table_process
 from hierax.training.run import begin, run
 from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
@@ -136,7 +136,7 @@ def _process(state: RunState, context: Context) -> TableProcess | None:
         return None
     steps = SHARE * context.budget if problem.domain.dim > GRID_DIMENSIONS else 0.0
     end = context.elapsed + LONGEST * (context.budget - context.elapsed)
-    patience = Patience(PATIENCE * context.budget, lambda: context.elapsed > end)
+    patience = ProcessLimits(PATIENCE * context.budget, lambda: context.elapsed > end)
     return table_process(problem, next(iter(problem.functions)), steps, patience, state.process)
 
 
