@@ -90,8 +90,13 @@ def test_many_data_tell_levels_apart_that_few_do_not():
         noisy = truth(points) + 0.3 * np.random.default_rng(2).normal(size=(count, 1))
         box = hx.Box([0.0], [1.0])
         rows = DataRows(hx.Problem(box, (Data("u", points, noisy[:, 0]),)), 0.5, jax.random.key(0))
+
         # the fields are numbers here: how much their values are wrong
-        return rows.tells_apart(excess, 0.0, lambda wrong, x: truth(x) + wrong * np.cos(20.0 * x))
+        def misses(wrong, term, seen):
+            del term
+            return truth(seen.points) + wrong * np.cos(20.0 * seen.points) - seen.values.reshape(-1, 1)
+
+        return rows.tells_apart(excess, 0.0, misses)
 
     assert told(20_000, 0.05)
     assert not told(40, 0.05)
