@@ -15,7 +15,7 @@ def test_its_problems_are_sound(make):
 def test_short_form(tmp_path, monkeypatch):
     monkeypatch.setattr(high_dimension, "ARMS", {"default": None, "again": None})
     case = high_dimension.CASES[0]
-    monkeypatch.setattr(high_dimension, "CASES", (high_dimension.Case(case.name, case.make, 3.0),))
+    monkeypatch.setattr(high_dimension, "CASES", (high_dimension.Case(case.name, case.make, 20.0),))
     result = high_dimension.run(tmp_path, True)
     error, seconds = result["summary"][case.name]["default"]
     assert error < 1e-6

@@ -166,7 +166,7 @@ def centre(dim):
 
 
 def test_six_coordinates_by_default():
-    solution = hx.train(poisson(6, lambda x: 1.0), budget=8.0)
+    solution = hx.train(poisson(6, lambda x: 1.0), budget=40.0)
     assert solution.result is hx.RESULTS.successful
     assert float(solution.field(jnp.full(6, 0.5))) == pytest.approx(centre(6), rel=1e-3)
 

@@ -21,6 +21,7 @@ CODES = {
     "guard_stationary": 3,
     "guard_coverage": 3,
     "guard_determined": 3,
+    "guard_admissible": 3,
     "unchecked": 3,
     "interrupted": 130,
 }
