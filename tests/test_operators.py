@@ -119,6 +119,8 @@ def test_axes_that_do_not_exist_are_refused():
         derivative(scalar, -1)
     with pytest.raises(InputError, match="order 0"):
         derivative(scalar, 0, 0)
+    with pytest.raises(InputError, match=r'write derivative\(u, "xy"\)'):
+        derivative(scalar, "x", "y")  # pyright: ignore
 
 
 def test_names_need_a_problem():

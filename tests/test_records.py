@@ -417,9 +417,10 @@ def test_a_fit_names_its_unknowns_after_the_columns(tmp_path):
     assert problem.name == "d"
 
 
-def test_a_file_needs_an_object():
-    with pytest.raises(InputError, match="not what in it"):
-        source_of("heat.py", [])
+def test_a_file_alone_means_its_problem(tmp_path):
+    (tmp_path / "heat.py").write_text("def heat():\n    pass\n")
+    with pytest.raises(InputError, match=r"no 'problem'(?s:.)*It has heat"):
+        source_of(str(tmp_path / "heat.py"), []).load()
 
 
 def test_a_stated_noise_is_one_number_or_one_for_each_row(tmp_path):

@@ -51,7 +51,7 @@ class Train:
     """Solve a problem of the catalogue, or of a file of your own."""
 
     problem: tyro.conf.Positional[str]
-    """NAME of the catalogue (see `hierax list`), or FILE.py:OBJECT."""
+    """NAME of the catalogue (see `hierax list`), or FILE.py:OBJECT (problem if not given)."""
     options: tyro.conf.OmitArgPrefixes[Options]
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """KEY=VALUE: settings of the problem."""

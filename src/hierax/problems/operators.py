@@ -105,8 +105,14 @@ def derivative(u: Function, spec: str | int | Sequence[int], order: int = 1) -> 
     Raises
     ------
     InputError
-        For names or axes that do not exist, or an order below 1.
+        For names or axes that do not exist, or an order that is no integer from 1 on.
     """
+    if isinstance(order, str):
+        raise InputError(
+            what=f"the order is {order!r}",
+            where="derivative(order=...)",
+            remedy=f'write derivative(u, "{spec}{order}")',
+        )
     if order < 1:
         raise InputError(what=f"order {order}", where="derivative(order=...)", remedy="give an order from 1 on")
     for axis in parse_axes(spec, _names.get()) * order:

@@ -244,22 +244,10 @@ def _noise(column: np.ndarray, path: Path, name: str) -> float | np.ndarray:
 
 
 def source_of(text: str, settings: Sequence[str]) -> AbstractSource:
-    """Read `NAME` or `FILE.py:OBJECT`.
-
-    Raises
-    ------
-    InputError
-        For a file without an object.
-    """
-    file, separator, name = text.rpartition(":")
-    if separator and file.endswith(".py"):
+    """Read `NAME`, `FILE.py:OBJECT`, or `FILE.py`, which is short for `FILE.py:problem`."""
+    file, _, name = f"{text}:problem".rpartition(":") if text.endswith(".py") else text.rpartition(":")
+    if file.endswith(".py"):
         return FileSource(Path(file), name, tuple(settings))
-    if text.endswith(".py"):
-        raise InputError(
-            "The file is named, but not what in it is the problem.",
-            text,
-            f"Write {text}:OBJECT, where OBJECT is a Problem or a function that returns one.",
-        )
     return CatalogueSource(text, tuple(settings))
 
 
