@@ -85,3 +85,22 @@ def test_fidelities_help_each_other():
 @pytest.mark.parametrize("dim", [2, 4])
 def test_poisson_4d_is_a_sound_problem(dim):
     check_problem(loaded("poisson_4d").problem(dim), key=jax.random.key(0))
+
+
+def test_a_flow_around_a_cylinder_is_a_sound_problem_and_its_drag_is_that_of_the_stress():
+    flow = loaded("flow_around_cylinder")
+    problem = flow.problem()
+    check_problem(problem, key=jax.random.key(0))
+
+    class Stokes:  # a pressure that grows along both coordinates pushes as its gradient times the area
+        def __init__(self):
+            self.problem = problem
+
+        def evaluate(self, points, value):
+            return np.asarray(points) @ [3.0, 5.0] if value == "p" else np.full(len(points), 0.7)
+
+    drag, lift, drop = flow.coefficients(Stokes())
+    share = np.pi * 0.05**2 / (0.5 * 0.2**2 * 0.1)
+    assert drag == pytest.approx(-3.0 * share, rel=1e-9)
+    assert lift == pytest.approx(-5.0 * share, rel=1e-9)
+    assert drop == pytest.approx(-0.3, rel=1e-12)

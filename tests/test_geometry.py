@@ -156,3 +156,16 @@ def test_knots_are_graded_towards_corners_into_a_body_and_hold_its_bends():
     assert np.allclose(PLATE.body.bends[1], 0.3, rtol=0.01)
     breaks = hx.plan(hx.Problem(ell, [hx.dirichlet("boundary")])).hierarchy.levels[0].field.breakpoints()[0]
     assert np.min(np.diff(breaks)[np.abs(breaks[:-1]) < 1e-9]) < 2e-3
+
+
+def test_integrals_over_a_body_and_a_part_of_its_boundary():
+    body = hx.Rectangle((0.0, 0.0), (3.0, 1.0)) - hx.Disk((1.0, 0.5), 0.3, name="hole")
+    inside, hole = body.quadrature(), body.quadrature("hole")
+    top = body.quadrature(body.boundary("top", where=lambda x: x[0] > 2.0), order=2)
+    x, y = inside.points.T
+    assert inside.weights @ (x * y) == pytest.approx(4.5 * 0.5 - np.pi * 0.09 * 0.5, rel=1e-12)
+    # the flux of (x, y) into the hole is twice its area
+    assert hole.weights @ np.sum(hole.points * hole.normals, axis=1) == pytest.approx(-2.0 * np.pi * 0.09, rel=1e-12)
+    assert top.weights.sum() == pytest.approx(1.0, rel=1e-12)
+    with pytest.raises(hx.InputError, match="the names are"):
+        body.quadrature("lid")

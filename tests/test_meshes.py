@@ -1,5 +1,7 @@
 """Meshes as domains: the body that they fill, names of groups, broken meshes, and predictions at their nodes."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -37,11 +39,54 @@ def bracket():
     )  # fmt: skip
 
 
+def ring(turns=8):
+    """A ring between radii 1 and 2, of curved triangles whose edges have their nodes on the circles."""
+    angles = 2.0 * np.pi * np.arange(2 * turns) / (2 * turns)
+    circle = np.stack([np.cos(angles), np.sin(angles), 0.0 * angles], axis=1)
+    points = np.concatenate([circle, 1.5 * circle, 2.0 * circle])
+    number = np.arange(len(points)).reshape(3, -1)
+    cells, lines = [], []
+    for k in range(turns):
+        a, m, b = (2 * k) % (2 * turns), 2 * k + 1, (2 * k + 2) % (2 * turns)
+        inner, outer = number[0], number[2]
+        centre = len(points)
+        points = np.vstack([points, 0.5 * (points[outer[a]] + points[inner[b]])])
+        cells += [[outer[a], outer[b], inner[b], outer[m], number[1, b], centre],
+                  [outer[a], inner[b], inner[a], centre, inner[m], number[1, a]]]  # fmt: skip
+        lines.append([inner[a], inner[b], inner[m]])
+    tags = [np.full(len(cells), 1), np.full(len(lines), 5)]
+    return meshio.Mesh(
+        points, {"triangle6": np.array(cells), "line3": np.array(lines)},
+        cell_data={"gmsh:physical": tags, "gmsh:geometrical": tags}, field_data={"hole": np.array([5, 1])},
+    )  # fmt: skip
+
+
+def angle():
+    """Three unit cubes around an edge, each of six tetrahedra, in one file with the names of two faces."""
+    points = np.stack(np.meshgrid(np.arange(3.0), np.arange(2.0), np.arange(3.0), indexing="ij"), axis=-1)
+    number = np.arange(18).reshape(3, 2, 3)
+    cells = []
+    for i, k in ((0, 0), (1, 0), (0, 1)):
+        for order in itertools.permutations(np.eye(3, dtype=int)):
+            steps = np.cumsum([[i, 0, k], *order], axis=0)
+            cells.append([number[tuple(step)] for step in steps])
+    top = [[number[0, 0, 2], number[1, 0, 2], number[1, 1, 2]], [number[0, 0, 2], number[0, 1, 2], number[1, 1, 2]]]
+    tags = [np.repeat([1, 2, 1], 6), np.full(2, 5)]
+    return meshio.Mesh(
+        points.reshape(-1, 3), {"tetra": np.array(cells), "triangle": np.array(top)},
+        cell_data={"gmsh:physical": tags, "gmsh:geometrical": tags},
+        field_data={"arm": np.array([2, 3]), "tip": np.array([5, 2])},
+    )  # fmt: skip
+
+
+def written(mesh, file):
+    mesh.write(file, **FORMAT)
+    return file
+
+
 @pytest.fixture
 def path(tmp_path):
-    file = tmp_path / "bracket.msh"
-    bracket().write(file, **FORMAT)
-    return file
+    return written(bracket(), tmp_path / "bracket.msh")
 
 
 def test_a_mesh_is_the_body_that_its_cells_fill(path):
@@ -56,19 +101,72 @@ def test_a_mesh_is_the_body_that_its_cells_fill(path):
     np.testing.assert_allclose(arm.bounds(), [[3.0, 0.0], [4.0, 3.0]])
 
 
+def test_curved_edges_are_parabolas(tmp_path):
+    body = hx.mesh(written(ring(), tmp_path / "ring.msh"))
+    # parabolas through three points of a circle, eight a turn
+    assert body.measure == pytest.approx(3.0 * np.pi, rel=1e-3)
+    hole, inside = body.quadrature("hole"), body.quadrature()
+    assert hole.weights.sum() == pytest.approx(2.0 * np.pi, rel=1e-3)
+    np.testing.assert_allclose(hole.normals, -hole.points / np.linalg.norm(hole.points, axis=1)[:, None], atol=2e-2)
+    assert inside.weights.sum() == pytest.approx(body.measure, rel=1e-13)
+    points = np.random.default_rng(0).uniform(-2.1, 2.1, (500, 2))
+    away = np.linalg.norm(points, axis=1)
+    np.testing.assert_allclose(body.level(points), np.maximum(1.0 - away, away - 2.0), atol=2e-3)
+    half = body.rotated(20.0).scaled(0.5)
+    assert half.measure == pytest.approx(body.measure / 4.0, rel=1e-12)
+    up = hx.Extrusion(body, 0.0, 1.0)
+    assert up.quadrature("hole", cells=6, order=3).weights.sum() == pytest.approx(hole.weights.sum(), rel=1e-5)
+
+
+def test_tetrahedra_are_a_body_with_flat_faces(tmp_path):
+    file = written(angle(), tmp_path / "angle.msh")
+    body = hx.mesh(file, unit=2.0)
+    assert body.measure == pytest.approx(24.0, rel=1e-12)
+    np.testing.assert_allclose(body.bounds(), [[0.0, 0.0, 0.0], [4.0, 2.0, 4.0]])
+    assert body.contains([[1.0, 1.0, 1.0], [3.0, 1.0, 3.0], [1.0, 1.0, 4.1]]).tolist() == [True, False, False]
+    assert body.distance([[1.0, 1.0, 3.0], [3.0, 1.0, 3.0], [5.0, 1.0, 1.0]]) == pytest.approx([-1.0, 1.0, 1.0])
+    inside, tip, wall = (body.quadrature(on, cells=4, order=2) for on in (None, "tip", "wall"))
+    assert inside.weights @ inside.points[:, 2] == pytest.approx(8.0 * (1.0 + 1.0 + 3.0), rel=1e-12)
+    assert tip.weights.sum() == pytest.approx(4.0, rel=1e-12)
+    np.testing.assert_allclose(tip.normals, np.tile([0.0, 0.0, 1.0], (len(tip.points), 1)), atol=1e-12)
+    assert tip.weights.sum() + wall.weights.sum() == pytest.approx(4.0 * 14.0, rel=1e-12)
+    assert hx.mesh(file, region="arm").measure == pytest.approx(1.0, rel=1e-12)
+    shape = body - hx.Cylinder((1.0, -1.0, 3.0), (1.0, 3.0, 3.0), 0.5, name="bore")
+    assert shape.measure == pytest.approx(24.0 - np.pi * 0.5, rel=1e-9)
+    turned = body.rotated(30.0, axis="x").rotated(50.0, axis="y")
+    assert turned.quadrature(cells=3, order=2).weights.sum() == pytest.approx(24.0, rel=1e-9)
+
+
 @pytest.mark.parametrize(("change", "said"), [
-    (lambda m: m.cells.append(meshio.CellBlock("triangle6", np.arange(6)[None])), "'triangle6'"),
+    (lambda m: m.points.__setitem__(0, m.points[1]), "no volume"),
+    (lambda m: m.cells[0].data.__setitem__(1, m.cells[0].data[0]), "more than two cells"),
+    (lambda m: setattr(m.cells[0], "data", m.cells[0].data[6:]), "touches itself"),
+    (lambda m: m.points.__setitem__((2, 2), np.nan), "node 2 is at"),
+    (lambda m: m.cells.append(meshio.CellBlock("tetra20", np.zeros((1, 20), int))), "'tetra20'"),
+    (lambda m: m.points.__setitem__(slice(6, 12), np.add(m.points[6:12], [2.0, 0.0, 0.0])), "cells overlap at"),
+])  # fmt: skip
+def test_broken_bodies_are_refused_by_what_and_where(tmp_path, change, said, monkeypatch):
+    mesh = angle()
+    mesh.cell_data = {}
+    change(mesh)
+    monkeypatch.setattr("hierax.geometry.mesh_file.read", lambda path: mesh)
+    with pytest.raises(hx.InputError, match=said):
+        hx.mesh(tmp_path / "broken.msh")
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda m: m.cells.append(meshio.CellBlock("triangle10", np.arange(10)[None])), "'triangle10'"),
     (lambda m: m.points.__setitem__((0, 2), 3.0), "does not lie in a plane"),
     (lambda m: m.points.__setitem__(0, m.points[1]), "no area"),
     (lambda m: m.points.__setitem__(6, [2.5, 0.5, 0.0]), "no area or is not convex"),
 ])  # fmt: skip
-def test_broken_meshes_are_refused_by_what_and_where(tmp_path, change, said):
+def test_broken_meshes_are_refused_by_what_and_where(tmp_path, change, said, monkeypatch):
     mesh = bracket()
     mesh.cell_data = {}
     change(mesh)
-    mesh.write(tmp_path / "broken.vtk")
+    monkeypatch.setattr("hierax.geometry.mesh_file.read", lambda path: mesh)
     with pytest.raises(hx.InputError, match=said):
-        hx.mesh(tmp_path / "broken.vtk")
+        hx.mesh(tmp_path / "broken.msh")
 
 
 def test_what_is_no_mesh_and_groups_that_are_not_there_are_refused(tmp_path, path):

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from hierax._errors import InputError
+from hierax.geometry.contour import shortest
 from hierax.geometry.shape import AbstractShape
 from hierax.geometry.solid import AbstractSolidLeaf
 
@@ -78,22 +79,24 @@ class Extrusion(AbstractSolidLeaf):
     def labels(self, points: np.ndarray) -> list[tuple[str, ...]]:
         lower, upper = self.lower - points[:, 2], points[:, 2] - self.upper
         side, tiny = self.base.level(points[:, :2]), 1e-9 * self.base.size
-        names: list[tuple[str, ...]] = []
-        for x, a, b, s in zip(points, lower, upper, side, strict=True):
-            if max(a, b) > s and max(a, b) > -tiny:
-                names.append((self.name, "start" if a > b else "end"))
-                continue
-            near = [leaf for leaf in self.base.leaves if abs(leaf.level(x[None, :2])[0]) <= tiny]
-            names.append((self.name, *(name for leaf in near for name in _of_plane(leaf, x[:2], tiny))))
+        high, ends = np.maximum(lower, upper), np.where(lower > upper, "start", "end")
+        at_end = (high > side) & (high > -tiny)
+        names = [(self.name, str(end)) if own else (self.name,) for end, own in zip(ends, at_end, strict=True)]
+        for leaf in self.base.leaves:
+            near = np.flatnonzero(~at_end & (np.abs(leaf.level(points[:, :2])) <= tiny))
+            for k, own in zip(near, _of_plane(leaf, points[near, :2]), strict=True):
+                names[k] = (*names[k], *own)
         return names
 
 
-def _of_plane(leaf: AbstractShape, x: np.ndarray, tiny: float) -> tuple[str, ...]:
-    """Names of the boundary of a leaf in the plane at one of its points."""
+def _of_plane(leaf: AbstractShape, points: np.ndarray) -> list[tuple[str, ...]]:
+    """Names of the boundary of a leaf in the plane at points `(n, 2)` of it."""
     curves, labels = leaf.curves(), leaf.labels()  # pyright: ignore
     if len(set(labels)) == 1:
-        return labels[0]
-    first, last = curves.first, curves.last
-    along = last - first
-    share = np.clip(np.sum((x - first) * along, axis=1) / np.sum(along**2, axis=1), 0.0, 1.0)
-    return labels[int(np.argmin(np.linalg.norm(first + share[:, None] * along - x, axis=1)))]
+        return [labels[0]] * len(points)
+    count = len(labels)
+    piece, own = np.tile(np.arange(count), len(points)), np.repeat(points, count, axis=0)
+    first, last = curves.spans[piece].T
+    t = shortest(lambda s: np.sum((curves.at(piece, s) - own) ** 2, axis=1), first, last)
+    away = np.sum((curves.at(piece, t) - own) ** 2, axis=1).reshape(-1, count)
+    return [labels[k] for k in np.argmin(away, axis=1)]

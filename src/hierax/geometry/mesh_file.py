@@ -1,34 +1,52 @@
-"""Meshes of other programs as domains: in the plane the polygon around their cells, with the names of their groups."""
+"""Meshes of other programs as domains: the area or the body that their cells fill, with the names of their groups."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Float, Int
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from hierax._errors import InputError
-from hierax.geometry.plane import Polygon
+from hierax.geometry.faceted import Faceted
+from hierax.geometry.outline import STRAIGHT, Outline
 from hierax.geometry.shape import AbstractShape, positive
 
-PLANE = ("triangle", "quad")
-"""Cells that are read."""
-BESIDE = ("line", "vertex")
-"""Cells that carry names of boundaries, or nothing."""
+PLANE = {"triangle": 3, "quad": 4, "triangle6": 3, "quad8": 4, "quad9": 4}
+"""Cells of areas, with the number of their corners; those of second order have a node on every edge as well."""
+SOLID = {
+    "tetra": ((0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2)),
+    "tetra10": ((0, 2, 1, 6, 5, 4), (0, 1, 3, 4, 8, 7), (1, 2, 3, 5, 9, 8), (0, 3, 2, 7, 9, 6)),
+    "hexahedron": ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)),
+    "wedge": ((0, 2, 1), (3, 4, 5), (0, 1, 4, 3), (1, 2, 5, 4), (2, 0, 3, 5)),
+    "pyramid": ((0, 3, 2, 1), (0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)),
+}
+"""Cells of bodies, with their faces as they are seen from outside."""
+FLAT_PARTS = {
+    3: ((0, 1, 2),),
+    4: ((0, 1, 2), (0, 2, 3)),
+    6: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5)),
+}
+"""Triangles for which a face with so many nodes stands; that of second order is four flat ones."""
 WALL = "wall"
-"""Name of boundary edges that are in no named group."""
+"""Name of boundary edges and faces that are in no named group."""
 FLAT, SAME = 1e-12, 1e-9
-"""Least area of a cell, in squares of the size of the mesh; difference of areas, or angle, that is rounding."""
+"""Least measure of a cell, in powers of the size of the mesh; difference of measures or places that is rounding."""
+SEEN = 500
+"""Cells of a body in which it is looked for others."""
 
 
 def mesh(path: str | Path, region: str | None = None, unit: float = 1.0) -> AbstractShape:
-    """The body that a mesh of triangles and quadrilaterals in the plane fills, read by meshio.
+    """The area or the body that the cells of a mesh fill, read by meshio.
 
-    Its boundary is that of the mesh. Edges of a named group of lines have the name of the group, others are called
-    `wall`; edges that go on in the same direction under the same name are one.
+    Its boundary is that of the mesh: edges of second order are parabolas, faces in space are flat. Edges, or faces, of
+    a named group have the name of the group, others are called `wall`.
 
     Parameters
     ----------
@@ -43,7 +61,8 @@ def mesh(path: str | Path, region: str | None = None, unit: float = 1.0) -> Abst
     ------
     InputError
         For files that cannot be read, cells of other kinds, groups that are not there, and meshes that are broken:
-        cells without area, cells that overlap, edges of more than two cells, boundaries that touch themselves.
+        cells without area or volume, cells that overlap, edges or faces of more than two cells, boundaries that touch
+        themselves.
 
     Examples
     --------
@@ -51,9 +70,11 @@ def mesh(path: str | Path, region: str | None = None, unit: float = 1.0) -> Abst
     """
     found, where = read(path), f"mesh({str(path)!r})"
     points = positive(unit, "mesh(unit=...)") * np.asarray(found.points, float)
+    if any(block.type in SOLID for block in found.cells):
+        return _body(points, found, region, where)
     if points.shape[1] == 3 and np.ptp(points[:, 2]) > SAME * np.ptp(points):
-        raise InputError("the mesh does not lie in a plane z = constant", where, "meshes in space are not read")
-    return _body(points[:, :2], _oriented(points[:, :2], _cells(found, region, where), where), _names(found), where)
+        raise InputError("the mesh does not lie in a plane z = constant", where, "surfaces in space are not read")
+    return _area(points[:, :2], found, region, where)
 
 
 def read(path: str | Path) -> Any:
@@ -86,72 +107,68 @@ def _tags(found: Any, number: int) -> np.ndarray | None:
     return None if data is None else np.asarray(data[number])
 
 
-def _cells(found: Any, region: str | None, where: str) -> list[np.ndarray]:
-    """The cells of the plane, each as the numbers of its corners."""
-    tag, out = None if region is None else _group(found, region, 2, where), []
+def _chosen(found: Any, kinds: Any, region: str | None, where: str) -> list[tuple[str, np.ndarray]]:
+    """Blocks of cells of some kinds, as the numbers of their nodes `(n, k)`, those of one region only."""
+    dim = 3 if kinds is SOLID else 2
+    tag, out = None if region is None else _group(found, region, dim, where), []
     for number, block in enumerate(found.cells):
-        if block.type not in (*PLANE, *BESIDE):
-            raise InputError(
-                f"the mesh has cells of the kind {block.type!r}", where,
-                "give triangles and quadrilaterals of first order in the plane",
-            )  # fmt: skip
-        if block.type in PLANE:
+        if block.type in kinds:
             tags = _tags(found, number)
             keep = slice(None) if tag is None else tags == tag if tags is not None else slice(0)
-            out += list(np.asarray(block.data, int)[keep])
-    if not out:
-        raise InputError("the mesh has no triangles or quadrilaterals", where, "give a mesh of an area")
-    return out
+            out.append((block.type, np.asarray(block.data, int)[keep]))
+        elif getattr(block, "dim", dim) >= dim:
+            raise InputError(
+                f"the mesh has cells of the kind {block.type!r}", where, f"give a mesh of {', '.join(kinds)}"
+            )
+    full = [(kind, cells) for kind, cells in out if len(cells)]
+    if not full:
+        raise InputError("the mesh has no cells", where, f"give a mesh of {', '.join(kinds)}")
+    return full
 
 
-def _oriented(points: Float[np.ndarray, "n 2"], cells: Sequence[np.ndarray], where: str) -> list[np.ndarray]:
-    """The cells with their corners against the clock."""
-    out, size = [], float(np.ptp(points, axis=0).max())
-    for number, cell in enumerate(cells):
-        x, y = points[cell].T
-        if not np.all(np.isfinite(points[cell])):
-            raise InputError(f"cell {number} has corners that are not finite", where, "mesh the part again")
-        turns = [_twice(points[[cell[k - 2], cell[k - 1], cell[k]]]) for k in range(len(cell))]
-        if min(np.abs(turns)) <= FLAT * size**2 or min(turns) * max(turns) < 0.0:
-            what = f"cell {number}, at ({x.mean():.6g}, {y.mean():.6g}), has no area or is not convex"
-            raise InputError(what, where, "mesh the part again, without such cells")
-        out.append(cell if turns[0] > 0.0 else cell[::-1])
-    return out
+def _united(points: Float[np.ndarray, "n dim"], used: Int[np.ndarray, " k"], where: str) -> Int[np.ndarray, " n"]:
+    """For every node the number that stands for its place: parts that are meshed one by one have nodes of their own."""
+    broken = used[~np.all(np.isfinite(points[used]), axis=1)]
+    if len(broken):
+        raise InputError(f"node {broken[0]} is at {points[broken[0]].tolist()}", where, "mesh the part again")
+    pairs = used[
+        KDTree(points[used]).query_pairs(SAME * float(np.ptp(points[used], axis=0).max()), output_type="ndarray")
+    ]
+    graph = sp.coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(len(points), len(points)))
+    return connected_components(graph, directed=False)[1]
 
 
-def _twice(corners: Float[np.ndarray, "n 2"]) -> float:
-    """Twice the area inside of a closed line, positive against the clock."""
-    x, y = corners.T
-    return float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
-
-
-def _names(found: Any) -> dict[tuple[int, int], str]:
-    """The names of edges, by their ends in order."""
-    groups = {int(tag): name for name, (tag, dim) in found.field_data.items() if int(dim) == 1}
-    out: dict[tuple[int, int], str] = {}
+def _names(found: Any, dim: int, places: Int[np.ndarray, " n"]) -> dict[tuple[int, ...], str]:
+    """The names of edges or faces, by the places of their corners in order."""
+    groups = {int(tag): name for name, (tag, own) in found.field_data.items() if int(own) == dim}
+    corners = {"line": 2, "line3": 2} if dim == 1 else PLANE
+    out: dict[tuple[int, ...], str] = {}
     for number, block in enumerate(found.cells):
         tags = _tags(found, number)
-        if block.type == "line" and tags is not None:
-            out |= {tuple(sorted(map(int, edge))): groups[int(t)]  # pyright: ignore
-                    for edge, t in zip(block.data, tags, strict=True) if int(t) in groups}  # fmt: skip
+        if block.type in corners and tags is not None:
+            keys = np.sort(places[np.asarray(block.data, int)[:, : corners[block.type]]], axis=1)
+            out |= {tuple(key): groups[int(t)] for key, t in zip(keys.tolist(), tags, strict=True) if int(t) in groups}
     return out
 
 
-def _body(
-    points: Float[np.ndarray, "n 2"], cells: Sequence[np.ndarray], names: dict[tuple[int, int], str], where: str
-) -> AbstractShape:
-    # by size, so that what lies in a hole comes after it
-    loops = sorted(_loops(points, cells, where), key=lambda loop: -abs(_twice(points[loop])))
-    shape: AbstractShape | None = None
-    for loop in loops:
-        polygon = _polygon(points, loop, names)
-        if _twice(points[loop]) > 0.0:
-            shape = polygon if shape is None else shape | polygon
-        else:
-            assert shape is not None
-            shape = shape - polygon
-    assert shape is not None
-    inside = 0.5 * sum(_twice(points[cell]) for cell in cells)
+class _Line(NamedTuple):
+    """Edges with the area on their left: places of their ends `(n, 2)`; first, middle and last point `(n, 3, 2)`."""
+
+    ends: np.ndarray
+    nodes: np.ndarray
+
+
+def _area(points: Float[np.ndarray, "n 2"], found: Any, region: str | None, where: str) -> AbstractShape:
+    blocks = _chosen(found, PLANE, region, where)
+    places = _united(points, np.unique(np.concatenate([cells.ravel() for _, cells in blocks])), where)
+    parts = [_edges(points, places, cells, PLANE[kind], where) for kind, cells in blocks]
+    every = _Line(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    outer = _outer(every, where)
+    names = _names(found, 1, places)
+    sides = [names.get(tuple(sorted(ends)), WALL) for ends in outer.ends.tolist()]
+    merged = [_merged(outer, sides, loop) for loop in _loops(outer, where)]
+    shape = Outline(np.concatenate([nodes for nodes, _ in merged]), tuple(side for _, own in merged for side in own))
+    inside = _surrounded(outer.nodes)
     if abs(shape.measure - inside) > SAME * inside:
         raise InputError(
             f"the cells have an area of {inside:.6g}, and fill one of {shape.measure:.6g}", where,
@@ -160,38 +177,149 @@ def _body(
     return shape
 
 
-def _loops(points: Float[np.ndarray, "n 2"], cells: Sequence[np.ndarray], where: str) -> list[Int[np.ndarray, " m"]]:
-    """The closed lines of edges that belong to one cell only, with the cells on their left."""
-    edges = np.concatenate([np.stack([cell, np.roll(cell, -1)], axis=1) for cell in cells])
-    _, same, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
+def _edges(
+    points: Float[np.ndarray, "n 2"], places: np.ndarray, cells: Int[np.ndarray, "m k"], corners: int, where: str
+) -> _Line:
+    """The edges of cells, against the clock."""
+    first, after = points[cells[:, :corners]], points[np.roll(cells[:, :corners], -1, axis=1)]
+    straight = cells.shape[1] == corners
+    middle = 0.5 * (first + after) if straight else points[cells[:, corners : 2 * corners]]
+    # at a corner its edges go off along these directions
+    ahead, back = 4.0 * middle - 3.0 * first - after, np.roll(4.0 * middle - 3.0 * after - first, 1, axis=1)
+    turns = ahead[..., 0] * back[..., 1] - ahead[..., 1] * back[..., 0]
+    low, high = turns.min(axis=1), turns.max(axis=1)
+    size = float(np.ptp(points[cells.ravel()], axis=0).max())
+    bad = np.flatnonzero((np.minimum(abs(low), abs(high)) <= FLAT * size**2) | (low * high < 0.0))
+    if len(bad):
+        x, y = first[bad[0]].mean(axis=0)
+        what = f"cell {bad[0]}, at ({x:.6g}, {y:.6g}), has no area or is not convex"
+        raise InputError(what, where, "mesh the part again, without such cells")
+    ends = places[np.stack([cells[:, :corners], np.roll(cells[:, :corners], -1, axis=1)], axis=2)]
+    nodes = np.stack([first, middle, after], axis=2)
+    clockwise = low < 0.0
+    ends[clockwise], nodes[clockwise] = ends[clockwise][:, :, ::-1], nodes[clockwise][:, :, ::-1]
+    return _Line(ends.reshape(-1, 2), nodes.reshape(-1, 3, 2))
+
+
+def _surrounded(nodes: Float[np.ndarray, "n 3 2"]) -> float:
+    """Area on the left of closed lines of parabolas."""
+    first, middle, last = np.moveaxis(nodes, 1, 0)
+    bent, along = middle - 0.5 * (first + last), last - first
+    under = 0.5 * (first[:, 0] * last[:, 1] - first[:, 1] * last[:, 0])
+    return float(np.sum(under + 2.0 / 3.0 * (bent[:, 0] * along[:, 1] - bent[:, 1] * along[:, 0])))
+
+
+def _outer(edges: _Line, where: str) -> _Line:
+    """Those that belong to one cell only."""
+    _, same, count = np.unique(np.sort(edges.ends, axis=1), axis=0, return_inverse=True, return_counts=True)
+    same = same.ravel()
     if count.max() > 2:
-        place = points[edges[np.argmax(count[same.ravel()])]].mean(axis=0)
+        place = edges.nodes[np.argmax(count[same]), 1]
         raise InputError(f"more than two cells meet at an edge at {place.tolist()}", where, "mesh the part again")
-    outer = edges[count[same.ravel()] == 1]
-    start, several = np.unique(outer[:, 0], return_counts=True)
+    outer = count[same] == 1
+    return _Line(edges.ends[outer], edges.nodes[outer])
+
+
+def _loops(edges: _Line, where: str) -> list[Int[np.ndarray, " m"]]:
+    """Numbers of the edges of every closed line, in order."""
+    start, first, several = np.unique(edges.ends[:, 0], return_index=True, return_counts=True)
     if several.max(initial=0) > 1:
-        place = points[start[np.argmax(several)]]
+        place = edges.nodes[first[np.argmax(several)], 0]
         raise InputError(f"the boundary touches itself at {place.tolist()}", where, "separate the parts there")
-    after, out = dict(outer.tolist()), []
-    while after:
-        first, at = next(iter(after.items()))
-        loop = [first]
-        del after[first]
-        while at != first:
+    after = first[np.searchsorted(start, edges.ends[:, 1])]
+    seen, out = np.zeros(len(after), bool), []
+    for begin in range(len(after)):
+        loop, at = [], begin
+        while not seen[at]:
+            seen[at] = True
             loop.append(at)
-            at = after.pop(at)
-        out.append(np.array(loop))
+            at = int(after[at])
+        if loop:
+            out.append(np.array(loop))
     return out
 
 
-def _polygon(
-    points: Float[np.ndarray, "n 2"], loop: Int[np.ndarray, " m"], names: dict[tuple[int, int], str]
-) -> Polygon:
-    ends = np.roll(loop, -1)
-    sides = [names.get(tuple(sorted((int(a), int(b)))), WALL) for a, b in zip(loop, ends, strict=True)]  # pyright: ignore
-    along = points[ends] - points[loop]
+def _merged(edges: _Line, sides: Sequence[str], loop: Int[np.ndarray, " m"]) -> tuple[np.ndarray, list[str]]:
+    """Pieces of a closed line, with their names: edges that go on straight under the same name are one."""
+    first, middle, last = np.moveaxis(edges.nodes[loop], 1, 0)
+    names, along = np.array(sides)[loop], last - first
+    length = np.linalg.norm(along, axis=1)
+    bent = np.linalg.norm(middle - 0.5 * (first + last), axis=1) > STRAIGHT * length
     before = np.roll(along, 1, axis=0)
     cross = np.abs(along[:, 0] * before[:, 1] - along[:, 1] * before[:, 0])
-    straight = cross <= SAME * np.linalg.norm(along, axis=1) * np.linalg.norm(before, axis=1)
-    corner = ~straight | np.array([a != b for a, b in zip(sides, np.roll(sides, 1), strict=True)])
-    return Polygon(points[loop][corner], "mesh", [s for s, c in zip(sides, corner, strict=True) if c])
+    goes_on = (cross <= SAME * length * np.roll(length, 1)) & ~bent & ~np.roll(bent, 1) & (names == np.roll(names, 1))
+    corner = np.flatnonzero(~goes_on)
+    start, stop = first[corner], first[np.roll(corner, -1)]
+    nodes = np.stack([start, np.where(bent[corner, None], middle[corner], 0.5 * (start + stop)), stop], axis=1)
+    return nodes, names[corner].tolist()
+
+
+def _body(points: Float[np.ndarray, "n 3"], found: Any, region: str | None, where: str) -> AbstractShape:
+    blocks = _chosen(found, SOLID, region, where)
+    places = _united(points, np.unique(np.concatenate([cells.ravel() for _, cells in blocks])), where)
+    names, corners = _names(found, 2, places), {6: 3}
+    size = float(np.ptp(points[np.concatenate([cells.ravel() for _, cells in blocks])], axis=0).max())
+    outer: dict[tuple[int, ...], list[np.ndarray]] = {}
+    middles = []
+    for kind, cells in blocks:
+        faces = [cells[:, face] for face in SOLID[kind]]
+        inverted = _volumes(points, faces, size, where) < 0.0
+        for face in faces:
+            keys = np.sort(places[face[:, : corners.get(face.shape[1], face.shape[1])]], axis=1).tolist()
+            flat = [face[:, part] for part in FLAT_PARTS[face.shape[1]]]
+            triangles = np.stack([np.where(inverted[:, None], t[:, ::-1], t) for t in flat], axis=1)
+            for key, own in zip(keys, triangles, strict=True):
+                outer.setdefault(tuple(key), []).append(own)
+        middles.append(points[cells].mean(axis=1))
+    _refuse_several(points, places, outer, where)
+    single = {key: own[0] for key, own in outer.items() if len(own) == 1}
+    triangles = places[np.concatenate(list(single.values()))]
+    _refuse_touching(points, places, triangles, where)
+    at = np.zeros((places.max() + 1, 3))
+    at[places] = points
+    used, triangles = np.unique(triangles, return_inverse=True)
+    surface = Faceted(at[used], triangles.reshape(-1, 3),
+                      tuple(names.get(key, WALL) for key, own in single.items() for _ in own))  # fmt: skip
+    _refuse_overlap(surface, np.concatenate(middles), where)
+    return surface
+
+
+def _volumes(
+    points: Float[np.ndarray, "n 3"], faces: Sequence[Int[np.ndarray, "m k"]], size: float, where: str
+) -> Float[np.ndarray, " m"]:
+    """Volumes of cells, negative for those that are turned inside out."""
+    middle = points[np.concatenate(faces, axis=1)].mean(axis=1)
+    parts = [points[face[:, part]] - middle[:, None] for face in faces for part in FLAT_PARTS[face.shape[1]]]
+    volumes = np.sum([np.linalg.det(part) for part in parts], axis=0) / 6.0
+    flat = np.flatnonzero(np.abs(volumes) <= FLAT * size**3)
+    if len(flat):
+        what = f"cell {flat[0]}, at {np.round(middle[flat[0]], 6).tolist()}, has no volume"
+        raise InputError(what, where, "mesh the part again, without such cells")
+    return volumes
+
+
+def _refuse_several(points: np.ndarray, places: np.ndarray, outer: Any, where: str) -> None:
+    for own in outer.values():
+        if len(own) > 2:
+            place = points[own[0]].reshape(-1, 3).mean(axis=0)
+            raise InputError(f"more than two cells meet at a face at {place.tolist()}", where, "mesh the part again")
+
+
+def _refuse_touching(points: np.ndarray, places: np.ndarray, triangles: Int[np.ndarray, "m 3"], where: str) -> None:
+    edges = np.sort(np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)]), axis=1)
+    pairs, count = np.unique(edges, axis=0, return_counts=True)
+    if np.any(count != 2):
+        place = points[np.isin(places, pairs[np.argmax(count != 2)])][0]
+        raise InputError(f"the boundary touches itself at {place.tolist()}", where, "separate the parts there")
+
+
+def _refuse_overlap(surface: Faceted, middles: Float[np.ndarray, "n 3"], where: str) -> None:
+    """The surface winds once around every cell."""
+    seen = middles[np.unique(np.linspace(0, len(middles) - 1, SEEN).astype(int))]
+    for point in seen:
+        a, b, c = np.moveaxis(surface.points[surface.triangles] - point, 1, 0)
+        la, lb, lc = (np.linalg.norm(corner, axis=1) for corner in (a, b, c))
+        below = la * lb * lc + np.sum(a * b, axis=1) * lc + np.sum(b * c, axis=1) * la + np.sum(c * a, axis=1) * lb
+        angle = 2.0 * np.arctan2(np.sum(a * np.cross(b, c), axis=1), below)
+        if abs(angle.sum() / (4.0 * np.pi) - 1.0) > 0.5:
+            raise InputError(f"cells overlap at {point.tolist()}", where, "mesh the part again")

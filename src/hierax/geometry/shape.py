@@ -125,6 +125,38 @@ class AbstractShape(abc.ABC):
             )  # fmt: skip
         return part
 
+    def quadrature(self, on: Part | str | None = None, cells: int = 32, order: int = 6) -> Any:
+        """Points and weights for integrals over the body, or over a part of its boundary with outward normals.
+
+        Parameters
+        ----------
+        on:
+            The name of a part of the boundary, or `shape.boundary(...)`; inside by default.
+        cells:
+            Those of a grid along the longest edge of the box around the shape: the rule holds cell by cell.
+        order:
+            Gauss points along every axis in a cell or what is left of it, exact for polynomials of degree
+            `2 order - 1` where boundaries are straight.
+
+        Returns
+        -------
+        tuple
+            `points` `(n, dim)`, `weights` `(n,)`, and `normals` `(n, dim)` on a boundary.
+
+        Raises
+        ------
+        InputError
+            For a name that no part has.
+        """
+        from hierax.geometry.body import interior_rule, surface_rule
+
+        low, high = self.bounds()
+        counts = np.maximum(1, np.rint(cells * (high - low) / self.size).astype(int))
+        mesh = [np.linspace(a, b, n + 1) for a, b, n in zip(low, high, counts, strict=True)]
+        if on is None:
+            return interior_rule(self, mesh, order)
+        return surface_rule(self, self.boundary(on) if isinstance(on, str) else on, mesh, order)
+
     @functools.cached_property
     def body(self) -> Any:
         """The boundary, found once, with all that follows from it."""
