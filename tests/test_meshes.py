@@ -67,7 +67,7 @@ def angle():
     number = np.arange(18).reshape(3, 2, 3)
     cells = []
     for i, k in ((0, 0), (1, 0), (0, 1)):
-        for order in itertools.permutations(np.eye(3, dtype=int)):
+        for order in itertools.permutations(np.eye(3, dtype=int).tolist()):
             steps = np.cumsum([[i, 0, k], *order], axis=0)
             cells.append([number[tuple(step)] for step in steps])
     top = [[number[0, 0, 2], number[1, 0, 2], number[1, 1, 2]], [number[0, 0, 2], number[0, 1, 2], number[1, 1, 2]]]

@@ -81,7 +81,9 @@ class Extrusion(AbstractSolidLeaf):
         side, tiny = self.base.level(points[:, :2]), 1e-9 * self.base.size
         high, ends = np.maximum(lower, upper), np.where(lower > upper, "start", "end")
         at_end = (high > side) & (high > -tiny)
-        names = [(self.name, str(end)) if own else (self.name,) for end, own in zip(ends, at_end, strict=True)]
+        names: list[tuple[str, ...]] = [
+            (self.name, str(end)) if own else (self.name,) for end, own in zip(ends, at_end, strict=True)
+        ]
         for leaf in self.base.leaves:
             near = np.flatnonzero(~at_end & (np.abs(leaf.level(points[:, :2])) <= tiny))
             for k, own in zip(near, _of_plane(leaf, points[near, :2]), strict=True):

@@ -135,7 +135,9 @@ class Outline(AbstractPlaneLeaf):
         start, end = curves.at(piece, low), curves.at(piece, high)
         share = np.sum((own - start) * (end - start), axis=1) / np.sum((end - start) ** 2, axis=1)
         t = low + np.clip(share, 0.0, 1.0) * (high - low)
-        for _ in range(STEPS if isinstance(curves, Fitted) else 0):
+        for _ in range(STEPS):
+            if not isinstance(curves, Fitted):
+                break
             off, slope = own - curves.at(piece, t), curves.slope(piece, t)
             # Newton's method for the distance; where it has no minimum nearby a shorter step is safe
             squared = np.sum(slope**2, axis=1)
