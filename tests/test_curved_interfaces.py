@@ -1,6 +1,7 @@
 """Domains that shapes divide: parts, what holds between them, broken grids, and a problem of high contrast."""
 
 import io
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from hierax.objective.missed import Jump
 from hierax.objective.pointwise import Place, point_term
 from hierax.results.codec import Arrays, Codec
 from hierax.testing import check_field
+from hierax.training.state import RunState, in_parts_of
 
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
 MIDDLE, RADIUS = jnp.array([0.48, 0.53]), 0.27
@@ -164,3 +166,15 @@ def test_a_rod_that_conducts_a_million_times_better():
     assert solution.accuracy.relative_l2 < 1e-4
     assert "determined" not in solution.guards or solution.guards["determined"].passed
     assert float(solution.evaluate(np.asarray(MIDDLE)[None], "u")[0]) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_state_of_a_file_goes_on_with_the_parts_of_its_problem():
+    # terms know the shapes of their problem, and of a function of the user a file keeps an interpolation
+    field, copy = grid(), BrokenGrid(grid().axes, grid().coefficients, Regions(SQUARE.as_shape(), (CORE, COAT)))
+    plan = SimpleNamespace(hierarchy=SimpleNamespace(levels=(Level(field),)))
+    state = RunState(0, (Level(copy), Level(grid())), (), (None,), changes={1: 0.5}, history=())
+    own = in_parts_of(plan, state)  # pyright: ignore
+    assert [level.field.regions is LAYERS for level in own.levels] == [True, True]
+    np.testing.assert_array_equal(own.levels[0].field.coefficients, copy.coefficients)
+    assert own.changes == {1: 0.5}
+    assert in_parts_of(SimpleNamespace(hierarchy=SimpleNamespace(levels=())), state) is state  # pyright: ignore

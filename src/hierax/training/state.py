@@ -15,6 +15,7 @@ from hierax._results import RESULTS
 from hierax.cycles import Outcome, Pace
 from hierax.events import LevelRecord, StepTaken
 from hierax.fields import parameter_count
+from hierax.fields.broken_grid import BrokenGrid
 from hierax.hierarchy import AbstractTransfer, Level
 from hierax.hierarchy.transport import RESET, Kind, Stacked
 from hierax.planning.plan import Plan
@@ -239,6 +240,23 @@ class RunState(NamedTuple):
     def finest(self) -> int:
         """The finest level that was trained."""
         return max(self.visited)
+
+
+def in_parts_of(plan: Plan, state: RunState) -> RunState:
+    """A state from a file with the parts of the domain that the fields of a plan have: those of the file are copies, in
+    which functions of the user are interpolated, and which the terms of the problem do not know."""
+    own = [part.regions for part in jax.tree.leaves(plan.hierarchy.levels, is_leaf=_is_broken) if _is_broken(part)]
+    if not own:
+        return state
+
+    def bound(part: Any) -> Any:
+        return BrokenGrid(part.axes, part.coefficients, own[0]) if _is_broken(part) else part
+
+    return jax.tree.map(bound, state, is_leaf=_is_broken)
+
+
+def _is_broken(node: Any) -> bool:
+    return isinstance(node, BrokenGrid)
 
 
 def lasting(solver: AbstractSolver, state: Any) -> Any:

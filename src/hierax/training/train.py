@@ -27,7 +27,7 @@ from hierax.training.fidelities import FidelityFits
 from hierax.training.outputs import OutputFits
 from hierax.training.parts import AbstractParts, Asked, PartsState, in_parts
 from hierax.training.rivals import carried_out
-from hierax.training.state import RunState
+from hierax.training.state import RunState, in_parts_of
 
 
 def train(
@@ -117,7 +117,8 @@ def go_on(
     """
     if isinstance(state, RunState):
         assert isinstance(how, Plan)
-        return carried_out(problem, how, key=key, budget=budget, subscribers=subscribers, state=state)
+        own = in_parts_of(how, state)
+        return carried_out(problem, how, key=key, budget=budget, subscribers=subscribers, state=own)
     assert isinstance(how, Mapping)
     began = clock.seconds_now() - state.seconds, compile_seconds() - state.seconds_compile
     parts = _parts_of(problem, how, Asked(key, budget, _told(subscribers), *began))
