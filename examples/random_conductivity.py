@@ -23,4 +23,4 @@ def middle(inputs, level):
     return np.sum((resistance * (flux - x))[: cells // 2])
 
 
-simulator = hx.Simulator(middle, {"xi": (hx.Normal(0.0, 1.0), MODES)})
+simulator = hx.Simulation(middle, {"xi": (hx.Normal(0.0, 1.0), MODES)})

@@ -9,9 +9,11 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
+from hierax.models import Simulation
 from hierax.models.inputs import Normal, Uniform
-from hierax.statistics import Mean, Probability, Quantile, Simulator, Variance, estimate
+from hierax.statistics import Mean, Probability, Quantile, Variance, estimate
 from hierax.statistics.blue import best_design, candidates, weights
+from hierax.statistics.models import Models
 from hierax.statistics.samples import Part
 
 INPUTS = {"a": Normal(0.0, 1.0), "b": Normal(0.5, 1.0)}
@@ -25,7 +27,7 @@ def levels(inputs, level):
 
 
 def chain(simulate=levels, **others):
-    return Simulator(simulate, INPUTS, 10, costs=[4.0**k for k in range(10)], batch=True, **others)
+    return Simulation(simulate, INPUTS, 10, costs=[4.0**k for k in range(10)], batch=True, **others)
 
 
 def test_two_models_are_the_known_optimum_of_a_control_variate():
@@ -52,16 +54,15 @@ def test_weights_sum_to_one_for_the_truth_and_to_zero_for_others():
 @pytest.mark.parametrize("quasi", [False, True])
 def test_more_samples_continue_the_same_stream(quasi):
     part = Part((1, 0), np.array([[1.0, -1.0]]), quasi)
-    simulator = chain()
+    simulator = Models(chain())
     at_once = part.extended(simulator, (0,), 128, 3)
     later = part.extended(simulator, (0,), 32, 3).extended(simulator, (0,), 128, 3)
     np.testing.assert_array_equal(at_once.groups[(0,)].values, later.groups[(0,)].values)
 
 
 def covered(simulator, truth, tolerance, repetitions, statistic=None):
-    found = [
-        estimate(simulator, statistic, tolerance=tolerance, budget=1e9, key=k, quasi=False) for k in range(repetitions)
-    ]
+    asked = {"tolerance": tolerance, "budget": 1e9, "quasi": False}
+    found = [estimate(simulator, None, statistic, key=k, **asked) for k in range(repetitions)]
     errors = np.array([one.value - truth for one in found])
     inside = np.mean([one.low <= truth <= one.high for one in found])
     return float(inside), float(np.sqrt(np.mean(errors**2)))
@@ -69,7 +70,7 @@ def covered(simulator, truth, tolerance, repetitions, statistic=None):
 
 @pytest.mark.parametrize(("statistic", "truth", "tolerance"), [(Mean(), 0.5, 0.02), (Variance(), 1.0 / 12.0, 0.006)])
 def test_intervals_hold_the_truth_as_often_as_they_say(statistic, truth, tolerance):
-    one = Simulator(lambda inputs, level: inputs["x"], {"x": Uniform(0.0, 1.0)}, 1, costs=[1.0], batch=True)
+    one = Simulation(lambda inputs, level: inputs["x"], {"x": Uniform(0.0, 1.0)}, 1, costs=[1.0], batch=True)
     inside, error = covered(one, truth, tolerance, 200, statistic)
     assert 0.92 <= inside <= 0.98
     assert error < 1.1 * tolerance
@@ -83,7 +84,7 @@ def test_intervals_of_a_limit_hold_it():
 
 def test_cost_grows_like_the_inverse_square_of_the_tolerance():
     tolerances = np.array([0.08, 0.02, 0.005])
-    costs = [np.mean([estimate(chain(), tolerance=t, budget=1e9, key=k, quasi=False).spent for k in range(4)])
+    costs = [np.median([estimate(chain(), tolerance=t, budget=1e9, key=k, quasi=False).spent for k in range(5)])
              for t in tolerances]  # fmt: skip
     slope = np.polyfit(np.log(tolerances), np.log(costs), 1)[0]
     assert -2.15 < slope < -1.5
@@ -98,7 +99,7 @@ def test_cost_grows_like_the_inverse_square_of_the_tolerance():
 )
 def test_statistics_are_found_within_their_intervals(statistic, truth):
     tolerance = 0.02 if isinstance(statistic, Probability) else 0.2
-    found = estimate(chain(), statistic, tolerance=tolerance, budget=1e9, key=1)
+    found = estimate(chain(), None, statistic, tolerance=tolerance, budget=1e9, key=1)
     assert abs(found.value - truth) < 3.5 * tolerance
     assert found.error <= tolerance
     assert found.low < found.value < found.high
@@ -106,15 +107,60 @@ def test_statistics_are_found_within_their_intervals(statistic, truth):
 
 def test_a_surrogate_makes_it_cheaper_and_a_wrong_one_does_not_make_it_wrong():
     plain = estimate(chain(), tolerance=0.02, budget=1e9, quasi=False)
-    good = estimate(chain(surrogate=lambda inputs: np.sin(inputs["a"]) + inputs["b"] ** 2), tolerance=0.02, budget=1e9)
-    wrong = estimate(chain(surrogate=lambda inputs: 5.0 + np.exp(inputs["a"])), tolerance=0.02, budget=1e9)
-    assert good.spent < 0.6 * plain.spent
+    asked = {"tolerance": 0.02, "budget": 1e9}
+    good = estimate(chain(), surrogate=lambda inputs: np.sin(inputs["a"]) + inputs["b"] ** 2, quasi=False, **asked)
+    wrong = estimate(chain(), surrogate=lambda inputs: 5.0 + np.exp(inputs["a"]), quasi=False, **asked)
+    assert good.spent < 0.2 * plain.spent
+    assert good.rows[0].name == "surrogate"
+    assert wrong.rows[0].name == "0"
     for one in (good, wrong):
         assert one.low - 0.05 < MEAN < one.high + 0.05
 
 
+@pytest.mark.parametrize("count", [1, 10])
+def test_intervals_with_a_surrogate_hold_the_truth_as_often_as_they_say(count):
+    made = Simulation(lambda inputs, level: levels(inputs, level + 10 // count), INPUTS, count, batch=True,
+                      costs=[4.0**k for k in range(count)])  # fmt: skip
+    asked = {"surrogate": lambda inputs: 0.95 * np.sin(inputs["a"]) + inputs["b"] ** 2, "quasi": False}
+    found = [estimate(made, tolerance=0.05, budget=1e9, key=k, **asked) for k in range(60)]
+    assert 0.88 <= np.mean([one.low <= MEAN <= one.high for one in found]) <= 0.99
+    assert np.sqrt(np.mean([(one.value - MEAN) ** 2 for one in found])) < 0.05
+
+
+class Counted:
+    """`levels` one by one, and how often it was asked; the user interrupts at one of them."""
+
+    def __init__(self, end):
+        self.calls, self.end = 0, end
+
+    def __call__(self, inputs, level):
+        self.calls += 1
+        if self.calls == self.end:
+            raise KeyboardInterrupt
+        return levels(inputs, level)
+
+
+def test_an_estimation_that_was_cut_off_goes_on_to_the_same_bits(tmp_path):
+    def estimated(end, keep):
+        counted = Counted(end)
+        made = Simulation(counted, INPUTS, 10, costs=[4.0**k for k in range(10)])
+        try:
+            return estimate(made, tolerance=0.2, budget=1e9, keep=keep), counted.calls
+        except KeyboardInterrupt:
+            return None, counted.calls - 1
+
+    whole, calls = estimated(0, None)
+    _, first = estimated(calls // 2, tmp_path)
+    (torn,) = tmp_path.glob("0_0_0.values")
+    torn.write_bytes(torn.read_bytes()[:-3])
+    again, rest = estimated(0, tmp_path)
+    assert (again.value, again.spent) == (whole.value, whole.spent)
+    assert calls <= first + rest <= calls + 1
+    assert estimated(0, tmp_path)[1] == 0
+
+
 def test_an_ensemble_uses_its_cheap_models():
-    powers = Simulator(
+    powers = Simulation(
         lambda inputs, level: inputs["x"] ** (level + 1), {"x": Uniform(0.0, 1.0)}, 3, ensemble=True,
         costs=[1e-3, 3e-2, 1.0], batch=True,
     )  # fmt: skip
@@ -159,11 +205,11 @@ def test_slow_levels_and_levels_that_do_not_help_are_said():
     ("call", "words"),
     [
         (lambda: estimate(chain(), tolerance=0.0), "tolerance"),
-        (lambda: Simulator(levels, {}), "Nothing varies"),
-        (lambda: Simulator(levels, {"a": 3.0}), "input 'a'"),  # pyright: ignore
-        (lambda: Simulator(levels, INPUTS, 3, costs=[1.0]), "costs"),
+        (lambda: Simulation(levels, {}), "Nothing varies"),
+        (lambda: Simulation(levels, {"a": 3.0}), "The input 'a'"),  # pyright: ignore
+        (lambda: Simulation(levels, INPUTS, 3, costs=[1.0]), "costs"),
         (lambda: Quantile(1.5), "probability"),
-        (lambda: estimate(chain(lambda inputs, level: np.ones((3, 2)))), "one value for each sample"),
+        (lambda: estimate(chain(lambda inputs, level: np.ones((3, 2)))), "one value for each member"),
     ],
 )
 def test_bad_input_is_refused(call, words):
@@ -202,11 +248,11 @@ def test_the_command_keeps_its_record_and_says_what_was_missed(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([f"{EXAMPLE}:middle"], "needs a value for inputs"),
+        ([f"{EXAMPLE}:middle"], "Nothing varies"),
         ([f"{EXAMPLE}:MODES"], "is a int"),
         ([f"{EXAMPLE}:simulator", "--variance", "--above", "1.0"], "More than one statistic"),
         ([f"{EXAMPLE}:simulator", "--tolerance", "-1"], "tolerance"),
-        (["burgers"], "no file"),
+        (["burgers"], "Nothing varies"),
     ],
 )
 def test_the_command_refuses_what_it_cannot_estimate(words, said, tmp_path, monkeypatch, capsys):
@@ -216,7 +262,21 @@ def test_the_command_refuses_what_it_cannot_estimate(words, said, tmp_path, monk
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_a_family_is_asked_in_words(tmp_path, monkeypatch, capsys):
+def test_a_command_that_its_budget_ended_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--run", "r", "--tolerance", "1e-4", "--budget-seconds", "0.07"]
+    assert cli.main(["estimate", f"{EXAMPLE}:simulator", *words]) == 3
+    kept = sum(path.stat().st_size for path in Path("r/values").iterdir())
+    resume = ["resume", "r", "--problem", f"{EXAMPLE}:simulator", "--budget-seconds", "60", "--json", "out.json"]
+    assert cli.main(resume) == 0
+    record = json.loads(Path("out.json").read_text())
+    assert record["error"] <= 1e-4
+    assert kept < sum(path.stat().st_size for path in Path("r/values").iterdir())
+    assert cli.main(["resume", "r"]) == 1
+    assert "is not run unless you name it" in capsys.readouterr().err
+
+
+def test_a_family_is_asked_in_words_and_its_surrogate_makes_that_cheaper(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("rod.py").write_text(
         "import hierax as hx\n"
@@ -226,9 +286,17 @@ def test_a_family_is_asked_in_words(tmp_path, monkeypatch, capsys):
         "    return hx.Problem(domain=hx.Box([0.0], [1.0], names=('x',)), terms=(heat, ends))\n"
         "family = hx.Family(rod, {'k': hx.Uniform(1.0, 2.0)})\n"
     )
-    asked = ["estimate", "rod.py:family", "--json", "out.json", "--tolerance", "1e-3"]
-    assert cli.main([*asked, "--quantity", "u at x=0.5"]) == 0
+    asked = ["estimate", "rod.py:family", "--json", "out.json", "--tolerance", "1e-5", "--force"]
+    point = ["--quantity", "u at x=0.5"]
     # u = x (1 - x) / (2 k), and 1 / k has the mean log 2
-    assert json.loads(Path("out.json").read_text())["value"] == pytest.approx(0.125 * np.log(2.0), abs=4e-3)
+    truth = pytest.approx(0.125 * np.log(2.0), abs=4e-5)
+    assert cli.main([*asked, *point]) == 0
+    plain = json.loads(Path("out.json").read_text())
+    assert plain["value"] == truth
+    assert cli.main(["surrogate", "rod.py:family", "--run", "s", "--budget-seconds", "12", "--tolerance", "1e-4"]) == 0
+    assert cli.main([*asked, *point, "--surrogate", "s"]) == 0
+    record = json.loads(Path("out.json").read_text())
+    assert record["value"] == truth
+    assert record["spent"] < plain["spent"] / 5
     for quantity in ("v at x=0.5", "u at x=3", "slope(u)"):
-        assert cli.main([*asked, "--force", "--quantity", quantity]) == 1
+        assert cli.main([*asked, "--quantity", quantity]) == 1

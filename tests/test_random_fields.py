@@ -11,7 +11,7 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
-from hierax.models import generated, operator_training
+from hierax.models import generated, operator_training, workers
 
 BOX = hx.Box([0.0], [2.0])
 
@@ -110,6 +110,32 @@ def test_simulators_run_in_processes_and_tell_what_failed():
     assert own.failures == other.failures == {"ValueError: too stiff": 1}
     with pytest.raises(InputError, match="cannot be sent"):
         hx.Simulation(lambda inputs, level: 0.0, inputs, processes=2).evaluate(rates, 0)
+
+
+def fragile(inputs, level):
+    """What its process dies of once where there is no mark of it, and always at large rates."""
+    mark = os.path.join(os.environ["HIERAX_MARKS"], f"{inputs['r']:.3f}")
+    if inputs["r"] > 1.9 or not os.path.exists(mark):
+        open(mark, "w").close()
+        os._exit(7)
+    return inputs["r"]
+
+
+def test_a_process_that_dies_is_replaced_and_its_member_done_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HIERAX_MARKS", str(tmp_path))
+    (tmp_path / "0.700").touch()
+    made = hx.Simulation(fragile, {"r": hx.Uniform(0.5, 2.0)}, levels=1, processes=2)
+    found = made.evaluate(np.array([[0.7], [1.1], [1.95], [0.7]]), 0)
+    np.testing.assert_array_equal(found.values, [0.7, 1.1, np.nan, 0.7])
+    assert found.failures == {"its process ended with 7": 1}
+
+
+def test_processes_that_never_answer_are_no_endless_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "TRIES", 1)
+    monkeypatch.setenv("HIERAX_MARKS", str(tmp_path))
+    made = hx.Simulation(fragile, {"r": hx.Uniform(0.5, 2.0)}, levels=1, processes=2)
+    with pytest.raises(InputError, match="give no answer"):
+        made.evaluate(np.full((9, 1), 1.95), 0)
 
 
 @pytest.fixture

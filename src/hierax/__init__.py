@@ -132,7 +132,6 @@ from hierax.statistics import Estimate as Estimate
 from hierax.statistics import Mean as Mean
 from hierax.statistics import Probability as Probability
 from hierax.statistics import Quantile as Quantile
-from hierax.statistics import Simulator as Simulator
 from hierax.statistics import Variance as Variance
 from hierax.statistics import estimate as estimate
 from hierax.training.train import TrainingError as TrainingError

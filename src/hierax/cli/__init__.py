@@ -19,9 +19,10 @@ from hierax import IMPORT_BEGAN, __version__
 from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.cli.codes import BAD_INPUT, FAILED, INTERRUPTED
-from hierax.cli.estimating import Estimating
+from hierax.cli.estimating import Estimating, is_estimation
 from hierax.cli.materials import Material
 from hierax.cli.predicting import Predict, Surrogates
+from hierax.cli.telling import ending
 from hierax.problems.registry import catalogue
 from hierax.records.folder import Folder
 from hierax.records.health import examine
@@ -118,7 +119,7 @@ class Resume:
     """Go on with a run that was killed, interrupted, or ended by its budget: to the bits of a run without that."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder of `hierax train` or `hierax fit`."""
+    """Run folder of `hierax train`, `hierax fit` or `hierax estimate`."""
     problem: str | None = None
     """FILE.py:OBJECT, where the problem of the run is in a file; where the table is now, for a fit."""
     budget_seconds: float | None = None
@@ -136,6 +137,8 @@ class Resume:
         check_budget(self.budget_seconds)
         if self.json is not None:
             check_output(self.json, (), self.force)
+        if is_estimation(self.run):
+            return Estimating.of_run(self.run, self.problem, self.budget_seconds, self.json, self.force)(console)
         made = Resumption.of(self.run, self.problem, budget=self.budget_seconds, state=self.state)
         return _kept(made.run, lambda progress: made((progress,)), dict(made.options), self.json, self.live, console)
 
@@ -299,7 +302,7 @@ def _kept(
                 run.discard()
             if not run.reached or isinstance(error, InputError):
                 raise
-            print(_ending(run, signals), file=sys.stderr)
+            print(ending(run, signals), file=sys.stderr)
             return INTERRUPTED
         record = solution.to_json(run=str(run.path), seconds_import=SECONDS_IMPORT)
         run.write_solution(solution, record)
@@ -314,15 +317,9 @@ def _kept(
         if not interrupted:
             run.write_figure(solution)
     print(f"run    {run.path}")
-    for sentence in (*run.troubles, *([_ending(run, signals)] if interrupted else [])):
+    for sentence in (*run.troubles, *([ending(run, signals)] if interrupted else [])):
         print(sentence, file=sys.stderr)
     return solution.result.exit_code or (0 if run.whole else FAILED)
-
-
-def _ending(run: Run, signals: Sequence[str]) -> str:
-    by = f"by {signals[0]}" if signals else "from the keyboard"
-    kept = f"go on by: hierax resume {run.path}"
-    return f"interrupted {by}; what was reached is kept in {run.path}; {kept}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The command that estimates a random quantity from a simulator in a user's file."""
+"""The command that estimates a random quantity from a simulator or a family in a user's file."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,25 +15,33 @@ import tyro
 from rich.console import Console
 
 from hierax._errors import InputError
-from hierax.cli.codes import FAILED, GUARD_FAILED
-from hierax.cli.telling import discarded, tell
-from hierax.models.family import Family
-from hierax.models.family_levels import FamilyLevels
-from hierax.models.leveled import AbstractLeveled
+from hierax.cli.codes import FAILED, GUARD_FAILED, INTERRUPTED
+from hierax.cli.telling import discarded, ending, tell
+from hierax.events import Decision
+from hierax.models.surrogate import Surrogate
+from hierax.records.folder import Folder
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
-from hierax.records.run import Run
-from hierax.records.settings import call_with
-from hierax.records.sources import checksum
-from hierax.records.user_file import object_of_file, user_errors
+from hierax.records.run import EVENTS, Run
+from hierax.records.surrogates import FamilySource, recorded_family
+from hierax.records.terminal import ended_by_signals
+from hierax.records.user_file import user_errors
 from hierax.results.record import plain
-from hierax.statistics import Estimate, Mean, Probability, Quantile, Simulator, Variance, estimate
-from hierax.statistics.asked import quantity_of
+from hierax.statistics import Estimate, Mean, Probability, Quantile, Variance, estimate
 from hierax.statistics.estimating import State
 from hierax.statistics.quantities import AbstractStatistic
 
-RECORD = "estimate.json"
-"""What came out, in a run folder."""
+RECORD, VALUES = "estimate.json", "values"
+"""What came out, in a run folder; and the folder in it of values as they came."""
+ASKED = ("quantity", "tolerance", "variance", "above", "quantile", "seed")
+"""Options that a run that goes on takes over as they are."""
+
+
+def is_estimation(path: Path) -> bool:
+    """Whether a run folder is one of `hierax estimate`."""
+    with contextlib.suppress(InputError):
+        return "statistic" in (Folder.open(path).settings.get("options") or {})
+    return False
 
 
 @final
@@ -41,11 +50,16 @@ class Estimating:
     """Estimate the mean, the variance, a probability or a quantile of a random quantity that is simulated on levels."""
 
     simulator: tyro.conf.Positional[str]
-    """FILE.py:OBJECT, a hx.Simulator, hx.Simulation or hx.Family, or a function that returns one."""
+    """FILE.py:OBJECT, a hx.Simulation or hx.Family, a function that returns one, or of what varies; NAME of the
+    catalogue."""
     quantity: str | None = None
-    """Of a hx.Family: "u at x=0.6", "mean(u)", "max(u)" or "min(u)"."""
+    """Of a family: "u at x=0.6", "mean(u)", "max(u)" or "min(u)"."""
+    vary: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """NAME=LOW:HIGH, or NAME=LOW:HIGH:log: what varies, evenly or evenly in its logarithm."""
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
-    """KEY=VALUE: settings of the function."""
+    """KEY=VALUE: other settings."""
+    surrogate: Path | None = None
+    """Run folder of `hierax surrogate` for the same family: makes the estimate cheaper, and not wrong."""
     tolerance: float | None = None
     """Root mean square error that is wanted, in the units of the quantity; the budget decides if not given."""
     budget_seconds: float = 60.0
@@ -56,6 +70,8 @@ class Estimating:
     """Estimate the probability of a value above this one."""
     quantile: float | None = None
     """Estimate the value that is not exceeded with this probability."""
+    processes: int | None = None
+    """Members that are evaluated at a time; as many as the simulator says, or one, if not given."""
     seed: int = 0
     """Seed of all samples."""
     run: Path | None = None
@@ -64,35 +80,64 @@ class Estimating:
     """File for the record as JSON."""
     force: bool = False
     """Let --json overwrite an input or a file of another run."""
+    resumed: tyro.conf.Suppress[bool] = False
+
+    @classmethod
+    def of_run(
+        cls, path: Path, problem: str | None, budget: float | None, json: Path | None, force: bool
+    ) -> Estimating:
+        """The command of a run folder, to go on; `problem` is FILE.py:OBJECT of what is estimated."""
+        settings = Folder.open(path).settings
+        source, options = recorded_family(settings["source"], problem), settings["options"]
+        taken = {name: options[name] for name in ASKED}
+        return cls(
+            source.text, **taken, vary=(source.vary,), set=(source.settings,),
+            surrogate=None if options["surrogate"] is None else Path(options["surrogate"]),
+            budget_seconds=options["budget_seconds"] if budget is None else budget, processes=options["processes"],
+            run=path, json=json, force=force, resumed=True,
+        )  # fmt: skip
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
-        statistic = self._statistic()
-        text, _, name = self.simulator.rpartition(":")
-        path = Path(text)
-        if not text.endswith(".py"):
-            raise InputError("There is no file in it.", self.simulator, "Write FILE.py:OBJECT.")
+        words = [tuple(word for group in groups for word in group) for groups in (self.vary, self.set)]
+        statistic, source = self._statistic(), FamilySource(self.simulator, *words)
         if self.json is not None:
-            check_output(self.json, (path,), self.force)
-        simulator = self._simulator(path, name)
-        run = Run.create(path.stem, self.run)
-        settings = [word for words in self.set for word in words]
-        asked = {"statistic": statistic.words, "quantity": self.quantity, "tolerance": self.tolerance,
-                 "seed": self.seed, "set": settings, "budget_seconds": self.budget_seconds}  # fmt: skip
-        source = {"kind": "simulator", "file": path.name, "object": name, "given": str(path), "sha256": checksum(path)}
+            check_output(self.json, source.inputs_read, self.force)
+        asked = {"statistic": statistic.words, **{name: getattr(self, name) for name in ASKED},
+                 "surrogate": None if self.surrogate is None else str(self.surrogate), "processes": self.processes,
+                 "budget_seconds": self.budget_seconds}  # fmt: skip
+        with user_errors(source.file):
+            leveled = source.on_levels(self.quantity)
+        leveled.processes = self.processes or leveled.processes
+        cheap = None if self.surrogate is None else self._surrogate(self.surrogate)
+        run = Run.create(leveled.name, self.run) if not self.resumed else Run(self.run, Folder.open(self.run).manifest)
 
         def watch(state: State) -> None:
-            counts = ", ".join(f"{part.level}: {max(map(part.count, part.groups))}" for part in state.parts)
+            counts = ", ".join(f"{_named(part.level)}: {max(map(part.count, part.groups))}" for part in state.parts)
             error = float(np.sqrt(np.mean(np.square(state.found.error))))
             console.print(f"samples of levels {counts}; rms error {error:.2g}, cost {state.spent:.3g}", soft_wrap=True)
 
-        with contextlib.closing(run):
-            with discarded(run), user_errors(path):
-                run.write_request(source, asked)
-                made = estimate(
-                    simulator, statistic, tolerance=self.tolerance, budget=self.budget_seconds, key=self.seed,
-                    watch=watch, tell=lambda sentence: console.print(sentence, soft_wrap=True),
-                )  # fmt: skip
+        def say(sentence: str) -> None:
+            run(Decision(sentence))
+            console.print(sentence, soft_wrap=True)
+
+        with contextlib.closing(run), ended_by_signals() as signals:
+            try:
+                with discarded(run, unless=run.path / VALUES), user_errors(source.file):
+                    if self.resumed:
+                        run.goes_on(0, (run.path / EVENTS).stat().st_size)
+                    else:
+                        run.write_request(source.record(), asked)
+                        run(Decision(f"Estimate the {statistic.words} of {self.quantity or leveled.name}."))
+                    made = estimate(
+                        leveled, None, statistic, tolerance=self.tolerance, budget=self.budget_seconds, surrogate=cheap,
+                        key=self.seed, keep=run.path / VALUES, watch=watch, tell=say,
+                    )  # fmt: skip
+            except KeyboardInterrupt:
+                if not run.path.exists():
+                    raise
+                print(ending(run, signals), file=sys.stderr)
+                return INTERRUPTED
             record = _record(made, asked, run)
             run.write_result({RECORD: json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"})
         tell(made, run, record, self.json)
@@ -108,27 +153,19 @@ class Estimating:
             )
         return asked[0] if asked else Mean()
 
-    def _simulator(self, path: Path, name: str) -> Simulator | AbstractLeveled:
-        found = object_of_file(path, name, path.resolve().parent)
-        settings = tuple(word for words in self.set for word in words)
-        if callable(found) and not isinstance(found, Simulator | AbstractLeveled | Family):
-            with user_errors(path):
-                found = call_with(found, settings, f"function {name!r}")
-        elif settings:
-            raise InputError(f"{name!r} is no function, so there is nothing to set.", str(path), "Leave --set out.")
-        if isinstance(found, Family):
-            if self.quantity is None:
-                raise InputError("A family has many quantities.", self.simulator, 'Add --quantity "u at x=0.6".')
-            with user_errors(path):
-                return FamilyLevels(found, quantity_of(self.quantity, found))
-        if self.quantity is not None:
-            raise InputError("Only a hx.Family is asked for one.", "--quantity", "Leave it out.")
-        if not isinstance(found, Simulator | AbstractLeveled):
+    def _surrogate(self, path: Path) -> Surrogate:
+        made = Folder.open(path).result()
+        if not isinstance(made, Surrogate):
             raise InputError(
-                f"{name!r} is a {type(found).__name__}.", self.simulator,
-                "Name a hx.Simulator or hx.Simulation, or a function that returns one.",
-            )  # fmt: skip
-        return found
+                f"The run has a {type(made).__name__}.",
+                str(path),
+                "Give one of a family of numbers.",
+            )
+        return made
+
+
+def _named(level: int) -> str:
+    return str(level) if level >= 0 else "surrogate"
 
 
 def _record(made: Estimate, asked: dict[str, Any], run: Run) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from hierax.materials.learning import LearnedNetwork
 from hierax.models.family import Family
 from hierax.models.generated import learn_generated
 from hierax.models.learning import learn_family, surrogate
-from hierax.models.leveled import Simulation
+from hierax.models.leveled import AbstractLeveled
 from hierax.models.operators import Operator
 from hierax.models.samples import Samples
 from hierax.records.columns import Reading
@@ -219,7 +219,7 @@ class Surrogates:
         if self.json is not None:
             check_output(self.json, source.inputs_read, self.force)
         family = source.varied()
-        if isinstance(family, Simulation) or family.random_fields:
+        if isinstance(family, AbstractLeveled) or family.random_fields:
             return self._generated(family, source, console)
         problem = source.load()
         run = Run.create(problem.name, self.run)
@@ -236,11 +236,11 @@ class Surrogates:
             print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
         return GUARD_FAILED if missed else 0 if run.whole else FAILED
 
-    def _generated(self, made_of: Family | Simulation, source: FamilySource, console: Console) -> int:
+    def _generated(self, made_of: Family | AbstractLeveled, source: FamilySource, console: Console) -> int:
         """Learn from members with random fields, or of a simulator, that are made for it."""
         if self.tolerance is not None:
             raise InputError("Functions are learned for a time.", "--tolerance", "Give --budget-seconds.")
-        if self.processes is not None and isinstance(made_of, Simulation):
+        if self.processes is not None and isinstance(made_of, AbstractLeveled):
             made_of.processes = self.processes
         run = Run.create(made_of.name or "family", self.run)
         kept = None if self.keep is None else str(self.keep)

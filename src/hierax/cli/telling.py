@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from hierax.results.files import write_json
 
 
 @contextlib.contextmanager
-def discarded(run: Run) -> Iterator[None]:
-    """Leave no run folder behind where nothing came out."""
+def discarded(run: Run, unless: Path | None = None) -> Iterator[None]:
+    """Leave no run folder behind where nothing came out; `unless` a folder in it has something to go on from."""
     try:
         yield
     except (InputError, KeyboardInterrupt):
-        run.discard()
+        if unless is None or not unless.exists():
+            run.discard()
         raise
 
 
@@ -32,3 +33,10 @@ def tell(made: object, run: Run, record: dict[str, Any], json: Path | None) -> N
     print(f"run    {run.path}")
     for sentence in run.troubles:
         print(sentence, file=sys.stderr)
+
+
+def ending(run: Run, signals: Sequence[str]) -> str:
+    """Say by what a run was interrupted, and how to go on."""
+    by = f"by {signals[0]}" if signals else "from the keyboard"
+    kept = f"go on by: hierax resume {run.path}"
+    return f"interrupted {by}; what was reached is kept in {run.path}; {kept}"

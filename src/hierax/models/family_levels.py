@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hierax import clock
+from hierax._errors import InputError
 from hierax.fields import parameter_count
 from hierax.hierarchy import IntervalDoubling, refine
+from hierax.models.asked import quantity_of
 from hierax.models.family import Family
-from hierax.models.leveled import AbstractLeveled, One
+from hierax.models.leveled import AbstractLeveled
 from hierax.models.solving import LARGEST, CommonMesh, discretised, restored
+from hierax.models.surrogate import Surrogate
+from hierax.models.workers import One
 from hierax.objective.objective import flat_parameters
 from hierax.objective.view import physical
 
 MOST = 8
 """Most levels."""
+TOGETHER = 256
+"""Predictions of a surrogate that are made at once."""
 
 
 @final
@@ -35,11 +42,14 @@ class FamilyLevels(AbstractLeveled):
         Whose members they are.
     quantity:
         `quantity(u)` of the solution, traced by JAX: `u` is a function of the point, or has one attribute for each
-        unknown. It returns a number or an array.
+        unknown. It returns a number or an array. Or a text: `u at x=0.6`, `mean(u)`, `max(u)` or `min(u)`.
     levels:
         How many; as many as have 60,000 parameters at most, and eight at most, if not given.
     key:
         Seed of the points at which equations are met.
+    processes:
+        How many members are solved at a time; with more than one the family has to be made by a function of a module,
+        or of a file that the command line reads.
 
     Raises
     ------
@@ -47,9 +57,13 @@ class FamilyLevels(AbstractLeveled):
         For families whose members cannot share kernels, and for fields that are no spline grids.
     """
 
-    def __init__(self, family: Family, quantity: Callable[[Any], Any], levels: int | None = None, key: int = 0) -> None:
+    def __init__(
+        self, family: Family, quantity: Callable[[Any], Any] | str, levels: int | None = None, key: int = 0,
+        processes: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__(family.inputs)
-        self.family = family
+        self.family, self.processes, self.name = family, processes, family.name or AbstractLeveled.name
+        self._given = family, quantity, levels, key
         self.plan, self.asked, self.discrete = discretised(family, key)
         fields = [self.plan.hierarchy.levels[0].field]
         while len(fields) < (levels or MOST):
@@ -60,14 +74,37 @@ class FamilyLevels(AbstractLeveled):
         self.meshes = [CommonMesh(self.discrete, field) for field in fields]
         self.levels = len(fields)
         self._warm: set[int] = set()
-        self._quantity = eqx.filter_jit(lambda field: jnp.asarray(quantity(physical(self.asked, field))))
+        self.quantity = quantity_of(quantity, family)
+        self._seen = eqx.filter_jit(lambda field: jnp.asarray(self.quantity(physical(self.asked, field))))
 
-    def each(self, inputs: np.ndarray, level: int) -> Iterable[One]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FamilyLevels, self._given
+
+    def run(self, inputs: np.ndarray, level: int) -> One:
         if level not in self._warm:
             # what is compiled for a level is not what a member costs
-            self._one(inputs[0], level)
+            self._one(inputs, level)
             self._warm.add(level)
-        return (self._one(one, level) for one in inputs)
+        return self._one(inputs, level)
+
+    def cheap(self, surrogate: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """See `AbstractLeveled.cheap`; of a `hx.Surrogate` the quantity of what it predicts."""
+        if not isinstance(surrogate, Surrogate):
+            return super().cheap(surrogate)
+        if surrogate.names != self.names:
+            raise InputError(
+                f"The surrogate is one of {', '.join(surrogate.names)}.", "surrogate",
+                f"Learn one of {', '.join(self.names)}.",
+            )  # fmt: skip
+        many = jax.jit(jax.vmap(lambda one: jnp.asarray(self.quantity(surrogate(one)))))
+        many(np.tile(self.middle(), (TOGETHER, 1)))
+
+        def predicted(inputs: np.ndarray) -> np.ndarray:
+            padded = np.pad(inputs, ((0, -len(inputs) % TOGETHER), (0, 0)), mode="edge")
+            parts = [np.asarray(many(part)) for part in padded.reshape(-1, TOGETHER, inputs.shape[1])]
+            return np.concatenate(parts)[: len(inputs)]
+
+        return predicted
 
     def _one(self, inputs: np.ndarray, level: int) -> One:
         began = clock.seconds_now()
@@ -79,9 +116,28 @@ class FamilyLevels(AbstractLeveled):
             if found.failure is not None:
                 return One(None, clock.seconds_now() - began, found.failure)
             field = flat_parameters(field)[1](found.theta)
-        value = np.asarray(self._quantity(restored(self.plan, self.asked, field)))
+        value = np.asarray(self._seen(restored(self.plan, self.asked, field)))
         reason = None if np.all(np.isfinite(value)) else "values are not finite"
         return One(None if reason else value, clock.seconds_now() - began, reason)
+
+
+def on_levels(source: Family | AbstractLeveled, quantity: Callable[[Any], Any] | str | None = None) -> AbstractLeveled:
+    """A source of members on levels: a quantity of a family's solutions, or what is one by itself.
+
+    Raises
+    ------
+    InputError
+        For a family without a quantity, a quantity of something else, and for what is no source.
+    """
+    if isinstance(source, Family):
+        if quantity is None:
+            raise InputError("A family has many quantities.", "quantity", 'Say which one, such as "u at x=0.6".')
+        return FamilyLevels(source, quantity)
+    if not isinstance(source, AbstractLeveled):
+        raise InputError(f"This is a {type(source).__name__}.", "estimate(...)", "Give hx.Simulation or hx.Family.")
+    if quantity is not None:
+        raise InputError("Only a hx.Family is asked for one.", "quantity", "Leave it out.")
+    return source
 
 
 def _halved(field: Any) -> Any:

@@ -18,11 +18,12 @@ from hierax.events import Decision, Subscriber
 from hierax.models.family import Family
 from hierax.models.family_levels import FamilyLevels
 from hierax.models.grids import resampled
-from hierax.models.leveled import AbstractLeveled, One, Simulation
+from hierax.models.leveled import AbstractLeveled
 from hierax.models.levels import LEAST_PAIRS, learn_levels
 from hierax.models.operator_training import LEAST, learn_operator
 from hierax.models.operators import Operator
 from hierax.models.samples import Samples, npz_arrays
+from hierax.models.workers import One
 from hierax.problems.domain import Box
 from hierax.problems.keys import seed_of
 from hierax.results.files import written
@@ -37,6 +38,8 @@ DATA = 0.5
 """Part of the budget for members."""
 LEAST_TRAINED = 0.3
 """Part of the budget that training gets in any case: members that have to be there may overdraw it."""
+LOOKING, FINEST = 0.25, 8
+"""Part of the budget after which no finer level is looked at, and how many there are where nothing says it."""
 MOST = 2048
 """Most members of a level."""
 CHEAP = 0.3
@@ -50,7 +53,7 @@ COARSE = "coarse"
 
 
 def learn_generated(
-    leveled: Family | Simulation, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = (),
+    leveled: Family | AbstractLeveled, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = (),
     keep: Path | None = None,
 ) -> Operator:  # fmt: skip
     """Learn the map from functions and numbers to what members are on a grid, from members that are made for it.
@@ -63,7 +66,8 @@ def learn_generated(
     Parameters
     ----------
     leveled:
-        A family with random fields, on a box; or a simulator that returns functions on grids.
+        A family with random fields, on a box; or what returns functions on grids on its levels, such as a
+        `hx.Simulation`.
     budget:
         Seconds in all; a half of it is for members.
     key, subscribers:
@@ -83,7 +87,7 @@ def learn_generated(
     """
     end = clock.seconds_now() + budget
     making = Making.of(leveled, key, keep, tuple(subscribers))
-    level, below = making.levels()
+    level, below = making.levels(clock.seconds_now() + LOOKING * budget)
     stop = clock.seconds_now() + DATA * (end - clock.seconds_now())
     learn = {"key": key, "subscribers": making.subscribers}
     if below is None:
@@ -133,9 +137,10 @@ class Making:
 
     @classmethod
     def of(
-        cls, leveled: Family | Simulation, key: int, keep: Path | None, subscribers: tuple[Subscriber, ...]
+        cls, leveled: Family | AbstractLeveled, key: int, keep: Path | None, subscribers: tuple[Subscriber, ...]
     ) -> Making:
         """With the members that a file has kept, if there is one."""
+        leveled.check_named()
         inputs = leveled.drawn(MOST, seed_of(key, 20))
         if isinstance(leveled, Family):
             levels, cells, names = _on_cells(leveled, key)
@@ -144,15 +149,14 @@ class Making:
             made = cls(leveled, inputs, (), ("value",), keep, subscribers)
         if keep is not None and keep.exists():
             made._read(keep)
-        if isinstance(leveled, Simulation):
-            shape = made._pilots(leveled.levels - 1)[0].value.shape  # pyright: ignore
-            if not 1 <= len(shape) <= 3:
-                raise InputError(
-                    f"A member has the shape {shape}.", "simulate(inputs, level)",
-                    "Return a function on a grid of 1 to 3 axes.",
-                )  # fmt: skip
-            made.cells = shape
+        if not isinstance(leveled, Family):
+            made._take_grid(0 if leveled.levels is None else made.last)
         return made
+
+    @property
+    def last(self) -> int:
+        """The finest level."""
+        return (self.leveled.levels or FINEST) - 1
 
     def say(self, sentence: str) -> None:
         """Tell what is decided, and what failed."""
@@ -161,18 +165,33 @@ class Making:
         for subscriber in self.subscribers:
             subscriber(Decision(sentence + left_out))
 
-    def levels(self) -> tuple[int, int | None]:
-        """The level to be learned, and the one below where that is taken as well."""
-        last = self.leveled.levels - 1
-        if isinstance(self.leveled, Simulation):
+    def levels(self, stop: float) -> tuple[int, int | None]:
+        """The level to be learned, and the one below where that is taken as well; finer ones are tried until `stop`."""
+        last = self.last
+        if not isinstance(self.leveled, FamilyLevels) and self.leveled.levels is not None:
             cheap = last > 0 and self._cost(last - 1) <= CHEAP * self._cost(last)
             return last, last - 1 if cheap else None
         for level in range(1, last + 1):
             change = self._difference(level, level - 1)
-            if change <= RESOLVED:
-                self.say(f"Level {level - 1} is learned: the next one changes it by {change:.1g}.")
-                return level - 1, None
+            late = clock.seconds_now() > stop
+            if change <= RESOLVED or late:
+                why = ", and there is no time to look at finer ones" if late else ""
+                self.say(f"Level {level - 1} is learned: the next one changes it by {change:.1g}{why}.")
+                last = level - 1
+                break
+        if not isinstance(self.leveled, FamilyLevels):
+            self._take_grid(last)
         return last, None
+
+    def _take_grid(self, level: int) -> None:
+        """Let members be functions on the grid that they have on a level."""
+        shape = self._pilots(level)[0].value.shape  # pyright: ignore
+        if not 1 <= len(shape) <= 3:
+            raise InputError(
+                f"A member has the shape {shape}.", "simulate(inputs, level)",
+                "Return a function on a grid of 1 to 3 axes.",
+            )  # fmt: skip
+        self.cells = shape
 
     def share_of_pairs(self, level: int, below: int) -> float:
         """Part of the seconds for pairs that makes the variance of a telescoping mean least."""
@@ -189,13 +208,13 @@ class Making:
             Where most of them fail.
         """
         own, number = self.known.setdefault(level, {}), first
-        batch = self.leveled.processes if isinstance(self.leveled, Simulation) else 1
         while number < min(first + MOST // 2, len(self.inputs)):
             if number not in own:
                 if clock.seconds_now() > stop and number >= first + least:
                     break
-                pick = [k for k in range(number, min(number + batch, len(self.inputs))) if k not in own]
-                own |= dict(zip(pick, self.leveled.each(self.inputs[pick], level), strict=True))
+                end = min(number + self.leveled.processes, len(self.inputs))
+                pick = [k for k in range(number, end) if k not in own]
+                own |= {pick[k]: one for k, one in self.leveled.each(self.inputs[pick], level)}
                 self._write()
             number += 1
         good = [k for k in range(first, number) if own[k].value is not None]
@@ -256,7 +275,7 @@ class Making:
             raise InputError(
                 "It has members of other inputs or of another seed.", str(path), "Name another file, or remove it."
             )
-        for level in range(self.leveled.levels):
+        for level in range(self.last + 1):
             if f"values_{level}" in found:
                 parts = (found[f"{name}_{level}"] for name in ("numbers", "values", "seconds"))
                 self.known[level] = {int(k): One(value, float(s)) for k, value, s in zip(*parts, strict=True)}
@@ -284,5 +303,5 @@ def _on_cells(family: Family, key: int) -> tuple[FamilyLevels, tuple[int, ...], 
         return table.reshape(*cells, -1)
 
     leveled = FamilyLevels(family, values, key=key)
-    next(iter(leveled.each(family.middle()[None], 0)))
+    leveled.run(family.middle(), 0)
     return leveled, cells, tuple(names)

@@ -38,6 +38,10 @@ class AbstractInput(abc.ABC):
         """What the function that makes problems gets for its numbers `(count,)`."""
         return float(values[0]) if isinstance(values, np.ndarray) else values[0]
 
+    def many(self, values: np.ndarray) -> np.ndarray:
+        """What a function of many members gets for their numbers `(n, count)`."""
+        return values[:, 0]
+
     @abc.abstractmethod
     def scaled(self, values: Any) -> Any:
         """Values in the coordinate in which models see them, `[-1, 1]` inside; arrays of NumPy or JAX of any shape."""
@@ -180,6 +184,48 @@ class Choice(AbstractInput):
         low, high = self.values[0], self.values[-1]
         wanted = 0.5 * (low + high + (high - low) * scaled)
         return min(self.values, key=lambda known: abs(known - wanted))
+
+
+@final
+@dataclass(frozen=True)
+class Several(AbstractInput):
+    """An array of independent numbers with one law, given as `(law, count)`.
+
+    Raises
+    ------
+    InputError
+        For what is no law of one number, and for a count below one.
+    """
+
+    law: AbstractInput
+    number: int
+
+    def __post_init__(self) -> None:
+        counted = isinstance(self.number, int | np.integer) and self.number >= 1
+        if not (counted and isinstance(self.law, AbstractInput) and self.law.count == 1):
+            raise InputError(f"An input is {(self.law, self.number)!r:.60}.", "inputs", "Give (hx.Normal(0, 1), 64).")
+
+    @property
+    def count(self) -> int:
+        return int(self.number)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.law.quantile(u)
+
+    def learned(self, u: np.ndarray, spread: float) -> np.ndarray:
+        return self.law.learned(u, spread)
+
+    def made(self, values: Any) -> Any:
+        return values
+
+    def many(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+    def scaled(self, values: Any) -> Any:
+        return self.law.scaled(values)
+
+    def value(self, scaled: float) -> float:
+        return self.law.value(scaled)
 
 
 def _check_range(low: float, high: float, where: str) -> None:

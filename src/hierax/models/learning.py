@@ -19,7 +19,7 @@ from hierax.fields import parameter_count
 from hierax.models.correction import Correction
 from hierax.models.family import Family
 from hierax.models.generated import learn_generated
-from hierax.models.leveled import Simulation
+from hierax.models.leveled import AbstractLeveled
 from hierax.models.levels import learn_levels
 from hierax.models.operator_training import learn_operator
 from hierax.models.operators import Operator
@@ -53,7 +53,7 @@ FAILED = 0.5
 
 
 def surrogate(
-    family: Family | Simulation | Samples,
+    family: Family | AbstractLeveled | Samples,
     *,
     coarse: Samples | None = None,
     tolerance: float | None = None,
@@ -70,7 +70,7 @@ def surrogate(
     Parameters
     ----------
     family:
-        What is solved, and what varies; where random fields do, or what varies is a simulator, see
+        What is solved, and what varies; where random fields do, or for what is on levels, such as a simulator, see
         `hierax.models.learn_generated`. Or pairs of functions on grids, see `hierax.models.learn_operator`.
     coarse:
         Beside samples whose base is a coarse solution further ones of that, see `hierax.models.learn_levels`.
@@ -99,7 +99,7 @@ def surrogate(
         if coarse is not None:
             return learn_levels(family, coarse, budget=budget, key=key, subscribers=subscribers)
         return learn_operator(family, budget=budget, key=key, subscribers=subscribers)
-    if isinstance(family, Simulation) or family.random_fields:
+    if isinstance(family, AbstractLeveled) or family.random_fields:
         if tolerance is not None:
             raise InputError("Functions are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")
         return learn_generated(family, budget=budget, key=key, subscribers=subscribers)
@@ -120,6 +120,7 @@ def learn_family(
 def _check(family: Family, tolerance: float | None, budget: float) -> None:
     if not isinstance(family, Family):
         raise InputError(f"This is a {type(family).__name__}.", "surrogate(family)", "Give hx.Family(make, inputs).")
+    family.check_named()
     if tolerance is not None and not (math.isfinite(tolerance) and 0.0 < tolerance < 1.0):
         raise InputError(f"The tolerance is {tolerance}.", "surrogate(tolerance=...)", "Give a relative error.")
     if not (math.isfinite(budget) and budget > 0.0):

@@ -151,6 +151,9 @@ class GaussianField(AbstractInput):
         table = self.deviation * xp.tensordot(waves, amplitudes * values, 1)
         return RandomFunction(table, self._box, self.mean, self.transform or (lambda value: value))
 
+    def many(self, values: np.ndarray) -> np.ndarray:
+        return values
+
     @property
     def _box(self) -> Box:
         if self.box is None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
 from hierax._errors import InputError
-from hierax.models.inputs import AbstractInput
+from hierax.models.inputs import AbstractInput, Several
 from hierax.models.random_fields import GaussianField
 
 
@@ -21,7 +21,7 @@ class AbstractVaried:
     Parameters
     ----------
     inputs:
-        What varies by name.
+        What varies by name; `(law, count)` for an array of so many numbers.
 
     Raises
     ------
@@ -29,18 +29,19 @@ class AbstractVaried:
         Where nothing varies, and for what is no input.
     """
 
-    def __init__(self, inputs: Mapping[str, AbstractInput]) -> None:
+    def __init__(self, inputs: Mapping[str, AbstractInput | tuple[AbstractInput, int]]) -> None:
         where = f"{type(self).__name__}(inputs=...)"
         if not inputs:
             raise InputError("Nothing varies.", where, 'Give {"name": hx.Uniform(low, high)}.')
-        for value in inputs.values():
+        made = {n: Several(value[0], value[-1]) if isinstance(value, tuple) else value for n, value in inputs.items()}
+        for name, value in made.items():
             if not isinstance(value, AbstractInput):
                 raise InputError(
-                    f"An input is {value!r:.60}.",
+                    f"The input {name!r} is {value!r:.60}.",
                     where,
                     "Give hx.Uniform, hx.LogUniform, hx.Normal, hx.Choice or hx.GaussianField.",
                 )
-        self.inputs: dict[str, AbstractInput] = dict(inputs)
+        self.inputs: dict[str, AbstractInput] = made
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,6 +58,11 @@ class AbstractVaried:
         """Inputs that are functions."""
         return {name: one for name, one in self.inputs.items() if isinstance(one, GaussianField)}
 
+    def check_named(self) -> None:
+        """Refuse arrays of numbers: what is learned has a name for each of its inputs."""
+        if any(isinstance(one, Several) for one in self.inputs.values()):
+            raise InputError("An input is an array of numbers.", "surrogate(...)", "Name each of them.")
+
     def parts(self, values: Any) -> dict[str, Any]:
         """The numbers `(..., count)` of every input by name, of all numbers `(..., k)`."""
         ends = np.cumsum([one.count for one in self.inputs.values()])
@@ -65,6 +71,10 @@ class AbstractVaried:
     def given(self, values: Any) -> dict[str, Any]:
         """What the user's function gets for numbers `(k,)`."""
         return {name: self.inputs[name].made(part) for name, part in self.parts(values).items()}
+
+    def columned(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """What a function of many members gets for their numbers `(n, k)`: `(n,)`, or `(n, count)` of arrays."""
+        return {name: self.inputs[name].many(part) for name, part in self.parts(values).items()}
 
     def draw(self, count: int, seed: int) -> np.ndarray:
         """Independent draws `(count, k)` from the laws of the inputs."""

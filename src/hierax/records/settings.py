@@ -34,6 +34,14 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+def complete(function: Callable[..., Any], texts: Sequence[str]) -> bool:
+    """Whether settings give a function all that it needs."""
+    settings, empty = parse_settings(texts), inspect.Parameter.empty
+    given = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.items()
+    return all(n in settings or p.default is not empty or p.kind in given for n, p in parameters)
+
+
 def call_with(function: Callable[..., Any], texts: Sequence[str], what: str) -> Any:
     """Call a function with settings for its keywords.
 

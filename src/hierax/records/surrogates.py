@@ -16,9 +16,10 @@ from hierax._errors import InputError
 from hierax.clock import peak_memory_mib
 from hierax.fields import parameter_count
 from hierax.models.family import Family
+from hierax.models.family_levels import on_levels
 from hierax.models.inputs import AbstractInput, LogUniform, Uniform
 from hierax.models.judging import predict
-from hierax.models.leveled import Simulation
+from hierax.models.leveled import AbstractLeveled
 from hierax.models.operators import Operator
 from hierax.models.samples import npz_arrays
 from hierax.models.surrogate import Surrogate
@@ -27,10 +28,10 @@ from hierax.problems.registry import named_problem
 from hierax.records.folder import SURROGATE
 from hierax.records.recorded import same_file
 from hierax.records.run import Run
-from hierax.records.settings import parse_settings
+from hierax.records.settings import call_with, complete, parse_settings
 from hierax.records.sources import AbstractSource, checksum
 from hierax.records.tables import Table
-from hierax.records.user_file import NAMELESS, object_of_file
+from hierax.records.user_file import NAMELESS, object_of_file, user_errors
 from hierax.results.archive import pack
 from hierax.results.evaluation import box_of, check_points, columns
 from hierax.results.solution import plain
@@ -54,52 +55,56 @@ class FamilySource(AbstractSource):
     vary: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
-    def varied(self) -> Family | Simulation:
-        """Make the family, or the simulator.
+    def varied(self) -> Family | AbstractLeveled:
+        """Make the family, or what is on levels by itself.
 
         Raises
         ------
         InputError
-            For an object that is neither nor a function that returns problems, and where nothing varies.
+            For an object that is neither, nor a function that returns one, or problems where it is said what varies.
         """
         path = self.file
         name = self.text.rpartition(":")[2]
         found = named_problem(self.text) if path is None else object_of_file(path, name, path.resolve().parent)
         inputs = dict(map(varying, self.vary))
-        if isinstance(found, Simulation):
-            if self.settings:
+        settings, apart = self.settings, isinstance(found, Family | AbstractLeveled | Problem)
+        if callable(found) and not apart and not inputs and complete(found, settings):
+            with user_errors(path):
+                found, settings = call_with(found, settings, f"function {name!r}"), ()
+        if isinstance(found, AbstractLeveled):
+            if settings:
                 raise InputError("A simulator has no settings.", self.text, "Leave --set out.")
             found.inputs |= inputs
             found.name = path.stem if path is not None else found.name
-            found.load = self.simulation
+            found.load = self.on_levels
             return found
         if isinstance(found, Family):
             make: Any = found.make
             inputs = {**found.inputs, **inputs}
-        elif callable(found) and not isinstance(found, Problem):
+        elif callable(found) or isinstance(found, Problem):
             make = found
         else:
             raise InputError(
                 f"{name!r} is a {type(found).__name__}.",
                 self.text,
-                "Name a hx.Family, a hx.Simulation, or a function of what varies.",
+                "Name a hx.Family, a hx.Simulation, or a function that returns one or, with --vary, problems.",
             )
         if not inputs:
             raise InputError("Nothing varies.", self.text, "Add --vary NAME=LOW:HIGH, or name a hx.Family in the file.")
-        made = functools.partial(make, **parse_settings(self.settings)) if self.settings else make
+        made = functools.partial(make, **parse_settings(settings)) if settings else make
         return Family(made, inputs, path.stem if path is not None else self.text)
 
     def family(self) -> Family:
         """The family; see `varied`."""
         found = self.varied()
-        if isinstance(found, Simulation):
+        if not isinstance(found, Family):
             raise InputError("A simulator is no problem.", self.text, "Name a hx.Family.")
         return found
 
-    def simulation(self) -> Simulation:
-        """The simulator, in a process of its own."""
-        found = self.varied()
-        assert isinstance(found, Simulation)
+    def on_levels(self, quantity: str | None = None) -> AbstractLeveled:
+        """What members on levels come from, here or in a process of its own; `quantity` of a family."""
+        found = on_levels(self.varied(), quantity)
+        found.load = functools.partial(self.on_levels, quantity)
         return found
 
     def load(self) -> Problem:

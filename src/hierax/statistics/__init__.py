@@ -6,4 +6,3 @@ from hierax.statistics.quantities import Mean as Mean
 from hierax.statistics.quantities import Probability as Probability
 from hierax.statistics.quantities import Quantile as Quantile
 from hierax.statistics.quantities import Variance as Variance
-from hierax.statistics.simulator import Simulator as Simulator

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from hierax._errors import InputError
+from hierax.models.family import Family
+from hierax.models.family_levels import on_levels
 from hierax.models.leveled import AbstractLeveled
 from hierax.results.intervals import LEVEL
 from hierax.statistics.estimating import Estimation, State
+from hierax.statistics.kept import KeptValues
+from hierax.statistics.models import SURROGATE, Models
 from hierax.statistics.quantities import AbstractStatistic, Mean
 from hierax.statistics.samples import REPLICATES, Part
-from hierax.statistics.simulator import SURROGATE, AbstractSimulator, Leveled
 
 HEAVY, ENOUGH = 0.3, 32
 """Share of a variance that one sample has, of at least so many, above which intervals cannot be trusted."""
 USELESS = 0.5
 """Variance of a difference over that of the level itself, above which the level below does not help."""
+EXACT = 1e-6
+"""Square of what finer levels would change over the variance of an estimate, below which their rates say nothing."""
 SHARES = tuple(np.round(np.linspace(0.02, 0.98, 49), 2))
 """Probabilities of the quantiles that show a distribution."""
 
@@ -122,40 +129,47 @@ class Estimate:
 
 
 def estimate(
-    simulator: AbstractSimulator | AbstractLeveled,
+    source: Family | AbstractLeveled,
+    quantity: Callable[[Any], Any] | str | None = None,
     statistic: AbstractStatistic | None = None,
     *,
     tolerance: float | None = None,
     budget: float = 60.0,
+    surrogate: Any = None,
     quasi: bool | None = None,
     key: int = 0,
-    kept: tuple[Part, ...] = (),
+    keep: Path | None = None,
     watch: Callable[[State], None] = lambda state: None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Estimate:
     """Estimate a statistic of a random quantity from models on levels.
 
     Levels that converge are estimated by multilevel Monte Carlo with as many levels as the bias needs; an ensemble of
-    models by the best linear unbiased estimator. A surrogate of the simulator is a control variate: it makes the
-    estimate cheaper, and not wrong.
+    models by the best linear unbiased estimator. A surrogate is one more level, below all others: it makes the
+    estimate cheaper, and not wrong, since what it lacks is estimated by levels.
 
     Parameters
     ----------
-    simulator:
-        `hx.Simulator`, or `hx.Simulation` with random fields among its inputs.
+    source:
+        `hx.Family`, `hx.FamilyLevels` or `hx.Simulation`.
+    quantity:
+        Of a family's solutions, see `hx.FamilyLevels`.
     statistic:
         `hx.Mean()`, `hx.Variance()`, `hx.Probability(above)` or `hx.Quantile(probability)`; the mean if not given.
     tolerance:
         Root mean square error that is wanted, in the units of the quantity; with it estimation ends as soon as it is
         reached.
     budget:
-        Seconds, or units of the costs of the simulator.
+        Seconds, or units of the costs of a simulation.
+    surrogate:
+        A `hx.Surrogate` of the family. Or a function that costs little: it gets inputs of many members at once, `(n,)`
+        or `(n, count)` each, and returns `(n, ...)`. It is left out where it does not help.
     quasi:
         Take scrambled Sobol sequences or not; up to 32 random numbers they are the default.
     key:
         Seed. Costs that are measured decide how many samples there are: only with given costs are two runs equal.
-    kept:
-        Parts of an estimation to go on with.
+    keep:
+        Folder in which values are kept as they come; those that it has are not evaluated again.
     watch, tell:
         Are called with the state after every round, and with sentences about decisions.
 
@@ -173,11 +187,13 @@ def estimate(
         if number is not None and not (np.isfinite(number) and number > 0):
             raise InputError(f"The {name} is {number}.", f"estimate({name}=...)", "Give a number above zero.")
     asked = statistic or Mean()
-    models = Leveled(simulator) if isinstance(simulator, AbstractLeveled) else simulator
-    made = Estimation(models, asked, tolerance, budget, quasi, key, tell)
-    state = None
-    for state in made.rounds(kept):
-        watch(state)
+    with contextlib.closing(KeptValues(keep)) as kept:
+        models = Models(on_levels(source, quantity), surrogate, kept)
+        before = kept.spent / models.leveled.processes if models.measured else 0.0
+        made = Estimation(models, asked, tolerance, budget, quasi, key, tell, before)
+        state = None
+        for state in made.rounds():
+            watch(state)
     assert state is not None
     asked.check(state.found.value.size)
     return summary(made, state)
@@ -185,16 +201,14 @@ def estimate(
 
 def summary(made: Estimation, state: State) -> Estimate:
     """The estimate of a state."""
-    simulator, found = made.simulator, state.found
-    value, wide, low, high = (
-        np.reshape(part, simulator.shape) if simulator.shape else float(part[0]) for part in found
-    )
+    shape, found = made.simulator.shape, state.found
+    value, wide, low, high = (np.reshape(part, shape) if shape else float(part[0]) for part in found)
     factor = made.statistic.factor(found, state.moment)
     error = float(np.sqrt(np.mean(np.square(found.error))))
     failed = sum(part.failed for part in state.parts)
     faults = _faults(made, state, error, failed)
     return Estimate(
-        statistic=made.statistic.words, method=_method(made), value=value, error=wide, low=low, high=high,
+        statistic=made.statistic.words, method=_method(made, state.parts), value=value, error=wide, low=low, high=high,
         bias=factor * float(np.sqrt(state.missing)), rows=rows(state), rates=state.rates, spent=state.spent,
         plain=_plain(made, state), tolerance=made.tolerance, failed=failed, reached=not faults,
         sentences=(*faults, *_remarks(made, state)), distribution=_distribution(state),
@@ -214,7 +228,8 @@ def _row_of_level(part: Part) -> Row:
     values = part.groups[group].values
     own = values[:, :, 0]
     both = own - values[:, :, 1] if np.count_nonzero(part.contrast[0]) > 1 else np.full(own.shape, np.nan)
-    return Row(str(part.level), part.count(group), part.cost_of((0,)), part.spent, *_moments(own), *_moments(both))
+    name = str(part.level) if part.level > SURROGATE else "surrogate"
+    return Row(name, part.count(group), part.cost_of((0,)), part.spent, *_moments(own), *_moments(both))
 
 
 def _row_of_model(part: Part, place: int) -> Row:
@@ -252,13 +267,14 @@ def _line(row: Row) -> str:
             f"{row.variance:8.2e}  {last:>13}")  # fmt: skip
 
 
-def _method(made: Estimation) -> str:
-    beside = "" if made.simulator.surrogates is None else ", with a surrogate as control variate"
+def _method(made: Estimation, parts: tuple[Part, ...]) -> str:
+    used = any(SURROGATE in part.models for part in parts)
+    beside = ", with a surrogate as control variate" if used else ""
     drawn = f"{REPLICATES} scrambled Sobol sequences" if made.by_sequences else "independent samples"
-    if made.chain:
-        return f"Multilevel Monte Carlo of the limit of the levels, {drawn}{beside}"
     if made.simulator.levels == 1:
         return f"One level, whose own error is not seen, {drawn}{beside}"
+    if made.chain:
+        return f"Multilevel Monte Carlo of the limit of the levels, {drawn}{beside}"
     return f"Best linear unbiased estimator of the last of {made.simulator.levels} models, {drawn}{beside}"
 
 
@@ -295,16 +311,25 @@ def _faults(made: Estimation, state: State, error: float, failed: int) -> list[s
                 f"On level {part.level} a single sample makes {100 * moment.weight:.0f} % of the variance (kurtosis "
                 f"{moment.kurtosis:.2g}): tails are heavy, and the interval cannot be trusted."
             )
-    if made.chain and len(state.parts) > 3 and (state.rates.beta <= 0 or state.rates.alpha <= 0):
+    if (
+        len(state.aside) + len(state.parts) > 3
+        and _levels_matter(made, state)
+        and (state.rates.beta <= 0 or state.rates.alpha <= 0)
+    ):
         said.append("Differences of levels do not become smaller: the levels do not converge, and have no limit.")
     return said
+
+
+def _levels_matter(made: Estimation, state: State) -> bool:
+    """Whether levels differ by more than rounding beside what samples leave open."""
+    return made.chain and state.missing > EXACT * state.statistical
 
 
 def _remarks(made: Estimation, state: State) -> list[str]:
     """What a reader should know."""
     said = []
     slow = state.rates
-    if made.chain and slow.beta < slow.gamma:
+    if slow.beta < slow.gamma and _levels_matter(made, state):
         said.append(
             f"Variances of differences fall more slowly ({slow.beta:.2g}) than costs rise ({slow.gamma:.2g}): most of "
             "the cost is on the finest levels."

@@ -12,11 +12,11 @@ from scipy.special import ndtri
 from hierax import clock
 from hierax.results.intervals import LEVEL
 from hierax.statistics.blue import Design, Group
+from hierax.statistics.models import SURROGATE, Models
 from hierax.statistics.moments import MeanEstimator, PartMoment, part_moment
 from hierax.statistics.quantities import AbstractStatistic, Found, Mean, Moment, Transform
 from hierax.statistics.rates import KEPT, Rates, expected, rates, remaining
 from hierax.statistics.samples import Part
-from hierax.statistics.simulator import SURROGATE, AbstractSimulator
 
 NORMAL = float(ndtri(0.5 + 0.5 * LEVEL))
 """Half the width of an interval over the standard error, where that is known."""
@@ -41,9 +41,11 @@ MORE, TRIES = 1.1, 40
 MOST_NUMBERS = 20_000_000
 """Most values of a group of samples: they are kept in memory."""
 WORTH = 0.8
-"""Cost without the coarsest level over the cost with it, below which it is left out."""
+"""Cost of another beginning over that from the coarsest level, below which it is taken."""
 COARSE = 3
 """Levels of a pilot."""
+MANY = 1024
+"""Values of a surrogate that are asked for at first."""
 
 
 @final
@@ -60,7 +62,9 @@ class State:
     rates, bias:
         Rates of the levels, and what those that are left out would add to the mean of transformed values, `(m,)`.
     aside:
-        Parts of coarse levels that are no longer summed; rates are told by them as well.
+        Differences of coarse levels that are not summed; rates are told by them as well.
+    before:
+        What samples cost that are in none of the parts.
     """
 
     parts: tuple[Part, ...]
@@ -71,11 +75,12 @@ class State:
     rates: Rates
     bias: np.ndarray
     aside: tuple[Part, ...] = ()
+    before: float = 0.0
 
     @property
     def spent(self) -> float:
         """What all samples cost."""
-        return sum(part.spent for part in (*self.parts, *self.aside))
+        return self.before + sum(part.spent for part in self.parts)
 
     @property
     def statistical(self) -> float:
@@ -96,7 +101,7 @@ class Estimation:
     Attributes
     ----------
     simulator, statistic:
-        The models, and what is asked.
+        Levels and surrogate, and what is asked.
     tolerance:
         Root mean square error that is wanted.
     budget:
@@ -107,59 +112,70 @@ class Estimation:
         Of all random numbers.
     tell:
         Is called with sentences.
+    before:
+        Part of the budget that was spent before.
     """
 
-    simulator: AbstractSimulator
+    simulator: Models
     statistic: AbstractStatistic
     tolerance: float | None
     budget: float
     quasi: bool | None = None
     seed: int = 0
     tell: Callable[[str], None] = lambda sentence: None
+    before: float = 0.0
     begun: float = field(default_factory=lambda: clock.seconds_now())
 
     @property
     def chain(self) -> bool:
-        """Whether there are levels whose limit is asked for."""
-        return not self.simulator.ensemble and self.simulator.levels != 1
+        """Whether there are levels whose limit is asked for, if only one."""
+        return not self.simulator.ensemble
+
+    @property
+    def processes(self) -> int:
+        """Seconds of samples in one second."""
+        return self.simulator.leveled.processes if self.simulator.measured else 1
 
     @property
     def by_sequences(self) -> bool:
         """Whether samples come from Sobol sequences."""
-        alone = self.simulator.surrogates is None and (self.chain or self.simulator.levels == 1)
         few = self.simulator.dim <= FEW_DIMENSIONS and isinstance(self.statistic, Mean)
         wanted = few if self.quasi is None else self.quasi
-        return alone and wanted
+        return self.chain and wanted
 
-    def rounds(self, kept: tuple[Part, ...] = ()) -> Iterator[State]:
-        """States until the error is small enough, or the budget is spent; `kept` are parts to go on with."""
-        state = self.state(kept or self._pilot())
-        if self.chain and not kept:
-            state = self._without_coarse(state)
+    def rounds(self) -> Iterator[State]:
+        """States until the error is small enough, or the budget is spent."""
+        state = self.state(self._pilot())
+        if self.chain:
+            state = self._begun(state)
         yield state
-        while (parts := self._more(state)) is not None:
-            state = self.state(parts, state.aside)
+        while (more := self._more(state)) is not None:
+            state = more if isinstance(more, State) else self.state(more, state.aside, state.before)
             yield state
 
-    def state(self, parts: tuple[Part, ...], aside: tuple[Part, ...] = ()) -> State:
+    def state(self, parts: tuple[Part, ...], aside: tuple[Part, ...] = (), before: float = 0.0) -> State:
         """What the samples of parts tell."""
         mean = MeanEstimator(parts, self.statistic.rare)
         transform = self.statistic.transform(mean)
         moments = mean.moments(transform)
         found_rates, bias = Rates(*[float("nan")] * 3), np.zeros(moments[0].mean.shape)
         if self.chain:
-            levels = (*aside[1:], *parts[1:])
-            told = [part_moment(part, transform, self.statistic.rare) for part in aside[1:]] + list(moments[1:])
-            found_rates = rates(told, np.array([part.cost_of((0,)) for part in levels]))
-            bias = remaining(told)
+            own = [k for k, part in enumerate(parts) if part.step]
+            told = [part_moment(part, transform, self.statistic.rare) for part in aside] + [moments[k] for k in own]
+            costs = [part.step_cost for part in (*aside, *(parts[k] for k in own))]
+            found_rates = rates(told, np.array(costs))
+            bias = bias + remaining(told)
         found = self.statistic.found(mean, transform, bias)
-        return State(parts, moments, transform, found, mean(transform), found_rates, bias, aside)
+        return State(parts, moments, transform, found, mean(transform), found_rates, bias, aside, before)
 
     def _pilot(self) -> tuple[Part, ...]:
         if not self.chain:
             return (self._tried(self._ensemble(), TOGETHER),)
         levels = COARSE if self.simulator.levels is None else min(COARSE, self.simulator.levels)
-        return tuple(self._tried(self._level(level), PILOT[level]) for level in range(levels))
+        # where the surrogate is good, few samples of levels are needed
+        few = (PILOT[-1] // (DENSER if self.by_sequences else 1),) * COARSE
+        counts = PILOT if self.simulator.surrogate is None else few
+        return tuple(self._tried(self._level(level, tried=True), counts[level]) for level in range(levels))
 
     def _tried(self, part: Part, count: int) -> Part:
         """A new part with some samples, fewer where they are dear."""
@@ -173,38 +189,70 @@ class Estimation:
     def _ensemble(self) -> Part:
         """All models, the truth first."""
         assert self.simulator.levels is not None
-        own = tuple(range(self.simulator.levels - 1, -1, -1))
-        kind = self.simulator.surrogates
-        others = () if kind is None else (SURROGATE - own[0] if kind else SURROGATE,)
-        return Part((*own, *others), np.eye(len(own) + len(others)), self.by_sequences)
+        lowest = SURROGATE if self.simulator.surrogate is not None else 0
+        models = tuple(range(self.simulator.levels - 1, lowest - 1, -1))
+        return Part(models, np.eye(len(models)), self.by_sequences)
 
-    def _level(self, level: int, first: bool = False) -> Part:
-        """The difference of a level to the one below, and what the surrogate says of it."""
-        kind, alone = self.simulator.surrogates, first or level == 0
-        own, signs = ((level,), (1.0,)) if alone else ((level, level - 1), (1.0, -1.0))
-        if kind is None:
-            return Part(own, np.array([signs]), self.by_sequences)
-        seen = (SURROGATE - level, SURROGATE - level + 1)[: len(own)] if kind else (SURROGATE,)
-        contrast = np.zeros((2, len(own) + len(seen)))
-        contrast[0, : len(own)] = signs
-        contrast[1, len(own) :] = signs[: len(seen)]
-        return Part((*own, *seen), contrast)
+    def _level(self, level: int, tried: bool = False) -> Part:
+        """The difference of a level to the one below; the surrogate beside it while it is tried."""
+        models = (level, level - 1) if level else (level,)
+        beside = (SURROGATE,) if tried and self.simulator.surrogate is not None else ()
+        contrast = np.array([[1.0, -1.0][: len(models)] + [0.0] * len(beside)])
+        return Part((*models, *beside), contrast, self.by_sequences)
 
-    def _without_coarse(self, state: State) -> State:
-        """From a finer level on, where coarse ones cost more than they save; a difference is left for the bias."""
-        roots = [np.sqrt(self._product(state, k)) for k in range(len(state.parts))]
-        costs = [sum(roots) ** 2]
-        for first in range(1, len(state.parts) - 1):
-            part = state.parts[first]
-            values = state.transform(part.groups[part.everything].values)[:, :, 0]
-            spread = float(np.sum(np.var(values.reshape(-1, values.shape[-1]), axis=0)))
-            costs.append((np.sqrt(spread * part.unit_costs()[0]) + sum(roots[first + 1 :])) ** 2)
-        best = int(np.argmin(costs))
-        if best == 0 or costs[best] > WORTH * costs[0]:
-            return state
-        self.tell(f"Levels below {best} are left out: they cost {costs[0] / costs[best]:.2g} times what they save.")
-        first = self._tried(self._level(best, first=True), PILOT[best])
-        return self.state((first, *state.parts[best + 1 :]), state.parts[: best + 1])
+    def _begun(self, state: State) -> State:
+        """From the level on, above the surrogate or without it, that promise the least cost.
+
+        A surrogate is a level below all others; its cost is not counted in samples. Differences of coarse levels that
+        are left out serve for the bias.
+        """
+        steps = [np.sqrt(self._product(state, k)) for k in range(len(state.parts))]
+        costs = {(False, 0): sum(steps) ** 2}
+        beside = self.simulator.surrogate is not None
+        for first, part in enumerate(state.parts):
+            own, low = self._spread(state, part, None), self._spread(state, part, SURROGATE) if beside else np.inf
+            price, rest = part.unit_costs(), sum(steps[first + 1 :])
+            if 0 < first < len(steps) - 1:
+                costs[False, first] = (np.sqrt(own * price[0]) + rest) ** 2
+            if beside:
+                all_of_it = self._spread(state, part, None, SURROGATE)
+                costs[True, first] = (np.sqrt(all_of_it * price[-1]) + np.sqrt(low * sum(price[[0, -1]])) + rest) ** 2
+        best = min(costs, key=costs.__getitem__)
+        gain = costs[False, 0] / max(costs[best], 1e-300)
+        if gain < 1.0 / WORTH:
+            best = False, 0
+        self._say_begin(*best, gain)
+        return self._from(state, *best)
+
+    def _say_begin(self, with_surrogate: bool, first: int, gain: float) -> None:
+        if with_surrogate:
+            self.tell(f"The surrogate stands below level {first}: samples cost {gain:.2g} times less.")
+        elif first:
+            self.tell(f"Levels below {first} are left out: they cost {gain:.2g} times what they save.")
+        if self.simulator.surrogate is not None and not with_surrogate:
+            self.tell("The surrogate is left out: it has too little in common with the levels.")
+
+    def _from(self, state: State, with_surrogate: bool, first: int) -> State:
+        """The state without what is left out."""
+        alone, step = np.array([[1.0]]), np.array([[1.0, -1.0]])
+        whole = [part.narrowed(part.models[:2], step) for part in state.parts[1:]]
+        start = state.parts[first].narrowed((first,), alone)
+        if with_surrogate:
+            start = state.parts[first].narrowed((first, SURROGATE), step)
+        parts = (start, *whole[first:])
+        before = state.spent - sum(part.spent for part in parts)
+        if with_surrogate:
+            parts = (self._drawn(Part((SURROGATE,), alone, self.by_sequences), MANY), *parts)
+        elif self.simulator.surrogate is not None:
+            parts = tuple(self._tried(part, PILOT[part.level]) for part in parts)
+        return self.state(parts, tuple(whole[:first]), before)
+
+    def _spread(self, state: State, part: Part, other: int | None, model: int | None = None) -> float:
+        """Variance of a model of a part, its finest one if not given, or of its difference to another one."""
+        values = state.transform(part.groups[part.everything].values)
+        at = 0 if model is None else part.models.index(model)
+        own = values[:, :, at] if other is None else values[:, :, at] - values[:, :, part.models.index(other)]
+        return float(np.sum(np.var(own.reshape(-1, own.shape[-1]), axis=0)))
 
     def _product(self, state: State, number: int) -> float:
         """Cost times variance of a part."""
@@ -213,31 +261,31 @@ class Estimation:
     def _designs(self, state: State) -> list[Design]:
         """Samples of groups of each part for a unit of cost; variances of fine levels are not below expectation."""
         found = [moment.design(part) for part, moment in zip(state.parts, state.moments, strict=True)]
-        if not self.chain:
-            return found
-        for k, variance in enumerate(expected(state.moments[1:], state.rates.beta), 1):
+        steps = [k for k, part in enumerate(state.parts) if part.step] if self.chain else []
+        for k, variance in zip(steps, expected([state.moments[k] for k in steps], state.rates.beta), strict=True):
             own = state.moments[k].covariance[0, 0]
             found[k] = found[k]._replace(product=found[k].product * variance / max(own, 1e-300))
         return found
 
     def _left(self, state: State) -> float:
         """What is left of the budget."""
-        spent = clock.seconds_now() - self.begun if self.simulator.measured else 0.0
-        return self.budget - max(spent, state.spent if not self.simulator.measured else 0.0)
+        if not self.simulator.measured:
+            return self.budget - state.spent
+        return self.budget - self.before - (clock.seconds_now() - self.begun)
 
-    def _more(self, state: State) -> tuple[Part, ...] | None:
-        """The parts with the samples of the next round; `None` at the end."""
+    def _more(self, state: State) -> State | tuple[Part, ...] | None:
+        """The parts with the samples of the next round, or the state after it; `None` at the end."""
         left, components = self._left(state), state.found.value.size
         designs = self._designs(state)
         roots = np.sqrt([design.product for design in designs])
-        payable = float(np.sum(roots)) ** 2 / max(state.spent + left, 1e-300) / components
+        payable = float(np.sum(roots)) ** 2 / max(state.spent + left * self.processes, 1e-300) / components
         factor = self.statistic.factor(state.found, state.moment)
         wanted = None if self.tolerance is None else (self.tolerance / max(factor, 1e-300)) ** 2
         error = payable if wanted is None else wanted
         if left < LEFT * self.budget:
             return None
         if self.chain and state.missing > BIAS * (error + (state.missing if wanted is None else 0.0)):
-            finer = self._finer(state, error, left)
+            finer = self._clearer(state, left) or self._finer(state, error, left)
             if finer is not None:
                 return finer
             if wanted is not None:
@@ -287,6 +335,26 @@ class Estimation:
                 more = part.extended(self.simulator, (0,), 2 * part.count((0,)), self.seed)
                 return (*state.parts[:k], more, *state.parts[k + 1 :])
         return None
+
+    def _clearer(self, state: State, left: float) -> State | None:
+        """Twice the samples of the finest difference, where noise is what they show and they cost less than a level.
+
+        What finer levels would change is told by it: noise would add levels that nothing asks for.
+        """
+        last = state.parts[-1]
+        own = last if last.step else state.aside[-1] if state.aside else None
+        if own is None:
+            return None
+        seen = part_moment(own, state.transform, self.statistic.rare)
+        price = own.count((0,)) * own.step_cost
+        gamma = max(state.rates.gamma, 0.0) if np.isfinite(state.rates.gamma) else 1.0
+        finer = FEWEST * (DENSER if own.quasi else 1) * own.step_cost * 2.0**gamma
+        if np.sum(seen.variance) < np.sum(np.square(seen.mean)) or price > min(finer, left):
+            return None
+        more = own.extended(self.simulator, (0,), 2 * own.count((0,)), self.seed)
+        if last.step:
+            return self.state((*state.parts[:-1], more), state.aside, state.before)
+        return self.state(state.parts, (*state.aside[:-1], more), state.before + more.spent - own.spent)
 
     def _finer(self, state: State, error: float, left: float) -> tuple[Part, ...] | None:
         """One more level, with as many samples as it is expected to need."""

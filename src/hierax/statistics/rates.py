@@ -63,8 +63,12 @@ def _slope(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
 def remaining(moments: Sequence[PartMoment]) -> np.ndarray:
     """Estimate `(m,)` of what the finest of the levels lacks, the largest that the last differences let expect.
 
+    Without a difference that shows it nothing is known, and nothing said.
+
     The rate is the one that is observed less its standard error: where levels are few and noisy, a slow one.
     """
+    if not moments:
+        return np.zeros(())
     slope, error = _slope(*_means(moments))
     rate = float(np.clip(-slope - error, SLOWEST, FASTEST)) if np.isfinite(slope) else 1.0
     last = [np.abs(one.mean) * 2.0 ** (-rate * back) for back, one in enumerate(reversed(moments[-LAST:]))]

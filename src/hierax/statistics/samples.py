@@ -10,12 +10,14 @@ from scipy.stats import qmc
 
 from hierax._errors import InputError
 from hierax.statistics.blue import Group
-from hierax.statistics.simulator import AbstractSimulator
+from hierax.statistics.models import Models, Places
 
 REPLICATES = 16
 """Independent scramblings of a Sobol sequence, whose spread tells the error."""
-MOST_DIMENSIONS = 21201
-"""Of the Sobol sequences of SciPy."""
+NUMBERS = 4_000_000
+"""Uniform numbers that are drawn at once."""
+BLOCK = 2**40
+"""Distance of the numbers of samples in one replicate and the next."""
 
 
 @final
@@ -49,8 +51,7 @@ class Part:
     r"""One of the independent parts whose expectations add up to what is estimated.
 
     Its variables are combinations of models, the first of which is the part's own share; the others are control
-    variates. A level of multilevel Monte Carlo has the difference to the level below as its variable, and beside it
-    what a surrogate says of this difference.
+    variates. A level of multilevel Monte Carlo has the difference to the level below as its variable.
 
     Attributes
     ----------
@@ -79,8 +80,20 @@ class Part:
         """The finest level in it."""
         return max(self.models)
 
+    @property
+    def step(self) -> bool:
+        """Whether it is the difference of a level to the one below."""
+        return self.models[:2] == (self.level, self.level - 1) and self.level > 0
+
+    @property
+    def step_cost(self) -> float:
+        """What one sample of the finest level in it costs with the one below."""
+        return max(float(np.sum(self.unit_costs()[:2])), 1e-12)
+
     def seen(self, group: Group) -> list[int]:
-        """Places of the models that a group needs."""
+        """Places of the models that a group needs; of all variables all models."""
+        if group == self.everything:
+            return list(range(len(self.models)))
         return np.flatnonzero(np.any(self.contrast[list(group)] != 0, axis=0)).tolist()
 
     def count(self, group: Group) -> int:
@@ -115,7 +128,15 @@ class Part:
         """Combinations `(variables, models)` of the models that a group needs."""
         return self.contrast[np.ix_(group, self.seen(group))]
 
-    def extended(self, simulator: AbstractSimulator, group: Group, count: int, seed: int) -> Part:
+    def narrowed(self, models: tuple[int, ...], contrast: np.ndarray) -> Part:
+        """The same samples of fewer models, in other combinations."""
+        places = [self.models.index(model) for model in models]
+        (one,) = self.groups.values()
+        kept = replace(one, values=one.values[:, :, places], costs=one.costs[places])
+        part = Part(models, contrast, self.quasi)
+        return replace(part, groups={part.everything: kept})
+
+    def extended(self, simulator: Models, group: Group, count: int, seed: int) -> Part:
         """With at least `count` samples of a group; of Sobol sequences the next power of two in each replicate.
 
         Raises
@@ -130,10 +151,27 @@ class Part:
             end = start + count - self.count(group)
         if end <= start:
             return self
-        places = self.seen(group)
-        uniform = self._uniform(simulator.dim, group, start, end, seed)
-        blocks, each = uniform.shape[:2]
-        found = [simulator.evaluated(uniform.reshape(blocks * each, -1), self.models[p]) for p in places]
+        step = max(NUMBERS // (simulator.dim * (REPLICATES if self.quasi else 1)), 1)
+        found = [] if before is None else [before]
+        for begin in range(start, end, step):
+            found.append(self._drawn(simulator, group, begin, min(begin + step, end), seed))
+        axis = 1 if self.quasi else 0
+        values = found[0].values if len(found) == 1 else np.concatenate([one.values for one in found], axis=axis)
+        if values.shape[axis] < min(2, end):
+            raise InputError("No sample gives a finite value.", f"levels {self.models}", "Repair the simulation.")
+        costs = np.sum([one.costs for one in found], axis=0)
+        return replace(self, groups={**self.groups, group: Samples(values, costs, end)})
+
+    def _drawn(self, simulator: Models, group: Group, start: int, end: int, seed: int) -> Samples:
+        """The samples of a group from one place of its stream to another."""
+        # a seed may not be negative, and the surrogate's number is
+        key = [seed, self.level + 2**16, 0, *group]
+        name = f"{self.level}_{'-'.join(map(str, group))}"
+        uniform = self._uniform(simulator.dim, key, start, end)
+        blocks, each = (1, end - start) if not self.quasi else (REPLICATES, end - start)
+        numbers = np.arange(blocks)[:, None] * BLOCK + np.arange(start, end)
+        places = Places(name, numbers.ravel())
+        found = [simulator.evaluated(uniform, self.models[p], places) for p in self.seen(group)]
         values = np.stack([one.values for one in found], axis=1)
         costs = np.array([one.cost for one in found])
         good = np.all(np.isfinite(values), axis=(1, 2))
@@ -141,25 +179,18 @@ class Part:
             raise InputError(
                 "A model gave no finite value.", f"levels {self.models}", "Repair it, or sample without quasi=True."
             )
-        if np.sum(good) < min(2, len(good)):
-            raise InputError("No sample gives a finite value.", f"levels {self.models}", "Repair the simulation.")
         values = values.reshape(blocks, each, *values.shape[1:]) if self.quasi else values[good][:, None]
-        if before:
-            values = np.concatenate([before.values, values], axis=1 if self.quasi else 0)
-            costs = costs + before.costs
-        return replace(self, groups={**self.groups, group: Samples(values, costs, end)})
+        return Samples(values, costs, end)
 
-    def _uniform(self, dim: int, group: Group, start: int, end: int, seed: int) -> np.ndarray:
-        """Uniform numbers `(blocks, each, dim)` from one place of the stream to another."""
-        # numbers of models may be negative, and a seed may not
-        key = [seed, *(m + 2**16 for m in self.models), 0, *group]
+    def _uniform(self, dim: int, key: list[int], start: int, end: int) -> np.ndarray:
+        """Uniform numbers `(n, dim)` from one place of the stream to another, of one replicate after the other."""
         if not self.quasi:
             stream = np.random.PCG64(key)
             stream.advance(start * dim)
-            return np.random.Generator(stream).random((end - start, 1, dim))
+            return np.random.Generator(stream).random((end - start, dim))
         blocks = []
         for number in range(REPLICATES):
             engine = qmc.Sobol(dim, rng=np.random.default_rng([*key, number]))
             # the first number of a sequence cannot be passed over by none
             blocks.append((engine.fast_forward(start) if start else engine).random(end - start))
-        return np.stack(blocks)
+        return np.concatenate(blocks)

@@ -19,7 +19,7 @@ POINTS = {1: 256, 2: 48, 3: 16}
 """Points an axis at whose cells' centres a mean or an end is taken."""
 
 
-def quantity_of(text: str, family: Family) -> Callable[[Any], Any]:
+def quantity_of(text: str | Callable[[Any], Any], family: Family) -> Callable[[Any], Any]:
     """The quantity of a solution that a text such as `u at x=0.6, y=0.2`, `mean(u)`, `max(u)` or `min(u)` names.
 
     Raises
@@ -27,6 +27,8 @@ def quantity_of(text: str, family: Family) -> Callable[[Any], Any]:
     InputError
         For other texts, for unknowns and coordinates that there are not, and for points outside of the domain.
     """
+    if not isinstance(text, str):
+        return text
     problem = family.problem(family.middle())
     domain = problem.domain
     at, over = AT.fullmatch(text.strip()), OVER.fullmatch(text.strip())
