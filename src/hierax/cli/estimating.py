@@ -17,7 +17,6 @@ from rich.console import Console
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED, INTERRUPTED
 from hierax.cli.telling import discarded, ending, tell
-from hierax.events import Decision
 from hierax.models.surrogate import Surrogate
 from hierax.records.folder import Folder
 from hierax.records.options import check_budget
@@ -110,7 +109,10 @@ class Estimating:
             leveled = source.on_levels(self.quantity)
         leveled.processes = self.processes or leveled.processes
         cheap = None if self.surrogate is None else self._surrogate(self.surrogate)
-        run = Run.create(leveled.name, self.run) if not self.resumed else Run(self.run, Folder.open(self.run).manifest)
+        if self.resumed and self.run is not None:
+            run = Run(self.run, Folder.open(self.run).manifest)
+        else:
+            run = Run.create(leveled.name, self.run)
 
         def watch(state: State) -> None:
             counts = ", ".join(f"{_named(part.level)}: {max(map(part.count, part.groups))}" for part in state.parts)
@@ -118,7 +120,7 @@ class Estimating:
             console.print(f"samples of levels {counts}; rms error {error:.2g}, cost {state.spent:.3g}", soft_wrap=True)
 
         def say(sentence: str) -> None:
-            run(Decision(sentence))
+            run.note(sentence)
             console.print(sentence, soft_wrap=True)
 
         with contextlib.closing(run), ended_by_signals() as signals:
@@ -128,7 +130,7 @@ class Estimating:
                         run.goes_on(0, (run.path / EVENTS).stat().st_size)
                     else:
                         run.write_request(source.record(), asked)
-                        run(Decision(f"Estimate the {statistic.words} of {self.quantity or leveled.name}."))
+                        run.note(f"Estimate the {statistic.words} of {self.quantity or leveled.name}.")
                     made = estimate(
                         leveled, None, statistic, tolerance=self.tolerance, budget=self.budget_seconds, surrogate=cheap,
                         key=self.seed, keep=run.path / VALUES, watch=watch, tell=say,

@@ -7,7 +7,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, final
 
@@ -30,7 +30,7 @@ class One(NamedTuple):
 
 class _Worker(NamedTuple):
     process: BaseProcess
-    pipe: Connection
+    pipe: Any
 
 
 @final
@@ -59,7 +59,7 @@ class Workers:
         InputError
             Where processes end one after the other, and none of them has given an answer.
         """
-        waiting, busy, died = deque(range(len(inputs))), dict[Connection, tuple[_Worker, int]](), Counter[int]()
+        waiting, busy, died = deque(range(len(inputs))), dict[Any, tuple[_Worker, int]](), Counter[int]()
         try:
             while waiting or busy:
                 while waiting and len(busy) < self.count:
@@ -67,7 +67,7 @@ class Workers:
                     if _sent(worker, (inputs[waiting[0]], level)):
                         busy[worker.pipe] = worker, waiting.popleft()
                 for pipe in wait(list(busy)):
-                    worker, number = busy.pop(pipe)  # pyright: ignore
+                    worker, number = busy.pop(pipe)
                     one = self._answer(worker)
                     died[number] += one is None
                     if one is None and died[number] < TRIES:
@@ -80,7 +80,9 @@ class Workers:
     def _begun(self) -> _Worker:
         context = get_context("spawn")
         own, other = context.Pipe()
-        process = context.Process(target=_serve, args=(other, self.load, jax.config.jax_enable_x64), daemon=True)
+        process = context.Process(
+            target=_serve, args=(other, self.load, jax.config.read("jax_enable_x64")), daemon=True
+        )
         process.start()
         # with this end closed, the other one tells when the process is gone
         other.close()
@@ -119,7 +121,7 @@ def _end(workers: list[_Worker]) -> None:
         worker.process.kill()
 
 
-def _serve(pipe: Connection, load: Callable[[], Any], x64: bool) -> None:
+def _serve(pipe: Any, load: Callable[[], Any], x64: bool) -> None:
     """Run members until the other end is closed; an interruption is a matter of the process that began this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     jax.config.update("jax_enable_x64", x64)

@@ -9,6 +9,7 @@
 | `solution.npz`, `solution.json` | the field with the evidence for it; the record for other programs |
 | `diagnosis.txt`, `figure.png`, `measures.npz` | what limited the run; a picture; what `--watch` has measured |
 | `surrogate.npz`, `surrogate.json` | in place of the solution, what was learned of a family |
+| `estimate.json`, `values/` | likewise what was estimated; values of its models as they came, which no manifest lists |
 | `manifest.json` | length and SHA-256 sum of all of these |
 
 A file is written beside its place and renamed, and the manifest after it: what is not in the manifest is not there.
@@ -33,7 +34,7 @@ from typing import Any, BinaryIO, final
 
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.events import Event, Reached, RunStarted
+from hierax.events import Decision, Event, Reached, RunStarted
 from hierax.problems.kept import described
 from hierax.problems.problem import Problem
 from hierax.records.fingerprint import fingerprint, plan_print
@@ -155,6 +156,10 @@ class Run:
             self._began = time.perf_counter()
             with self.tried("the plan", needed=False):
                 self._put({PLAN: event.plan.rstrip().encode() + b"\n"}, {EVENTS: self._events.entry()})
+
+    def note(self, sentence: str) -> None:
+        """Append a sentence as an event."""
+        self(Decision(sentence))
 
     def _keep(self, reached: Reached) -> None:
         """Write a state, unless saving has taken its share of the seconds by then."""
