@@ -163,15 +163,19 @@ class Evidence:
     def nothing(self) -> Any:
         """The field with all parameters zero."""
         params, rest = partition(self.field)
-        return eqx.combine(jax.tree.map(jnp.zeros_like, params), rest)
+        return eqx.combine(jax.tree.map(lambda p: jnp.asarray(np.zeros(p.shape, p.dtype)), params), rest)
 
     @functools.cached_property
     def shaken(self) -> Any:
         """The field with parameters that were changed at random by up to `SHAKEN` of the largest of their array."""
         params, rest = partition(self.field)
         rng = np.random.default_rng(0)
-        moved = jax.tree.map(lambda p: p + SHAKEN * jnp.max(jnp.abs(p)) * rng.uniform(-1.0, 1.0, p.shape), params)
-        return eqx.combine(moved, rest)
+
+        def moved(leaf: Any) -> Any:
+            own = np.asarray(leaf)
+            return jnp.asarray(own + SHAKEN * np.max(np.abs(own)) * rng.uniform(-1.0, 1.0, own.shape), own.dtype)
+
+        return eqx.combine(jax.tree.map(moved, params), rest)
 
     @property
     def equations(self) -> list[int]:

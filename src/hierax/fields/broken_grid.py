@@ -1,10 +1,13 @@
 """Spline grids that are broken along curved interfaces: on one mesh a spline for every part of the domain."""
 
 import math
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from hierax.fields.axis import SplineAxis
@@ -59,11 +62,17 @@ class BrokenGrid(AbstractLocalField):
     @property
     def grids(self) -> tuple[SplineGrid, ...]:
         """The spline of every part."""
-        return tuple(SplineGrid(self.axes, own) for own in self.coefficients)
+        return tuple(SplineGrid(self.axes, own) for own in self._parts)
 
     @property
     def _first(self) -> SplineGrid:
-        return SplineGrid(self.axes, self.coefficients[0])
+        return SplineGrid(self.axes, self._parts[0])
+
+    @property
+    def _parts(self) -> Any:
+        """The coefficients; NumPy's where nothing is traced, since JAX would compile a program to take one part."""
+        known = isinstance(self.coefficients, jax.Array) and not isinstance(self.coefficients, Tracer)
+        return np.asarray(self.coefficients) if known else self.coefficients
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -99,7 +99,7 @@ class SplineGrid(AbstractLocalField):
             for low, high, count, order, wraps in zip(lower, upper, intervals, degree, periodic, strict=True)
         )
         channels = () if out is None else (out,)
-        return cls(axes, jnp.zeros(tuple(axis.size for axis in axes) + channels))
+        return cls(axes, np.zeros(tuple(axis.size for axis in axes) + channels))
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -1,16 +1,15 @@
 """Value, gradient and curvature of a sum of terms, element by element: the Jacobian is never stored.
 
 The pointwise kernel (a user's residual with its derivatives, pulled back to the local coefficients) is compiled once
-for
-each term and family of local fields, for chunks of fixed shape, and used by all levels. Scatter and factorisation are
-NumPy and LAPACK on the host.
+for each term and family of local fields, for chunks of fixed shape, and used by all levels. Sums over elements, scatter
+and factorisation are NumPy and LAPACK on the host.
 """
 
 from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hierax.fields.base import partition
+from hierax.fields.base import has_fixed_cells, partition
 from hierax.objective.compiled import compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
-from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, Place
-from hierax.objective.reduction import CHUNK, concatenated, evaluated
+from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, Place, PointExpansion
+from hierax.objective.reduction import CHUNK, concatenated, evaluated, fitting
 from hierax.objective.samples import Elements, Samples
 
 
@@ -51,61 +50,71 @@ def layout_of(stacked: Any) -> tuple[Layout, Any]:
     return Layout(structure, tuple(leaf.shape[1:] for leaf in leaves)), rest
 
 
-class ElementSums(NamedTuple):
-    """Weighted sums over the points of each element."""
-
-    value: Float[Array, " elements"]
-    gradient: Float[Array, "elements k"]
-    gram: Float[Array, "elements k k"]
-
-
 @compiled_for_each(2)
-def element_sums(
-    term: AbstractPointTerm,
-    layout: Layout,
-    c: Float[Array, "elements k"],
-    rest: Any,
-    places: Place,
-    weights: Float[Array, "elements width"],
-) -> ElementSums:
-    """Value, gradient and Gram matrix of a block of elements."""
-
-    def element(c: Array, rest: Any, places: Place, weights: Array) -> ElementSums:
-        def point(place: Place) -> tuple[Array, Array, Array]:
-            e = term.expand(lambda z: layout.build(z, rest), c, place)
-            return e.value, e.gradient, e.rows
-
-        value, gradient, rows = jax.vmap(point, in_axes=(PER_SAMPLE,))(places)
-        tall = (rows * jnp.sqrt(weights)[:, None, None]).reshape(-1, rows.shape[-1])
-        return ElementSums(weights @ value, weights @ gradient, tall.T @ tall)
-
-    return jax.vmap(element, in_axes=(0, 0, PER_SAMPLE, 0))(c, rest, places, weights)
-
-
-@compiled_for_each(2)
-def point_residuals(
+def expansions(
     term: AbstractPointTerm, layout: Layout, c: Float[Array, "n k"], rest: Any, places: Place
-) -> Float[Array, "n r"]:
-    """Residuals at points that each have a local field of their own."""
-    residual = lambda c, rest, place: term.residual(layout.build(c, rest), place)  # noqa: E731
-    return jax.vmap(residual, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
+) -> PointExpansion:
+    """Expansions at points that each have a local field of their own, with respect to its coefficients.
+
+    The one program of a term for fields with local pieces: residuals, rows and sums over elements are made of it.
+    """
+
+    def point(c: Array, rest: Any, place: Place) -> PointExpansion:
+        return term.expand(lambda z: layout.build(z, rest), c, place)
+
+    return jax.vmap(point, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
 
 
-RESIDUAL_CHUNK = 1024
+FEW = 1024
+"""Most points in one call for fields whose cells move."""
 
 
-def local_residuals(field: Any, samples: Samples) -> np.ndarray:
-    """Residuals `(n, r)` of a term for a field with local pieces, at any points, by one kernel for all levels."""
+def local_expansions(
+    field: Any, samples: Samples, part: Callable[[np.ndarray, PointExpansion, np.ndarray], Any]
+) -> Iterator[Any]:
+    """Expansions of a term for a field with local pieces, at any points, block by block.
+
+    `part` makes of the numbers of the points, their expansions and the numbers `(n, k)` of their coefficients what is
+    kept, arrays with the points along the leading axis.
+    """
     seen = samples.term.with_sides(field)
 
-    def kernel(pick: np.ndarray) -> Array:
-        _, stacked = seen.gather(samples.points[pick])
+    def kernel(pick: np.ndarray) -> Any:
+        index, stacked = seen.gather(samples.points[pick])
         layout, rest = layout_of(stacked)
         leaves = jax.tree.leaves(partition(stacked)[0])
         c = np.concatenate([np.asarray(leaf).reshape(len(pick), -1) for leaf in leaves], axis=1)
-        return point_residuals(samples.term, layout, c, rest, samples.places(pick))
+        return part(pick, expansions(samples.term, layout, c, rest, samples.places(pick)), index)
 
-    return concatenated(kernel, samples.count, RESIDUAL_CHUNK)
+    # where cells stay, all levels and whatever else is asked of the term share one program; others are small
+    return evaluated(kernel, samples.count, CHUNK if has_fixed_cells(field) else fitting(samples.count, FEW))
+
+
+def local_residuals(field: Any, samples: Samples) -> np.ndarray:
+    """Residuals `(n, r)` of a term for a field with local pieces, at any points."""
+    return np.concatenate(list(local_expansions(field, samples, lambda _, e, __: e.residual)))
+
+
+class ElementSums(NamedTuple):
+    """Weighted sums over the points of each element: values `(elements,)`, gradients `(elements, k)`, Gram matrices
+    `(elements, k, k)`."""
+
+    value: np.ndarray
+    gradient: np.ndarray
+    gram: np.ndarray
+
+    @classmethod
+    def of(cls, points: PointExpansion, weights: np.ndarray) -> ElementSums:
+        """Of expansions at the points of elements `(elements, width)`, one after the other; what follows is no part."""
+        value, gradient, rows = (np.asarray(a)[: weights.size] for a in (points.value, points.gradient, points.rows))
+        tall = rows * np.sqrt(weights).reshape(-1, 1, 1)
+        tall = tall.reshape(len(weights), -1, rows.shape[2])
+        gradient = gradient.reshape(*weights.shape, -1)
+        return cls(
+            np.einsum("ew,ew->e", weights, value.reshape(weights.shape)),
+            np.matmul(weights[:, None], gradient)[:, 0],
+            np.matmul(tall.swapaxes(1, 2), tall),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,24 +148,31 @@ class LocalTerm:
         return sum(float(np.sum(sums.value)) for _, sums in self.sums(theta))
 
     def sums(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, ElementSums]]:
-        """Numbers of the local coefficients and weighted sums of the elements, chunk by chunk of about `CHUNK` points.
+        """Numbers of the local coefficients and weighted sums of the elements, block by block of `CHUNK` points.
 
         Arrays are NumPy's; the term's scale is not in them.
         """
         e, s = self.elements, self.samples
+        width = e.order.shape[1]
 
         def kernel(pick: np.ndarray) -> tuple[np.ndarray, ElementSums]:
             indices, rest, places, weights = e.remembered((int(pick[0]), len(pick)), lambda: self._block(pick))
             places = places._replace(inputs=() if s.inputs is None else s.inputs)
-            return indices, element_sums(s.term, self.layout, theta[indices], rest, places, weights)
+            own = np.minimum(np.arange(CHUNK) // width, len(pick) - 1)
+            return indices, ElementSums.of(expansions(s.term, self.layout, theta[indices][own], rest, places), weights)
 
-        return evaluated(kernel, len(e.order), max(1, CHUNK // e.order.shape[1]))
+        return evaluated(kernel, len(e.order), CHUNK // width)
 
     def _block(self, pick: np.ndarray) -> tuple[np.ndarray, Any, Place, np.ndarray]:
-        """Of some elements: numbers of the coefficients, the untrained part, places, and weights; no member's."""
+        """Of some elements: numbers of the coefficients, the untrained part and places of `CHUNK` points, and weights.
+
+        No member's; points are those of the elements one after the other, filled up.
+        """
         order, (indices, rest) = self.elements.order[pick], self.gathered(pick)
         weights = np.where(self.elements.padded[pick], 0.0, self.samples.weights[order])
-        return indices, rest, self.samples.places(order), weights
+        own = np.minimum(np.arange(CHUNK), order.size - 1)
+        rest = jax.tree.map(lambda a: a[own // order.shape[1]], rest)
+        return indices, rest, self.samples.places(order.ravel()[own]), weights
 
     def meeting(self, parameters: np.ndarray) -> LocalTerm:
         """The part of the term on the elements with any of the parameters marked in the mask `(N,)`."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
-from jax.flatten_util import ravel_pytree
+from jax.core import Tracer
 
 from hierax.fields.base import partition
 from hierax.hierarchy.axis_transfer import AxisTransfer, LeafTransfer
@@ -32,17 +33,25 @@ class Flattening:
         self.types = tuple(leaf.dtype for leaf in leaves)
         self.ends = np.cumsum([int(np.prod(shape, dtype=int)) for shape in self.shapes])
 
-    def tree(self, vector: np.ndarray) -> Params:
-        """Parameters with the entries of a vector."""
-        parts = np.split(np.asarray(vector), self.ends[:-1]) if self.shapes else []
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return int(self.ends[-1]) if self.shapes else 0
+
+    def tree(self, vector: Any) -> Params:
+        """Parameters with the entries of a vector, which may be traced."""
+        whole = vector if isinstance(vector, Tracer) else np.asarray(vector)
+        parts = [whole[start:stop] for start, stop in pairwise([0, *self.ends])]
         leaves = [jnp.asarray(p.reshape(s), t) for p, s, t in zip(parts, self.shapes, self.types, strict=True)]
         return jax.tree.unflatten(self.structure, leaves)
 
     @staticmethod
-    def vector(params: Params) -> np.ndarray:
-        """Entries of the parameters."""
-        leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(params)]
-        return np.concatenate(leaves) if leaves else np.zeros(0)
+    def vector(params: Params) -> Any:
+        """Entries of the parameters; NumPy's, or traced ones where the parameters are."""
+        leaves = jax.tree.leaves(params)
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
+            return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+        return np.concatenate([np.ravel(leaf) for leaf in leaves]) if leaves else np.zeros(0)
 
 
 class FlatTransfer:
@@ -110,25 +119,17 @@ class FlatLaws:
 
     def __init__(self, transfer: AbstractTransfer, coarse: Any, fine: Any) -> None:
         self.transfer = transfer
-        self._coarse, self._fine = (_unflattened(field) for field in (coarse, fine))
-        self._base = Flattening.vector(transfer.prolong(self._coarse(jnp.zeros(_size(coarse)))))
+        self._coarse, self._fine = Flattening(coarse), Flattening(fine)
+        self._base = Flattening.vector(transfer.prolong(self._coarse.tree(np.zeros(self._coarse.size))))
 
     def prolong(self, step: jax.Array) -> jax.Array:
         """Steps from coarse to fine."""
-        return ravel_pytree(self.transfer.prolong(self._coarse(step)))[0] - self._base
+        return Flattening.vector(self.transfer.prolong(self._coarse.tree(step))) - self._base
 
     def inject(self, step: jax.Array) -> jax.Array:
         """Parameters from fine to coarse."""
-        return ravel_pytree(self.transfer.inject(self._fine(step)))[0]
+        return Flattening.vector(self.transfer.inject(self._fine.tree(step)))
 
     def lift(self, cotangent: jax.Array) -> jax.Array:
         """Cotangents from coarse to fine."""
-        return ravel_pytree(self.transfer.lift(self._coarse(cotangent)))[0]
-
-
-def _unflattened(field: Any) -> Callable[[jax.Array], Params]:
-    return ravel_pytree(partition(field)[0])[1]
-
-
-def _size(field: Any) -> int:
-    return int(ravel_pytree(partition(field)[0])[0].size)
+        return Flattening.vector(self.transfer.lift(self._coarse.tree(cotangent)))

@@ -104,7 +104,7 @@ def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[n
     The term is traced once; its values, and its slope along one `c_m`, then come from one program for all.
     """
     low, high = problem.domain.bounds()
-    direction = jnp.linspace(0.7, 1.3, len(low)) / jnp.asarray(high - low)
+    direction = np.linspace(0.7, 1.3, len(low)) / (high - low)
 
     def values(c: jax.Array, size: jax.Array, place: Place) -> jax.Array:
         parts = {}
@@ -116,7 +116,7 @@ def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[n
         unknowns = SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
         return point.residual(unknowns, place)
 
-    none, one = jnp.zeros(HIGHEST + 1), jax.tree.map(lambda a: a[0], places)
+    none, one = np.zeros(HIGHEST + 1), jax.tree.map(lambda a: a[0], places)
     traced = jaxpr_as_fun(jax.make_jaxpr(values)(none, jnp.ones(()), one))
 
     def along(place: Place, size: jax.Array, tangent: jax.Array) -> tuple[jax.Array, jax.Array]:

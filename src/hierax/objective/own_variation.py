@@ -91,8 +91,8 @@ class OwnTerm:
     def __init__(self, problem: Problem, term: Term, order: int, slope: float = 0.0):
         self.problem, self.term, self.order = problem, term, order
         self._point: AbstractPointTerm = point_term(problem, term)
-        shape = jnp.zeros(problem.domain.dim)
-        self._none, self._slope = jnp.zeros(order + 1), slope
+        shape = np.zeros(problem.domain.dim)
+        self._none, self._slope = np.zeros(order + 1), slope
         self._closed = jax.make_jaxpr(self._residual)(self._none, shape, shape)
         record = _Record()
         jax.eval_shape(lambda x, n: self._followed(x, n, record), shape, shape)

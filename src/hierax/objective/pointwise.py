@@ -154,8 +154,8 @@ class JetEnergy(AbstractPointTerm):
         first = jax.grad(outer)(d)
         eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(outer)(d))
         root = jnp.sqrt(jnp.maximum(eigenvalues, 0.0))[:, None] * vectors.T
-        energy = outer(d)
-        return PointExpansion(energy, first @ slopes, root @ slopes, energy[None])
+        densities = jnp.ravel(self.density(self.taylor(unravel(d), place.x), place))
+        return PointExpansion(jnp.sum(densities), first @ slopes, root @ slopes, densities)
 
     def jets(self, w: Any, x: Float[Array, " dim"]) -> dict[str, list[Array]]:
         """Values and derivative tensors of every unknown at `x`."""

@@ -13,19 +13,18 @@ from operator import attrgetter
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from scipy.linalg.blas import dsyrk  # pyright: ignore
 from scipy.sparse import csr_array
 
 from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
-from hierax.objective.assembly import Layout, layout_of, local_residuals
+from hierax.objective.assembly import Layout, local_expansions, local_residuals
 from hierax.objective.compiled import compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.kernel import KernelGram
-from hierax.objective.objective import AbstractLeastSquares, AbstractProgrammed, Linearisation
+from hierax.objective.objective import AbstractLeastSquares, AbstractProgrammed, Linearisation, flat_parameters
 from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, Place
 from hierax.objective.program import Program, pointwise
 from hierax.objective.reduction import CHUNK, concatenated, evaluated, fitting
@@ -61,19 +60,6 @@ def _rows(
         return e.value, e.gradient, e.rows
 
     return jax.vmap(point, in_axes=(PER_SAMPLE,))(places)
-
-
-@compiled_for_each(2)
-def _local_rows(
-    term: AbstractPointTerm, layout: Layout, c: Float[Array, "n k"], rest: Any, places: Place
-) -> tuple[Array, Array, Array]:
-    """As `_rows`, with respect to the local coefficients `(k,)` of each point; compiled once for all levels."""
-
-    def point(c: Array, rest: Any, place: Place) -> tuple[Array, Array, Array]:
-        e = term.expand(lambda z: layout.build(z, rest), c, place)
-        return e.value, e.gradient, e.rows
-
-    return jax.vmap(point, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
 
 
 @compiled_for_each(1, attrgetter("keeper"))
@@ -216,7 +202,7 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
 
     def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
         if self.local:
-            field = self.layout.build(jnp.asarray(theta), self.rest)
+            field = flat_parameters(self.field)[1](theta)
             return [local_residuals(field, s) for s in self.samples]
         return [concatenated(partial(self._residuals, s, theta), s.count, fitting(s.count)) for s in self.samples]
 
@@ -251,19 +237,15 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
 
     def row_blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
         """Rows of a term, block by block."""
+        if self.local:
+            block = lambda pick, e, index: RowBlock(e.rows, e.value, e.gradient, s.weights[pick], index)  # noqa: E731
+            return local_expansions(flat_parameters(self.field)[1](theta), s, block)
         most = max(64, min(CHUNK, ROW_ENTRIES // max(self.size, 1)))
         size = fitting(s.count, 1 << (most.bit_length() - 1))
-        field = self.layout.build(jnp.asarray(theta), self.rest) if self.local else None
 
         def kernel(pick: np.ndarray) -> RowBlock:
-            places, index = s.places(pick), None
-            if field is None:
-                values, slopes, rows = _rows(s.term, self.layout, theta, self.rest, places)
-            else:
-                index, stacked = s.term.with_sides(field).gather(places.x)
-                layout, rest = layout_of(stacked)
-                values, slopes, rows = _local_rows(s.term, layout, np.asarray(theta)[index], rest, places)
-            return RowBlock(rows, values, slopes, s.weights[pick], index)
+            values, slopes, rows = _rows(s.term, self.layout, theta, self.rest, s.places(pick))
+            return RowBlock(rows, values, slopes, s.weights[pick], None)
 
         return evaluated(kernel, s.count, size)
 

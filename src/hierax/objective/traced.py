@@ -63,7 +63,7 @@ def traced(problem: Problem, term: Term) -> Traced:
     def values(c: jax.Array, x: jax.Array, normal: jax.Array) -> jax.Array:
         return point.residual(trial(problem, c), Place(x, normal, jnp.asarray(tried.target[0])))
 
-    closed = jax.make_jaxpr(values)(jnp.ones(len(problem.unknowns)), jnp.asarray(tried.x[0]), jnp.zeros(dim))
+    closed = jax.make_jaxpr(values)(np.ones(len(problem.unknowns)), np.asarray(tried.x[0]), np.zeros(dim))
     walk = _Walk([])
     out = walk(closed, [_Seen(True), _Seen(False), _Seen(False)])
     return Traced(any(value.depends for value in out), next(iter(walk.missed), None))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
@@ -110,7 +109,7 @@ def with_knots(
     if axes == part.axes:
         return part
     shape = (*(axis.size for axis in axes), *part.channels)
-    return SplineGrid(axes, jnp.full(shape, jnp.ravel(part.coefficients)[0]))
+    return SplineGrid(axes, np.full(shape, np.ravel(part.coefficients)[0]))
 
 
 def _bent(axis: SplineAxis, number: int, bent: Sequence[Bend]) -> SplineAxis:
