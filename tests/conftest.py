@@ -8,6 +8,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Compilation is most of the time of these tests: what one test has compiled, others read from disk, also those of
 # another worker or process, and of the next run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
+# The settings that the library gives its own programs (`hierax.objective.compiled.LEAN`), here for all others as well.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

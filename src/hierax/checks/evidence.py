@@ -163,7 +163,7 @@ class Evidence:
     def nothing(self) -> Any:
         """The field with all parameters zero."""
         params, rest = partition(self.field)
-        return eqx.combine(jax.tree.map(lambda p: jnp.asarray(np.zeros(p.shape, p.dtype)), params), rest)
+        return eqx.combine(jax.tree.map(lambda p: jnp.asarray(np.zeros(p.shape, p.dtype), p.dtype), params), rest)
 
     @functools.cached_property
     def shaken(self) -> Any:

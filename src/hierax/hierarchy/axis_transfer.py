@@ -100,8 +100,8 @@ class Entries(eqx.Module):
     def of(cls, matrix: csr_array) -> "Entries":
         """Those of a matrix."""
         found = matrix.tocoo()
-        # arrays that have their type already are only moved; for others JAX compiles a program for every shape
-        places = [jnp.asarray(part.astype(np.int32)) for part in (found.row, found.col)]
+        # arrays that have the type given are only moved; for others JAX compiles a program for every shape
+        places = [jnp.asarray(part.astype(np.int32), dtype=jnp.int32) for part in (found.row, found.col)]
         return cls(jnp.asarray(found.data, dtype=float), *places, tuple(matrix.shape))  # pyright: ignore
 
     @property

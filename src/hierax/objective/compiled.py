@@ -40,7 +40,7 @@ def _knows_settings() -> bool:
 
 
 def compiled_for_each(
-    fixed: int, keeper: Callable[[Any], Any] = lambda first: first
+    fixed: int, keeper: Callable[[Any], Any] = lambda first: first, settings: dict[str, Any] = LEAN
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function once for all values of its first arguments, which are hashable and belong to the program.
 
@@ -53,6 +53,8 @@ def compiled_for_each(
         Number of those arguments.
     keeper:
         The object, from the first argument; that argument itself by default.
+    settings:
+        Those of the compiler.
     """
 
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +63,7 @@ def compiled_for_each(
             constants = arguments[:fixed]
             programs, key = vars(keeper(constants[0])).setdefault("_programs", {}), (function, *constants)
             if key not in programs:
-                programs[key] = compiled(functools.wraps(function)(functools.partial(function, *constants)))
+                programs[key] = compiled(functools.wraps(function)(functools.partial(function, *constants)), settings)
             return programs[key](*arguments[fixed:])
 
         return run

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hierax.objective.compiled import compiled
 from hierax.objective.order import reach_at_points
 from hierax.objective.pointwise import AbstractPointTerm, Place, PointExpansion, point_term
 from hierax.objective.reduction import CHUNK, evaluated
@@ -86,11 +87,11 @@ class JetTerm:
 
     @functools.cached_property
     def _expand(self) -> Any:
-        return jax.jit(jax.vmap(lambda place, c: self.point.expand(lambda z: self.field(z, place.x), c, place)))
+        return compiled(jax.vmap(lambda place, c: self.point.expand(lambda z: self.field(z, place.x), c, place)))
 
     @functools.cached_property
     def _residual(self) -> Any:
-        return jax.jit(jax.vmap(lambda place, c: self.point.residual(self.field(c, place.x), place)))
+        return compiled(jax.vmap(lambda place, c: self.point.residual(self.field(c, place.x), place)))
 
     def field(self, values: Float[Array, " jets"], x: Float[Array, " dim"]) -> Any:
         """Unknowns with these jets at a point: Taylor polynomials about it."""

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
+from hierax.objective.compiled import compiled
 from hierax.objective.objective import flat_parameters
 from hierax.objective.pointwise import PER_SAMPLE
 from hierax.objective.samples import Samples
@@ -81,7 +82,7 @@ class Landscape:
         One or more says that the parts all pull in one direction, as they do where there is no lowest energy. Where
         each of the parts vanishes for itself, the length of Newton's step over that of the parameters tells more.
         """
-        slope, rng = jax.jit(jax.grad(self._energy)), np.random.default_rng(0)
+        slope, rng = compiled(jax.grad(self._energy)), np.random.default_rng(0)
         own = np.asarray(slope(self.theta, self._weights))
         signed = [[w * rng.choice([-1.0, 1.0], len(w)) for w in self._weights] for _ in range(DRAWS)]
         parts = np.sqrt(np.mean([np.sum(np.square(slope(self.theta, weights))) for weights in signed]))
@@ -97,7 +98,7 @@ class Landscape:
 
     @functools.cached_property
     def _second(self) -> np.ndarray:
-        return np.asarray(jax.jit(jax.hessian(self._energy))(self.theta, self._weights))
+        return np.asarray(compiled(jax.hessian(self._energy))(self.theta, self._weights))
 
     def bend(self) -> Bend:
         """The direction along which the energy curves most downwards, or least upwards."""
@@ -121,5 +122,5 @@ class Landscape:
 
     def energies(self, direction: np.ndarray) -> np.ndarray:
         """Energies at the steps `REACH` along a direction."""
-        along = jax.jit(jax.vmap(lambda t: self._energy(self.theta + t * direction, self._weights)))
+        along = compiled(jax.vmap(lambda t: self._energy(self.theta + t * direction, self._weights)))
         return np.asarray(along(REACH))

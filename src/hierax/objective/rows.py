@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
 from hierax.objective.assembly import Layout, local_expansions, local_residuals
-from hierax.objective.compiled import compiled_for_each
+from hierax.objective.compiled import QUICK, compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.kernel import KernelGram
 from hierax.objective.objective import AbstractLeastSquares, AbstractProgrammed, Linearisation, flat_parameters
@@ -77,7 +77,7 @@ def _product(program: Program, theta: Array, data: Any, v: Array) -> Array:
     return program.product(theta, data, v)
 
 
-@compiled_for_each(2)
+@compiled_for_each(2, settings=QUICK)
 def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place) -> Array:
     field = layout.build(theta, rest)
     return jax.vmap(lambda place: term.residual(field, place), in_axes=(PER_SAMPLE,))(places)

@@ -134,7 +134,7 @@ def _begun(problem: Problem, name: str, part: Any, hidden: bool, level: np.ndarr
         start = level if unknown.bounds is None else None
     if start is None:
         return part
-    return SplineGrid(part.axes, jnp.broadcast_to(jnp.asarray(start, float), part.coefficients.shape))
+    return SplineGrid(part.axes, np.broadcast_to(np.asarray(start, float), part.coefficients.shape))
 
 
 def fitted(grid: SplineGrid, function: Any) -> SplineGrid:
