@@ -92,7 +92,8 @@ class OwnTerm:
         self.problem, self.term, self.order = problem, term, order
         self._point: AbstractPointTerm = point_term(problem, term)
         shape = np.zeros(problem.domain.dim)
-        self._none, self._slope = np.zeros(order + 1), slope
+        self._none: Any = np.zeros(order + 1)
+        self._slope = slope
         self._closed = jax.make_jaxpr(self._residual)(self._none, shape, shape)
         record = _Record()
         jax.eval_shape(lambda x, n: self._followed(x, n, record), shape, shape)
