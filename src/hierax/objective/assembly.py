@@ -159,20 +159,20 @@ class LocalTerm:
             indices, rest, places, weights = e.remembered((int(pick[0]), len(pick)), lambda: self._block(pick))
             places = places._replace(inputs=() if s.inputs is None else s.inputs)
             own = np.minimum(np.arange(CHUNK) // width, len(pick) - 1)
-            return indices, ElementSums.of(expansions(s.term, self.layout, theta[indices][own], rest, places), weights)
+            c, rest = theta[indices][own], jax.tree.map(lambda a: a[own], rest)
+            return indices, ElementSums.of(expansions(s.term, self.layout, c, rest, places), weights)
 
         return evaluated(kernel, len(e.order), CHUNK // width)
 
     def _block(self, pick: np.ndarray) -> tuple[np.ndarray, Any, Place, np.ndarray]:
-        """Of some elements: numbers of the coefficients, the untrained part and places of `CHUNK` points, and weights.
+        """Of some elements: numbers of the coefficients, the untrained part, places of `CHUNK` points, and weights.
 
         No member's; points are those of the elements one after the other, filled up.
         """
         order, (indices, rest) = self.elements.order[pick], self.gathered(pick)
         weights = np.where(self.elements.padded[pick], 0.0, self.samples.weights[order])
-        own = np.minimum(np.arange(CHUNK), order.size - 1)
-        rest = jax.tree.map(lambda a: a[own // order.shape[1]], rest)
-        return indices, rest, self.samples.places(order.ravel()[own]), weights
+        points = order.ravel()[np.minimum(np.arange(CHUNK), order.size - 1)]
+        return indices, rest, self.samples.places(points), weights
 
     def meeting(self, parameters: np.ndarray) -> LocalTerm:
         """The part of the term on the elements with any of the parameters marked in the mask `(N,)`."""
