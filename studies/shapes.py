@@ -6,15 +6,21 @@ stress on the rim of the hole over its exact value. Moments are those of 20 rand
 rectangles and polygons: the largest difference between the sum over points inside and the integral over the boundary of
 a field whose divergence is the integrand. Cuts: a grid of 8 x 8 cells on a rectangle that ends in the last column,
 whose cells keep a share that shrinks; the condition number is that of the Gauss-Newton matrix of Poisson's equation
-with unit diagonal, and its ratio in the summary is over shares from a tenth on.
+with unit diagonal, and its ratio in the summary is over shares from a tenth on. Interfaces: a disk of radius 0.27 in a
+square and a ball of radius 0.3 in a cube, `rod` and `ball`, conduct a thousand or a million times better than what is
+around them, in a field that is uniform far away. Flow: that of `examples/flow_around_cylinder.py` at the Reynolds
+number 20 (Schaefer, Turek, 1996); relative errors of the coefficients of drag and lift and of the pressure drop against
+5.57953523384, 0.010618948146 and 0.11752016697 (Nabh, thesis, Heidelberg 1998).
 """
 
 from __future__ import annotations
 
+import runpy
 import time
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,6 +41,11 @@ NAME = "shapes"
 PROBLEMS = {"plate-hole": 30.0, "disk-hole": 30.0, "sharp-corner": 30.0, "twelve corners": 30.0, "ball-hole": 60.0}
 """Budgets in processor seconds."""
 QUICK = ("disk-hole",)
+CONTRASTS = (("rod", 1e3, 30.0), ("rod", 1e6, 30.0), ("ball", 1e3, 60.0), ("ball", 1e6, 60.0))
+"""Bodies that conduct better than what is around them, how many times, and processor seconds."""
+FLOW = Path(__file__).parent.parent / "examples" / "flow_around_cylinder.py"
+PUBLISHED, FLOW_SECONDS = (5.57953523384, 0.010618948146, 0.11752016697), 120.0
+"""Coefficients of drag and lift, and the pressure drop; processor seconds for them."""
 CUTS = (0.5, 0.1, 1e-2, 1e-4, 1e-6, 1e-8)
 SHAPES = 20
 
@@ -44,12 +55,16 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     """Measure errors, moments and condition numbers, and leave table, figure and rows in `out`."""
     title = "Shapes" + (" (short form)" if quick else "")
     trained = [
-        solved(name, 4.0 if quick else seconds) for name, seconds in PROBLEMS.items() if not quick or name in QUICK
-    ]
+        solved(name, _named(name), 4.0 if quick else seconds)
+        for name, seconds in PROBLEMS.items() if not quick or name in QUICK
+    ]  # fmt: skip
+    trained += [] if quick else [solved(f"{k} {c:.0e}", contrast(k, c), seconds) for k, c, seconds in CONTRASTS]
+    flow = [] if quick else [around_cylinder()]
     cuts = [conditioned(share) for share in (CUTS[::3] if quick else CUTS)]
     worst = max(moments(seed) for seed in range(4 if quick else SHAPES))
-    rows: list[Row] = [*trained, *cuts, {"moments": worst}]
+    rows: list[Row] = [*trained, *flow, *cuts, {"moments": worst}]
     lines = aligned([["problem", "relative L2", "stress", "parameters", "seconds"], *map(_cells, trained)])
+    lines += [line for row in flow for line in _flow_lines(row)]
     lines += ["", *aligned([["share of a cell", "condition", "without extension"], *map(_cut_cells, cuts)])]
     lines += ["", f"  largest difference of moments {worst:.1e}"]
     text = "\n".join(lines)
@@ -57,23 +72,32 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     small = [cut["condition"] for cut in cuts if cut["share"] <= 0.1]
     summary: Row = {
         "error": {row["problem"]: [row["relative_l2"], row["seconds"]] for row in trained},
+        "flow": flow[0]["errors"] if flow else None,
         "moments": worst,
         "condition_ratio": max(small) / min(small),
     }
     return record(NAME, quick, summary, paths, text, __doc__, rows=rows)
 
 
-def solved(name: str, seconds: float) -> Row:
-    """Train a problem by default."""
-    problem = star() if name == "twelve corners" else hx.problems.named_problem(name)()
+def _named(name: str) -> hx.Problem:
+    return star() if name == "twelve corners" else hx.problems.named_problem(name)()
+
+
+def trained_in(problem: hx.Problem, seconds: float) -> tuple[hx.Solution, float]:
+    """The solution by default, and the processor seconds it took."""
     real = clock.seconds_now
     clock.seconds_now = time.process_time
     try:
         began = time.process_time()
         solution = hx.train(problem, budget=seconds)
-        spent = time.process_time() - began
+        return solution, time.process_time() - began
     finally:
         clock.seconds_now = real
+
+
+def solved(name: str, problem: hx.Problem, seconds: float) -> Row:
+    """Train a problem by default."""
+    solution, spent = trained_in(problem, seconds)
     row: Row = {
         "problem": name, "relative_l2": solution.accuracy.relative_l2, "seconds": spent,
         "parameters": solution.levels[-1].parameters, "result": solution.result.name,
@@ -84,6 +108,38 @@ def solved(name: str, seconds: float) -> Row:
         along, across = (float(solution.evaluate([[0.0, 0.2]], value)[0]) for value in ("u[0]_x", "u[1]_y"))
         row["concentration"] = (along + POISSON * across) / (1.0 - POISSON**2) / 3.0 - 1.0
     return row
+
+
+def around_cylinder() -> Row:
+    """Errors of the coefficients of the flow around a cylinder."""
+    example = runpy.run_path(str(FLOW))
+    solution, spent = trained_in(example["problem"](), FLOW_SECONDS)
+    found = np.abs(np.array(example["coefficients"](solution)) / PUBLISHED - 1.0)
+    return {
+        "problem": "flow", "errors": dict(zip(("drag", "lift", "pressure drop"), found.tolist(), strict=True)),
+        "seconds": spent, "parameters": solution.levels[-1].parameters, "result": solution.result.name,
+    }  # fmt: skip
+
+
+def contrast(kind: str, ratio: float) -> hx.Problem:
+    """A disk or a ball that conducts `ratio` times better than the square or cube around it."""
+    dim, radius = (2, 0.27) if kind == "rod" else (3, 0.3)
+    middle = jnp.array([0.48, 0.53, 0.51])[:dim]
+    body = hx.Disk(np.asarray(middle), radius) if dim == 2 else hx.Sphere(np.asarray(middle), radius)
+    place = hx.Interface(body)
+    k, share = place.by_side(ratio, 1.0), (ratio - 1.0) / (ratio + dim - 1.0)
+
+    def exact(x: Any) -> Any:
+        away = x - middle
+        distance = jnp.maximum(jnp.sqrt(jnp.sum(away**2)) / radius, 1.0)
+        return away[0] * (1.0 - share / distance**dim)
+
+    terms = (
+        hx.Residual("heat", lambda u, x: hx.divergence(lambda z: k(z) * hx.gradient(u)(z))(x)),
+        hx.dirichlet("boundary", exact),
+    )
+    box = hx.Box([0.0] * dim, [1.0] * dim)
+    return hx.Problem(box, terms, interfaces=[place], reference=hx.Reference(exact, 1e-14), name=kind)
 
 
 def star() -> hx.Problem:
@@ -147,6 +203,12 @@ def random_shape(rng: np.random.Generator) -> AbstractShape:
 def _cells(row: Row) -> list[str]:
     stress = f"{abs(row['concentration']):.1e}" if "concentration" in row else "-"
     return [row["problem"], f"{row['relative_l2']:.1e}", stress, str(row["parameters"]), f"{row['seconds']:.0f}"]
+
+
+def _flow_lines(row: Row) -> list[str]:
+    names, found = list(row["errors"]), [f"{error:.1e}" for error in row["errors"].values()]
+    cells = [["flow", *names, "parameters", "seconds"], ["", *found, str(row["parameters"]), f"{row['seconds']:.0f}"]]
+    return ["", *aligned(cells)]
 
 
 def _cut_cells(row: Row) -> list[str]:
