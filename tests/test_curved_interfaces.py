@@ -101,11 +101,11 @@ def test_files_keep_a_broken_grid():
     arrays = Arrays()
     described = Codec().describe(grid(), arrays)
     saved = io.BytesIO()
-    np.savez(saved, **arrays.named)
+    np.savez(saved, **arrays.named)  # pyright: ignore
     saved.seek(0)
     read = Codec().rebuild(described, dict(np.load(saved)))
     points = np.random.default_rng(3).random((20, 2))
-    np.testing.assert_array_equal(jax.vmap(read)(points), jax.vmap(grid())(points))
+    np.testing.assert_array_equal(jax.vmap(read)(points), jax.vmap(grid())(points))  # pyright: ignore
 
 
 def test_functions_of_each_part_that_hardly_meet_it_are_bound_to_others():
@@ -128,7 +128,7 @@ def test_the_flux_that_an_equation_keeps_is_the_conormal_one():
     assert len(across) == 2
     normal = np.array([0.6, 0.8])
     place = Place(MIDDLE + RADIUS * normal, normal, np.zeros(0))
-    u = lambda x: jnp.where(inside(ROD.shape, x), 2.0, 5.0) * jnp.sum((x - MIDDLE) ** 2)  # noqa: E731
+    u = lambda x: jnp.where(inside(ROD.shape, x), 2.0, 5.0) * jnp.sum((x - MIDDLE) ** 2)  # noqa: E731 # pyright: ignore
     found = {name.split(" ")[0]: float(term.residual(u, place)[0]) for name, term in across.items()}
     assert found["heat"] == pytest.approx(2.0 * RADIUS * (3.0 * 5.0 - 10.0 * 2.0), rel=1e-9)
     assert found["u"] == pytest.approx(3.0 * RADIUS**2, rel=1e-9)
@@ -163,7 +163,7 @@ def test_a_jump_that_nobody_named_tells_how_to_name_it():
 
 def test_a_rod_that_conducts_a_million_times_better():
     solution = hx.train(rod(1e6, 1.0), levels=1)
-    assert solution.accuracy.relative_l2 < 1e-4
+    assert solution.accuracy.relative_l2 < 1e-4  # pyright: ignore
     assert "determined" not in solution.guards or solution.guards["determined"].passed
     assert float(solution.evaluate(np.asarray(MIDDLE)[None], "u")[0]) == pytest.approx(0.0, abs=1e-3)
 

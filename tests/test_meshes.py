@@ -192,9 +192,12 @@ def test_predictions_at_the_nodes_of_a_mesh(tmp_path, path):
     run, out = tmp_path / "run", tmp_path / "field.vtu"
     words = ["train", f"{tmp_path / 'file.py'}:problem", "--set", f"path={path}", "--levels", "1", "--run", str(run)]
     assert cli.main(words) == 0
-    assert cli.main(["predict", str(run), "--mesh", str(path), "--out", str(out), "--values", "u", "u_x"]) == 0
+    large = bracket()
+    large.points *= 1000.0
+    words = ["--mesh", str(written(large, tmp_path / "large.msh")), "--unit", "0.001", "--values", "u", "u_x"]
+    assert cli.main(["predict", str(run), *words, "--out", str(out)]) == 0
     found = meshio.read(out)
-    x, y = found.points.T[:2]
+    x, y = found.points.T[:2] / 1000.0
     inside = ~((x > 3) & (y > 3))
     assert inside.sum() == 24
     np.testing.assert_allclose(found.point_data["u"][inside], (x**2 - y**2 + x)[inside], atol=1e-8)

@@ -65,6 +65,8 @@ class Predict:
     """CSV with the coordinates as columns; NPZ, HDF5 or Parquet with arrays of these names, or one array `points`."""
     mesh: Path | None = None
     """In place of points: a mesh at whose nodes the values are written, with its cells."""
+    unit: float = 1.0
+    """Length of a unit of the mesh in units of the problem, as that of hx.mesh."""
     values: tuple[str, ...] = ()
     """Values and derivatives, such as u u_x u_xy kappa, components as u[0], outputs of the problem as sigma[0,0]; all
     unknowns if not given."""
@@ -129,7 +131,7 @@ class Predict:
 
     def _on_mesh(self, solution: Solution, mesh: Path) -> int:
         """Values at the nodes of a mesh."""
-        found, sentences = predicted_on_mesh(solution, mesh, self.values, self.outside)
+        found, sentences = predicted_on_mesh(solution, mesh, self.values, self.outside, self.unit)
         with written(self.out) as draft:
             write_on_mesh(found, draft)
         for sentence in sentences:

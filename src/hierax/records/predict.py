@@ -10,6 +10,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.geometry.mesh_file import read as read_mesh
+from hierax.geometry.shape import positive
 from hierax.problems.problem import Problem
 from hierax.records.tables import LOGARITHM, Table
 from hierax.results.evaluation import box_of, check_points, columns, nearest, quantities, region, within, wrapped
@@ -50,13 +51,15 @@ def predicted(
     return {shown[name]: read[shown[name]] for name in names}, found, sentences
 
 
-def predicted_on_mesh(solution: Solution, path: Path, values: Sequence[str], outside: Outside) -> tuple[Any, list[str]]:
+def predicted_on_mesh(
+    solution: Solution, path: Path, values: Sequence[str], outside: Outside, unit: float = 1.0
+) -> tuple[Any, list[str]]:
     """A mesh as meshio reads it with values at its nodes, and sentences about nodes that lie outside.
 
-    Parameters and errors are those of `predicted`.
+    Parameters and errors are those of `predicted`; `unit` is the length of a unit of the file in units of the problem.
     """
     found = read_mesh(path)
-    points = np.asarray(found.points, float)[:, : solution.problem.domain.dim]
+    points = positive(unit, "--unit") * np.asarray(found.points, float)[:, : solution.problem.domain.dim]
     data, sentences = _valued(solution, points, str(path), values, outside)
     found.point_data, found.cell_data, found.cell_sets, found.point_sets = data, {}, {}, {}
     return found, sentences
