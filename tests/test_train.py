@@ -300,3 +300,13 @@ def test_a_first_order_solver_trains_too():
     losses = [s.loss for s in solution.history]
     assert losses[-1] < 1e-3 * losses[0]
     assert solution.accuracy.relative_l2 < 0.05
+
+
+def test_a_first_training_compiles_one_program_a_term_and_few_others(compilations):
+    """Steps, weights and guards on all levels share the expansions of two terms and of the values."""
+    before = compilations.copy()
+    solution = hx.train(poisson(2), budget=BUDGET)
+    new = compilations - before
+    assert len(solution.levels) >= 3
+    assert new["expansions"] == 3
+    assert sum(new.values()) <= 20, new
