@@ -1,5 +1,6 @@
 """Meshes as domains: the body that they fill, names of groups, broken meshes, and predictions at their nodes."""
 
+import io
 import itertools
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import hierax as hx
 from hierax import cli
+from hierax.results.codec import Arrays, Codec
 
 meshio = pytest.importorskip("meshio")
 
@@ -116,6 +118,17 @@ def test_curved_edges_are_parabolas(tmp_path):
     assert half.measure == pytest.approx(body.measure / 4.0, rel=1e-12)
     up = hx.Extrusion(body, 0.0, 1.0)
     assert up.quadrature("hole", cells=6, order=3).weights.sum() == pytest.approx(hole.weights.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("made", [ring, angle])
+def test_files_keep_the_bodies_of_meshes(tmp_path, made):
+    body, arrays, saved = hx.mesh(written(made(), tmp_path / "part.msh")), Arrays(), io.BytesIO()
+    described = Codec().describe(body, arrays)
+    np.savez(saved, **arrays.named)  # pyright: ignore
+    saved.seek(0)
+    again = Codec().rebuild(described, dict(np.load(saved)))
+    points = np.random.default_rng(0).uniform(-1.0, 3.0, (50, body.dim))
+    np.testing.assert_array_equal(again.level(points), body.level(points))
 
 
 def test_tetrahedra_are_a_body_with_flat_faces(tmp_path):
