@@ -10,6 +10,7 @@ that stretches one end of an axis.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri  # pyright: ignore
 from scipy.optimize import OptimizeResult, minimize
+from scipy.spatial import KDTree
 from scipy.special import chdtri
 
 LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -41,6 +43,8 @@ SILENT = 18.0
 SIGNIFICANCE, MANY = 0.99, 10
 """Probability with which values of noise alone are told from those of a process, by the ratio of likelihoods; rows for
 each parameter from which that ratio tells."""
+NEAREST = (4, 64)
+"""Fewest and most values nearby whose misfits tell how large errors are."""
 
 
 Over = Callable[[int], bool]
@@ -131,12 +135,24 @@ class Process:
         left = 1.0 - np.sum(known**2, axis=0)
         return self.mean + cross @ self.weights, np.sqrt(self.variance * np.maximum(left, 0.0))
 
-    @property
-    def overconfidence(self) -> float:
-        """Misfits of values left out one at a time over the standard deviations there, root mean square; at least 1."""
+    @functools.cached_property
+    def surprises(self) -> np.ndarray:
+        """Squares `(n,)` of misfits of values left out one at a time, over the variances that are expected there."""
         ones = self.inverse.sum(axis=1)
         own = np.maximum(np.diag(self.inverse) - ones**2 / ones.sum(), 1e-300)
-        return max(float(np.sqrt(np.mean(self.weights**2 / own) / self.variance)), 1.0)
+        return self.weights**2 / own / self.variance
+
+    def overconfidence(self, unit: np.ndarray) -> np.ndarray:
+        """Error over standard deviation `(m,)` at inputs of the unit box, as values left out nearby tell.
+
+        A process whose function changes fast in one corner errs there, and in the mean over all values looks sure of
+        itself. So the mean square of surprises counts over the nearest values, 4 to 64, or all, whichever is largest.
+        """
+        fewest, most = (min(count, len(self.centres)) for count in NEAREST)
+        tree = KDTree(self.kernel.places(self.centres))
+        near = np.asarray(tree.query(self.kernel.places(unit), k=range(1, most + 1))[1])
+        means = np.cumsum(self.surprises[near], axis=1) / np.arange(1, most + 1)
+        return np.sqrt(np.maximum(means[:, fewest - 1 :].max(axis=1), self.surprises.mean()))
 
     def left_out(self, folds: Sequence[np.ndarray]) -> np.ndarray:
         r"""Misfit at every value of a fold, of the process that has not seen the fold; zero elsewhere.

@@ -173,10 +173,15 @@ class TableProcess:
         mean, deviation = self.process.predict(unit)
         return self.scale.standard(mean), deviation * self.scale.slope(mean)
 
+    def _doubted(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standardised values and errors that are to be expected of them, noise aside."""
+        mean, deviation = self._standard(unit)
+        return mean, self.process.overconfidence(unit) * deviation if len(unit) else deviation
+
     @functools.cached_property
     def error(self) -> float:
         """What rows left out are missed by, and what is not known near them in the box, over the spread."""
-        doubt = self.process.overconfidence * self._standard(self.rows.everywhere[~self.rows.far])[1]
+        doubt = self._doubted(self.rows.everywhere[~self.rows.far])[1]
         return float(np.hypot(self.left_out, np.sqrt(np.mean(doubt**2)) if len(doubt) else 0.0))
 
     def witness(self, name: str, fitted: Callable[[np.ndarray], np.ndarray]) -> Witness:
@@ -191,13 +196,16 @@ class TableProcess:
         return Witness(name, self.left_out, self.noise, inside, self._known(rows.everywhere, fitted), rows.far)
 
     def _known(self, unit: np.ndarray, fitted: Callable[[np.ndarray], np.ndarray]) -> Known:
-        """Its doubt at points, and the largest of what the fit and competing processes differ from it by."""
+        """Its doubt at points, and what the fit differs from it by.
+
+        Two processes differ by the errors of both; the share of this one is as errors at rows left out are.
+        """
         points = self.rows.corner + self.rows.widths * unit
-        mean, doubt = self._standard(unit)
-        apart = np.abs((fitted(points) - self.scale.level) / self.scale.spread - mean)
+        mean, doubt = self._doubted(unit)
         for other in self.others:
-            apart = np.maximum(apart, np.abs(other._standard(unit)[0] - mean))
-        return Known(points, self.process.overconfidence * doubt, apart)
+            share = self.left_out / max(np.hypot(self.left_out, other.left_out), 1e-300)
+            doubt = np.maximum(doubt, share * np.abs(other._standard(unit)[0] - mean))
+        return Known(points, doubt, np.abs((fitted(points) - self.scale.level) / self.scale.spread - mean))
 
 
 @final

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from hierax._results import RESULTS
-from hierax.checks.evidence import Evidence, Witness
+from hierax.checks.evidence import NOISE, Evidence, Witness
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
 
@@ -21,15 +21,18 @@ SHOWN = 0.02
 class Everywhere(AbstractGuard):
     """Error to be expected in the box of a table beside that at rows left out, both over the spread.
 
-    What a Gaussian process does not know, and what the returned field or other processes that predict rows about as
-    well differ from it by, in the root mean square over the box and between any two rows, the worse of both. Where few
-    rows see a corner in which the values are large, or rows crowd in clusters, rows left out are no sample of the
-    points at which the fit will be asked. Places that are far from all rows are named, and no claim is made there.
+    What a Gaussian process does not know, and what the returned field differs from it by, in the root mean square over
+    the box and between any two rows, the worse of both. Where few rows see a corner in which the values are large, or
+    rows crowd in clusters, rows left out are no sample of the points at which the fit will be asked. Places that are
+    far from all rows are named, and no claim is made there. An error that would leave much of the variance open is no
+    success, whatever rows left out say.
     """
 
     limit: float = 3.0
     least: float = 0.02
     """An error of this size is held against none at rows left out."""
+    most: float = 0.02
+    """Share of the variance that may be left and that noise does not explain."""
     name: ClassVar[str] = "everywhere"
     result: ClassVar[RESULTS] = RESULTS.guard_validation
 
@@ -55,4 +58,5 @@ class Everywhere(AbstractGuard):
         """Error and limit of an output."""
         near = witness.everywhere.unknown[~witness.far]
         squares = [np.mean(part**2) for part in (near, witness.between.unknown) if len(part)]
-        return float(np.sqrt(max(squares))), max(self.least, self.limit * left_out, witness.noise), witness
+        limit = min(self.limit * left_out, float(np.hypot(np.sqrt(self.most), NOISE * witness.noise)))
+        return float(np.sqrt(max(squares))), max(self.least, limit, witness.noise), witness
