@@ -119,7 +119,7 @@ class Process:
             return self
         kernel = self.kernel
         theta = np.r_[np.log(kernel.inverse_lengths), kernel.warps, np.log(kernel.tails), np.log(kernel.noise)]
-        likelihood = _Likelihood(self.centres, self.values, self.spread, self.free)
+        likelihood = Likelihood(self.centres, self.values, self.spread, self.free)
         better = likelihood.given(likelihood.kernel(likelihood.climbed(theta, steps, over)[0]))
         return better or self
 
@@ -202,7 +202,7 @@ def _factor(covariance: np.ndarray) -> np.ndarray | None:
         return None
 
 
-class _Likelihood:
+class Likelihood:
     """Minus the logarithm of likelihood and prior with constant and signal variance at their best, and its gradient."""
 
     def __init__(self, unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool) -> None:
@@ -306,15 +306,14 @@ def fit_process(
     Rasmussen, Williams, Gaussian Processes for Machine Learning (2006), chapters 2, 4 and 5; the warp is that of no
     paper.
     """
-    order = np.random.default_rng(0).permutation(len(values))
     sizes = [size for size in SIZES if size < len(values)]
     sizes = sizes if len(sizes) == len(SIZES) else [*sizes, len(values)]
     theta = None
     for size, steps in zip(sizes, STEPS, strict=False):
-        rows = np.sort(order[:size])
-        theta = _climbed(_Likelihood(unit[rows], values[rows], spread[rows], free), theta, steps, over)
+        rows = rows_for(len(values), size)
+        theta = climbed(Likelihood(unit[rows], values[rows], spread[rows], free), theta, steps, over)
     assert theta is not None
-    likelihood = _Likelihood(unit, values, spread, free)
+    likelihood = Likelihood(unit, values, spread, free)
     kernel = likelihood.kernel(theta)
     found, nothing = (likelihood.given(one) for one in (kernel, kernel._replace(noise=float(np.exp(SILENT)))))
     while found is None and kernel.noise < MORE_NOISE[1]:
@@ -327,14 +326,19 @@ def fit_process(
     return found if found.evidence > nothing.evidence + chance else nothing
 
 
+def rows_for(count: int, size: int) -> np.ndarray:
+    """Which of `count` rows are the `size` of a coarse level."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:size])
+
+
 def given_process(
     unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool, kernel: Kernel
 ) -> Process | None:
     """The Gaussian process of a known kernel; see `fit_process`."""
-    return _Likelihood(unit, values, spread, free).given(kernel)
+    return Likelihood(unit, values, spread, free).given(kernel)
 
 
-def _climbed(likelihood: _Likelihood, theta: np.ndarray | None, steps: int, over: Over) -> np.ndarray:
+def climbed(likelihood: Likelihood, theta: np.ndarray | None, steps: int, over: Over) -> np.ndarray:
     """Parameters of the largest likelihood near those given, and near the best to begin with where these are better.
 
     A wave that few rows do not show is noise to them; more of them tell, and the parameters found before are left.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
@@ -22,6 +21,7 @@ from hierax.problems.grouping import belonging, far_from
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.solvers.gaussian_process import SIZES, Over, Process, fit_process, given_process
+from hierax.solvers.likely_scale import likely_scale
 from hierax.solvers.outliers import APART, without_outliers
 from hierax.solvers.value_scale import ValueScale
 from hierax.training.state import FoundProcess
@@ -36,9 +36,9 @@ MOST_STEPS = 25
 """Most steps with all rows."""
 GRAIN = 2.0**33
 """One over the distance of the numbers that inputs and values are rounded to."""
-SKEWED, BEYOND, BETTER = 0.5, (0.1, 0.3), 0.6
-"""Skewness of the values from which on logarithmic scales are tried, from how far beyond their crowded end, over the
-spread; and part of the error left out that one has to reach."""
+SKEWED, BEYOND, BETTER = 0.5, 0.1, 0.6
+"""Skewness of the values from which on logarithmic scales are tried, beside that of the largest likelihood one from so
+far beyond their crowded end, over the spread; and part of the error left out that one has to reach."""
 PROBES = 1000
 """Points between those of the table, and points of its box, at which it is asked how much is known."""
 COMPETING = 2.0
@@ -137,10 +137,14 @@ class TableProcess:
     @functools.cached_property
     def left_out(self) -> float:
         """Relative error of the rows, each predicted without it and others of a tenth of the rows; of no outliers."""
+        return self.left_out_of(self.process.spread)
+
+    def left_out_of(self, spread: np.ndarray) -> float:
+        """The same, where the variance of the noise of every value is in proportion to `spread` `(n,)`."""
         own = self.process.values
         seen = own - self.process.left_out(folds(self.rows.shared, FOLDS, np.random.default_rng(0)))
         misfit = self.scale.standard(seen) - self.scale.standard(own)
-        return float(np.sqrt(np.average(misfit**2, weights=1.0 / self.process.spread)))
+        return float(np.sqrt(np.average(misfit**2, weights=1.0 / spread)))
 
     @property
     def loss(self) -> float:
@@ -308,11 +312,16 @@ def _best(rows: Rows, patience: ProcessLimits) -> TableProcess | None:
     best = min(tried, key=lambda one: one.left_out)
     free = best.process.free
     robust = without_outliers(best.process, lambda n: fit_process(rows.unit, rows.standard, n, free, patience.over))
-    if robust is not None:
-        return replace(best, process=robust.process, outliers=robust.outliers)
     if abs(np.mean(rows.standard**3)) >= SKEWED and not _good(tried):
-        for beyond, free in itertools.product(BEYOND, (True, False)):
-            attempt(free, rows.scale.logarithmic(rows.standard, beyond))
+        fixed = rows.scale.logarithmic(rows.standard, BEYOND)
+        likely = likely_scale(rows.unit, rows.standard, rows.uneven, rows.scale, patience.over)
+        for free, scale in ((True, likely), (True, fixed), (False, fixed)):
+            attempt(free, scale)
+    if robust is not None:
+        kept = replace(best, process=robust.process, outliers=robust.outliers)
+        # noise in proportion to the values looks like outliers where these are large, and on no logarithmic scale
+        if all(one.left_out_of(robust.process.spread) > kept.left_out for one in tried if one.scale.sign):
+            return kept
     best = min(tried, key=lambda one: one.error / (BETTER if one.scale.sign else 1.0))
     return replace(best, others=tuple(o for o in tried if o is not best and o.error < COMPETING * best.error))
 
