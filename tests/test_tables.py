@@ -10,7 +10,7 @@ import hierax as hx
 from hierax.checks.guards.everywhere import Everywhere
 from hierax.objective.data_rows import DataRows, folds
 from hierax.problems.grouping import clusters, specimen_axes, together
-from hierax.solvers.gaussian_process import _Likelihood, fit_process, warped
+from hierax.solvers.gaussian_process import Likelihood, fit_process, warped
 from hierax.testing import check_table
 from hierax.training.processes import table_process
 from studies import tables
@@ -65,11 +65,11 @@ def test_the_likelihood_has_its_gradient_and_what_is_left_out_is_a_fit_without_i
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(40, 2))
     values, spread = np.sin(5.0 * x[:, 0]) + x[:, 1] ** 2, rng.uniform(0.5, 1.5, 40)
-    whole = _Likelihood(x, values, spread, True)
+    whole = Likelihood(x, values, spread, True)
     theta = np.array([0.3, -0.2, 1.0, -2.0, 0.5, -4.0])
     slopes = [(whole(theta + 1e-6 * e)[0] - whole(theta - 1e-6 * e)[0]) / 2e-6 for e in np.eye(6)]
     np.testing.assert_allclose(whole(theta)[1], slopes, rtol=1e-5, atol=1e-6)
-    rest = _Likelihood(x[5:], values[5:], spread[5:], True).given(whole.kernel(theta))
+    rest = Likelihood(x[5:], values[5:], spread[5:], True).given(whole.kernel(theta))
     left = whole.given(whole.kernel(theta)).left_out([np.arange(5)])
     np.testing.assert_allclose(left[:5], values[:5] - rest.predict(x[:5])[0], rtol=1e-8)
     ends, _ = warped(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([2.0, -3.0]))
@@ -247,6 +247,51 @@ def test_values_that_crowd_at_one_end_are_fitted_by_their_logarithm(tmp_path):
     np.testing.assert_array_equal(hx.load(tmp_path / "field.hx")(fresh[0]), found.field(fresh[0]))
     again = table_process(table(x, 5.0 - 1e3 * values), "u", found=found.found)
     np.testing.assert_array_equal(again.predict(fresh)[0], mean)
+
+
+def product(p):
+    """A law over many decades, as physics has them."""
+    return p[:, 0] * np.exp(-20.0 / (1.0 + p[:, 1])) * (0.05 + p[:, 2]) ** 3
+
+
+def test_the_zero_of_a_law_of_powers_is_found_whatever_the_units():
+    """In the logarithm of the distance to its zero a product is a sum; an offset and a sign hide that zero."""
+    rng = np.random.default_rng(7)
+    x, fresh = rng.uniform(0.01, 1.0, (150, 3)), rng.uniform(0.05, 0.95, (500, 3))
+    shift, factor = 3.0, -2e3
+    found = table_process(table(x, shift + factor * product(x)), "u")
+    zero = found.scale.level + found.scale.spread * found.scale.sign * found.scale.offset
+    size = np.std(product(x))
+    assert found.scale.sign == -1.0
+    assert abs((zero - shift) / factor) < 1e-3 * size
+    off = (found.predict(fresh)[0] - shift) / factor - product(fresh)
+    assert np.sqrt(np.mean(off**2)) < 1e-3 * size
+
+
+def test_noise_in_proportion_to_the_values_is_not_that_of_outliers():
+    rng = np.random.default_rng(3)
+    x, fresh = rng.uniform(0.01, 1.0, (200, 3)), rng.uniform(0.05, 0.95, (500, 3))
+    found = table_process(table(x, product(x) * (1.0 + 0.1 * rng.normal(size=200))), "u")
+    assert found.outliers is None
+    assert found.scale.sign == 1.0
+    assert np.sqrt(np.mean((found.predict(fresh)[0] - product(fresh)) ** 2)) < 0.06 * np.std(product(x))
+
+
+def test_a_process_is_unsure_where_values_nearby_surprise_it():
+    """A pulse in a corner that a kernel of one length does not suit: what is claimed there, and over the box."""
+    law = lambda p: np.exp(-np.sum((p - 0.9) ** 2, axis=1) / 0.02) + np.sin(2.0 * p[:, 0])  # noqa: E731
+    rng, ratios = np.random.default_rng(5), []
+    for _ in range(3):
+        x, fresh = rng.uniform(size=(120, 2)), rng.uniform(0.02, 0.98, (1000, 2))
+        process = fit_process(x, (law(x) - law(x).mean()) / law(x).std(), np.ones(120), False)
+        mean, deviation = process.predict(fresh)
+        wrong = mean - (law(fresh) - law(x).mean()) / law(x).std()
+        factor = process.overconfidence(fresh)
+        corner = np.all(fresh > 0.6, axis=1)
+        assert factor[corner].mean() > factor[~corner].mean()
+        ratios.append(np.sqrt(np.mean(wrong**2) / np.mean((factor * deviation) ** 2)))
+    assert max(ratios) < 2.0
+    assert min(ratios) > 0.3
 
 
 def test_single_wrong_values_do_not_spoil_a_table_and_features_are_not_wrong():

@@ -136,11 +136,25 @@ class Process:
         return self.mean + cross @ self.weights, np.sqrt(self.variance * np.maximum(left, 0.0))
 
     @functools.cached_property
-    def surprises(self) -> np.ndarray:
-        """Squares `(n,)` of misfits of values left out one at a time, over the variances that are expected there."""
+    def _precision(self) -> np.ndarray:
+        """One over the variance `(n,)`, over the signal variance, of every value given all others."""
         ones = self.inverse.sum(axis=1)
-        own = np.maximum(np.diag(self.inverse) - ones**2 / ones.sum(), 1e-300)
-        return self.weights**2 / own / self.variance
+        return np.maximum(np.diag(self.inverse) - ones**2 / ones.sum(), 1e-300)
+
+    @property
+    def misfits(self) -> np.ndarray:
+        """Misfits `(n,)` of values left out one at a time."""
+        return self.weights / self._precision
+
+    @property
+    def surprises(self) -> np.ndarray:
+        """Their squares `(n,)` over the variances that are expected there."""
+        return self.weights * self.misfits / self.variance
+
+    @property
+    def density(self) -> float:
+        """Mean logarithm of the density of the values, each given all others."""
+        return -0.5 * float(np.mean(self.surprises + np.log(2.0 * np.pi * self.variance / self._precision)))
 
     def overconfidence(self, unit: np.ndarray) -> np.ndarray:
         """Error over standard deviation `(m,)` at inputs of the unit box, as values left out nearby tell.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
-from hierax.checks.evidence import Known, Witness
+from hierax.checks.evidence import NOISE, Known, Witness
 from hierax.fields import Exponential, Kriging, kriging, on_scale
 from hierax.objective.data_rows import folds
 from hierax.objective.noise import neighbour_scatter
@@ -39,6 +40,8 @@ GRAIN = 2.0**33
 SKEWED, BEYOND, BETTER = 0.5, 0.1, 0.6
 """Skewness of the values from which on logarithmic scales are tried, beside that of the largest likelihood one from so
 far beyond their crowded end, over the spread; and part of the error left out that one has to reach."""
+LARGER, CORNERS = 10.0, 10
+"""Factor over the largest value given by which an exponential may exceed it in the box; inputs whose corners are asked."""
 PROBES = 1000
 """Points between those of the table, and points of its box, at which it is asked how much is known."""
 COMPETING = 2.0
@@ -87,6 +90,13 @@ class Rows:
     def everywhere(self) -> np.ndarray:
         """Points `(m, dim)` of the unit box, evenly spread."""
         return qmc.Sobol(self.unit.shape[1], rng=0).random_base2(int(np.log2(PROBES)))
+
+    @property
+    def corners(self) -> np.ndarray:
+        """Corners of the unit box, `(2^dim, dim)`; of the first ten inputs, at the middle of all others."""
+        dim = self.unit.shape[1]
+        axes = [(0.0, 1.0) if axis < CORNERS else (0.5,) for axis in range(dim)]
+        return np.array(list(itertools.product(*axes)))
 
     @functools.cached_property
     def far(self) -> np.ndarray:
@@ -137,14 +147,29 @@ class TableProcess:
     @functools.cached_property
     def left_out(self) -> float:
         """Relative error of the rows, each predicted without it and others of a tenth of the rows; of no outliers."""
-        return self.left_out_of(self.process.spread)
-
-    def left_out_of(self, spread: np.ndarray) -> float:
-        """The same, where the variance of the noise of every value is in proportion to `spread` `(n,)`."""
         own = self.process.values
         seen = own - self.process.left_out(folds(self.rows.shared, FOLDS, np.random.default_rng(0)))
         misfit = self.scale.standard(seen) - self.scale.standard(own)
-        return float(np.sqrt(np.average(misfit**2, weights=1.0 / spread)))
+        return float(np.sqrt(np.average(misfit**2, weights=1.0 / self.process.spread)))
+
+    @functools.cached_property
+    def density(self) -> float:
+        """Mean logarithm of the density of the standardised values, each given all others."""
+        return self.process.density - float(np.mean(np.log(self.scale.slope(self.process.values))))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether, in the box and at its corners, its values are not many times as large as all that are given."""
+        rows, process = self.rows, self.process
+        places = np.concatenate([rows.everywhere, rows.corners])
+        mean = process.mean + process.kernel.between(places, process.centres) @ process.weights
+        return bool(np.max(np.abs(self.scale.standard(mean))) < LARGER * np.max(np.abs(rows.standard)))
+
+    @property
+    def noisy(self) -> bool:
+        """Whether on its scale noise explains the misfits of values left out."""
+        misfit = self.process.misfits**2 / self.process.spread
+        return float(np.sqrt(np.mean(misfit))) < NOISE * self.process.noise
 
     @property
     def loss(self) -> float:
@@ -301,7 +326,8 @@ def _best(rows: Rows, patience: ProcessLimits) -> TableProcess | None:
 
     def attempt(free: bool, scale: ValueScale) -> None:
         made = rows.fitted(free, scale, patience.over) if not tried or not patience.over(0) else None
-        tried.extend([] if made is None else [made])
+        # beyond the last rows an exponential may grow without end, and nothing that is left out shows it
+        tried.extend([] if made is None or (scale.sign and not made.bounded) else [made])
 
     attempt(True, rows.scale)
     if not _good(tried):
@@ -317,12 +343,14 @@ def _best(rows: Rows, patience: ProcessLimits) -> TableProcess | None:
         likely = likely_scale(rows.unit, rows.standard, rows.uneven, rows.scale, patience.over)
         for free, scale in ((True, likely), (True, fixed), (False, fixed)):
             attempt(free, scale)
-    if robust is not None:
-        kept = replace(best, process=robust.process, outliers=robust.outliers)
-        # noise in proportion to the values looks like outliers where these are large, and on no logarithmic scale
-        if all(one.left_out_of(robust.process.spread) > kept.left_out for one in tried if one.scale.sign):
-            return kept
+    kept = [] if robust is None else [replace(best, process=robust.process, outliers=robust.outliers)]
     best = min(tried, key=lambda one: one.error / (BETTER if one.scale.sign else 1.0))
+    likely = max([*tried, *kept], key=lambda one: one.density)
+    if likely.noisy:
+        # of noise in proportion to the values the largest make errors, and look like outliers
+        best = likely
+    if best in kept:
+        return best
     return replace(best, others=tuple(o for o in tried if o is not best and o.error < COMPETING * best.error))
 
 
