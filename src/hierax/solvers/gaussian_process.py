@@ -164,7 +164,7 @@ class Process:
         """
         fewest, most = (min(count, len(self.centres)) for count in NEAREST)
         tree = KDTree(self.kernel.places(self.centres))
-        near = np.asarray(tree.query(self.kernel.places(unit), k=range(1, most + 1))[1])
+        near = np.asarray(tree.query(self.kernel.places(unit), k=most)[1]).reshape(len(unit), most)
         means = np.cumsum(self.surprises[near], axis=1) / np.arange(1, most + 1)
         return np.sqrt(np.maximum(means[:, fewest - 1 :].max(axis=1), self.surprises.mean()))
 

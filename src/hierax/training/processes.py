@@ -41,7 +41,7 @@ SKEWED, BEYOND, BETTER = 0.5, 0.1, 0.6
 """Skewness of the values from which on logarithmic scales are tried, beside that of the largest likelihood one from so
 far beyond their crowded end, over the spread; and part of the error left out that one has to reach."""
 LARGER, CORNERS = 10.0, 10
-"""Factor over the largest value given by which an exponential may exceed it in the box; inputs whose corners are asked."""
+"""Factor by which an exponential may exceed the largest value given in the box; inputs whose corners are asked."""
 PROBES = 1000
 """Points between those of the table, and points of its box, at which it is asked how much is known."""
 COMPETING = 2.0
