@@ -69,3 +69,11 @@ def elapsed(monkeypatch):
     from hierax import clock
 
     monkeypatch.setattr(clock, "seconds_now", time.perf_counter)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file is one worker's: what its tests share is trained and compiled once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
