@@ -30,12 +30,14 @@ from hierax.training.state import Slab, SlabsState
 
 FIRST_LENGTH = 1 / 16
 """Length of the first slab in units of the whole time; the others follow from how the one before went."""
-SHORTEST, SHORT = 1e-6, 1e-3
+SHORTEST, SHORT = 1e-6, 1e-5
 """A slab shorter than this part of the whole time is given up; sooner while a smaller tolerance can still help."""
 REFINEMENTS = 12
 """Most refinements of one slab in a sweep."""
 STEPS = 12
 """A slab that needs more Gauss-Newton steps is too long: the front has left the place where the guess has it."""
+ENOUGH = 0.3
+"""Part of the tolerance below which a slab is trained no further."""
 HALVING_GAIN = 0.05
 """When the estimated error along time is above this part of the one in space, refinement halves the slab as well."""
 
@@ -140,7 +142,7 @@ class TimeSlabs:
     grids: SlabGrids
     over: Callable[[], bool]
     seen: Callable[[int, float], None]
-    solver: GaussNewton = GaussNewton(damping=1e-3, tolerances=Tolerances(1e-2, STEPS))
+    solver: GaussNewton = GaussNewton(damping=1e-5, tolerances=Tolerances(1e-2, STEPS))
     shortest: float = SHORTEST
 
     @classmethod
@@ -247,7 +249,7 @@ class TimeSlabs:
         for _ in range(REFINEMENTS):
             if self.over():
                 raise OutOfTime
-            slab = self._trained(guess, before)
+            slab = self._trained(guess, before, tolerance)
             if slab is None:
                 return None, False
             steps = max(steps, slab.steps)
@@ -261,8 +263,9 @@ class TimeSlabs:
                 return slab, False
         return None, False
 
-    def _trained(self, guess: Any, before: Slab | None) -> Slab | None:
-        """Gauss-Newton steps on one grid; `None` when they fail or are too many."""
+    def _trained(self, guess: Any, before: Slab | None, tolerance: float) -> Slab | None:
+        """Gauss-Newton steps on one grid, until its rate is below what is asked for or falls no more; `None` when they
+        fail or are too many."""
         samples, scales, equations = self._terms(guess, before)
         objective = self.discrete.objective(guess, samples)
         theta, build = flat_parameters(guess)
@@ -272,13 +275,12 @@ class TimeSlabs:
         state, done, steps = self.solver.init(objective, theta), False, 0
         while not done:
             step = self.solver.step(objective, theta, state)
-            theta, state, steps, done = step.theta, step.state, steps + 1, step.done
-            if step.failure is not None:
+            theta, state, steps = step.theta, step.state, steps + 1
+            if step.failure is not None or steps >= STEPS:
                 return None
-        if steps >= STEPS:
-            return None
-        field = build(theta)
-        shares, value, jump = rates(self.evolution, field, samples, scales, equations)
+            field = build(theta)
+            shares, value, jump = rates(self.evolution, field, samples, scales, equations)
+            done = step.done or sum(shares[0]) <= (ENOUGH * tolerance) ** 2
         points, unit = sum(s.count for s in samples), objective.work
         return Slab(field, shares, value, points, steps, steps * unit, unit, jump)
 
