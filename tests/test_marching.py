@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import hierax as hx
 from hierax import RESULTS
@@ -339,3 +340,46 @@ def test_merging_shocks():
     start = np.stack([0 * x, x], axis=1)
     assert np.abs(solution.evaluate(start) - problem.reference.evaluate(start, "u")).max() < 2e-3
     assert np.all(np.isfinite(solution.evaluate(points(50), "u_xx")))
+
+
+def rates(w, t):
+    """Chemical kinetics of Robertson (1966): rates from 0.04 to 3e7."""
+    a, b, c = w.a(t), w.b(t), w.c(t)
+    slow, back, fast = 0.04 * a, 1e4 * b * c, 3e7 * b * b
+    given = jnp.array([-slow + back, slow - back - fast, fast])
+    return jnp.array([hx.derivative(u, "t")(t) for u in (w.a, w.b, w.c)]) - given
+
+
+def test_stiff_kinetics():
+    start = hx.Residual("start", lambda w, t: jnp.array([w.a(t) - 1.0, w.b(t), w.c(t)]), on=hx.Face("t", "lower"))
+    unknowns = {name: hx.Function() for name in "abc"}
+    problem = hx.Problem(hx.Box([0.0], [40.0], names=("t",)), (hx.Residual("rates", rates), start), unknowns=unknowns)
+    solution = hx.train(problem, budget=60.0, levels=6)
+    assert solution.result is hx.RESULTS.successful
+    end = [float(getattr(solution.field, name)(jnp.array([40.0]))) for name in "abc"]
+    # Hairer, Wanner, Solving Ordinary Differential Equations II, 1996
+    np.testing.assert_allclose(end, [0.7158270688, 9.185534764e-6, 0.2841637457], rtol=1e-6)
+
+
+def test_values_and_slopes_in_one_condition_do_not_outweigh_each_other():
+    """A relaxation oscillator of van der Pol, which stands nearly still at first."""
+
+    def equation(u, t):
+        return hx.derivative(u, "tt")(t) - 20.0 * (1.0 - u(t) ** 2) * hx.derivative(u, "t")(t) + u(t)
+
+    def start(u, t):
+        return jnp.array([u(t) - 2.0, hx.derivative(u, "t")(t)])
+
+    terms = (hx.Residual("equation", equation), hx.Residual("start", start, on=hx.Face("t", "lower")))
+    solution = hx.train(hx.Problem(hx.Box([0.0], [10.0], names=("t",)), terms), budget=60.0)
+    assert solution.result is hx.RESULTS.successful
+    assert "start[" in solution.guards["boundary"].sentence
+    outcome = solve_ivp(
+        lambda t, y: [y[1], 20.0 * (1.0 - y[0] ** 2) * y[1] - y[0]],
+        (0, 10),
+        [2.0, 0.0],
+        "Radau",
+        rtol=1e-10,
+        atol=1e-12,
+    )
+    assert float(solution.field(jnp.array([10.0]))) == pytest.approx(outcome.y[0, -1], rel=1e-7)

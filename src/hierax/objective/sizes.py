@@ -347,7 +347,7 @@ def _regular(sizes: np.ndarray) -> np.ndarray:
 def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:
     """Units with these sizes of the unknowns, and the sizes of rows that follow from them."""
     terms: dict[str, np.ndarray] = {}
-    energies = 0.0
+    energies, apart = 0.0, set()
     for number, term in enumerate(probed.terms):
         felt = probed.felt(number, state, WIGGLE)
         curvature = np.where(felt.waves > 0, felt.waves, felt.constants)
@@ -358,14 +358,17 @@ def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:
             terms[term.name] = spread(term)
         else:
             # an equation counts as its mean square over the domain, however large that is
-            measure = problem.domain.measure if is_equation(term, problem) else 1.0
+            equation, on_values = is_equation(term, problem), np.any(felt.constants != 0.0, axis=1)
+            if not equation and 0 < np.sum(on_values) < len(on_values):
+                apart.add(term.name)
+            measure = problem.domain.measure if equation else 1.0
             terms[term.name] = np.where((rows > 0) & np.isfinite(rows), rows * np.sqrt(measure), 1.0)
     for term in probed.terms:
         if isinstance(term, Energy):
             terms[term.name] = np.asarray(energies if energies > 0 and np.isfinite(energies) else 1.0)
     sizes = _by_name(problem, probed, state.sizes)
     shifts = {name: np.zeros_like(size) for name, size in sizes.items()}
-    return Units(sizes, shifts, terms, _by_name(problem, probed, state.levels))
+    return Units(sizes, shifts, terms, _by_name(problem, probed, state.levels), frozenset(apart))
 
 
 def spread(term: AbstractValues) -> np.ndarray:

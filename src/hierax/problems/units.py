@@ -16,7 +16,7 @@ from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 from hierax.problems.reference import AnyReference
 from hierax.problems.remembered import once_for_each
-from hierax.problems.terms import AbstractValues, Data, Energy, Term
+from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term
 from hierax.problems.unknowns import Unknown
 
 
@@ -35,12 +35,16 @@ class Units:
         Of each residual and energy, by name: `()`, or `(rows,)`.
     levels:
         Of each unknown the value, in its old unit, that conditions give it in the mean, where training may start.
+    apart:
+        Names of conditions on values and on derivatives at once: each row becomes a term, since on a fine grid rows
+        with derivatives would outweigh the others.
     """
 
     sizes: Mapping[str, np.ndarray]
     shifts: Mapping[str, np.ndarray]
     terms: Mapping[str, np.ndarray]
     levels: Mapping[str, np.ndarray]
+    apart: frozenset[str] = frozenset()
 
     def converted(self, problem: Problem) -> Problem:
         """The problem whose unknowns are `(u - shift) / size`: the same minimisers, counted in other units.
@@ -61,7 +65,7 @@ class Units:
 
     def _alone(self, problem: Problem) -> Problem:
         return problem.changed(
-            terms=[self._term(problem, term) for term in problem.terms],
+            terms=[part for term in problem.terms for part in self._parts(problem, term)],
             unknowns={name: self._unknown(name, u) for name, u in problem.unknowns.items()} if problem.named else None,
             constraint=self._constraint(problem),
             reference=self._reference(problem),
@@ -119,6 +123,13 @@ class Units:
         size, shift = self.sizes[name], self.shifts[name]
         return _Affine(u, 1.0 / size, -shift / size)
 
+    def _parts(self, problem: Problem, term: Term) -> list[Term]:
+        made = self._term(problem, term)
+        if term.name not in self.apart or not isinstance(made, Residual):
+            return [made]
+        rows = range(self.terms[term.name].size)
+        return [replace(made, name=f"{made.name}[{k}]", function=_row(made.function, k)) for k in rows]
+
     def _term(self, problem: Problem, term: Term) -> Term:
         if isinstance(term, AbstractValues):
             name = problem.data_unknown(term)
@@ -138,9 +149,7 @@ class Units:
         def changed(w: Any, *place: Any) -> Any:
             return factor * jnp.asarray(user(self.seen(problem, w), *place))
 
-        # terms are called with as many arguments as they ask for
-        changed.__signature__ = inspect.signature(user)  # pyright: ignore
-        return changed
+        return _called_like(user, changed)
 
     def _reference(self, problem: Problem) -> AnyReference | None:
         known = problem.reference
@@ -152,6 +161,16 @@ class Units:
             return (lambda x: (own(x) - shift) / size) if callable(own) else (own - shift) / size
 
         return type(known)({name: value(name, own) for name, own in known.named().items()}, known.error_bound)
+
+
+def _row(function: Callable[..., Any], number: int) -> Callable[..., Any]:
+    return _called_like(function, lambda *given: jnp.ravel(function(*given))[number])
+
+
+def _called_like(function: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
+    """The other function, which says that it takes the arguments of the first: terms get as many as they ask for."""
+    other.__signature__ = inspect.signature(function)  # pyright: ignore
+    return other
 
 
 @once_for_each
