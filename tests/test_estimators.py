@@ -272,6 +272,9 @@ def test_a_command_that_its_budget_ended_goes_on(tmp_path, monkeypatch, capsys):
     record = json.loads(Path("out.json").read_text())
     assert record["error"] <= 1e-4
     assert kept < sum(path.stat().st_size for path in Path("r/values").iterdir())
+    assert cli.main(["report", "r"]) == 0
+    page = Path("r/report.html").read_text()
+    assert all(part in page for part in (f"{record['value']:.6g}", "Distribution of the quantity", "<td>beta</td>"))
     assert cli.main(["resume", "r"]) == 1
     assert "is not run unless you name it" in capsys.readouterr().err
 

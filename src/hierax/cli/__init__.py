@@ -149,7 +149,7 @@ class Report:
     """Make one HTML page of a run, which needs no network: evidence, figures, settings, citations."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder of `hierax train` or `hierax fit`."""
+    """Run folder of `hierax train`, `hierax fit` or `hierax estimate`."""
     out: Path | None = None
     """File to write; report.html in the run folder if not given."""
     problem: str | None = None

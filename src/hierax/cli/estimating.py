@@ -18,7 +18,7 @@ from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED, INTERRUPTED
 from hierax.cli.telling import discarded, ending, tell
 from hierax.models.surrogate import Surrogate
-from hierax.records.folder import Folder
+from hierax.records.folder import ESTIMATE, Folder
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
 from hierax.records.run import EVENTS, Run
@@ -30,8 +30,8 @@ from hierax.statistics import Estimate, Mean, Probability, Quantile, Variance, e
 from hierax.statistics.estimating import State
 from hierax.statistics.quantities import AbstractStatistic
 
-RECORD, VALUES = "estimate.json", "values"
-"""What came out, in a run folder; and the folder in it of values as they came."""
+VALUES = "values"
+"""The folder in a run folder of values as they came."""
 ASKED = ("quantity", "tolerance", "variance", "above", "quantile", "seed")
 """Options that a run that goes on takes over as they are."""
 
@@ -141,7 +141,7 @@ class Estimating:
                 print(ending(run, signals), file=sys.stderr)
                 return INTERRUPTED
             record = _record(made, asked, run)
-            run.write_result({RECORD: json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"})
+            run.write_result({ESTIMATE: json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"})
         tell(made, run, record, self.json)
         return GUARD_FAILED if not made.reached else 0 if run.whole else FAILED
 
@@ -174,5 +174,5 @@ def _record(made: Estimate, asked: dict[str, Any], run: Run) -> dict[str, Any]:
     """What other programs may want to know."""
     members = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     named = dict(zip(("alpha", "beta", "gamma"), made.rates, strict=True))
-    return plain({**members, "rates": named, "rows": [row._asdict() for row in made.rows], "options": asked,
-                  "run": str(run.path)})  # fmt: skip
+    shown = {"name": run.path.name, "rates": named, "rows": [row._asdict() for row in made.rows]}
+    return plain({**members, **shown, "options": asked, "run": str(run.path)})

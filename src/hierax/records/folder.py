@@ -25,7 +25,7 @@ from hierax.results.codec import Codec
 from hierax.results.files import DAMAGED, read_json
 from hierax.results.solution import Solution
 
-SURROGATE = "surrogate.npz"
+SURROGATE, ESTIMATE = "surrogate.npz", "estimate.json"
 NO_RUN = "Give the folder of a run of `hierax train` or `hierax fit`."
 
 

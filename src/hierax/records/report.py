@@ -18,7 +18,7 @@ from hierax.events import LevelRecord, StepTaken
 from hierax.problems.kept import is_kept
 from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
-from hierax.records.folder import ODD, Folder, as_written
+from hierax.records.folder import ESTIMATE, ODD, Folder, as_written
 from hierax.records.manifest import Entry
 from hierax.records.measures import MEASURES, read_measures
 from hierax.records.recorded import recorded_source
@@ -26,7 +26,7 @@ from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SOLUTION
 from hierax.records.sources import AbstractSource, CatalogueSource
 from hierax.records.user_file import user_errors
 from hierax.results.files import read_bytes, read_json, read_text, written
-from hierax.results.report import Account, write_page
+from hierax.results.report import Account, estimation, page, write_page
 
 REPORT = "report.html"
 REMEDY = "Remove the file, and the report shows what the events tell."
@@ -54,12 +54,28 @@ def write_report(
     opened = Folder.open(folder)
     path = out or folder / REPORT
     with as_written(folder):
-        account, source = read_account(opened, problem, state)
+        if "statistic" in (opened.settings.get("options") or {}):
+            account, source, make = _estimated(opened), None, estimation
+        else:
+            account, source, make = *read_account(opened, problem, state), page
         with user_errors(source.file if source else None), written(path) as draft:
-            write_page(account, draft)
+            write_page(make(account), draft)
     if out is None and not opened.faults:
         opened.manifest.changed({REPORT: Entry.of(read_bytes(path, REMEDY))}).write(folder)
     return path
+
+
+def _estimated(folder: Folder) -> Account:
+    """What the folder of an estimation tells."""
+    settings = folder.settings
+    if not folder.has(ESTIMATE):
+        raise InputError("The estimation has not come to its end.", str(folder.path), "Go on by: hierax resume RUN.")
+    told, notes = _Told.read(read_text(folder.path / EVENTS, REMEDY))
+    return Account(
+        record=read_json(folder.path / ESTIMATE, REMEDY), levels=[], history=[], decisions=told.decisions,
+        environment=dict(settings.get("environment") or {}), started=str(settings.get("started") or ""),
+        notes=[*folder.warnings, *notes],
+    )  # fmt: skip
 
 
 def read_account(

@@ -261,13 +261,13 @@ class Solution:
             If the file cannot be written.
         """
         # Imported here for the same reason as the figures, which it holds.
-        from hierax.results.report import Account, write_page
+        from hierax.results.report import Account, page, write_page
 
         account = Account(
             self.to_json(), self.levels, self.history, problem=self.problem, trained=self.field,
             diagnosis=str(self.diagnose() or ""), environment=environment(),
         )  # fmt: skip
-        write_page(account, Path(path))
+        write_page(page(account), Path(path))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Keep this solution in a file, an NPZ, from which `hierax.load` reads it.

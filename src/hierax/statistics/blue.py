@@ -26,9 +26,9 @@ import numpy as np
 Group = tuple[int, ...]
 """Models that are evaluated at the same inputs, by number."""
 
-SINGULAR, RIDGE = 1e-12, 1e-13
-"""Eigenvalue of a correlation matrix, over the largest one, below which models tell the same; and what is added to the
-diagonal of a scaled information matrix before it is solved with."""
+SAME, RIDGE = 1e-8, 1e-13
+"""Variance of a model's own, over its variance, that is assumed at least: weights of models that tell the same stay
+finite, and sum to what they have to; and what is added to the diagonal of a scaled matrix before it is solved with."""
 MOST = 6
 """Most models of which every group is a candidate; of more only pairs and runs."""
 REPEATS, SETTLED = 500, 1e-6
@@ -64,12 +64,9 @@ def information(covariance: np.ndarray, groups: Sequence[Group]) -> np.ndarray:
 
 
 def _inverse(covariance: np.ndarray) -> np.ndarray:
-    """The inverse; what a singular covariance says of nothing is left out."""
     size = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    values, vectors = np.linalg.eigh(covariance / np.outer(size, size))
-    kept = values > SINGULAR * values[-1]
-    part = vectors[:, kept] / size[:, None]
-    return (part / values[kept]) @ part.T
+    scaled = covariance / np.outer(size, size) + SAME * np.eye(len(size))
+    return np.linalg.inv(scaled) / np.outer(size, size)
 
 
 def weights(covariance: np.ndarray, groups: Sequence[Group], samples: np.ndarray) -> list[np.ndarray]:

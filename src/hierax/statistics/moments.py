@@ -167,22 +167,11 @@ def _contributions(seen: dict[Group, np.ndarray], sums: dict[Group, _Sums], size
 def _covariance(sums: dict[Group, _Sums], size: int, fold: int | None = None) -> np.ndarray:
     """Covariance of the variables, added over components, without a fold of the samples.
 
-    Variances come from all samples, correlations from those that show both.
+    It is that of samples which show all variables: weights are as good as the regression of one on the others, and
+    variances from other samples than covariances would spoil it where models have nearly everything in common.
     """
-    total, count, correlated = np.zeros((size, size)), np.zeros((size, size)), np.zeros((size, size))
-    for group, one in sums.items():
-        samples, own = one.without(fold)
-        if samples < 2:
-            continue
-        deviation = np.sqrt(np.maximum(np.diag(own), 1e-300))
-        place = np.ix_(group, group)
-        total[place] += own
-        count[place] += samples - 1
-        correlated[place] += (samples - 1) * own / np.outer(deviation, deviation)
-    deviation = np.sqrt(np.diag(total) / np.maximum(np.diag(count), 1))
-    out = correlated / np.maximum(count, 1) * np.outer(deviation, deviation)
-    np.fill_diagonal(out, deviation**2)
-    return out
+    count, products = sums[tuple(range(size))].without(fold)
+    return products / max(count - 1.0, 1.0)
 
 
 @final

@@ -1,5 +1,6 @@
 """One HTML page about a training, which works offline."""
 
 from hierax.results.report.account import Account as Account
+from hierax.results.report.estimated import estimation as estimation
 from hierax.results.report.page import page as page
 from hierax.results.report.page import write_page as write_page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,45 +10,28 @@ from hierax._errors import InputError
 from hierax.results.intervals import Interval
 from hierax.results.report.account import Account
 from hierax.results.report.citations import cited
-from hierax.results.report.markup import Child, Markup, bullets, element, style, table
+from hierax.results.report.frame import counted, document, figures, settings, surroundings, tile
+from hierax.results.report.markup import Markup, bullets, element, table
 from hierax.results.report.measured import measured
-from hierax.results.report.pictures import MOST, Picture, convergence, residuals, solution
+from hierax.results.report.pictures import convergence, residuals, solution
 from hierax.results.report.stated import stated
 from hierax.results.report.words import CAVEAT, MEANINGS, STOPPED, accuracy, explanation, headline, kind, number
 
 
 def page(account: Account) -> str:
     """The whole page as a text."""
-    sheet = importlib.resources.files("hierax.results.report").joinpath("page.css").read_text(encoding="utf-8")
-    sections = [(name, body) for name, make in SECTIONS if (body := make(account)) is not None]
-    links = [element("a", name, href=f"#{_anchor(name)}") for name, _ in sections]
-    title = f"{account.text('problem') or 'training'}: report of a training"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        style(sheet),
-    )
-    main = element(
-        "main",
-        _summary(account),
-        element("nav", links, aria_label="Contents"),
-        [element("section", element("h2", name, id=_anchor(name)), body) for name, body in sections],
-        element("footer", element("p", "This page holds all that it shows and loads nothing.", class_="quiet")),
-    )
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', main), lang='en')}\n"
+    sections = {name: make(account) for name, make in SECTIONS}
+    return document(f"{account.text('problem') or 'training'}: report of a training", _summary(account), sections)
 
 
-def write_page(account: Account, path: Path) -> None:
-    """Write the page into a file.
+def write_page(text: str, path: Path) -> None:
+    """Write a page into a file.
 
     Raises
     ------
     InputError
         If the file cannot be written.
     """
-    text = page(account)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -68,13 +50,9 @@ def _summary(account: Account) -> Markup:
         element("p", accuracy(account)) if account.text("result") else None,
         element("p", explanation(account)) if explanation(account) else None,
         element("p", kind(account)) if kind(account) else None,
-        element("dl", [_tile(*entry) for entry in _tiles(account)], class_="tiles"),
+        element("dl", [tile(*entry) for entry in _tiles(account)], class_="tiles"),
         [element("p", note, class_="quiet") for note in account.notes],
     )
-
-
-def _tile(name: str, value: str, detail: str) -> Markup:
-    return element("div", element("dt", name), element("dd", value, element("small", detail) if detail else None))
 
 
 def _tiles(account: Account) -> list[tuple[str, str, str]]:
@@ -94,7 +72,7 @@ def _tiles(account: Account) -> list[tuple[str, str, str]]:
     tiles.append(("seconds", number(seconds), f"{number(compiling)} of them compiling" if compiling else ""))
     linear = account.record.get("linear_in_parameters")
     labelled = "" if linear is None else "linear in them" if linear else "not linear in them"
-    tiles.append(("parameters", _count(account.number("parameters")), labelled))
+    tiles.append(("parameters", counted(account.number("parameters")), labelled))
     tiles.append(("levels", str(len(account.levels)), ""))
     stopped = account.text("stopped_by")
     if stopped:
@@ -147,7 +125,7 @@ def _levels(account: Account) -> Markup | None:
         error = level.validation_error if validated else level.error
         factor = error / before if error is not None and before else None
         before = error
-        counts = [str(level.level), _count(level.parameters), _count(level.points), str(level.steps)]
+        counts = [str(level.level), counted(level.parameters), counted(level.points), str(level.steps)]
         times = [f"{level.seconds:.2f}", f"{level.seconds_compile:.2f}"]
         rows.append([*counts, number(level.loss), number(error), number(factor, 2), *times, level.note])
     shown = table([*heads, "seconds", "compiling", ""], rows, class_="numbers")
@@ -170,47 +148,19 @@ def _candidates(account: Account) -> Markup | None:
 
 
 def _convergence(account: Account) -> Markup | None:
-    return _figures(convergence(account))
+    return figures(convergence(account))
 
 
 def _solution(account: Account) -> Markup | None:
-    return _figures(solution(account))
+    return figures(solution(account))
 
 
 def _residuals(account: Account) -> Markup | None:
-    return _figures(residuals(account), "How far each equation is from being satisfied; a residual is not an error.")
+    return figures(residuals(account), "How far each equation is from being satisfied; a residual is not an error.")
 
 
 def _training(account: Account) -> Markup | None:
-    return _figures(measured(account), "What was measured while training ran.")
-
-
-def _settings(account: Account) -> Markup:
-    asked = dict(account.record.get("options") or {})
-    options = {name: _asked(value) for name, value in asked.items()}
-    chosen = {name: account.text(name) for name in ("field", "solver", "cycle", "seed") if account.text(name)}
-    rows = [[name, value] for name, value in (options | chosen).items() if value]
-    command = [element("p", "To run it again:"), element("pre", account.command)] if account.command else None
-    return element("div", command, table(["setting", "value"], rows))
-
-
-def _asked(value: Any) -> str:
-    if value is None or value == "auto":
-        return "left to the strategy"
-    return value if isinstance(value, str) else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _environment(account: Account) -> Markup | None:
-    measures = {
-        "precision of the parameters": account.text("precision"),
-        "device of the training": account.text("device"),
-        "peak memory": f"{number(account.number('peak_memory_mib'), 4)} MiB",
-        "work units": number(account.number("work_units"), 4),
-        "seconds of imports": number(account.number("seconds_import")),
-    }
-    known = {name: value for name, value in measures.items() if value and not value.startswith("–")}
-    rows: list[list[Child]] = [[name, value] for name, value in {**account.environment, **known}.items()]
-    return table(["", ""], rows) if rows else None
+    return figures(measured(account), "What was measured while training ran.")
 
 
 def _citations(account: Account) -> Markup:
@@ -232,33 +182,7 @@ SECTIONS: tuple[tuple[str, Callable[[Account], Markup | None]], ...] = (
     ("Solution", _solution),
     ("Residuals", _residuals),
     ("Training", _training),
-    ("Settings", _settings),
-    ("Environment", _environment),
+    ("Settings", settings),
+    ("Environment", surroundings),
     ("Citations", _citations),
 )
-
-
-def _figures(pictures: list[Picture], text: str = "") -> Markup | None:
-    """Pictures in as many columns as fit; one that cannot be drawn says why in its place."""
-    if not pictures:
-        return None
-    left_out = f"{len(pictures) - MOST} more pictures are left out." if len(pictures) > MOST else ""
-    grid = element("div", [_figure(picture) for picture in pictures[:MOST]], class_="figures")
-    words = [element("p", part, class_="quiet") for part in (text, left_out) if part]
-    return element("div", words, grid)
-
-
-def _figure(picture: Picture) -> Markup:
-    try:
-        shown = element("img", src=picture.uri(), alt=picture.text)
-    except InputError as error:
-        shown = element("p", f"{picture.text}: {error.what}", class_="quiet")
-    return element("figure", shown)
-
-
-def _anchor(name: str) -> str:
-    return name.lower()
-
-
-def _count(value: float | None) -> str:
-    return "–" if value is None else f"{int(value):,}".replace(",", "\u202f")
