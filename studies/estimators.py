@@ -19,9 +19,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.sparse import diags, kron
-from scipy.sparse import identity as eye
-from scipy.sparse.linalg import spsolve
+from scipy.sparse import csc_array, csr_array, diags_array, kron, vstack
+from scipy.sparse.linalg import splu
 
 import hierax as hx
 from hierax.results.figures import STYLE
@@ -95,16 +94,14 @@ def square(inputs: dict[str, Any], level: int) -> np.ndarray:
 def _flow(k: np.ndarray) -> float:
     n = len(k)
     inner = [2.0 / (1.0 / k[1:] + 1.0 / k[:-1]), 2.0 / (1.0 / k[:, 1:] + 1.0 / k[:, :-1])]
-    step = diags([-1.0, 1.0], [0, 1], shape=(n - 1, n))
-    matrix = sum(
-        d.T @ diags(weight.ravel()) @ d
-        for d, weight in ((kron(step, eye(n)), inner[0]), (kron(eye(n), step), inner[1]))
-    )
+    step, same = csr_array(np.diff(np.eye(n), axis=0)), csr_array(np.eye(n))
+    both = vstack([kron(step, same), kron(same, step)])
+    matrix = both.T @ diags_array(np.concatenate([weight.ravel() for weight in inner])) @ both
     walls = np.zeros_like(k)
     walls[0], walls[-1] = 2.0 * k[0], 2.0 * k[-1]
     load = np.zeros_like(k)
     load[0] = walls[0]
-    u = spsolve((matrix + diags(walls.ravel())).tocsc(), load.ravel()).reshape(n, n)
+    u = np.reshape(splu(csc_array(matrix + diags_array(walls.ravel()))).solve(load.ravel()), k.shape)
     return float(np.sum(walls[-1] * u[-1]))
 
 
@@ -231,5 +228,5 @@ def _draw(path: Path, title: str, rows: list[Row]) -> None:
             for power, dash in ((2, "--"), (3, ":")):
                 axes.loglog(ends, base * (ends / ends[1]) ** -power, dash, color="0.6", label=f"slope -{power}")
             axes.set(title=name, xlabel="rms error", ylabel="cost")
-        axes.legend(fontsize="x-small")
+            axes.legend(fontsize="xx-small")
         save(figure, path, title)

@@ -7,7 +7,7 @@ from studies import estimators
 
 
 def test_the_short_form_shows_that_levels_and_surrogates_pay(tmp_path):
-    result = estimators.run(tmp_path, quick=True)
+    result = estimators.run(tmp_path, True)
     summary = result["summary"]
     assert summary["line, levels: cost over levels"] == 1.0
     assert summary["line, Monte Carlo: cost over levels"] > 1.5

@@ -140,7 +140,7 @@ class Estimating:
                     raise
                 print(ending(run, signals), file=sys.stderr)
                 return INTERRUPTED
-            record = _record(made, asked, run)
+            record = _record(made, asked, leveled.name, run)
             run.write_result({ESTIMATE: json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"})
         tell(made, run, record, self.json)
         return GUARD_FAILED if not made.reached else 0 if run.whole else FAILED
@@ -170,9 +170,9 @@ def _named(level: int) -> str:
     return str(level) if level >= 0 else "surrogate"
 
 
-def _record(made: Estimate, asked: dict[str, Any], run: Run) -> dict[str, Any]:
+def _record(made: Estimate, asked: dict[str, Any], name: str, run: Run) -> dict[str, Any]:
     """What other programs may want to know."""
     members = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     named = dict(zip(("alpha", "beta", "gamma"), made.rates, strict=True))
-    shown = {"name": run.path.name, "rates": named, "rows": [row._asdict() for row in made.rows]}
+    shown = {"name": name, "rates": named, "rows": [row._asdict() for row in made.rows]}
     return plain({**members, **shown, "options": asked, "run": str(run.path)})

@@ -71,8 +71,10 @@ def _estimated(folder: Folder) -> Account:
     if not folder.has(ESTIMATE):
         raise InputError("The estimation has not come to its end.", str(folder.path), "Go on by: hierax resume RUN.")
     told, notes = _Told.read(read_text(folder.path / EVENTS, REMEDY))
+    record = read_json(folder.path / ESTIMATE, REMEDY)
+    options = {name: value for name, value in record["options"].items() if value not in (None, False)}
     return Account(
-        record=read_json(folder.path / ESTIMATE, REMEDY), levels=[], history=[], decisions=told.decisions,
+        record=record | {"options": options}, levels=[], history=[], decisions=told.decisions,
         environment=dict(settings.get("environment") or {}), started=str(settings.get("started") or ""),
         notes=[*folder.warnings, *notes],
     )  # fmt: skip
