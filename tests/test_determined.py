@@ -150,6 +150,16 @@ def test_what_is_badly_conditioned_is_determined(problem):
     assert sensitivity(guard) < 100.0
 
 
+def test_a_violation_that_finer_grids_leave_as_it_is_belongs_to_the_problem():
+    # a front between phases moves at the price of what its tails, 1e-6 high, miss at the ends
+    exact = lambda x: jnp.tanh(x[0] / (0.2 * np.sqrt(2.0)))  # noqa: E731
+    phases = hx.Residual("phases", lambda u, x: 0.04 * hx.derivative(u, "xx")(x) + u(x) - u(x) ** 3)
+    problem = hx.Problem(hx.Box([-1.0], [1.0], names=("x",)), (phases, hx.dirichlet("boundary", exact)))
+    guard = hx.train(problem, levels=4, budget=BUDGET).guards["determined"]
+    assert guard.passed
+    assert 1e4 < sensitivity(guard) < 1e5
+
+
 def test_no_unit_matters():
     """The same missing start and the same complete problem, in lengths, times and temperatures of other sizes."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hierax.checks.limits import EXACTLY_FLAT, FLAT, STAYS
+from hierax.checks.limits import EXACTLY_FLAT, STAYS
 from hierax.fields import linear_in_parameters, parameter_count
 from hierax.fields.base import has_fixed_cells
 from hierax.hierarchy import IntervalDoubling, Level
@@ -42,7 +42,9 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     unknowns are all there is.
 
     Those are the coarse levels, and grids with half their intervals up to `LARGEST` parameters: a direction that is
-    free violates the terms on each by the error of its approximation, and many waves are seen on fine grids alone. With
+    free violates the terms on each by the error of its approximation, which falls until it is exact, whereas that of a
+    coefficient that varies fast or of an interface between phases ends at its own; and many waves are seen on fine grids
+    alone. With
     values at points the coarsest level is asked alone, and for smooth changes: between the points there is room for
     others, but for equations along one coordinate. Nonlinear terms are asked where the level was already near the field
     that is returned, `trained`: elsewhere they are other terms.
@@ -75,7 +77,7 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
             break
         directions = [d for d in flat if d.smooth > SMOOTH] or flat[-1:] if pointwise else flat
         found.append(directions[0].violation)
-        if _flat(found):
+        if found[-1] < EXACTLY_FLAT:
             break
     return Flatness(found, [_restored(discrete, d) for d in directions], points) if found else None
 
@@ -97,14 +99,6 @@ def _inside(discrete: DiscreteProblem, samples: Sequence[Samples]) -> Samples:
         return samples[int(np.flatnonzero(discrete.equations)[0])]
     points = discrete.probes
     return make_samples(discrete.value_term, points, np.full(len(points), 1.0 / len(points)))
-
-
-def _flat(violations: Sequence[float]) -> bool:
-    """Whether the levels so far have shown a flat direction: an exact one, or any on two levels one after the other.
-
-    The second tells what goes on to fall from what a coefficient that varies fast leaves as it is.
-    """
-    return violations[-1] < EXACTLY_FLAT or (len(violations) > 1 and max(violations[-2:]) < FLAT)
 
 
 def _halved(field: Any) -> Iterator[Any]:
@@ -151,7 +145,7 @@ def _of_products(discrete: DiscreteProblem, separation: Separation, visited: Map
         except (np.linalg.LinAlgError, ValueError):
             return None
         found.append(directions[0].violation)
-        if _flat(found) or (len(found) > 1 and found[-1] > STAYS * found[-2]):
+        if found[-1] < EXACTLY_FLAT or (len(found) > 1 and found[-1] > STAYS * found[-2]):
             break
     return Flatness(found, directions, discrete.probes) if found else None
 
