@@ -1,5 +1,6 @@
 """Prepared traps: the loss is small and the answer wrong. Each ends in the RESULTS value of the guard that saw it."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -96,6 +97,21 @@ def test_an_equation_without_a_solution():
     assert solution.result in (RESULTS.guard_boundary, RESULTS.guard_levels)
     assert not solution.guards["equation:slope"].passed
     assert solution.guards["equation:wave"].value < 1e-4
+
+
+@pytest.mark.parametrize(("diffusivity", "right"), [(0.05, True), (0.15, False)])
+def test_an_equation_whose_parts_cancel_everywhere(diffusivity, right):
+    """Nothing, a constant and every level satisfy the heat equation, of which only data know; they know 0.05."""
+    mode = lambda k, x: jnp.exp(-0.05 * (k * jnp.pi) ** 2 * x[0]) * jnp.sin(k * jnp.pi * x[1])  # noqa: E731
+    rng = np.random.default_rng(4)
+    points = rng.random((200, 2)) * [0.8, 1.0] + [0.2, 0.0]
+    values = jax.vmap(lambda x: mode(1, x) + 0.4 * mode(2, x))(points) + 5e-3 * rng.normal(size=200)
+    law = lambda u, x: hx.derivative(u, "t")(x) - diffusivity * hx.derivative(u, "xx")(x)  # noqa: E731
+    walls = hx.dirichlet((hx.Face("x", "lower"), hx.Face("x", "upper")))
+    box = hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x"))
+    solution = hx.train(hx.Problem(box, (hx.Residual("law", law), walls, hx.Data("u", points, values))), budget=BUDGET)
+    assert solution.guards["equation:law"].value < 1e-2
+    assert solution.result.exit_code == (0 if right else 3)
 
 
 def noisy(count, seed):

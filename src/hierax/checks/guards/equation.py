@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -16,7 +16,8 @@ from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
 from hierax.checks.limits import SETTLED, UNCHANGED
 from hierax.events import Guard
-from hierax.fields import Unknowns, partition
+from hierax.fields import SplineGrid, Unknowns, partition
+from hierax.fields.spline_grid import with_coefficients
 
 TOLD = 1e-3
 """Least size of the parts of an equation, over what smooth waves of the sizes of the unknowns make of it, which is one
@@ -38,8 +39,9 @@ class Equation(AbstractGuard):
     minimum, need not hold at points.
 
     Where there are several equations, or data beside them, each is also judged against itself, row by row: over the
-    size of its parts, which is the largest of what it leaves without training, on the first level, for zero, and where
-    one of the unknowns is zero. The sum of all says nothing of an equation that weighs little in it.
+    size of its parts, which is the largest of what it leaves without training, on the first level, for zero, where
+    one of the unknowns is zero, and where one does not change along one of the coordinates. The sum of all says nothing
+    of an equation that weighs little in it.
     """
 
     limit: float = 0.3
@@ -133,7 +135,8 @@ def _of_its_parts(evidence: Evidence, term: int) -> float:
     left = _squares(evidence, term, evidence.field)
     if not np.all(np.isfinite(left)):
         return np.inf
-    others = (evidence.untrained, evidence.coarsest, evidence.nothing, *_without_one(evidence.field))
+    field = evidence.field
+    others = (evidence.untrained, evidence.coarsest, evidence.nothing, *_without_one(field), *_flattened(field))
     sizes = [_squares(evidence, term, other) for other in others]
     own = evidence.samples[term]
     now, shaken = (evidence.residuals(term, f, own.points, own.normals) for f in (evidence.field, evidence.shaken))
@@ -151,6 +154,16 @@ def _squares(evidence: Evidence, term: int, field: Any) -> np.ndarray:
 def _without_one(field: Any) -> list[Any]:
     """The field with one of its unknowns zero, for each of several."""
     return [] if not isinstance(field, Unknowns) else [_zeroed(field, name) for name in field.parts]
+
+
+def _flattened(field: Any) -> Iterator[Any]:
+    """The field with one of its grids constant along one axis, as it is where it is largest on that."""
+    for name, part in field.parts.items() if isinstance(field, Unknowns) else [("", field)]:
+        for axis in range(len(part.axes)) if isinstance(part, SplineGrid) else ():
+            slices = np.moveaxis(np.asarray(part.coefficients), axis, 0)
+            largest = slices[np.argmax(np.sum(slices.reshape(len(slices), -1) ** 2, axis=1))]
+            flat = with_coefficients(part, np.moveaxis(np.broadcast_to(largest, slices.shape), 0, axis))
+            yield Unknowns(**field.parts | {name: flat}) if name else flat
 
 
 def _zeroed(field: Unknowns, name: str) -> Unknowns:
