@@ -376,6 +376,10 @@ PAIR = {"u": hx.Function(), "k": hx.Function(), "nu": hx.Constant(0.5)}
         (lambda u, x: u(x) - u(x + jnp.array([0.1, 0.0])), None, (0, False, True)),
         (lambda u, x: hx.derivative(u, "t")(x) - u(jnp.array([0.0, x[1]])), None, (1, False, True)),
         (lambda u, x: u(x) - jnp.mean(jax.vmap(u)(jnp.linspace(0.0, 1.0, 6).reshape(3, 2))), None, (0, False, True)),
+        # what is tried at a few points alone may hide in a branch
+        (lambda u, x: u(x) - jnp.where(x[0] < 0.8, 0.0, u(x - jnp.array([0.5, 0.0]))), None, (0, False, True)),
+        (lambda u, x: jnp.where(x[0] < 0.8, hx.derivative(u, "t")(x), u(x) ** 2), None, (1, True, False)),
+        (lambda u, x: u(x) + jnp.maximum(0.3 - x[0], 0.0) * hx.derivative(u, "xx")(x), None, (2, True, True)),
         (lambda w, x: hx.derivative(lambda z: w.k(z) * hx.derivative(w.u, "x")(z), "x")(x), PAIR, (2, True, False)),
         (lambda w, x: w.u(x) + 2.0 * w.k(x) - w.nu, PAIR, (0, True, True)),
         (lambda w, x: hx.derivative(w.u, "x")(x) - w.nu * w.k(x), PAIR, (1, True, False)),
@@ -413,6 +417,22 @@ def test_a_term_that_looks_elsewhere_is_trained_with_dense_rows():
     )
     solution = hx.train(problem, hx.SplineGrid.uniform([0.0], [1.0], 8, 4), budget=60.0)
     assert solution.accuracy.relative_l2 < 1e-6
+
+
+def test_a_delay_behind_a_branch():
+    """`u' = -u(t - 1)` with `u = 1` before 0: `1 - t`, then `(t - 2)^2 / 2 - 1 / 2`; continuous at the branch."""
+
+    def delayed(u, x):
+        before = jnp.where(x[0] < 1.0, 1.0, u(jnp.maximum(x - 1.0, 0.0)))
+        return hx.derivative(u, "t")(x) + before
+
+    box = hx.Box([0.0], [2.0], names=("t",))
+    problem = hx.Problem(
+        box,
+        (hx.Residual("delayed", delayed), hx.dirichlet(hx.Face("t", "lower"), 1.0)),
+        reference=lambda x: jnp.where(x[0] < 1.0, 1.0 - x[0], (x[0] - 2.0) ** 2 / 2.0 - 0.5),
+    )
+    assert hx.train(problem, budget=60.0).accuracy.relative_l2 < 1e-10
 
 
 def test_kernels_are_compiled_once_for_all_levels(compilations):

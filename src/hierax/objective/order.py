@@ -23,6 +23,9 @@ from hierax.problems.terms import AbstractValues, Term
 HIGHEST = 6
 SAME = 1e-9
 """Points that are nearer to each other, in units of the domain, count as the same."""
+TYPICAL, TRIED = 3, 64
+"""Points at which first derivatives are compared with second ones; and all at which a term is tried, since a branch
+that is taken in a part of the domain may look elsewhere, or at derivatives that others do not."""
 LARGE = 1e5
 """Size of the unknowns, beside about one, at which linearity is tried: `T^4` is a billionth of `1300^4` near zero."""
 
@@ -63,7 +66,7 @@ def reach(problem: Problem, term: Term) -> Reach:
     """
     if isinstance(term, AbstractValues) and term.observe is not None:
         point = point_term(problem, term)
-        return _reached(problem, point, examples(problem, term, _places(problem, 0), 3))
+        return _reached(problem, point, examples(problem, term, _places(problem, 0), TRIED))
     if isinstance(term, AbstractValues):
         return Reach(0, True, all(u.bounds is None for u in problem.unknowns.values()) and problem.constraint is None)
     return reach_at_points(problem, point_term(problem, term), 0)
@@ -78,10 +81,10 @@ def reach_at_points(problem: Problem, point: AbstractPointTerm, targets: int) ->
 def _places(problem: Problem, targets: int) -> Place:
     rng = np.random.default_rng(0)
     low, high = problem.domain.bounds()
-    x = low + (0.1 + 0.8 * rng.random((3, len(low)))) * (high - low)
-    x = points_in(problem.domain, 0, 3) if isinstance(problem.domain, AbstractShape) else x
+    x = low + (0.1 + 0.8 * rng.random((TRIED, len(low)))) * (high - low)
+    x = points_in(problem.domain, 0, TRIED) if isinstance(problem.domain, AbstractShape) else x
     normals = rng.normal(size=x.shape)
-    return Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((3, targets)))
+    return Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((TRIED, targets)))
 
 
 def _reached(problem: Problem, point: AbstractPointTerm, places: Place) -> Reach:
@@ -89,11 +92,12 @@ def _reached(problem: Problem, point: AbstractPointTerm, places: Place) -> Reach
         slopes, defect = _tried(problem, point, places)
     except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
         return Reach(2, True)
-    size = np.max(np.abs(np.nan_to_num(slopes)), axis=(0, 2))
+    each = np.max(np.abs(np.nan_to_num(slopes)), axis=2)
+    size, typical = each.max(axis=0), each[:TYPICAL].max(axis=0)
     orders = np.flatnonzero(size[1:]) + 1
     order = int(orders.max(initial=0))
     # the second derivative of t^2 is 2
-    convection = float(2.0 * size[1] / size[2]) if order == 2 else 0.0
+    convection = float(2.0 * typical[1] / typical[2]) if order == 2 and typical[2] > 0 else 0.0
     linear = isinstance(point, SquaredResidual) and bool(np.all(defect < 1e-12))
     return Reach(order, not bool(size[0] > 0), linear, convection)
 
@@ -160,8 +164,8 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
 def order_along(problem: Problem, axis: int, highest: int) -> int:
     """Highest order, up to `highest`, of the derivatives along one axis that any equation or energy feels."""
     low, high = problem.domain.bounds()
-    x = jnp.asarray(low + (0.1 + 0.8 * np.random.default_rng(4).random((3, len(low)))) * (high - low))
-    x = jnp.asarray(points_in(problem.domain, 4, 3)) if isinstance(problem.domain, AbstractShape) else x
+    x = jnp.asarray(low + (0.1 + 0.8 * np.random.default_rng(4).random((TRIED, len(low)))) * (high - low))
+    x = jnp.asarray(points_in(problem.domain, 4, TRIED)) if isinstance(problem.domain, AbstractShape) else x
     found = 0
     for term in (t for t in problem.terms if is_equation(t, problem)):
         felt = compiled_quickly(jax.vmap(lambda at, t=term: _felt_along(problem, t, axis, highest, at)))
