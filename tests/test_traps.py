@@ -99,6 +99,18 @@ def test_an_equation_without_a_solution():
     assert solution.guards["equation:wave"].value < 1e-4
 
 
+def test_a_minimum_that_the_weight_of_conditions_hides():
+    """Blasius's boundary layer on `[0, 10]`: `f` is 8.279 at the end; a minimum with `f < 0` is no solution."""
+    layer = lambda u, x: hx.derivative(u, "xxx")(x) + 0.5 * u(x) * hx.derivative(u, "xx")(x)  # noqa: E731
+    slope = lambda u, x, normal: normal[0] * hx.derivative(u, "x")(x) - (x[0] > 5.0)  # noqa: E731
+    wall = hx.dirichlet(hx.Face("x", "lower"), 0.0)
+    terms = (hx.Residual("layer", layer), wall, hx.Residual("slope", slope, on="boundary"))
+    solution = hx.train(hx.Problem(hx.Box([0.0], [10.0], names=("x",)), terms), levels=6, budget=BUDGET)
+    right = abs(float(solution.evaluate([[10.0]], "u")[0]) - 8.27921) < 1e-3
+    assert right or solution.guards["equation"].value > 0.9
+    assert right or solution.result.exit_code == 3
+
+
 @pytest.mark.parametrize(("diffusivity", "right"), [(0.05, True), (0.15, False)])
 def test_an_equation_whose_parts_cancel_everywhere(diffusivity, right):
     """Nothing, a constant and every level satisfy the heat equation, of which only data know; they know 0.05."""

@@ -42,12 +42,11 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     unknowns are all there is.
 
     Those are the coarse levels, and grids with half their intervals up to `LARGEST` parameters: a direction that is
-    free violates the terms on each by the error of its approximation, which falls until it is exact, whereas that of a
-    coefficient that varies fast or of an interface between phases ends at its own; and many waves are seen on fine grids
-    alone. With
-    values at points the coarsest level is asked alone, and for smooth changes: between the points there is room for
-    others, but for equations along one coordinate. Nonlinear terms are asked where the level was already near the field
-    that is returned, `trained`: elsewhere they are other terms.
+    free violates the terms on each by the error of its approximation, which falls until it is exact, whereas that of
+    a coefficient that varies fast or of an interface between phases ends at its own; and many waves are seen on fine
+    grids alone. With values at points the coarsest level is asked alone, and for smooth changes: between the points
+    there is room for others, but for equations along one coordinate. Nonlinear terms are asked where the level was
+    already near the field that is returned, `trained`: elsewhere they are other terms.
     """
     separation = discrete.plan.separation
     if separation is not None and degrees(discrete.problem)[-1] < HIGH:

@@ -33,10 +33,10 @@ class Equation(AbstractGuard):
 
     A consistent equation is satisfied ever better on finer levels; one without a smooth solution is not. Where
     refinement no longer changes the solution the residual may be as small as it gets, and then it is tiny beside that
-    of the untrained field. If it is not, and refinement leaves it, training has settled at a minimum that is no
-    solution; except where all of it is in a few cells of next to no volume, as beside the jump of a condition, where
-    the derivatives of the solution are not bounded. An equation that was solved in the weak sense, as that of a
-    minimum, need not hold at points.
+    of the untrained field, and beside its own parts. If it is not, and refinement leaves it, training has settled at
+    a minimum that is no solution; except where all of it is in a few cells of next to no volume, as beside the jump
+    of a condition, where the derivatives of the solution are not bounded. An equation that was solved in the weak
+    sense, as that of a minimum, need not hold at points.
 
     Where there are several equations, or data beside them, each is also judged against itself, row by row: over the
     size of its parts, which is the largest of what it leaves without training, on the first level, for zero, where
@@ -80,10 +80,13 @@ class Equation(AbstractGuard):
             ratio = min(ratio, max(_on_same_points(evidence, k) for k in evidence.equations))
         how = "while refinement still changes the solution"
         if evidence.changes[-1] < UNCHANGED:
-            share = float(np.sqrt(last / max(evidence.untrained_loss, 1e-300)))
+            share, what = float(np.sqrt(last / max(evidence.untrained_loss, 1e-300))), "that of the untrained field"
+            if share < SETTLED and any(_flattened(evidence.field)):
+                # conditions that weigh much, and are missed before training, hide what an equation leaves
+                share, what = max(_of_its_parts(evidence, k) for k in evidence.equations), "the size of its parts"
             if share < SETTLED or _is_singular(evidence):
                 return None
-            how = f"{share:.2g} times that of the untrained field, and refinement no longer changes the solution"
+            how = f"{share:.2g} times {what}, and refinement no longer changes the solution"
             kept = float(np.sqrt(last / max(evidence.losses[-3:][0], 1e-300)))
             if ratio <= self.limit and kept > self.kept:
                 sentence = f"The last refinements left {kept:.3g} of the residual (limit {self.kept:g}), {how}."
