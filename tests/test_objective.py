@@ -432,7 +432,9 @@ def test_a_delay_behind_a_branch():
         (hx.Residual("delayed", delayed), hx.dirichlet(hx.Face("t", "lower"), 1.0)),
         reference=lambda x: jnp.where(x[0] < 1.0, 1.0 - x[0], (x[0] - 2.0) ** 2 / 2.0 - 0.5),
     )
-    assert hx.train(problem, budget=60.0).accuracy.relative_l2 < 1e-10
+    solution = hx.train(problem, budget=60.0)
+    assert solution.accuracy.relative_l2 < 1e-10
+    assert solution.result.exit_code == 0
 
 
 def test_kernels_are_compiled_once_for_all_levels(compilations):

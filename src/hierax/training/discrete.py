@@ -199,7 +199,8 @@ class DiscreteProblem:
         """Residuals `(n, r)` of the term of some samples."""
         if has_fixed_cells(field) and self.plan.local:
             return local_residuals(field, samples)
-        rows = JetRows(self.problem, field, [samples]) if self.by_jets(field) else RowObjective(field, [samples])
+        by_jets, local = self.by_jets(field), self.plan.local
+        rows = JetRows(self.problem, field, [samples]) if by_jets else RowObjective(field, [samples], local)
         return rows.residuals(flat_parameters(field)[0])[0]
 
     def residuals(self, term: int, field: Any, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
