@@ -272,15 +272,16 @@ class TimeSlabs:
         diagonals = objective.diagonals(theta, equations)
         factors = np.full(len(samples), self.discrete.plan.condition_factor)
         objective = objective.rescaled(list(balance(diagonals, equations, factors)))
-        state, done, steps = self.solver.init(objective, theta), False, 0
-        while not done:
+        state, steps = self.solver.init(objective, theta), 0
+        while True:
             step = self.solver.step(objective, theta, state)
             theta, state, steps = step.theta, step.state, steps + 1
             if step.failure is not None or steps >= STEPS:
                 return None
             field = build(theta)
             shares, value, jump = rates(self.evolution, field, samples, scales, equations)
-            done = step.done or sum(shares[0]) <= (ENOUGH * tolerance) ** 2
+            if step.done or sum(shares[0]) <= (ENOUGH * tolerance) ** 2:
+                break
         points, unit = sum(s.count for s in samples), objective.work
         return Slab(field, shares, value, points, steps, steps * unit, unit, jump)
 
