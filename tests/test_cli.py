@@ -150,7 +150,6 @@ BAD = {
     "json nowhere": ("train burgers --json no/where.json", "no folder"),
     "run in use": ("train burgers --run mine", "not empty"),
     "file missing": ("train nothing.py:problem", "no such file"),
-    "object not named": ("train mine/heat.py", "OBJECT"),
     "object unknown": ("train mine/heat.py:problm", "Did you mean problem"),
     "object of another kind": ("train mine/heat.py:number", "gives a int"),
     "keyword unknown": ("train mine/heat.py:problem --set colour=1", "conductivity=0.1, modes=1, start='sine'"),

@@ -19,6 +19,7 @@ from hierax.fields.moving import in_frame
 from hierax.hierarchy.drift import drift
 from hierax.hierarchy.regrid import coarsened, held, motion, refined, regrid, rms
 from hierax.objective.evolution import evolution
+from hierax.objective.pointwise import point_term
 from hierax.planning.choose import choose
 from hierax.records import load, save
 from hierax.training import refinement
@@ -340,6 +341,24 @@ def test_merging_shocks():
     start = np.stack([0 * x, x], axis=1)
     assert np.abs(solution.evaluate(start) - problem.reference.evaluate(start, "u")).max() < 2e-3
     assert np.all(np.isfinite(solution.evaluate(points(50), "u_xx")))
+
+
+def test_a_branch_that_few_points_take_is_felt():
+    box = hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x"))
+
+    def equation(u, x):
+        return jnp.where(x[1] < 0.1, hx.derivative(u, "tt")(x), 0.0) + hx.derivative(u, "t")(x)
+
+    start = hx.Residual("start", lambda u, x: u(x), on=hx.Face("t", "lower"))
+    found = evolution(hx.Problem(box, (hx.Residual("equation", equation), start)))
+    assert found is not None
+    assert found.orders["u"] == [2]
+
+    def density(u, x):
+        return 0.5 * jnp.where(x[1] < 0.1, hx.derivative(u, "xx")(x) ** 2, u(x) ** 2)
+
+    (term,) = (bent := hx.Problem(box, (hx.Energy("energy", density),))).terms
+    assert point_term(bent, term).order == 2  # pyright: ignore
 
 
 def rates(w, t):

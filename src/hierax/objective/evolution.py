@@ -18,11 +18,12 @@ from hierax.hierarchy.regrid import breakpoints_of, rms
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
-from hierax.objective.pointwise import Place, SquaredResidual, point_term
+from hierax.objective.pointwise import TRIED, Place, SquaredResidual, point_term
 from hierax.objective.samples import Samples
 from hierax.problems.domain import Box, Face
 from hierax.problems.operators import derivative
 from hierax.problems.problem import Problem
+from hierax.problems.sampling import points_in
 from hierax.problems.terms import Residual, Term
 
 HIGHEST = 3
@@ -114,11 +115,10 @@ def _scale(slopes: np.ndarray) -> np.ndarray:
 
 
 def _slopes(problem: Problem, term: Term, axis: int) -> np.ndarray:
-    """Derivatives of the residual at three points in the `c_m` of every component: `(3, r, components, m)`."""
+    """Derivatives of the residual at many points in the `c_m` of every component: `(points, r, components, m)`."""
     low, high = problem.domain.bounds()
-    rng = np.random.default_rng(0)
-    x = low + (0.1 + 0.8 * rng.random((3, len(low)))) * (high - low)
-    normals = rng.normal(size=x.shape)
+    x = points_in(problem.domain, 0, TRIED)
+    normals = np.random.default_rng(0).normal(size=x.shape)
     point, count = point_term(problem, term), sum(f.components or 1 for f in problem.functions.values())
     assert isinstance(point, SquaredResidual)
 
@@ -131,7 +131,7 @@ def _slopes(problem: Problem, term: Term, axis: int) -> np.ndarray:
             start += width
         return point.residual(SimpleNamespace(**parts) if problem.named else next(iter(parts.values())), place)
 
-    places = Place(x, normals, np.zeros((3, 0)))
+    places = Place(x, normals, np.zeros((len(x), 0)))
     slopes = compiled_quickly(jax.vmap(lambda p: jax.jacfwd(residual)(jnp.zeros((count, HIGHEST + 1)), p)))(places)
     return np.nan_to_num(np.asarray(slopes))
 

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
-from hierax.geometry import AbstractShape
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
-from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, examples, point_term
+from hierax.objective.pointwise import TRIED, AbstractPointTerm, Place, SquaredResidual, examples, point_term
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
 from hierax.problems.sampling import points_in
@@ -23,9 +22,8 @@ from hierax.problems.terms import AbstractValues, Term
 HIGHEST = 6
 SAME = 1e-9
 """Points that are nearer to each other, in units of the domain, count as the same."""
-TYPICAL, TRIED = 3, 64
-"""Points at which first derivatives are compared with second ones; and all at which a term is tried, since a branch
-that is taken in a part of the domain may look elsewhere, or at derivatives that others do not."""
+TYPICAL = 3
+"""Points at which first derivatives are compared with second ones."""
 LARGE = 1e5
 """Size of the unknowns, beside about one, at which linearity is tried: `T^4` is a billionth of `1300^4` near zero."""
 
@@ -79,12 +77,9 @@ def reach_at_points(problem: Problem, point: AbstractPointTerm, targets: int) ->
 
 
 def _places(problem: Problem, targets: int) -> Place:
-    rng = np.random.default_rng(0)
-    low, high = problem.domain.bounds()
-    x = low + (0.1 + 0.8 * rng.random((TRIED, len(low)))) * (high - low)
-    x = points_in(problem.domain, 0, TRIED) if isinstance(problem.domain, AbstractShape) else x
-    normals = rng.normal(size=x.shape)
-    return Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((TRIED, targets)))
+    x = points_in(problem.domain, 0, TRIED)
+    normals = np.random.default_rng(0).normal(size=x.shape)
+    return Place(x, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((len(x), targets)))
 
 
 def _reached(problem: Problem, point: AbstractPointTerm, places: Place) -> Reach:
@@ -163,10 +158,7 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
 @once_for_each
 def order_along(problem: Problem, axis: int, highest: int) -> int:
     """Highest order, up to `highest`, of the derivatives along one axis that any equation or energy feels."""
-    low, high = problem.domain.bounds()
-    x = jnp.asarray(low + (0.1 + 0.8 * np.random.default_rng(4).random((TRIED, len(low)))) * (high - low))
-    x = jnp.asarray(points_in(problem.domain, 4, TRIED)) if isinstance(problem.domain, AbstractShape) else x
-    found = 0
+    x, found = jnp.asarray(points_in(problem.domain, 4, TRIED)), 0
     for term in (t for t in problem.terms if is_equation(t, problem)):
         felt = compiled_quickly(jax.vmap(lambda at, t=term: _felt_along(problem, t, axis, highest, at)))
         orders = np.flatnonzero(np.any(np.nan_to_num(np.asarray(felt(x))) != 0.0, axis=(0, 1))) + 1

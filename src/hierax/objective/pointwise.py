@@ -28,7 +28,6 @@ from jaxtyping import Array, Float
 
 from hierax._errors import InputError
 from hierax.fields.two_sided import two_sided
-from hierax.geometry import AbstractShape
 from hierax.geometry.regions import Regions, known
 from hierax.objective.view import component, physical
 from hierax.problems.calls import defined, usable
@@ -60,6 +59,9 @@ class Place(NamedTuple):
     inside: Any = ()
 
 
+TRIED = 64
+"""Points at which a term is tried: a branch that is taken in a part of the domain may look elsewhere, or at derivatives
+that others do not."""
 PER_SAMPLE = Place(0, 0, 0, None, 0)
 """Axes along which places are mapped: a member of a family is the same for all of its samples."""
 
@@ -309,21 +311,20 @@ def _with_order(energy: JetEnergy, order: int) -> JetEnergy:
 
 
 def _needs_second(energy: JetEnergy, problem: Problem) -> bool:
-    """Whether the density feels second derivatives: tried with random jets at the middle of the domain."""
-    low, high = problem.domain.bounds()
-    # the middle of the box around a shape may lie in a hole
-    x = jnp.asarray(
-        points_in(problem.domain, 0, 1)[0] if isinstance(problem.domain, AbstractShape) else (low + high) / 2
-    )
-    place = Place(x, jnp.zeros_like(x), jnp.zeros(0))
+    """Whether the density feels second derivatives anywhere: tried with random jets at many points."""
+    x, rng = points_in(problem.domain, 0, TRIED), np.random.default_rng(0)
+    places, dim = Place(x, np.zeros_like(x), np.zeros((len(x), 0))), problem.domain.dim
     trial = _with_order(energy, 2)
-    rng = np.random.default_rng(0)
 
     def tensors(components: int | None) -> list[Array]:
         lead = () if components is None else (components,)
-        return [jnp.asarray(0.5 + rng.random(lead + (len(low),) * k)) for k in range(3)]
+        return [jnp.asarray(0.5 + rng.random(lead + (dim,) * k)) for k in range(3)]
 
     jets = {n: tensors(f.components) for n, f in problem.functions.items()}
     jets |= {n: [jnp.asarray(c.initial)] for n, c in problem.constants.items()}
-    slopes = jax.grad(lambda j: jnp.sum(jnp.asarray(trial.density(trial.taylor(j, x), place))))(jets)
+
+    def density(j: Any, place: Place) -> Array:
+        return jnp.sum(jnp.asarray(trial.density(trial.taylor(j, place.x), place)))
+
+    slopes = jax.vmap(jax.grad(density), in_axes=(None, PER_SAMPLE))(jets, places)
     return any(bool(np.any(np.abs(np.asarray(slopes[n][2])) > 0)) for n in problem.functions)

@@ -18,12 +18,15 @@ from hierax.checks.limits import SETTLED, UNCHANGED
 from hierax.events import Guard
 from hierax.fields import SplineGrid, Unknowns, partition
 from hierax.fields.spline_grid import with_coefficients
+from hierax.objective.samples import Samples
 
 TOLD = 1e-3
 """Least size of the parts of an equation, over what smooth waves of the sizes of the unknowns make of it, which is one
 in the problem's own units: an equation such as `ds/dx = 0` of what does not depend on `x` has no larger one."""
 NEARLY_ALL, FEW, TINY = 0.99, 0.01, 1e-4
 """Part of the square of a residual that a singularity keeps in so small a part of the points, and of the volume."""
+ENOUGH = 16_384
+"""Points at which the size of the parts of an equation is told."""
 
 
 @final
@@ -129,29 +132,37 @@ def _concentrated(evidence: Evidence, term: int) -> bool:
 
 def _on_same_points(evidence: Evidence, term: int) -> float:
     """Residual of the returned level over that of the first one, both at the points of the returned one."""
-    after, before = (float(np.sum(_squares(evidence, term, f))) for f in (evidence.field, evidence.coarsest))
+    own = evidence.samples[term]
+    after, before = (float(np.sum(_squares(evidence, term, own, f))) for f in (evidence.field, evidence.coarsest))
     return float(np.sqrt(after / before)) if before > 0 else np.inf
 
 
 def _of_its_parts(evidence: Evidence, term: int) -> float:
     """The largest part of its own size that any row of an equation leaves."""
-    left = _squares(evidence, term, evidence.field)
+    field, every = evidence.field, evidence.samples[term]
+    left = _squares(evidence, term, every, field)
     if not np.all(np.isfinite(left)):
         return np.inf
-    field = evidence.field
     others = (evidence.untrained, evidence.coarsest, evidence.nothing, *_without_one(field), *_flattened(field))
-    sizes = [_squares(evidence, term, other) for other in others]
-    own = evidence.samples[term]
-    now, shaken = (evidence.residuals(term, f, own.points, own.normals) for f in (evidence.field, evidence.shaken))
-    sizes.append(own.weights @ (shaken - now) ** 2)
+    some = _some(every)
+    sizes = [_squares(evidence, term, some, other) for other in others]
+    now, shaken = (evidence.residuals(term, f, some.points, some.normals) for f in (field, evidence.shaken))
+    sizes.append(some.weights @ (shaken - now) ** 2)
     size = np.max([np.where(np.isfinite(own), own, 0.0) for own in sizes], axis=0)
     return float(np.sqrt(np.max(left / np.maximum(size, TOLD**2))))
 
 
-def _squares(evidence: Evidence, term: int, field: Any) -> np.ndarray:
-    """Integral of the square of every row of an equation, at the points of the returned level."""
-    own = evidence.samples[term]
-    return own.weights @ evidence.residuals(term, field, own.points, own.normals) ** 2
+def _some(samples: Samples) -> Samples:
+    """Some of many samples, for the size of what a dozen of fields leave there."""
+    if samples.count <= ENOUGH:
+        return samples
+    some = samples.take(np.sort(np.random.default_rng(0).choice(samples.count, ENOUGH, replace=False)))
+    return some.weighted(some.weights * (samples.weights.sum() / some.weights.sum()))
+
+
+def _squares(evidence: Evidence, term: int, samples: Samples, field: Any) -> np.ndarray:
+    """Integral of the square of every row of an equation, at some of the points of the returned level."""
+    return samples.weights @ evidence.residuals(term, field, samples.points, samples.normals) ** 2
 
 
 def _without_one(field: Any) -> list[Any]:
