@@ -208,7 +208,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     files: list[str] = []
     for case in cases()[:1] if quick else cases():
         known = {row["arm"] for row in rows if row["problem"] == case.title}
-        for row in rows_of(case, known, 5.0 if quick else case.seconds, ("polynomials", PERCEPTRONS) if quick else ()):
+        for row in rows_of(case, known, 2.0 if quick else case.seconds, ("polynomials", PERCEPTRONS) if quick else ()):
             rows.append(row)
             files = write_files(out, NAME, NAME, table(rows), rows, partial(_figure, rows))
     return record(NAME, quick, summary(rows), files, table(rows), __doc__, rows=rows)

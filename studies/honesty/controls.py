@@ -38,7 +38,7 @@ def membrane() -> Posed:
     return Posed(hx.Problem(hx.Box([0.0, 0.0], [2.0, 1.0]), terms), ({"u": exact},))
 
 
-@enter(control=True, quick=True)
+@enter(control=True)
 def cooling() -> Posed:
     """`u' = -0.7 (u - 4)`, `u(0) = 11`."""
     terms = (
@@ -48,7 +48,7 @@ def cooling() -> Posed:
     return Posed(hx.Problem(line(5.0, name="t"), terms), ({"u": lambda x: 4.0 + 7.0 * jnp.exp(-0.7 * x[0])},))
 
 
-@enter(control=True, quick=True)
+@enter(control=True)
 def damped_oscillator() -> Posed:
     """`y' = v`, `v' = -0.4 v - 9 y`, `y(0) = 2`, `v(0) = 0`."""
     rate = np.sqrt(9.0 - 0.04)
@@ -129,7 +129,7 @@ def standing_wave() -> Posed:
     return Posed(hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x")), terms), ({"u": exact},))
 
 
-@enter(control=True, quick=True)
+@enter(control=True)
 def logistic() -> Posed:
     """`u' = 1.3 u (1 - u / 5)`, `u(0) = 0.4`."""
     terms = (
