@@ -255,3 +255,23 @@ def test_a_good_answer_passes_every_guard():
     assert solution.result is RESULTS.successful
     assert solution.accuracy.relative_l2 < 1e-8
     assert set(solution.guards) >= {"fresh_residual", "boundary", "levels", "resolution"}
+
+
+def test_a_wall_that_feels_nothing_at_zero():
+    """Heat that leaves by radiation alone: `b T^4` has no slope where nothing else is known."""
+    source, conductivity, b, surroundings = 2e5, 20.0, 4.5e-8, 300.0
+    wall = (surroundings**4 + 0.1 * source / b) ** 0.25
+
+    def radiation(u, x, normal):
+        return conductivity * normal @ hx.gradient(u)(x) + b * (u(x) ** 4 - surroundings**4)
+
+    terms = (
+        hx.Residual("heat", lambda u, x: conductivity * hx.laplacian(u)(x) + source),
+        hx.Residual("insulated", lambda u, x: hx.derivative(u, "x")(x), on=hx.Face("x", "lower")),
+        hx.Residual("radiation", radiation, on=hx.Face("x", "upper")),
+    )
+    solution = hx.train(hx.Problem(hx.Box([0.0], [0.1], names=("x",)), terms), budget=60.0)
+    assert solution.result is hx.RESULTS.successful
+    x = np.linspace(0.0, 0.1, 9)[:, None]
+    exact = wall + 0.5 * source / conductivity * (0.1**2 - x[:, 0] ** 2)
+    np.testing.assert_allclose(solution.evaluate(x, "u"), exact, rtol=1e-9)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.optimize import brentq
 
 from hierax.geometry import AbstractShape, Part
 from hierax.geometry.body import surface_rule
@@ -39,6 +40,8 @@ from hierax.problems.unknowns import Constant, Function
 POINTS, WAVES, PASSES, ROUNDS = 12, 3, 3, 30
 """Points of each term and place, waves that each unknown is tried with, passes in which sizes and curvature follow each
 other, rounds of reweighting towards least absolute values."""
+DECADES = 10.0 ** np.arange(-9, 10)
+"""Distances from the start at which a value is looked for that makes a condition zero."""
 WIGGLE = 1.0
 """Size of the waves about the level of an unknown, where curvature is measured, in its own units."""
 
@@ -111,10 +114,36 @@ class Probed:
         found: dict[int, list[np.ndarray]] = {}
         for row in range(slopes.shape[1]):
             alone = np.flatnonzero(np.any(slopes[:, row] != 0.0, axis=(0, 2)))
-            if len(alone) == 1 and np.all(slopes[:, row, alone[0], 0] != 0.0):
+            if len(alone) != 1:
+                continue
+            if np.all(slopes[:, row, alone[0], 0] != 0.0):
                 values = c[alone[0], 0] - left[:, row] / slopes[:, row, alone[0], 0]
-                found.setdefault(int(alone[0]), []).append(values[np.isfinite(values)])
+            elif is_equation(self.terms[number], self.problem):
+                continue
+            else:
+                values = self._root(number, row, int(alone[0]), c)
+            found.setdefault(int(alone[0]), []).append(values[np.isfinite(values)])
         return {column: np.concatenate(values) for column, values in found.items()}
+
+    def _root(self, number: int, row: int, column: int, c: np.ndarray) -> np.ndarray:
+        """The value of a column nearest to its start that makes a row zero in the mean, which feels none of it there.
+
+        As a wall that radiates, `a n . grad T + b (T^4 - S^4) = 0`, at zero. `(1,)`, or `(0,)` where there is none.
+        """
+
+        def mean(value: float) -> float:
+            tried = c.copy()
+            tried[column, 0] = value
+            return float(np.mean(np.asarray(self._felt[number](tried, self._places[number])[1])[:, row]))
+
+        start = float(c[column, 0])
+        for side in (1.0, -1.0):
+            ends = start + side * np.concatenate([[0.0], DECADES])
+            values = np.array([mean(end) for end in ends])
+            change = np.flatnonzero(values[:-1] * values[1:] < 0.0)
+            if len(change):
+                return np.array([brentq(mean, *ends[change[0] : change[0] + 2])])
+        return np.zeros(0)
 
     def is_energy(self, number: int) -> bool:
         """Whether a term is an energy."""
