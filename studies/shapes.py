@@ -222,7 +222,7 @@ def _draw(path: Path, title: str, trained: list[Row], cuts: list[Row]) -> None:
         for row in trained:
             left.semilogy(row["errors"], "o-", lw=1.0, ms=3.5, label=row["problem"])
         left.set(title="relative L2 error", xlabel="level")
-        left.legend()
+        left.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
         shares = [cut["share"] for cut in cuts]
         right.loglog(shares, [cut["plain"] for cut in cuts], "s--", color=MUTED, ms=4, label="all functions")
         right.loglog(shares, [cut["condition"] for cut in cuts], "o-", color=ACCENT, ms=4, label="continued functions")
