@@ -189,6 +189,13 @@ def rates(
     return tuple(shares), loss, float(np.sqrt(jump))
 
 
+def loss_of(field: Any, scales: Sequence[np.ndarray], equations: np.ndarray, rate: float) -> float:
+    """A loss of the equations on a slab that leaves no error that grows faster than `rate`, see `rates`."""
+    measure = np.prod([b[-1] - b[0] for b in breakpoints_of(field)])
+    least = min(float(np.min(scale)) for scale, equation in zip(scales, equations, strict=True) if equation)
+    return float(0.5 * measure * (rate * least * rms(field)) ** 2)
+
+
 def at_start(samples: Samples, axis: int) -> Samples:
     """Those at the lower end of an axis."""
     return samples.take(np.flatnonzero(samples.normals[:, axis] < 0))

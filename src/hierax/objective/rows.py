@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
 from hierax.objective.assembly import Layout, local_expansions, local_residuals
-from hierax.objective.compiled import QUICK, compiled_for_each
+from hierax.objective.compiled import LONG, QUICK, compiled_for_each
 from hierax.objective.curvature import AbstractCurvature, DenseGram, MatrixFreeGram
 from hierax.objective.kernel import KernelGram
 from hierax.objective.objective import AbstractLeastSquares, AbstractProgrammed, Linearisation, flat_parameters
@@ -62,17 +62,17 @@ def _rows(
     return jax.vmap(point, in_axes=(PER_SAMPLE,))(places)
 
 
-@compiled_for_each(1, attrgetter("keeper"))
+@compiled_for_each(1, attrgetter("keeper"), LONG)
 def _value_and_gradient(program: Program, theta: Array, data: Any) -> tuple[Array, Array]:
     return program.value_and_gradient(theta, data)
 
 
-@compiled_for_each(1, attrgetter("keeper"))
+@compiled_for_each(1, attrgetter("keeper"), LONG)
 def _value(program: Program, theta: Array, data: Any) -> Array:
     return program(theta, data)
 
 
-@compiled_for_each(1, attrgetter("keeper"))
+@compiled_for_each(1, attrgetter("keeper"), LONG)
 def _product(program: Program, theta: Array, data: Any, v: Array) -> Array:
     return program.product(theta, data, v)
 

@@ -15,7 +15,7 @@ import optax
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import DUAL, METRIC, NEWNESS, PRIMAL, RESET, SCALAR, SQUARE, Kind, Stacked
 from hierax.objective import AbstractObjective
-from hierax.objective.compiled import compiled_for_each
+from hierax.objective.compiled import LONG, compiled_for_each
 from hierax.objective.corrected import CorrectedProgram
 from hierax.objective.objective import AbstractProgrammed, required
 from hierax.objective.program import Program
@@ -35,7 +35,7 @@ class OptaxState(NamedTuple):
     newness: Any = None
 
 
-@compiled_for_each(3, attrgetter("keeper"))
+@compiled_for_each(3, attrgetter("keeper"), LONG)
 def _run(
     program: Program | CorrectedProgram,
     optimiser: optax.GradientTransformation,
@@ -62,7 +62,7 @@ def _run(
     return theta, inner, values[-1]
 
 
-@compiled_for_each(4, attrgetter("keeper"))
+@compiled_for_each(4, attrgetter("keeper"), LONG)
 def _run_batches(
     program: Program | CorrectedProgram,
     optimiser: optax.GradientTransformation,

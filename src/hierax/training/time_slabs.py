@@ -20,7 +20,7 @@ from hierax.hierarchy.regrid import jumps
 from hierax.objective import Samples, flat_parameters, make_samples
 from hierax.objective.assembly import local_residuals
 from hierax.objective.build import balance
-from hierax.objective.evolution import Evolution, after_start, at_start, joined, rates
+from hierax.objective.evolution import Evolution, after_start, at_start, joined, loss_of, rates
 from hierax.objective.pointwise import SquaredResidual
 from hierax.solvers import GaussNewton, Tolerances
 from hierax.training.cost import nominal_seconds
@@ -272,16 +272,16 @@ class TimeSlabs:
         diagonals = objective.diagonals(theta, equations)
         factors = np.full(len(samples), self.discrete.plan.condition_factor)
         objective = objective.rescaled(list(balance(diagonals, equations, factors)))
-        state, steps = self.solver.init(objective, theta), 0
-        while True:
+        state, steps, done = self.solver.init(objective, theta), 0, False
+        enough = loss_of(guess, scales, equations, ENOUGH * tolerance)
+        while not done:
             step = self.solver.step(objective, theta, state)
             theta, state, steps = step.theta, step.state, steps + 1
             if step.failure is not None or steps >= STEPS:
                 return None
-            field = build(theta)
-            shares, value, jump = rates(self.evolution, field, samples, scales, equations)
-            if step.done or sum(shares[0]) <= (ENOUGH * tolerance) ** 2:
-                break
+            done = step.done or step.value <= enough
+        field = build(theta)
+        shares, value, jump = rates(self.evolution, field, samples, scales, equations)
         points, unit = sum(s.count for s in samples), objective.work
         return Slab(field, shares, value, points, steps, steps * unit, unit, jump)
 
@@ -314,7 +314,7 @@ class TimeSlabs:
 
 def _growth(steps: int) -> float:
     """Length of the next slab over that of one which took so many steps."""
-    return 2.0 if steps <= 4 else 1.4 if steps <= 6 else 1.0 if steps <= 8 else 0.7
+    return 2.0 if steps <= 2 else 1.4 if steps <= 4 else 1.0 if steps <= 6 else 0.7
 
 
 def _end(begin: float, length: float, high: float) -> float:
