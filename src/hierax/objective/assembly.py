@@ -65,8 +65,13 @@ def expansions(
     return jax.vmap(point, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
 
 
-FEW = 1024
-"""Most points in one call for fields whose cells move."""
+FEW, LINE = 1024, 512
+"""Most points in one call for fields whose cells move, and points in one along a line, where there are few in all."""
+
+
+def chunk(samples: Samples) -> int:
+    """Points in one call of the program of a term, the same for all levels."""
+    return CHUNK if samples.points.shape[1] > 1 else LINE
 
 
 def local_expansions(
@@ -87,7 +92,7 @@ def local_expansions(
         return part(pick, expansions(samples.term, layout, c, rest, samples.places(pick)), index)
 
     # where cells stay, all levels and whatever else is asked of the term share one program; others are small
-    return evaluated(kernel, samples.count, CHUNK if has_fixed_cells(field) else fitting(samples.count, FEW))
+    return evaluated(kernel, samples.count, chunk(samples) if has_fixed_cells(field) else fitting(samples.count, FEW))
 
 
 def local_residuals(field: Any, samples: Samples) -> np.ndarray:
@@ -148,30 +153,30 @@ class LocalTerm:
         return sum(float(np.sum(sums.value)) for _, sums in self.sums(theta))
 
     def sums(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, ElementSums]]:
-        """Numbers of the local coefficients and weighted sums of the elements, block by block of `CHUNK` points.
+        """Numbers of the local coefficients and weighted sums of the elements, block by block.
 
         Arrays are NumPy's; the term's scale is not in them.
         """
         e, s = self.elements, self.samples
-        width = e.order.shape[1]
+        width, size = e.order.shape[1], chunk(s)
 
         def kernel(pick: np.ndarray) -> tuple[np.ndarray, ElementSums]:
             indices, rest, places, weights = e.remembered((int(pick[0]), len(pick)), lambda: self._block(pick))
             places = places._replace(inputs=() if s.inputs is None else s.inputs)
-            own = np.minimum(np.arange(CHUNK) // width, len(pick) - 1)
+            own = np.minimum(np.arange(size) // width, len(pick) - 1)
             c, rest = theta[indices][own], jax.tree.map(lambda a: a[own], rest)
             return indices, ElementSums.of(expansions(s.term, self.layout, c, rest, places), weights)
 
-        return evaluated(kernel, len(e.order), CHUNK // width)
+        return evaluated(kernel, len(e.order), size // width)
 
     def _block(self, pick: np.ndarray) -> tuple[np.ndarray, Any, Place, np.ndarray]:
-        """Of some elements: numbers of the coefficients, the untrained part, places of `CHUNK` points, and weights.
+        """Of some elements: numbers of the coefficients, the untrained part, places, and weights.
 
         No member's; points are those of the elements one after the other, filled up.
         """
         order, (indices, rest) = self.elements.order[pick], self.gathered(pick)
         weights = np.where(self.elements.padded[pick], 0.0, self.samples.weights[order])
-        points = order.ravel()[np.minimum(np.arange(CHUNK), order.size - 1)]
+        points = order.ravel()[np.minimum(np.arange(chunk(self.samples)), order.size - 1)]
         return indices, rest, self.samples.places(points), weights
 
     def meeting(self, parameters: np.ndarray) -> LocalTerm:
