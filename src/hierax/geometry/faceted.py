@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from hierax.geometry.outline import Nearby, Outline, first_of_least
+from hierax.geometry.outline import Nearby, Outline, closed_lines, first_of_least
 from hierax.geometry.shape import AbstractShape
 from hierax.geometry.solid import UPRIGHT, AbstractSolidLeaf
 
@@ -179,16 +179,7 @@ def _loops(begin: Int[np.ndarray, "n 2"], end: Int[np.ndarray, "n 2"]) -> list[I
     starts, ends = number[: len(begin)], number[len(begin) :]
     at = np.zeros(len(begin), int)
     at[starts] = np.arange(len(begin))
-    after, seen, out = at[ends], np.zeros(len(begin), bool), []
-    for first in range(len(begin)):
-        loop, here = [], first
-        while not seen[here]:
-            seen[here] = True
-            loop.append(here)
-            here = after[here]
-        if loop:
-            out.append(np.array(loop))
-    return out
+    return closed_lines(at[ends])
 
 
 def _foot(points: Float[np.ndarray, "n 3"], corners: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3"]:

@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 
 from hierax._errors import InputError
 from hierax.geometry.faceted import Faceted
-from hierax.geometry.outline import STRAIGHT, Outline
+from hierax.geometry.outline import STRAIGHT, Outline, closed_lines
 from hierax.geometry.shape import AbstractShape, positive
 
 PLANE = {"triangle": 3, "quad": 4, "triangle6": 3, "quad8": 4, "quad9": 4}
@@ -226,17 +226,7 @@ def _loops(edges: _Line, where: str) -> list[Int[np.ndarray, " m"]]:
     if several.max(initial=0) > 1:
         place = edges.nodes[first[np.argmax(several)], 0]
         raise InputError(f"the boundary touches itself at {place.tolist()}", where, "separate the parts there")
-    after = first[np.searchsorted(start, edges.ends[:, 1])]
-    seen, out = np.zeros(len(after), bool), []
-    for begin in range(len(after)):
-        loop, at = [], begin
-        while not seen[at]:
-            seen[at] = True
-            loop.append(at)
-            at = int(after[at])
-        if loop:
-            out.append(np.array(loop))
-    return out
+    return closed_lines(first[np.searchsorted(start, edges.ends[:, 1])])
 
 
 def _merged(edges: _Line, sides: Sequence[str], loop: Int[np.ndarray, " m"]) -> tuple[np.ndarray, list[str]]:
@@ -271,7 +261,7 @@ def _body(points: Float[np.ndarray, "n 3"], found: Any, region: str | None, wher
             for key, own in zip(keys, triangles, strict=True):
                 outer.setdefault(tuple(key), []).append(own)
         middles.append(points[cells].mean(axis=1))
-    _refuse_several(points, places, outer, where)
+    _refuse_several(points, outer, where)
     single = {key: own[0] for key, own in outer.items() if len(own) == 1}
     triangles = places[np.concatenate(list(single.values()))]
     _refuse_touching(points, places, triangles, where)
@@ -298,7 +288,7 @@ def _volumes(
     return volumes
 
 
-def _refuse_several(points: np.ndarray, places: np.ndarray, outer: Any, where: str) -> None:
+def _refuse_several(points: np.ndarray, outer: Any, where: str) -> None:
     for own in outer.values():
         if len(own) > 2:
             place = points[own[0]].reshape(-1, 3).mean(axis=0)

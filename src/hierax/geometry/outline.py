@@ -59,6 +59,20 @@ def first_of_least(rows: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"])
     return order[np.r_[True, np.diff(rows[order]) > 0]] if len(rows) else order
 
 
+def closed_lines(after: Int[np.ndarray, " n"]) -> list[Int[np.ndarray, " m"]]:
+    """Numbers of the pieces of every closed line, in order, from the number of the piece after each."""
+    seen, out = np.zeros(len(after), bool), []
+    for begin in range(len(after)):
+        loop, here = [], begin
+        while not seen[here]:
+            seen[here] = True
+            loop.append(here)
+            here = int(after[here])
+        if loop:
+            out.append(np.array(loop))
+    return out
+
+
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Outline(AbstractPlaneLeaf):

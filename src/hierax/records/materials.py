@@ -18,7 +18,7 @@ from hierax.records.folder import SURROGATE
 from hierax.records.run import Run
 from hierax.records.settings import call_with
 from hierax.records.surrogates import RECORD
-from hierax.records.user_file import object_of_file, searched_first, user_errors
+from hierax.records.user_file import named_in, object_of_file, searched_first, user_errors
 from hierax.results.archive import pack
 from hierax.results.record import plain
 
@@ -34,10 +34,9 @@ def cell_of_file(text: str, settings: Sequence[str]) -> tuple[Cell, Path]:
     InputError
         For a text or an object of another kind, and errors inside of the file, with their line.
     """
-    name, separator, word = text.rpartition(":")
-    if not separator or not name.endswith(".py"):
+    path, word = named_in(text)
+    if path is None:
         raise InputError(f"{text!r} is no cell.", "hierax material", "Write FILE.py:OBJECT.")
-    path = Path(name)
     home = path.resolve().parent
     found = object_of_file(path, word, home)
     if callable(found):

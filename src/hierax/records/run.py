@@ -169,12 +169,10 @@ class Run:
         if reached.within and began - max(self._kept, self._began) < PERIOD:
             return
         solution = dataclasses.replace(reached.solution(), problem=None)
-        told = {"plan": self._plan, "events": self._events.length}
-        record = {"state": reached.state, "solution": solution, **told}
+        record = {"state": reached.state, "solution": solution, "plan": self._plan, "events": self._events.length}
         number = 1 + max(self._states, default=0)
         with self.tried(f"the state after level {reached.state.current}", needed=False):
-            old = self._states[: -KEPT + 1]
-            gone = {state_name(number) for number in old}
+            gone = {state_name(old) for old in self._states[: -KEPT + 1]}
             self._put_or_make_room({state_name(number): pack(record, STATES)}, {EVENTS: self._events.entry()}, gone)
             self._states = [*self._states[-KEPT + 1 :], number]
         self._kept = time.perf_counter()

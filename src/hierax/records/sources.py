@@ -25,7 +25,7 @@ from hierax.records.fidelity_columns import fidelity_groups
 from hierax.records.settings import call_with, parse_settings
 from hierax.records.table_domain import box_of_table
 from hierax.records.tables import LOGARITHM, Table
-from hierax.records.user_file import NAMELESS, object_of_file, problem_from_file, searched_first, user_errors
+from hierax.records.user_file import NAMELESS, named_in, object_of_file, problem_from_file, searched_first, user_errors
 
 
 @dataclass(frozen=True)
@@ -245,10 +245,8 @@ def _noise(column: np.ndarray, path: Path, name: str) -> float | np.ndarray:
 
 def source_of(text: str, settings: Sequence[str]) -> AbstractSource:
     """Read `NAME`, `FILE.py:OBJECT`, or `FILE.py`, which is short for `FILE.py:problem`."""
-    file, _, name = f"{text}:problem".rpartition(":") if text.endswith(".py") else text.rpartition(":")
-    if file.endswith(".py"):
-        return FileSource(Path(file), name, tuple(settings))
-    return CatalogueSource(text, tuple(settings))
+    path, name = named_in(text)
+    return CatalogueSource(text, tuple(settings)) if path is None else FileSource(path, name, tuple(settings))
 
 
 def parameter_of(text: str) -> Parameter:

@@ -31,7 +31,7 @@ from hierax.records.run import Run
 from hierax.records.settings import call_with, complete, parse_settings
 from hierax.records.sources import AbstractSource, checksum
 from hierax.records.tables import Table
-from hierax.records.user_file import NAMELESS, object_of_file, user_errors
+from hierax.records.user_file import NAMELESS, named_in, object_of_file, user_errors
 from hierax.results.archive import pack
 from hierax.results.evaluation import box_of, check_points, columns
 from hierax.results.solution import plain
@@ -63,8 +63,7 @@ class FamilySource(AbstractSource):
         InputError
             For an object that is neither, nor a function that returns one, or problems where it is said what varies.
         """
-        path = self.file
-        name = self.text.rpartition(":")[2]
+        path, name = named_in(self.text)
         found = named_problem(self.text) if path is None else object_of_file(path, name, path.resolve().parent)
         inputs = dict(map(varying, self.vary))
         settings, apart = self.settings, isinstance(found, Family | AbstractLeveled | Problem)
@@ -118,15 +117,12 @@ class FamilySource(AbstractSource):
         record = {"kind": "family", "vary": list(self.vary), "settings": list(self.settings)}
         if self.file is None:
             return record | {"name": self.text}
-        name = self.text.rpartition(":")[2]
-        return record | {"file": self.file.name, "object": name, "given": str(self.file), "sha256": checksum(self.file)}
+        path, name = self.file, named_in(self.text)[1]
+        return record | {"file": path.name, "object": name, "given": str(path), "sha256": checksum(path)}
 
     @property
     def file(self) -> Path | None:
-        file, separator, _ = self.text.rpartition(":")
-        if self.text.endswith(".py"):
-            raise InputError("The file is named, but not what in it varies.", self.text, f"Write {self.text}:OBJECT.")
-        return Path(file) if separator and file.endswith(".py") else None
+        return named_in(self.text)[0]
 
 
 def varying(text: str) -> tuple[str, AbstractInput]:

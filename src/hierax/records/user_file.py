@@ -58,6 +58,13 @@ def problem_from_file(path: Path, name: str, settings: Sequence[str], home: Path
     return found
 
 
+def named_in(text: str) -> tuple[Path | None, str]:
+    """File and object of `FILE.py:OBJECT`, or of `FILE.py`, which is short for `FILE.py:problem`; of another text no
+    file, and the text."""
+    file, _, name = f"{text}:problem".rpartition(":") if text.endswith(".py") else text.rpartition(":")
+    return (Path(file), name) if file.endswith(".py") else (None, text)
+
+
 def object_of_file(path: Path, name: str, home: Path) -> Any:
     """What a file calls `name`; modules are searched for in `home` first while the file runs.
 

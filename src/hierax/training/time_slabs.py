@@ -30,8 +30,8 @@ from hierax.training.state import Slab, SlabsState
 
 FIRST_LENGTH = 1 / 16
 """Length of the first slab in units of the whole time; the others follow from how the one before went."""
-SHORTEST, SHORT = 1e-6, 1e-5
-"""A slab shorter than this part of the whole time is given up; sooner while a smaller tolerance can still help."""
+SHORTEST = 1e-6
+"""A slab shorter than this part of the whole time is given up."""
 REFINEMENTS = 12
 """Most refinements of one slab in a sweep."""
 STEPS = 12
@@ -131,9 +131,9 @@ class TimeSlabs:
         Says when the budget is over.
     seen:
         Called after each slab with the number of slabs so far and the loss.
-    solver, shortest:
+    solver:
         Of the present sweep: a guess that is far off is damped a little, or most full steps are refused, one of the
-        sweep before is good; and the shortest slab that is tried, in units of the whole time.
+        sweep before is good.
     """
 
     discrete: DiscreteProblem
@@ -143,7 +143,6 @@ class TimeSlabs:
     over: Callable[[], bool]
     seen: Callable[[int, float], None]
     solver: GaussNewton = GaussNewton(damping=1e-5, tolerances=Tolerances(1e-2, STEPS))
-    shortest: float = SHORTEST
 
     @classmethod
     def of(cls, discrete: DiscreteProblem, over: Callable[[], bool], seen: Callable[[int, float], None]) -> TimeSlabs:
@@ -156,11 +155,7 @@ class TimeSlabs:
     def swept(self, state: SlabsState) -> Sweep:
         """One sweep to the tolerance of the state; where its slabs are missing it could not be ended."""
         first = not state.slabs
-        own = replace(
-            self,
-            solver=self.solver if first else replace(self.solver, damping=0.0),
-            shortest=SHORT if first and state.tolerance > LOOSE else SHORTEST,
-        )
+        own = self if first else replace(self, solver=replace(self.solver, damping=0.0))
         try:
             slabs = own._first(state.tolerance) if first else own._again(state.tolerance, state.slabs)
         except OutOfTime:
@@ -305,7 +300,7 @@ class TimeSlabs:
         return [s for s, _, _ in triples], [c for _, c, _ in triples], np.array([bool(e) for _, _, e in triples])
 
     def _check_length(self, length: float) -> None:
-        if length < self.shortest * self.evolution.span:
+        if length < SHORTEST * self.evolution.span:
             raise Stuck(f"A slab of length {length:.3g} could not be trained: stopped.")
 
     def _note(self, slabs: Sequence[Slab]) -> None:

@@ -25,8 +25,8 @@ TOLD = 1e-3
 in the problem's own units: an equation such as `ds/dx = 0` of what does not depend on `x` has no larger one."""
 NEARLY_ALL, FEW, TINY = 0.99, 0.01, 1e-4
 """Part of the square of a residual that a singularity keeps in so small a part of the points, and of the volume."""
-ENOUGH = 16_384
-"""Points at which the size of the parts of an equation is told."""
+MANY, ENOUGH = 262_144, 16_384
+"""Points at which it is told what an equation leaves, and the size of its parts."""
 
 
 @final
@@ -139,12 +139,12 @@ def _on_same_points(evidence: Evidence, term: int) -> float:
 
 def _of_its_parts(evidence: Evidence, term: int) -> float:
     """The largest part of its own size that any row of an equation leaves."""
-    field, every = evidence.field, evidence.samples[term]
-    left = _squares(evidence, term, every, field)
+    field = evidence.field
+    left = _squares(evidence, term, _some(evidence.samples[term], MANY), field)
     if not np.all(np.isfinite(left)):
         return np.inf
     others = (evidence.untrained, evidence.coarsest, evidence.nothing, *_without_one(field), *_flattened(field))
-    some = _some(every)
+    some = _some(evidence.samples[term], ENOUGH)
     sizes = [_squares(evidence, term, some, other) for other in others]
     now, shaken = (evidence.residuals(term, f, some.points, some.normals) for f in (field, evidence.shaken))
     sizes.append(some.weights @ (shaken - now) ** 2)
@@ -152,11 +152,11 @@ def _of_its_parts(evidence: Evidence, term: int) -> float:
     return float(np.sqrt(np.max(left / np.maximum(size, TOLD**2))))
 
 
-def _some(samples: Samples) -> Samples:
-    """Some of many samples, for the size of what a dozen of fields leave there."""
-    if samples.count <= ENOUGH:
+def _some(samples: Samples, count: int) -> Samples:
+    """So many of more samples, which stand for all."""
+    if samples.count <= count:
         return samples
-    some = samples.take(np.sort(np.random.default_rng(0).choice(samples.count, ENOUGH, replace=False)))
+    some = samples.take(np.sort(np.random.default_rng(0).choice(samples.count, count, replace=False)))
     return some.weighted(some.weights * (samples.weights.sum() / some.weights.sum()))
 
 
