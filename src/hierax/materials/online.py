@@ -24,7 +24,7 @@ NEWTON = 40
 TOLERANCE = 1e-8
 """Traction jumps relative to the stress at which Newton's method ends."""
 LENGTHS = (1.0, 0.5, 0.2, 0.05)
-"""Parts of a Newton step, of which the one with the smallest traction jumps is taken."""
+"""Parts of a Newton step: the first that lowers the traction jumps is taken, else the one with the least."""
 
 
 def _condensed(
@@ -90,25 +90,32 @@ def _equilibrium(
     """
     both = free[:, None] * free[None]
 
-    def merit(strain: Array) -> tuple[Array, Array]:
+    def merit(strain: Array) -> Array:
         stress, _, _ = responses(laws, network.phases, strain, states)
         mean, jumps = _imbalance(network, stress)
         size = jnp.sum(network.weights[:, None] * stress**2)
-        return jumps + jnp.sum((free * mean) ** 2), size
+        return (jumps + jnp.sum((free * mean) ** 2)) / (size + 1e-300)
 
     def newton(carry: Any) -> Any:
-        strain, change, _, count = carry
+        strain, change, left, count = carry
         stress, tangent, _ = responses(laws, network.phases, strain, states)
         mean, own, down = _condensed(network, tangent, stress)
         held = (1.0 - free) * change
         answer = jnp.linalg.solve(both * mean + jnp.diag(1.0 - free), free * (own + mean @ held))
         step = down(held - answer)
         # the first step carries the load and is taken in full
-        lengths = jnp.where(count == 0, jnp.ones(len(LENGTHS)), jnp.array(LENGTHS))
-        trials = strain + lengths[:, None, None] * step
-        merits, sizes = jax.vmap(merit)(trials)
-        best = jnp.argmin(jnp.where(jnp.isfinite(merits), merits, jnp.inf))
-        return trials[best], jnp.zeros_like(change), merits[best] / (sizes[best] + 1e-300), count + 1
+        lengths = jnp.where(count == 0, 1.0, jnp.array(LENGTHS))
+
+        def shorten(tried: Any) -> Any:
+            part, least, number = tried
+            new = merit(strain + lengths[number] * step)
+            better = new < least
+            return jnp.where(better, lengths[number], part), jnp.where(better, new, least), number + 1
+
+        part, least, _ = jax.lax.while_loop(
+            lambda tried: ~(tried[1] < left) & (tried[2] < len(LENGTHS)), shorten, (lengths[-1], jnp.inf, 0)
+        )
+        return strain + part * step, jnp.zeros_like(change), least, count + 1
 
     go = lambda carry: ~(carry[2] <= TOLERANCE**2) & (carry[3] < NEWTON)  # noqa: E731
     strain, _, left, count = jax.lax.while_loop(go, newton, (strain, change, jnp.inf, 0))
