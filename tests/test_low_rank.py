@@ -182,6 +182,27 @@ def test_values_on_the_boundary_that_are_not_zero():
     assert solution.accuracy.relative_l2 < 1e-4
 
 
+def test_an_unknown_number_is_found_from_noisy_data_in_four_coordinates():
+    """The state at rest satisfies the equation with any number, so data lead first."""
+
+    def exact(x):
+        return jnp.exp(-0.1 * jnp.pi**2 * x[0]) * (jnp.cos(jnp.pi * x[1]) + jnp.cos(jnp.pi * x[2]) * x[3])
+
+    def heat(w, x):
+        return hx.derivative(w.u, "t")(x) - w.k * (hx.derivative(w.u, "xx")(x) + hx.derivative(w.u, "yy")(x))
+
+    rng = np.random.default_rng(0)
+    points = rng.uniform(size=(300, 4))
+    truth = np.array(jax.vmap(exact)(points))
+    values = truth + 0.01 * np.std(truth) * rng.normal(size=300)
+    box = hx.Box([0.0] * 4, [1.0] * 4, names=tuple("txyz"))
+    unknowns = {"u": hx.Function(), "k": hx.Constant(1.0)}
+    problem = hx.Problem(box, (hx.Residual("heat", heat), hx.Data("u", points, values)), unknowns=unknowns)
+    solution = hx.train(problem, levels=2, budget=40.0)
+    assert "low-rank" in solution.field_kind
+    assert solution.unknowns["k"].value == pytest.approx(0.1, rel=0.03)
+
+
 def test_what_is_not_of_low_rank_is_refused():
     def front(x):
         return 30.0 * jnp.tanh(25.0 * (jnp.sin(3.0 * x[0] + x[1]) + jnp.cos(2.0 * x[2] * x[3]) - 1.0))

@@ -225,7 +225,7 @@ def _refuse_prior(problem: Problem, plan: Plan) -> None:
 def _family(problem: Problem, seen: ProblemFeatures) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
-    pointwise = seen.local and not (seen.data or seen.energies or interfaces.stated(problem))
+    pointwise = seen.local and not (seen.energies or seen.hidden or interfaces.stated(problem))
     return Tensor() if pointwise and isinstance(problem.domain, Box) else Perceptron()
 
 

@@ -8,6 +8,7 @@ from hierax.hierarchy import AbstractRefinement, Hierarchy
 from hierax.objective.build import Sampling
 from hierax.objective.separation import Separation
 from hierax.planning.features import ProblemFeatures
+from hierax.planning.inverse import FROM_DATA
 from hierax.planning.plan import Plan
 from hierax.problems.problem import Problem
 from hierax.problems.sampling import Arcsine, Sobol
@@ -55,6 +56,7 @@ def plan_for_tensors(
         GaussNewton(tolerances=Tolerances(1e-3, STEPS, LEAST)),
         NestedIteration(tolerance=0.0),
         sampling=Sampling(ratio=RATIO, scattered=Arcsine if bent else Sobol),
+        easier=() if seen.linear or not seen.data else FROM_DATA,
         largest=LARGEST,
         reasons=(
             levels,

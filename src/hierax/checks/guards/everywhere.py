@@ -55,8 +55,12 @@ class Everywhere(AbstractGuard):
         return Guard(value, limit, bool(value <= limit), sentence + ".")
 
     def _told(self, witness: Witness, left_out: float) -> tuple[float, float, Witness]:
-        """Error and limit of an output."""
-        near = witness.everywhere.unknown[~witness.far]
-        squares = [np.mean(part**2) for part in (near, witness.between.unknown) if len(part)]
+        """Error and limit of an output.
+
+        A field that misses rows left out by less than the process does is taken to err as much less over the box.
+        """
+        share = min(1.0, left_out / max(witness.left_out, 1e-300))
+        near = share * witness.everywhere.unknown[~witness.far]
+        squares = [np.mean(part**2) for part in (near, share * witness.between.unknown) if len(part)]
         limit = min(self.limit * left_out, float(np.hypot(np.sqrt(self.most), NOISE * witness.noise)))
         return float(np.sqrt(max(squares))), max(self.least, limit, witness.noise), witness
