@@ -24,11 +24,10 @@ from scipy.interpolate import RBFInterpolator, make_smoothing_spline
 from hierax import clock
 from hierax.problems import Box, Data, Function, Problem
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
-from hierax.results.files import write_json
-from hierax.results.record import plain
 from hierax.training.train import train
 from studies.common import Row, aligned, record, save, write_files
 from studies.registry import study
+from studies.so_far import SoFar
 from studies.tabulated import TABLES, Table
 
 NAME = "tables"
@@ -42,15 +41,15 @@ ARMS = {"hierax": ACCENT, "Gaussian process": WARM, "boosting": INK, "thin plate
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
     """Fit every table with every tool; the short form takes a few small ones."""
-    rows: list[Row] = []
+    so_far = SoFar(out, NAME)
     for table in TABLES:
         for count in table.counts[:1] if quick else table.counts:
             if quick and not table.quick:
                 continue
             for seed in range(1 if quick else SEEDS):
-                rows += measured(table, count, seed)
-                # A long run that is broken off leaves what it has measured.
-                write_json(out / f"{NAME}-so-far.json", plain({"rows": rows}))
+                key = {"problem": table.name, "count": count, "seed": seed}
+                so_far.add(key, lambda own=(table, count, seed): measured(*own))
+    rows = so_far.rows
     medians = over_seeds(rows)
     head = ["table", "rows", "inputs", *ARMS, "claimed", "ratio", "refused", "seconds"]
     text = "\n".join(aligned([head, *map(_cells, medians)]))

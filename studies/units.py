@@ -15,13 +15,13 @@ from typing import Any
 
 from hierax.problems.problem import Problem
 from hierax.problems.registry import catalogue
-from hierax.results.files import write_json, written
-from hierax.results.record import plain
+from hierax.results.files import written
 from hierax.testing.units import Written, course, differences
 from hierax.training.train import train
 from studies.common import Row, aligned, record
 from studies.honesty.cases import cases
 from studies.registry import study
+from studies.so_far import SoFar
 
 NAME = "units"
 SCALINGS, BUDGET = 10, 600.0
@@ -36,11 +36,11 @@ AGREE = 1e-8
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
     """Train every problem in its own units and in others; the short form has two problems in one other unit."""
-    rows: list[Row] = []
+    so_far = SoFar(out, NAME)
     for name, make in problems():
         if name in QUICK or not quick:
-            rows.append({"problem": name} | compared(make(), 1 if quick else SCALINGS))
-            write_json(out / f"{NAME}-so-far.json", plain({"rows": rows}))
+            so_far.add({"problem": name}, lambda make=make: [compared(make(), 1 if quick else SCALINGS)])
+    rows = so_far.rows
     head = ["problem", "units", "same course", "largest difference", "seconds"]
     text = "\n".join(aligned([head, *map(_cells, rows)]))
     with written(out / f"{NAME}.txt") as draft:

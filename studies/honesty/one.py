@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
+import signal
 import time
 from multiprocessing.connection import Connection
 from typing import Any
@@ -10,16 +12,19 @@ from typing import Any
 import jax
 
 import hierax as hx
+from hierax import clock
 from hierax._errors import InputError
 from studies.common import Row
 from studies.honesty.battery import Case, Posed, errors, excess, verdict
 from studies.honesty.cases import case_of
 
 BUDGET = 20.0
-"""Seconds of training, all other settings as they are by default."""
-PATIENCE = 60.0
-"""Seconds after which a process that has not answered is ended, besides what its start takes."""
-START = 30.0
+"""Seconds of training, all other settings as they are by default. In processes of their own all seconds are those of
+the processor, so that other work on the machine changes no verdict."""
+PATIENCE = 90
+"""Seconds of the processor after which a process that has not answered is ended, its start and the budget included."""
+ASLEEP = 1200.0
+"""Seconds after which one is ended that waits and computes nothing."""
 BAD_INPUT, CRASHED = 1, 2
 """Exit codes for what `train` refuses, and for what is raised within it."""
 
@@ -28,16 +33,16 @@ def measured(name: str, budget: float = BUDGET) -> Row:
     """Train on one problem here, and judge the outcome."""
     jax.config.update("jax_enable_x64", True)
     case = case_of(name)
-    began = time.perf_counter()
+    began = clock.seconds_now()
     try:
         posed = case.pose()
-        began = time.perf_counter()
+        began = clock.seconds_now()
         solution = hx.train(posed.problem, key=0, budget=budget)
     except InputError as refusal:
-        return unsolved(case, "refused_input", BAD_INPUT, str(refusal), time.perf_counter() - began)
+        return unsolved(case, "refused_input", BAD_INPUT, str(refusal), clock.seconds_now() - began)
     except Exception as crash:
-        return unsolved(case, "crashed", CRASHED, f"{type(crash).__name__}: {crash}", time.perf_counter() - began)
-    return judged(case, posed, solution, time.perf_counter() - began)
+        return unsolved(case, "crashed", CRASHED, f"{type(crash).__name__}: {crash}", clock.seconds_now() - began)
+    return judged(case, posed, solution, clock.seconds_now() - began)
 
 
 def judged(case: Case, posed: Posed, solution: hx.Solution, seconds: float) -> Row:
@@ -81,6 +86,8 @@ def _row(case: Case, outcome: str) -> dict[str, Any]:
 
 
 def _answer(name: str, budget: float, pipe: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE, PATIENCE + 10))
+    clock.seconds_now = time.process_time
     pipe.send(measured(name, budget))
     pipe.close()
 
@@ -90,11 +97,11 @@ def apart(name: str, budget: float = BUDGET) -> Row:
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(name, budget, theirs), daemon=True)
-    began = time.perf_counter()
+    began = clock.seconds_now()
     process.start()
     theirs.close()
     try:
-        answered = mine.poll(START + PATIENCE)
+        answered = mine.poll(ASLEEP)
         row = mine.recv() if answered else None
     except EOFError:
         answered, row = True, None
@@ -103,6 +110,7 @@ def apart(name: str, budget: float = BUDGET) -> Row:
         process.join()
     if row is not None:
         return row
-    result = "crashed" if answered else "timed_out"
+    late = not answered or process.exitcode == -signal.SIGXCPU
+    result = "timed_out" if late else "crashed"
     says = f"The process ended with code {process.exitcode} and left no row."
-    return unsolved(case_of(name), result, CRASHED, says, time.perf_counter() - began)
+    return unsolved(case_of(name), result, CRASHED, says, clock.seconds_now() - began)

@@ -1,10 +1,10 @@
 """Can a verdict be relied on? Problems with a known truth where a wrong answer is likely, and easy controls.
 
-Each is trained once with the default settings for 20 s, seed 0, in a process of its own. `right` ends with exit code
-0 within the tolerance, `confident_wrong` with exit code 0 outside of it, `false_alarm` is a right answer that was
-refused, and `refused` is everything else. Where nothing determines the solution, or none exists, only a refusal is
-right. Truths are derived by hand or computed by other methods to tolerances far below those asked; a test puts them
-into the equations.
+Each is trained once with the default settings for 20 s of the processor, seed 0, in a process of its own. `right` ends
+with exit code 0 within the tolerance, `confident_wrong` with exit code 0 outside of it, `false_alarm` is a right answer
+that was refused, and `refused` is everything else. Where nothing determines the solution, or none exists, only a
+refusal is right. Truths are derived by hand or computed by other methods to tolerances far below those asked; a test
+puts them into the equations.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from hierax.results.figures import ACCENT, MUTED, STYLE, WARM
-from hierax.results.files import write_json
-from hierax.results.record import plain
 from studies.common import Row, aligned, record, save, write_files
 from studies.honesty.battery import CONFIDENT_WRONG, FALSE_ALARM, REFUSED, RIGHT, VERDICTS
 from studies.honesty.cases import cases
 from studies.honesty.one import apart
 from studies.registry import study
+from studies.so_far import SoFar
 
 NAME = "honesty"
 COLORS = {RIGHT: ACCENT, REFUSED: MUTED, FALSE_ALARM: "#d9a441", CONFIDENT_WRONG: WARM}
@@ -32,17 +31,16 @@ COLORS = {RIGHT: ACCENT, REFUSED: MUTED, FALSE_ALARM: "#d9a441", CONFIDENT_WRONG
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
     """Judge the whole battery, one process after the other; the short form has a few cheap problems."""
-    rows: list[Row] = []
-    for case in cases().values():
-        if case.quick or not quick:
-            rows.append(apart(case.name))
-            # A long run that is broken off leaves what it has measured.
-            write_json(out / f"{NAME}-so-far.json", plain({"rows": rows}))
+    known = {name: case for name, case in cases().items() if case.quick or not quick}
+    so_far = SoFar(out, NAME)
+    for name in known:
+        so_far.add({"case": name}, lambda name=name: [apart(name)])
+    rows = sorted(so_far.rows, key=lambda row: list(known).index(row["case"]))
     head = ["problem", "kind", "verdict", "error", "result", "seconds"]
     text = "\n".join(aligned([head, *map(_cells, rows)]))
     title = "Right, refused, or confidently wrong"
     paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, rows))
-    return record(NAME, quick, summary(rows), paths, text, __doc__, rows=rows)
+    return record(NAME, quick, summary(rows), paths, text, __doc__, rows=rows, reading=so_far.reading())
 
 
 def summary(rows: list[Row]) -> Row:
