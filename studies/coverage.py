@@ -8,7 +8,6 @@ deviation of 1.5 % with 200 draws and a true 95 %.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,22 +18,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import hierax as hx
-from hierax.objective.data_rows import DataRows
 from hierax.planning.choose import plan
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE
-from hierax.results.files import write_json
 from hierax.results.intervals import Interval
-from hierax.results.record import plain
+from hierax.training.anew import trained
 from hierax.training.context import Context
-from hierax.training.continuation import ProblemSequence
-from hierax.training.discrete import DiscreteProblem
-from hierax.training.finish import finish
 from hierax.training.run import begin
-from hierax.training.run import run as trained
 from studies.common import Row, aligned, record, write_files
 from studies.registry import study
+from studies.so_far import SoFar
 
 NAME = "coverage"
 DRAWS, QUICK = 200, 20
@@ -140,23 +134,24 @@ def logistic() -> Case:
 def run(out: Path, quick: bool) -> dict[str, Any]:
     """Train every case with many draws of the noise, and leave table, figure and rows in `out`."""
     title = "Intervals of constants that hold the truth, nominal 95 %" + (" (short form)" if quick else "")
-    rows, result = [], {}
+    so_far = SoFar(out, NAME)
     for case in (decay(), diffusion(), logistic()):
-        rows += drawn(case, QUICK if quick else DRAWS)
-        result = written(out, title, rows, quick)
-        write_json(out / f"{NAME}.json", plain(result))
-    return result
+        rows = drawn(case)
+        for draw in range(QUICK if quick else DRAWS):
+            so_far.add({"case": case.name, "draw": draw}, lambda rows=rows, draw=draw: rows(draw))
+    return written(out, title, so_far.rows, quick) | {"reading": so_far.reading()}
 
 
-def drawn(case: Case, draws: int) -> list[Row]:
-    """A row for each draw and constant; kernels are compiled in the first draw."""
+def drawn(case: Case) -> Callable[[int], list[Row]]:
+    """From the number of a draw to a row for each constant; kernels are compiled in the first one."""
     problem = case.make(case.values(0))
     context = Context.of(problem, plan(problem), 0, np.inf)
-    rows = []
-    for draw in range(draws):
+
+    def rows(draw: int) -> list[Row]:
         own = measuring(context, case.values(draw))
-        found = finish(trained(begin(own), own), own).unknowns
-        rows += [row_of(case, draw, name, interval) for name, interval in found.items()]
+        found = trained(begin(own), own).unknowns
+        return [row_of(case, draw, name, interval) for name, interval in found.items()]
+
     return rows
 
 
@@ -164,21 +159,8 @@ def measuring(context: Context, values: np.ndarray) -> Context:
     """The same training with other values of the data, by the same kernels, in the same units."""
     units = context.plan.units
     assert units is not None
-    converted = (values - units.shifts["u"]) / units.sizes["u"]
-    problems = [_measuring(discrete, converted) for discrete in context.sequence.problems]
-    sequence = ProblemSequence(problems, context.sequence.notes, context.sequence.first)
-    return Context(
-        context.asked, problems[-1].problem, context.plan, context.key, sequence, np.inf, context.emit, context.began,
-        context.compiled,
-    )  # fmt: skip
-
-
-def _measuring(discrete: DiscreteProblem, values: np.ndarray) -> DiscreteProblem:
-    problem, sampled = copy.copy(discrete.problem), copy.copy(discrete.sampled)
-    problem.terms = tuple(replace(t, values=values) if isinstance(t, Data) else t for t in problem.terms)
-    sampled.problem, sampled.terms = problem, problem.terms
-    rows = DataRows(problem, discrete.plan.validation_share, discrete.key)
-    return replace(discrete, problem=problem, sampled=sampled, rows=rows)
+    (own,) = (term for term in context.problem.terms if isinstance(term, Data))
+    return context.measuring({own.name: replace(own, values=(values - units.shifts["u"]) / units.sizes["u"])})
 
 
 def row_of(case: Case, draw: int, name: str, found: Interval) -> Row:

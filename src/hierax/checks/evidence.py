@@ -118,6 +118,9 @@ class Evidence:
         `None` without data.
     stated_noise:
         The noise that the data terms state, in the same units; 0 where none does.
+    outlying:
+        Part of the squared misfit at data beside equations that single values make which are far from the field; `None`
+        without such data.
     landscape:
         The energy about the finest level that is small enough for its second derivative; `None` without energies.
     missed:
@@ -149,6 +152,7 @@ class Evidence:
     misfit: float | None = None
     noise: float | None = None
     stated_noise: float = 0.0
+    outlying: float | None = None
     landscape: Landscape | None = None
     missed: Sequence[Feature] = ()
     flatness: Flatness | None = None

@@ -20,3 +20,5 @@ WITHIN = 0.2
 """Part of the noise of the data: changes by less from level to level follow it, and need not fall."""
 SETTLING = 0.3
 """Factor above which the changes by two refinements one after the other no longer fall."""
+OUTLYING = 0.25
+"""Part of the squared misfit that single wrong values may make: more moves what is inferred and is worth a training."""

@@ -145,7 +145,7 @@ class DataRows:
         for term in self.terms:
             if term.name in samples:
                 misses = misses_of(field, term, samples[term.name])
-                squares = np.mean((misses / _spread(term)) ** 2, axis=1)
+                squares = np.mean((misses / spread(term)) ** 2, axis=1)
                 out[term.name] = (samples[term.name].weights, squares)
         return out
 
@@ -163,7 +163,7 @@ class DataRows:
     @property
     def stated(self) -> float:
         """Relative noise of the data as their terms state it; 0 where none does."""
-        each = [(term.typical_noise or 0.0) / _spread(term) for term in self.terms]
+        each = [(term.typical_noise or 0.0) / spread(term) for term in self.terms]
         return float(np.sqrt(np.mean(np.square(each)))) if each else 0.0
 
 
@@ -174,6 +174,6 @@ def measured(term: Data, rows: np.ndarray | slice = slice(None)) -> Measurements
     return Measurements(term.points[rows], values[rows], weights / weights.sum())
 
 
-def _spread(term: Data) -> float:
+def spread(term: Data) -> float:
     """Standard deviation of the values; equal ones have none, and rounding of their size then counts as nothing."""
     return max(float(np.std(term.values)), 1e-10 * float(np.max(np.abs(term.values))), 1e-300)

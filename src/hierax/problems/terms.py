@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,12 @@ class Data(AbstractValues):
                 "leave it out",
             )
         return float(noise.flat[0]) if even else noise
+
+    def rows(self, which: np.ndarray) -> Data:
+        """The same of some points only, by a mask or numbers."""
+        per_point = ("points", "values", "given", "groups") + ("noise",) * isinstance(self.noise, np.ndarray)
+        own = {name: getattr(self, name) for name in per_point}
+        return replace(self, **{name: array[which] for name, array in own.items() if array is not None})
 
     @property
     def unevenness(self) -> np.ndarray:

@@ -61,11 +61,17 @@ def without_outliers(process: Process, fit: Callable[[np.ndarray], Process | Non
         if fitted is None:
             return None
         current = fitted
-    places = current.kernel.places(current.centres)
     if not found.any() or current.noise > LESS * process.noise:
         return None
+    return Robust(current, found) if few_and_alone(found, current.kernel.places(current.centres)) else None
+
+
+def few_and_alone(found: np.ndarray, places: np.ndarray) -> bool:
+    """Whether values `(n,)` at places `(n, dim)` are some, few, and do not stand beside each other, as outliers do."""
+    if not found.any() or np.mean(found) > MOST:
+        return False
     near = np.asarray(KDTree(places).query(places[found], k=3)[1])[:, 1:]
-    return None if np.mean(found[near]) > ALONE else Robust(current, found)
+    return bool(np.mean(found[near]) <= ALONE)
 
 
 def _standardised(process: Process, even: np.ndarray) -> np.ndarray:

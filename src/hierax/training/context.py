@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from hierax import clock
@@ -12,6 +12,7 @@ from hierax.events import Decision, EventDispatcher, Subscriber
 from hierax.planning.plan import Plan
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
 from hierax.results.solution import Solution
 from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import LevelStack, Objectives
@@ -92,6 +93,11 @@ class Context:
         start = began or (clock.seconds_now(), compile_seconds())
         told, seed = EventDispatcher(tuple(subscribers)), key if isinstance(key, int) else -1
         return cls(problem, own, plan, sampler, sequence, budget, told, *start, seed=seed)
+
+    def measuring(self, data: Mapping[str, Data]) -> Context:
+        """The same training with other data, in the units of the training, in place of those of these names."""
+        sequence = self.sequence.measuring(data)
+        return replace(self, problem=sequence.problems[-1].problem, sequence=sequence, made=Objectives())
 
     @property
     def elapsed(self) -> float:

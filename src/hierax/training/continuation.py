@@ -6,7 +6,7 @@ data, as in the parameter cascades of Ramsay, Hooker, Campbell, Cao, JRSS B 69 (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -18,6 +18,7 @@ from hierax.planning.plan import Plan
 from hierax.problems.continuation import Continuation
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.state import Visited
 
@@ -59,6 +60,10 @@ class ProblemSequence:
             seen = ProblemFeatures.of(member)
             easier.append(DiscreteProblem.of(member, replace(plan, local=seen.local, linear=seen.linear), key))
         return cls([*easier, target], problem.notes, min(len(easier), _room(plan) - 1))
+
+    def measuring(self, data: Mapping[str, Data]) -> ProblemSequence:
+        """The same problems with other data in place of those of these names; they share all kernels."""
+        return replace(self, problems=[problem.measuring(data) for problem in self.problems])
 
     def last(self, level: int, first: int) -> int:
         """Number of the problem that a level ends with, where the last one is trained from level `first` on."""

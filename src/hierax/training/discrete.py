@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -98,6 +99,14 @@ class DiscreteProblem:
         equations = np.array([is_equation(t, problem) for t in sampled.terms])
         rows = DataRows(problem, plan.validation_share, key)
         return cls(problem, plan, key, sampled, periodic_axes(problem), equations, rows, value_term(problem))
+
+    def measuring(self, data: Mapping[str, Data]) -> DiscreteProblem:
+        """The same problem with other data in place of those of these names; it shares all kernels."""
+        problem, sampled = copy.copy(self.problem), copy.copy(self.sampled)
+        problem.terms = tuple(data.get(t.name, t) if isinstance(t, Data) else t for t in problem.terms)
+        sampled.problem, sampled.terms = problem, problem.terms
+        rows = DataRows(problem, self.plan.validation_share, self.key)
+        return replace(self, problem=problem, sampled=sampled, rows=rows)
 
     def weighing(self, factor: float) -> DiscreteProblem:
         """The same problem with another factor of the equations against the data; it shares all kernels."""

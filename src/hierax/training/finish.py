@@ -14,6 +14,7 @@ from hierax.events import Guard, RunFinished
 from hierax.results.solution import Solution
 from hierax.training.account import account, in_the_users_units
 from hierax.training.context import Context
+from hierax.training.contradicted import counted
 from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.cross_validation import left_out
 from hierax.training.intervals import intervals
@@ -22,12 +23,14 @@ from hierax.training.second_start import another_solution
 from hierax.training.selection import chosen, guarded, last_level
 from hierax.training.state import RunState
 
+LEFT_OUT = "{} were left out as outliers: the equations and all other values contradict them."
+
 
 def finish(state: RunState, context: Context) -> Solution:
     """The solution of a training that has stopped."""
     state = _closed(state, context)
     discrete = context.problem_of(state)
-    level, trained = _returned(state, context)
+    level, trained = returned(state, context)
     own, interrupted = state.visited.get(level), state.stopped == "interrupted"
     left = None if own is None or interrupted else left_out(discrete, own, context.key)
     over = state.stopped == "budget"
@@ -35,7 +38,9 @@ def finish(state: RunState, context: Context) -> Solution:
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
     found = {} if result.exit_code == 2 else intervals(discrete, trained, own and own.state)
-    remark = another_solution(discrete, state.visited, trained, context.clock) if result.exit_code == 0 else ""
+    remarks = [LEFT_OUT.format(counted(state.outliers))] if state.outliers else []
+    if result.exit_code == 0 and (other := another_solution(discrete, state.visited, trained, context.clock)):
+        remarks.append(other)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
     reached = discrete.accuracy(trained)
     rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]
@@ -52,7 +57,7 @@ def finish(state: RunState, context: Context) -> Solution:
         seconds_total=seconds,
         seconds_compile=compiled,
         unknowns=found,
-        remarks=[remark] if remark else [],
+        remarks=remarks,
     )
     return in_the_users_units(solution, context)
 
@@ -93,7 +98,7 @@ def _trained_for_itself(state: RunState, level: int, context: Context) -> RunSta
     return with_change(visited(state, Visit(level), context), level + 1, context)
 
 
-def _returned(state: RunState, context: Context) -> tuple[int, Any]:
+def returned(state: RunState, context: Context) -> tuple[int, Any]:
     """The finest level; with data the one with the smallest validation error, fitted again to all of them."""
     if not state.visited:
         if not state.easier:

@@ -23,6 +23,7 @@ from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.solution import Candidate, Solution
 from hierax.training.account import account, in_the_users_units, so_far
+from hierax.training.anew import trained
 from hierax.training.context import Context
 from hierax.training.finish import finish, told_of, value_of
 from hierax.training.processes import LONGEST, MOST, PATIENCE, ProcessLimits, TableProcess, table_process
@@ -79,7 +80,7 @@ def solved(state: RunState, context: Context) -> Solution:
     """Train from a state to the end; of a table the best of all kinds of fields that are worth their seconds."""
     process = _process(state, context)
     if process is None:
-        return told_of(finish(run(state, context), context), context)
+        return told_of(trained(state, context), context)
     if process.outliers is not None:
         context.say(OUTLIERS.format(int(process.outliers.sum()), len(process.rows.points)))
     rival = _kriging(process, state, context)

@@ -16,6 +16,7 @@ from hierax.fields.base import mesh
 from hierax.objective import AbstractObjective, Samples, component, flat_parameters
 from hierax.objective.landscape import Landscape
 from hierax.problems.keys import Key, seed_of
+from hierax.training.contradicted import share_of_outliers
 from hierax.training.corrections import solved
 from hierax.training.determination import flatness
 from hierax.training.discrete import DiscreteProblem
@@ -144,6 +145,7 @@ def guarded(
             misfit=misfit,
             noise=noise,
             stated_noise=discrete.rows.stated,
+            outlying=share_of_outliers(discrete, trained),
             missed=discrete.plan.missed,
             flatness=flatness(discrete, visited, trained),
             constants=_constants(discrete, trained),

@@ -191,6 +191,8 @@ class RunState(NamedTuple):
         The level that was visited last.
     process:
         The Gaussian process of a table that is fitted beside.
+    outliers:
+        Which values of data are left out, as masks by name; empty where none is.
     corrections, slabs:
         What cycles that correct and sweeps over time slabs add; `None` without them.
     failure, stopped:
@@ -212,6 +214,7 @@ class RunState(NamedTuple):
     reported: dict[int, int] = {}  # noqa: RUF012 (never changed in place)
     current: int = 0
     process: FoundProcess | None = None
+    outliers: dict[str, np.ndarray] = {}  # noqa: RUF012 (never changed in place)
     corrections: StackState | None = None
     slabs: SlabsState | None = None
     failure: RESULTS | None = None

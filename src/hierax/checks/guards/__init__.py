@@ -18,6 +18,7 @@ from hierax.checks.guards.everywhere import Everywhere
 from hierax.checks.guards.explained import Explained
 from hierax.checks.guards.fresh_residual import FreshResidual
 from hierax.checks.guards.levels import Levels
+from hierax.checks.guards.outliers import Outliers
 from hierax.checks.guards.regularity import Regularity
 from hierax.checks.guards.resolution import Resolution
 from hierax.checks.guards.stationary import Stationary
@@ -33,6 +34,7 @@ GUARDS: tuple[AbstractGuard, ...] = (
     Levels(),
     Resolution(),
     DataMisfit(),
+    Outliers(),
     Equation(),
     Determined(),
     Regularity(),

@@ -36,6 +36,8 @@ MEANINGS = {
     "determined": "Do the terms determine the solution? How far the unknowns can change on coarse levels, in units of "
     "what smooth changes that violate the terms as much amount to.",
     "data": "Does the solution fit the data? Misfit at measured values over their noise.",
+    "outliers": "Do single wrong values move what is inferred? Part of the squared misfit at data that single ones "
+    "make which the equations and all others contradict.",
     "prediction": "Do the cheaper fidelities and the other rows predict a row of the dearest one? Error when it is "
     "left out, over the spread of the values.",
 }
