@@ -72,6 +72,8 @@ class Predict:
     unknowns if not given."""
     outside: Outside = "flag"
     """Rows outside of the domain: marked, with empty values or those of the nearest point inside, or refused."""
+    intervals: float | None = None
+    """Percent, such as 95: columns NAME_low and NAME_high between which the function behind a table lies as often."""
     rename: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """HEADING=NAME: names of columns whose headings are none."""
     drop_missing: bool = False
@@ -101,6 +103,10 @@ class Predict:
         folder = Folder.open(self.run)
         check_output(self.out, folder.inputs, self.force)
         if SURROGATE in folder.manifest.files and self.points is not None:
+            if self.intervals is not None:
+                raise InputError(
+                    "A surrogate tells its errors in columns of their own.", "--intervals", "Leave it out."
+                )
             return self._members(folder, self.points)
         if self.at is not None or self.tolerance is not None:
             raise InputError("This run has no surrogate.", "--at, --tolerance", "Leave them out.")
@@ -118,7 +124,7 @@ class Predict:
             return self._on_mesh(solution, self.mesh)
         table = Table(given, Reading.of([word for words in self.rename for word in words], self.drop_missing))
         with as_written(self.run), user_errors(source and source.file):
-            points, values, sentences = predicted(solution, table, self.values, self.outside)
+            points, values, sentences = predicted(solution, table, self.values, self.outside, self._probability)
         write_columns(self.out, points | values)
         for sentence in (*table.notes, *sentences):
             print(sentence, file=sys.stderr)
@@ -129,9 +135,13 @@ class Predict:
             print(f"Values of {bad} are not finite in some rows.", file=sys.stderr)
         return 0 if bad is None else FAILED
 
+    @property
+    def _probability(self) -> float | None:
+        return None if self.intervals is None else self.intervals / 100.0
+
     def _on_mesh(self, solution: Solution, mesh: Path) -> int:
         """Values at the nodes of a mesh."""
-        found, sentences = predicted_on_mesh(solution, mesh, self.values, self.outside, self.unit)
+        found, sentences = predicted_on_mesh(solution, mesh, self.values, self.outside, self.unit, self._probability)
         with written(self.out) as draft:
             write_on_mesh(found, draft)
         for sentence in sentences:

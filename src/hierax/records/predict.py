@@ -15,15 +15,19 @@ from hierax.problems.problem import Problem
 from hierax.records.tables import LOGARITHM, Table
 from hierax.results.evaluation import box_of, check_points, columns, nearest, quantities, region, within, wrapped
 from hierax.results.solution import Solution
+from hierax.training.bands import intervals
 
 OUTSIDE = "outside"
 """The column that marks rows outside of the domain; it is there where such rows are."""
+
+LOW, HIGH = "_low", "_high"
+"""What the columns of the ends of intervals add to the name of a value."""
 
 Outside = Literal["flag", "clip", "refuse"]
 
 
 def predicted(
-    solution: Solution, table: Table, values: Sequence[str], outside: Outside
+    solution: Solution, table: Table, values: Sequence[str], outside: Outside, probability: float | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
     """Columns of the points, columns of values, and sentences about rows that lie outside.
 
@@ -34,11 +38,13 @@ def predicted(
     outside:
         What happens to rows outside of the domain: `flag` marks them and leaves their values empty (NaN), `clip` marks
         them and takes the values at the nearest point of the domain, `refuse` refuses the table.
+    probability:
+        Of intervals, whose ends are columns beside each value; none if not given.
 
     Raises
     ------
     InputError
-        For what cannot be read, values that are unknown, and with `refuse` for rows outside.
+        For what cannot be read, values that are unknown or have no intervals, and with `refuse` for rows outside.
     """
     problem = solution.problem
     names = tuple(problem.domain.names or ())
@@ -47,12 +53,17 @@ def predicted(
     shown = {name: table.source(name) for name in names}
     read = table.numbers(tuple(dict.fromkeys((*names, *shown.values()))), points=names)
     points = np.stack([read[name] for name in names], axis=1)
-    found, sentences = _valued(solution, points, str(table.path), values, outside)
+    found, sentences = _valued(solution, points, str(table.path), values, outside, probability)
     return {shown[name]: read[shown[name]] for name in names}, found, sentences
 
 
 def predicted_on_mesh(
-    solution: Solution, path: Path, values: Sequence[str], outside: Outside, unit: float = 1.0
+    solution: Solution,
+    path: Path,
+    values: Sequence[str],
+    outside: Outside,
+    unit: float = 1.0,
+    probability: float | None = None,
 ) -> tuple[Any, list[str]]:
     """A mesh as meshio reads it with values at its nodes, and sentences about nodes that lie outside.
 
@@ -60,7 +71,7 @@ def predicted_on_mesh(
     """
     found = read_mesh(path)
     points = positive(unit, "--unit") * np.asarray(found.points, float)[:, : solution.problem.domain.dim]
-    data, sentences = _valued(solution, points, str(path), values, outside)
+    data, sentences = _valued(solution, points, str(path), values, outside, probability)
     found.point_data, found.cell_data, found.cell_sets, found.point_sets = data, {}, {}, {}
     return found, sentences
 
@@ -80,12 +91,17 @@ def write_on_mesh(found: Any, path: Path) -> None:
 
 
 def _valued(
-    solution: Solution, points: np.ndarray, where: str, values: Sequence[str], outside: Outside
+    solution: Solution,
+    points: np.ndarray,
+    where: str,
+    values: Sequence[str],
+    outside: Outside,
+    probability: float | None,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Columns of values at points, and sentences about those outside."""
     problem = solution.problem
     inside, moved = _placed(problem, points, where, outside)
-    found = _evaluated(solution, moved, tuple(values) or tuple(problem.unknowns))
+    found = _evaluated(solution, moved, tuple(values) or tuple(problem.unknowns), probability)
     count = int(np.sum(~inside))
     if not count:
         return found, []
@@ -106,8 +122,14 @@ def _placed(problem: Problem, points: np.ndarray, where: str, outside: Outside) 
     return inside, np.where(inside[:, None], points, nearest(problem, points))
 
 
-def _evaluated(solution: Solution, points: np.ndarray, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    """The values; of unknowns that are logarithms the quantities themselves as well."""
+def _evaluated(
+    solution: Solution, points: np.ndarray, wanted: Sequence[str], probability: float | None
+) -> dict[str, np.ndarray]:
+    """The values with their intervals; of unknowns that are logarithms the quantities themselves as well."""
     found = columns(solution.problem, solution.field, points, wanted)
-    logs = [name for name in found if name in solution.problem.unknowns and name.startswith(LOGARITHM)]
-    return found | {name.removeprefix(LOGARITHM): np.exp(found[name]) for name in logs}
+    for name in () if probability is None else tuple(found):
+        ends = intervals(solution, points, name, probability=probability)
+        found |= dict(zip((f"{name}{LOW}", f"{name}{HIGH}"), ends, strict=True))
+    logs = [name for name in solution.problem.unknowns if name.startswith(LOGARITHM) and name in found]
+    of_logs = [name for name in found if name.removesuffix(LOW).removesuffix(HIGH) in logs]
+    return found | {name.removeprefix(LOGARITHM): np.exp(found[name]) for name in of_logs}

@@ -47,6 +47,9 @@ ROOMS = (
     "hierax.models.surrogate",
     "hierax.results.intervals",
     "hierax.results.solution",
+    "hierax.solvers.gaussian_process",
+    "hierax.solvers.value_scale",
+    "hierax.training.state",
 )
 """Packages and modules whose classes of data may be named."""
 REMEDY = "Take the file from a copy, or train again; such a file must not be edited."
@@ -333,8 +336,9 @@ def _library(extra: tuple[str, ...]) -> dict[str, type]:
     for library in (eqx.nn, optax):
         found |= {f"{library.__name__}.{name}": kind for name, kind in vars(library).items() if _holds_data(kind)}
     modules = itertools.chain.from_iterable(map(_modules, (*ROOMS, *extra)))
-    own = [kind for module in modules for kind in vars(module).values()
-           if _holds_data(kind) and kind.__module__ == module.__name__]  # fmt: skip
+    # a module may be of the rooms and of a further package as well
+    own = list(dict.fromkeys(kind for module in modules for kind in vars(module).values()
+                             if _holds_data(kind) and kind.__module__ == module.__name__))  # fmt: skip
     count = collections.Counter(kind.__name__ for kind in own)
     return found | {k.__name__ if count[k.__name__] == 1 else f"{k.__module__}.{k.__name__}": k for k in own}
 

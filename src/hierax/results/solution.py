@@ -104,6 +104,8 @@ class Solution:
         The kinds of fields that were tried for the outputs of a table.
     remarks:
         Sentences that are no verdict: of another solution that a second start has found.
+    processes:
+        What was found of the Gaussian processes of the outputs of a table, by their names; `hierax.intervals` asks it.
     """
 
     problem: Problem
@@ -133,6 +135,7 @@ class Solution:
     unknowns: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
     candidates: Sequence[Candidate] = ()
     remarks: Sequence[str] = ()
+    processes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def diagnose(self) -> Diagnosis | None:
         """What limits this training, with evidence in words; `None` after a numerical failure or without a step."""

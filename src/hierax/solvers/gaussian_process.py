@@ -168,6 +168,16 @@ class Process:
         means = np.cumsum(self.surprises[near], axis=1) / np.arange(1, most + 1)
         return np.sqrt(np.maximum(means[:, fewest - 1 :].max(axis=1), self.surprises.mean()))
 
+    def freedom(self, unit: np.ndarray) -> np.ndarray:
+        """Number of values `(m,)` on which the mean at inputs of the unit box hangs: degrees of freedom of its error.
+
+        A mean is a sum of values with weights; the number is that of equal weights with the same variance of a variance
+        by noise, but 2 at least.
+        """
+        cross = self.kernel.between(unit, self.centres)
+        parts = self.spread[:, None] * cho_solve((self.root, True), cross.T, check_finite=False) ** 2
+        return np.maximum(np.sum(parts, axis=0) ** 2 / np.maximum(np.sum(parts**2, axis=0), 1e-300), 2.0)
+
     def left_out(self, folds: Sequence[np.ndarray]) -> np.ndarray:
         r"""Misfit at every value of a fold, of the process that has not seen the fold; zero elsewhere.
 

@@ -67,7 +67,7 @@ def part_moment(part: Part, transform: Transform, rare: float = 0.0) -> PartMome
     most = max(part.count(group) for group in seen if group[0] == 0)
     covariance[0, 0] = max(covariance[0, 0], rare / most)
     mean = centre[0] + np.sum([np.mean(z, axis=0) for z in spread.values()], axis=0)
-    own = [_spread(z, part.quasi) for z in spread.values()]
+    own = [_spread(z) for z in spread.values()]
     first = _largest(seen)
     size = np.sum(np.square(first - np.mean(first, axis=0)), axis=1)
     if part.quasi:
@@ -88,15 +88,13 @@ class Spread(NamedTuple):
     freedom: float
 
 
-def _spread(z: np.ndarray, few: bool) -> Spread:
-    """Of the mean of rows `(n, m)`; a `few` rows show no more than a variance.
+def _spread(z: np.ndarray) -> Spread:
+    """Of the mean of rows `(n, m)`.
 
     The variance of a variance is that of a chi-squared law with `2 n / (kurtosis - 1)` degrees of freedom.
     """
     count, rest = len(z), z - np.mean(z, axis=0)
     variance = np.sum(rest**2, axis=0) / (count - 1) / count
-    if few:
-        return Spread(variance, np.zeros_like(variance), count - 1.0)
     kurtosis = _kurtosis(np.sum(rest**2, axis=1))
     return Spread(variance, np.mean(rest**3, axis=0) / count**2, 2.0 * (count - 1) / max(kurtosis - 1.0, 2.0))
 

@@ -94,6 +94,7 @@ class OutputFits(AbstractParts):
             work_units=sum(one.work_units for one in done),
             changes=[],
             candidates=[candidate for one in done for candidate in one.candidates],
+            processes={name: process for one in done for name, process in one.processes.items()},
         )
 
 

@@ -10,6 +10,7 @@ from typing import final
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from scipy.special import stdtrit
 from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
@@ -44,6 +45,9 @@ LARGER, CORNERS = 10.0, 10
 """Factor by which an exponential may exceed the largest value given in the box; inputs whose corners are asked."""
 PROBES = 1000
 """Points between those of the table, and points of its box, at which it is asked how much is known."""
+SURE, AT_ONCE = 1.12, 4096
+"""Error over deviation that misfits tell of a process that is right, since the worst of many means counts; points of
+intervals that are computed together."""
 COMPETING = 2.0
 """Processes whose error, left out and over the box, is within this factor of the best one say what may be true, too."""
 PATIENCE, LONGEST = 0.4, 0.9
@@ -111,9 +115,11 @@ class Rows:
     def given(self, found: FoundProcess) -> TableProcess | None:
         """A process that was found before."""
         uneven = self.uneven if found.outliers is None else np.where(found.outliers, APART * self.uneven, self.uneven)
-        made = given_process(self.unit, _rounded(found.scale.scaled(self.standard)), uneven, found.free, found.kernel)
+        # a run is found in units of its own, in which level and spread are others
+        scale = found.scale._replace(level=self.scale.level, spread=self.scale.spread)
+        made = given_process(self.unit, _rounded(scale.scaled(self.standard)), uneven, found.free, found.kernel)
         others = tuple(other for one in found.others if (other := self.given(one)) is not None)
-        return made and TableProcess(self, made, found.scale, found.steps, found.outliers, others)
+        return made and TableProcess(self, made, scale, found.steps, found.outliers, others)
 
 
 @final
@@ -224,16 +230,37 @@ class TableProcess:
         inside = self._known(share * one + (1.0 - share) * other, fitted)
         return Witness(name, self.left_out, self.noise, inside, self._known(rows.everywhere, fitted), rows.far)
 
-    def _known(self, unit: np.ndarray, fitted: Callable[[np.ndarray], np.ndarray]) -> Known:
-        """Its doubt at points, and what the fit differs from it by.
+    def band(self, points: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+        """Ends `(n,)` of intervals that hold the function, noise aside, with a probability, at points `(n, dim)`.
+
+        Half their width is the doubt times the quantile of Student's t, on the scale of the values.
+        """
+        ends = []
+        for part in np.array_split(points, -(-len(points) // AT_ONCE) or 1):
+            unit = (part - self.rows.corner) / self.rows.widths
+            mean, doubt = self._doubt(unit)
+            place = self.scale.scaled(mean)
+            reach = stdtrit(self.process.freedom(unit), 0.5 + 0.5 * share) * doubt / SURE / self.scale.slope(place)
+            both = np.sort([self.scale.standard(place - reach), self.scale.standard(place + reach)], axis=0)
+            ends.append(self.scale.level + self.scale.spread * both)
+        low, high = np.concatenate(ends, axis=1)
+        return low, high
+
+    def _doubt(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standardised values and their doubt, by what other processes say as well.
 
         Two processes differ by the errors of both; the share of this one is as errors at rows left out are.
         """
-        points = self.rows.corner + self.rows.widths * unit
         mean, doubt = self._doubted(unit)
         for other in self.others:
             share = self.left_out / max(np.hypot(self.left_out, other.left_out), 1e-300)
             doubt = np.maximum(doubt, share * np.abs(other._standard(unit)[0] - mean))
+        return mean, doubt
+
+    def _known(self, unit: np.ndarray, fitted: Callable[[np.ndarray], np.ndarray]) -> Known:
+        """Its doubt at points, and what the fit differs from it by."""
+        points = self.rows.corner + self.rows.widths * unit
+        mean, doubt = self._doubt(unit)
         return Known(points, doubt, np.abs((fitted(points) - self.scale.level) / self.scale.spread - mean))
 
 
@@ -294,6 +321,12 @@ def _improved(
         better = replace(own, process=own.process.improved(steps, lambda rows: patience.clock()))
         known[name] = replace(min(own, better, key=lambda one: one.left_out), steps=steps)
     return known[name]
+
+
+def given_table_process(problem: Problem, name: str, found: FoundProcess) -> TableProcess | None:
+    """The process of an output that a run has found, from the rows that it was found with."""
+    rows = _rows(problem, name)
+    return rows and rows.given(found)
 
 
 _KNOWN: WeakKeyDictionary[Problem, dict[str, TableProcess | None]] = WeakKeyDictionary()

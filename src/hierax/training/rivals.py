@@ -29,7 +29,7 @@ from hierax.training.finish import finish, told_of, value_of
 from hierax.training.processes import LONGEST, MOST, PATIENCE, ProcessLimits, TableProcess, table_process
 from hierax.training.run import begin, run
 from hierax.training.selection import guarded
-from hierax.training.state import RunState, Visited
+from hierax.training.state import FoundProcess, RunState, Visited
 
 KRIGING, LOGARITHMIC = "kriging (linear in its weights)", "exponential of kriging"
 OUTLIERS = "Outliers: {} of {} values, which all others contradict, do not count for kriging."
@@ -91,7 +91,8 @@ def solved(state: RunState, context: Context) -> Solution:
         context.emit(Reached(state, functools.partial(so_far, state, context)))
     if not _worth_more(process, context):
         context.say(f"Nothing but kriging is tried: its error at rows left out is {process.left_out:.2g}.")
-        return told_of(replace(rival, candidates=[_candidate(rival, process.left_out, took, True)]), context)
+        candidates = [_candidate(rival, process.left_out, took, True)]
+        return told_of(replace(rival, candidates=candidates, processes=_by_name(process, rival)), context)
     planned = finish(run(state, context), context)
     own = planned.accuracy.left_out or planned.accuracy.validation_error or np.inf
     better = planned.result is not RESULTS.interrupted and _tells_less(process, own)
@@ -104,7 +105,11 @@ def solved(state: RunState, context: Context) -> Solution:
         f"Chosen by errors at rows not seen, {own:.2g} and of kriging {process.left_out:.2g}: {chosen.field_kind}."
     )
     chosen = replace(chosen, candidates=candidates, seconds_total=context.elapsed, seconds_compile=compiled)
-    return told_of(chosen, context)
+    return told_of(replace(chosen, processes=_by_name(process, chosen)), context)
+
+
+def _by_name(process: TableProcess, solution: Solution) -> dict[str, FoundProcess]:
+    return {next(iter(solution.problem.functions)): process.found}
 
 
 def _tells_less(process: TableProcess, own: float) -> bool:
