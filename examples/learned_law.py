@@ -12,10 +12,8 @@ import hierax as hx
 INVARIANTS = hx.Invariants(2)
 
 
-def gent(c, shear=1.0, lame=2.0, limit=2.0):
-    """Gent's law of rubber, in place of a testing machine: stress has no bound where `tr C - 2` nears `limit`."""
-    log = 0.5 * jnp.log(jnp.linalg.det(c))
-    return -0.5 * shear * limit * jnp.log(1.0 - (jnp.trace(c) - 2.0) / limit) - shear * log + 0.5 * lame * log**2
+GENT = hx.materials.gent(shear=1.0, lame=2.0, limit=2.0)
+"""In place of a testing machine: stress has no bound where `tr C - 2` nears the limit."""
 
 
 def measured(count, seed):
@@ -24,7 +22,7 @@ def measured(count, seed):
     f = np.eye(2) + rng.uniform(-0.3, 0.3, (4 * count, 2, 2))
     c = (f.transpose(0, 2, 1) @ f)[np.linalg.det(f) > 0.4]
     c = c[np.trace(c, axis1=1, axis2=2) < 3.6][:count]
-    slope = np.asarray(jax.vmap(jax.grad(gent))(jnp.asarray(c)))
+    slope = np.asarray(jax.vmap(jax.grad(GENT))(jnp.asarray(c)))
     return c, slope + slope.transpose(0, 2, 1)
 
 
@@ -37,7 +35,7 @@ def law(count=2000, noise=0.0, seed=0):
 
 def block(run="", load=0.6):
     """A square on rollers, pulled on its right side; with `run` its law is the one of that run, else Gent's."""
-    material = hx.Hyperelastic(hx.load(run).function("W"), INVARIANTS) if run else hx.Hyperelastic(gent)
+    material = hx.Hyperelastic(hx.load(run).function("W"), INVARIANTS) if run else hx.Hyperelastic(GENT)
 
     def pull(w, x, normal):
         return -load * 0.5 * (1.0 + jnp.cos(jnp.pi * x[1])) * w.u(x)[0]
@@ -57,7 +55,7 @@ def block(run="", load=0.6):
 
 def plate(run="", tension=0.15, radius=0.25):
     """A quarter of a plate with a hole at the origin, pulled along `x`; `run` as of `block`."""
-    material = hx.Hyperelastic(hx.load(run).function("W"), INVARIANTS) if run else hx.Hyperelastic(gent)
+    material = hx.Hyperelastic(hx.load(run).function("W"), INVARIANTS) if run else hx.Hyperelastic(GENT)
     return hx.Problem(
         domain=hx.Rectangle((0.0, 0.0), (1.0, 1.0)) - hx.Disk((0.0, 0.0), radius, name="hole"),
         terms=(

@@ -11,11 +11,7 @@ from hierax.objective.marked import marked_values
 from hierax.objective.pointwise import Place, point_term
 from hierax.problems.watched import SeenInputs
 
-
-def neo_hooke(c):
-    """`mu / 2 (tr C - d) - mu log J + lame / 2 log^2 J` with `mu = 1`, `lame = 2`."""
-    log = 0.5 * jnp.log(jnp.linalg.det(c))
-    return 0.5 * (jnp.trace(c) - len(c)) - log + log**2
+NEO_HOOKE = hx.materials.neo_hooke(shear=1.0, lame=2.0)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -45,7 +41,7 @@ def test_the_undeformed_body_has_neither_energy_nor_stress(dim, fibres):
 def test_stresses_of_a_known_law():
     """First and true stress of neo-Hooke in simple shear, by hand: `P = F - F^-T` where the volume stays."""
     shear = jnp.asarray([[0.0, 0.4], [0.0, 0.0]])
-    material, f = hx.Hyperelastic(neo_hooke), jnp.eye(2) + shear
+    material, f = hx.Hyperelastic(NEO_HOOKE), jnp.eye(2) + shear
     displacement = lambda x: shear @ x  # noqa: E731
     x = jnp.asarray([0.2, 0.7])
     np.testing.assert_allclose(material.stress(displacement)(x), f - jnp.linalg.inv(f).T, atol=1e-13)
@@ -53,11 +49,44 @@ def test_stresses_of_a_known_law():
     np.testing.assert_allclose(material.balance(displacement, (1.0, 0.0))(x), [1.0, 0.0], atol=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("energy", "moduli"),
+    [
+        (hx.materials.neo_hooke(2.0, 3.0), (2.0, 3.0, 0.0)),
+        (hx.materials.gent(2.0, 3.0, 0.5), (2.0, 11.0, 0.0)),
+        (hx.materials.fibre_reinforced([0.0, 3.0, 0.0], 4.0, 0.5, shear=2.0, lame=3.0), (2.0, 3.0, 4.0)),
+    ],
+)
+def test_energies_have_their_moduli_at_rest(energy, moduli):
+    """Second derivatives at rest: `lame I x I + 2 shear`, and four times the stiffness of stretched fibres."""
+    shear, lame, stiffness = moduli
+    strain = np.array([[0.3, 0.1, 0.0], [0.1, 0.5, 0.2], [0.0, 0.2, -0.4]])
+    along = lambda t: energy(jnp.eye(3) + 2.0 * t * strain)  # noqa: E731
+    assert abs(along(0.0)) < 1e-15
+    assert abs(jax.grad(along)(1e-9)) < 1e-7
+    expected = lame * np.trace(strain) ** 2 + 2.0 * shear * np.sum(strain**2) + 4.0 * stiffness * strain[1, 1] ** 2
+    np.testing.assert_allclose(jax.grad(jax.grad(along))(1e-9), expected, rtol=1e-6)
+
+
+def test_energies_of_bodies_that_give_way_are_refused():
+    """Moduli are checked where they are given."""
+    materials = hx.materials
+    refused = (
+        lambda: materials.neo_hooke(-1.0),
+        lambda: materials.gent(1.0, -1.0, 1.0),
+        lambda: materials.gent(limit=0.0),
+        lambda: materials.fibre_reinforced([1, 0, 0], 0.0),
+    )
+    for make in refused:
+        with pytest.raises(hx.InputError, match="positive"):
+            make()
+
+
 def samples(count, seed, reach=0.25):
     rng = np.random.default_rng(seed)
     f = np.eye(2) + rng.uniform(-reach, reach, (count, 2, 2))
     c = f.transpose(0, 2, 1) @ f
-    slope = np.asarray(jax.vmap(jax.grad(neo_hooke))(jnp.asarray(c)))
+    slope = np.asarray(jax.vmap(jax.grad(NEO_HOOKE))(jnp.asarray(c)))
     return c, slope + slope.transpose(0, 2, 1)
 
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from studies import homogenisation, material_networks
+from studies import homogenisation, learned_law, material_networks
 
 
-@pytest.mark.parametrize("made", [homogenisation, material_networks], ids=lambda made: made.NAME)
+@pytest.mark.parametrize("made", [homogenisation, learned_law, material_networks], ids=lambda made: made.NAME)
 def test_the_short_form_leaves_table_figure_and_rows(made, tmp_path):
     result = made.run(tmp_path, True)
     assert json.loads((tmp_path / f"{made.NAME}.json").read_text())["summary"] == result["summary"]

@@ -6,6 +6,9 @@ from hierax.materials.cells import discs as discs
 from hierax.materials.cells import fibres as fibres
 from hierax.materials.cells import pixels as pixels
 from hierax.materials.cells import random_field as random_field
+from hierax.materials.energies import fibre_reinforced as fibre_reinforced
+from hierax.materials.energies import gent as gent
+from hierax.materials.energies import neo_hooke as neo_hooke
 from hierax.materials.fft import LoadPath as LoadPath
 from hierax.materials.fft import cell_path as cell_path
 from hierax.materials.fft import effective_tensors as effective_tensors
