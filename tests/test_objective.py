@@ -10,9 +10,9 @@ import hierax as hx
 from hierax.fields.axis import Clamped, SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.objective import LocalObjective, flat_parameters, physical
-from hierax.objective.assembly import BandSum
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.curvature import BandGram, Ordering
+from hierax.objective.diagonals import BandSum
 from hierax.objective.order import reach
 from hierax.objective.ordering import narrow_order
 from hierax.objective.pointwise import SquaredResidual

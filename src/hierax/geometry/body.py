@@ -152,7 +152,7 @@ def surface_rule(shape: AbstractShape, part: Part, cells: Cells | None, order: i
     return _surface(shape, part, order, *(np.asarray(b, float).tobytes() for b in cells or ()))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=24)
 def _interior(shape: AbstractShape, order: int, *cells: bytes) -> Quadrature:
     return shape.body.interior([np.frombuffer(b) for b in cells], order)
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from hierax._errors import InputError
+from hierax.geometry.body import interior_rule, surface_rule
 from hierax.geometry.cut_cells import Cells, Quadrature
 from hierax.geometry.level_set import LevelSet
 from hierax.geometry.part import Part
@@ -160,11 +161,11 @@ class Regions:
 
     def interior(self, cells: Cells, order: int) -> Quadrature:
         """Points inside, those of each part after another; see `AbstractBody.interior`."""
-        rules = [body.body.interior(cells, order) for body in self.bodies]
+        rules = [interior_rule(body, cells, order) for body in self.bodies]
         return Quadrature(*(np.concatenate([getattr(r, name) for r in rules]) for name in ("points", "weights")))
 
     def wall(self, shape: AbstractShape, cells: Cells | None, order: int) -> Quadrature:
         """Points on the boundary of a shape, inside of the domain, with normals out of the shape."""
-        rule = shape.body.surface(Part(), cells, order)
+        rule = surface_rule(shape, Part(), cells, order)
         keep = self.domain.level(rule.points) < -BESIDE * self.domain.size
         return Quadrature(*(part[keep] for part in rule))  # pyright: ignore

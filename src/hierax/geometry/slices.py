@@ -261,6 +261,6 @@ class SolidBody(AbstractBody):
         return best
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=24)
 def _walls(body: SolidBody, order: int, *cells: bytes) -> Wall:
     return body.wall([np.frombuffer(b) for b in cells] or None, order)

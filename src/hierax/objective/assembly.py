@@ -8,7 +8,6 @@ and factorisation are NumPy and LAPACK on the host.
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from jaxtyping import Array, Float
 
 from hierax.fields.base import has_fixed_cells, partition
 from hierax.objective.compiled import compiled_for_each
-from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
+from hierax.objective.curvature import AbstractCurvature
 from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, Place, PointExpansion
 from hierax.objective.reduction import CHUNK, concatenated, evaluated, fitting
 from hierax.objective.samples import Elements, Samples
@@ -270,72 +269,3 @@ def by_pattern(place: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.n
     for number, kind in enumerate(kinds):
         alike = np.flatnonzero(which.ravel() == number)
         yield kind, alike, first[alike]
-
-
-class BandSum(AbstractGramSum):
-    """Accumulates element matrices into a bordered band."""
-
-    def __init__(self, ordering: Ordering) -> None:
-        self.ordering = ordering
-        n = ordering.size
-        self.lower = np.zeros((ordering.band + 1, n), order="F")
-        self.border = np.zeros((n, ordering.dense))
-        self.corner = np.zeros((ordering.dense, ordering.dense))
-        self._scattered = Scattered(self.lower.reshape(-1, order="F"))
-
-    def add(self, indices: np.ndarray, matrices: np.ndarray, scale: float = 1.0) -> None:
-        o = self.ordering
-        place = o.place[indices]
-        k = place.shape[1]
-        banded = self._add_border(place, scale * matrices) if o.dense else np.arange(k)
-        rows = matrices.reshape(len(matrices), -1)
-        if len(banded) >= LARGE:
-            for kind, alike, first in by_pattern(place[:, banded]):
-                self._add_alike(kind, first, rows, alike, banded, scale)
-        else:
-            self._add_together(place, rows, banded, scale)
-
-    def _add_alike(
-        self, kind: np.ndarray, first: np.ndarray, rows: np.ndarray, alike: np.ndarray, banded: np.ndarray, scale: float
-    ) -> None:
-        """Add the matrices of elements whose parameters lie alike, see `by_pattern`."""
-        width, k = self.ordering.band + 1, math.isqrt(rows.shape[1])
-        order = np.argsort(kind, kind="stable")
-        if np.any(np.diff(kind[order]) == 0):
-            place = np.zeros((len(alike), k), dtype=np.int64)
-            place[:, banded] = first[:, None] + kind
-            self._add_together(place, rows[alike], banded, scale)
-            return
-        high, low = (order[t] for t in np.tril_indices(len(order)))
-        to, pick = kind[high] - kind[low] + kind[low] * width, banded[high] * k + banded[low]
-        self._scattered.add_each(first * width, to, (scale * rows[e] for e in alike), pick)
-
-    def _add_together(self, place: np.ndarray, rows: np.ndarray, banded: np.ndarray, scale: float) -> None:
-        """Add matrices with a few entries each; a parameter may be there twice."""
-        a, b = (banded[t] for t in np.tril_indices(len(banded)))
-        i, j = place.take(a, axis=1), place.take(b, axis=1)
-        values = scale * rows.take(a * place.shape[1] + b, axis=1)
-        flat = np.abs(i - j) + np.minimum(i, j) * (self.ordering.band + 1)
-        # on short periodic axes and from both sides of an interface a parameter meets itself: both orders count
-        twice = (i == j) & (a != b)
-        if twice.any():
-            values[twice] *= 2.0
-        self._scattered.add(flat, values)
-
-    def _add_border(self, place: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-        """Add what dense rows get; returns the local places of the other parameters.
-
-        Parameters that act everywhere are in all elements, at the same local places.
-        """
-        n = self.ordering.size
-        dense, banded = np.flatnonzero(place[0] >= n), np.flatnonzero(place[0] < n)
-        to, rows = place[0, dense] - n, place[:, banded].ravel()
-        columns = matrices[:, :, dense]
-        self.corner[np.ix_(to, to)] += columns[:, dense].sum(axis=0)
-        for column, values in zip(to, np.moveaxis(columns[:, banded], 2, 0), strict=True):
-            self.border[:, column] += np.bincount(rows, weights=values.ravel(), minlength=n)
-        return banded
-
-    def result(self) -> BandGram:
-        self._scattered.flush()
-        return BandGram(self.ordering, self.lower, self.border, self.corner)

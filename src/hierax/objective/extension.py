@@ -27,8 +27,7 @@ from hierax.fields.unknowns import Unknowns
 from hierax.geometry import AbstractShape
 from hierax.geometry.body import interior_rule
 from hierax.geometry.regions import Regions
-from hierax.objective.curvature import AbstractCurvature, BandGram, Ordering
-from hierax.objective.ordering import narrow_order
+from hierax.objective.curvature import AbstractCurvature, BandGram, SparseGram
 
 GOOD = 0.4
 """Least share of a cell inside of a shape for its polynomial to be continued."""
@@ -171,7 +170,7 @@ def _alive(grid: SplineGrid, cells: np.ndarray) -> np.ndarray:
 class ExtendedGram(AbstractCurvature):
     """A curvature `A` of all parameters of which only `E z` are free: steps solve `E' A E z = E' b`."""
 
-    whole: AbstractCurvature
+    whole: SparseGram | BandGram
     extension: Extension
 
     @property
@@ -192,38 +191,14 @@ class ExtendedGram(AbstractCurvature):
         e = self.extension.matrix
         return sp.csr_array(e.T @ sparse(self.whole) @ e)
 
-    def banded(self) -> BandGram:
-        """`E' A E` as a band."""
-        matrix = sp.tril(self.reduced(), format="coo")
-        keep = matrix.data != 0.0
-        row, column, data = matrix.coords[0][keep], matrix.coords[1][keep], matrix.data[keep]
-        places = self.extension.places
-        o = narrow_order(places, [np.stack([row, column], axis=1)], [False] * places.shape[1])
-        return _band(o, o.place[row], o.place[column], data)
 
-
-def _band(o: Ordering, first: np.ndarray, second: np.ndarray, data: np.ndarray) -> BandGram:
-    i, j, n = np.maximum(first, second), np.minimum(first, second), o.size
-    lower = np.zeros((o.band + 1, n), order="F")
-    inside = i < n
-    lower[(i - j)[inside], j[inside]] = data[inside]
-    border, corner = np.zeros((n, o.dense)), np.zeros((o.dense, o.dense))
-    edge = (i >= n) & (j < n)
-    border[j[edge], i[edge] - n] = data[edge]
-    both = j >= n
-    corner[i[both] - n, j[both] - n] = data[both]
-    corner[j[both] - n, i[both] - n] = data[both]
-    return BandGram(o, lower, border, corner)
-
-
-def sparse(curvature: Any) -> sp.csr_array:
+def sparse(curvature: SparseGram | BandGram) -> sp.csr_array:
     """A curvature on a grid as a sparse matrix in the order of the flat parameters."""
-    if isinstance(curvature, BandGram):
-        o, n = curvature.ordering, curvature.ordering.size
-        matrix = sp.dia_array((curvature.lower, -np.arange(o.band + 1)), shape=(n, n))
-        lower = sp.coo_array(matrix)
-        whole = sp.bmat([[lower + sp.tril(lower, -1).T, sp.coo_array(curvature.border)],
-                         [sp.coo_array(curvature.border).T, sp.coo_array(curvature.corner)]], format="csr")  # fmt: skip
-        return sp.csr_array(sp.csr_array(whole)[o.place][:, o.place])
-    order = curvature.mesh.order.place
-    return sp.csr_array(curvature.matrix[order][:, order])
+    if isinstance(curvature, SparseGram):
+        return curvature.matrix
+    o, n = curvature.ordering, curvature.ordering.size
+    matrix = sp.dia_array((curvature.lower, -np.arange(o.band + 1)), shape=(n, n))
+    lower = sp.coo_array(matrix)
+    whole = sp.bmat([[lower + sp.tril(lower, -1).T, sp.coo_array(curvature.border)],
+                     [sp.coo_array(curvature.border).T, sp.coo_array(curvature.corner)]], format="csr")  # fmt: skip
+    return sp.csr_array(sp.csr_array(whole)[o.place][:, o.place])

@@ -13,8 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from hierax.fields.base import positions
-from hierax.objective.assembly import AbstractGramSum, BandSum, LocalTerm, layout_of, local_residuals
+from hierax.objective.assembly import AbstractGramSum, LocalTerm, layout_of, local_residuals
 from hierax.objective.curvature import Ordering, SparseGram
+from hierax.objective.diagonals import BandSum, SparseSum
 from hierax.objective.extension import ExtendedGram, Extension
 from hierax.objective.objective import (
     AbstractLeastSquares,
@@ -33,6 +34,15 @@ ROW_WORK = 15.0
 
 STENCIL_WORK = 5.0e3
 """Cost of a multigrid solve for one coupling of a stencil, in the same units, measured."""
+
+DISSECTED = {1: 1.0, 2: 1.3, 3: 0.35}
+"""Cost of a factorisation by dissection for the cube of the band, by the number of coordinates, in the same units,
+measured."""
+
+
+def factoring(size: int, band: int, dissected: int | None) -> float:
+    """Cost of a factorisation with a band, or by dissection in so many coordinates."""
+    return float(band) ** 2 * (size if dissected is None else min(size, DISSECTED[dissected] * band))
 
 
 class LocalObjective(AbstractSampledObjective, AbstractSeparable):
@@ -97,7 +107,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         return np.r_[super().scales, self.quadratic_scales]
 
     def rescaled(self, scales: Sequence[float]) -> LocalObjective:
-        if self.mesh is None:
+        if self.mesh is None and self.extension is None:
             _ = self.ordering  # found once, and kept by the copy
         other = self._with([s.scaled(c) for s, c in zip(self.samples, scales[: len(self.samples)], strict=True)])
         other.quadratic_scales = np.asarray(scales[len(self.samples) :], dtype=float)
@@ -141,10 +151,12 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
             value, gradient = value + scale * own, gradient + scale * slope
             quadratic.add_to(curvature, scale)  # pyright: ignore
         if self.extension is not None:
-            curvature = ExtendedGram(curvature, self.extension)
+            curvature = ExtendedGram(curvature, self.extension)  # pyright: ignore
         return Linearisation(float(value), gradient, curvature)
 
     def _sum(self) -> AbstractGramSum:
+        if self.extension is not None and not self.quadratics:
+            return SparseSum(positions(self.field, len(self.periodic)), [t.indices() for t in self.terms])
         return BandSum(self.ordering) if self.mesh is None else StencilSum(self.mesh)
 
     def linearise_each(self, theta: np.ndarray) -> list[Linearisation]:
@@ -178,7 +190,8 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
     @property
     def work(self) -> float:
         rows = sum(s.count * t.coefficients**2 for s, t in zip(self.samples, self.terms, strict=True))
-        solving = STENCIL_WORK * self.mesh.couplings if self.mesh else self.ordering.size * self.ordering.band**2
+        o, dissected = self.ordering, None if self.extension is None else len(self.periodic)
+        solving = STENCIL_WORK * self.mesh.couplings if self.mesh else factoring(o.size, o.band, dissected)
         return ROW_WORK * rows + solving
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hierax.fields import parameter_count
 from hierax.fields.base import positions
 from hierax.hierarchy import Level
-from hierax.objective.local import ROW_WORK, STENCIL_WORK
+from hierax.objective.local import ROW_WORK, STENCIL_WORK, factoring
 from hierax.objective.ordering import narrow_order
 from hierax.objective.rows import DENSE_LIMIT
 
@@ -35,6 +35,10 @@ def fits(discrete: DiscreteProblem, field: Any) -> bool:
         mesh = discrete.stencil(field)
         if mesh is not None:
             return mesh.couplings <= COUPLINGS
+        if discrete.bound:
+            # the factor, and the diagonals that the cells meet
+            k = field.gather(discrete.probes[:1])[0].shape[1]
+            return max(2.5 * band_width(discrete, field) ** 2, 4.0 * k * size) <= BAND_ENTRIES
         return size * band_width(discrete, field) <= BAND_ENTRIES / (3 if discrete.plan.penalties else 1)
     return size <= DENSE_LIMIT
 
@@ -54,7 +58,8 @@ def work(discrete: DiscreteProblem, level: Level) -> float:
         return float(size) ** 2 * (1 if level.points is None else min(level.points, discrete.rows.total))
     k = field.gather(discrete.probes[:1])[0].shape[1]
     points, mesh = sum(s.count for s in discrete.samples(field)), discrete.stencil(field)
-    solving = STENCIL_WORK * mesh.couplings if mesh else size * float(band_width(discrete, field)) ** 2
+    dissected = discrete.problem.domain.dim if discrete.bound else None
+    solving = STENCIL_WORK * mesh.couplings if mesh else factoring(size, band_width(discrete, field), dissected)
     return ROW_WORK * points * k**2 + solving
 
 

@@ -143,6 +143,11 @@ class DiscreteProblem:
             return JetRows(self.problem, field, samples)
         return SeparableObjective(self.problem, field, samples, self.plan.separation.forms(field))
 
+    @property
+    def bound(self) -> bool:
+        """Whether functions of a spline grid that hardly meet a shape are bound to others, see `extension`."""
+        return isinstance(self.problem.domain, AbstractShape) or self.problem.regions is not None
+
     def extension(self, field: Any) -> Extension | None:
         """How the functions of a spline grid that hardly meet a shape are bound to others."""
         shape = self.problem.domain
@@ -155,7 +160,9 @@ class DiscreteProblem:
     def stencil(self, field: Any) -> Mesh | None:
         """The mesh of a field whose curvature is better kept as a stencil for multigrid than factored as a band."""
         mesh, stencils = mesh_of(field), self.plan.solver.stencils
-        if mesh is None or self.plan.penalties or stencils is False or any(t.cut for t in self.sampled.point_terms):
+        if mesh is None or self.bound or self.plan.penalties or stencils is False:
+            return None
+        if any(t.cut for t in self.sampled.point_terms):
             return None
         if stencils:
             return mesh

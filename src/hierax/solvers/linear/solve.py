@@ -10,12 +10,14 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
+from scipy.sparse import csr_array
 
 from hierax.objective.curvature import AbstractCurvature, BandGram, DenseGram
 from hierax.objective.extension import ExtendedGram
 from hierax.objective.kernel import KernelGram
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import StencilGram
+from hierax.solvers.linear.dissection import Dissected
 
 Apply = Callable[[np.ndarray], np.ndarray]
 """A linear map of vectors."""
@@ -146,9 +148,21 @@ def _(curvature: StencilGram, shift: np.ndarray) -> Apply:
 
 @factorise.register
 def _(curvature: ExtendedGram, shift: np.ndarray) -> Apply:
-    extension = curvature.extension
-    inner = factorise(curvature.banded(), shift[extension.inner])
-    return lambda b: extension.matrix @ inner(extension.matrix.T @ b)
+    extension, matrix = curvature.extension, curvature.reduced()
+    diagonal = matrix.diagonal() + shift[extension.inner]
+    scale = _scaling(diagonal)
+    matrix = csr_array(matrix * scale[:, None] * scale)
+    matrix.setdiag(diagonal * scale**2)
+    try:
+        factor = Dissected.of(matrix, extension.places)
+    except sl.LinAlgError as error:
+        raise NotPositive(str(error)) from error
+
+    def apply(b: np.ndarray) -> np.ndarray:
+        factors = scale.reshape(-1, *[1] * (b.ndim - 1))
+        return extension.matrix @ (factors * factor.solve(factors * (extension.matrix.T @ b)))
+
+    return apply
 
 
 @factorise.register
