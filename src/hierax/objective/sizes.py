@@ -12,7 +12,7 @@ the problem was written in, what comes out is the same quantity.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -25,8 +25,12 @@ from hierax.problems.terms import AbstractValues, Data, Energy
 from hierax.problems.units import Units
 from hierax.problems.unknowns import Function
 
-PASSES, ROUNDS = 3, 30
-"""Passes in which sizes and curvature follow each other, rounds of reweighting towards least absolute values."""
+PASSES, ROUNDS = 8, 30
+"""Most passes in which sizes and curvature follow each other, rounds of reweighting towards least absolute values."""
+AGREED = 0.01
+"""Difference of logarithms of sizes up to which two passes say the same."""
+LEAP = np.log(1e12)
+"""Largest change of a logarithm in a pass."""
 WIGGLE = 1.0
 """Size of the waves about the level of an unknown, where curvature is measured, in its own units."""
 
@@ -43,12 +47,34 @@ def own_units(problem: Problem) -> Units:
     probed = Probed(problem)
     state, known = _prescribed(problem, probed)
     still = [probed.felt(k, state, 0.0) for k in range(len(probed.terms))]
-    felt = still
-    for _ in range(PASSES):
-        state = replace(state, sizes=_balanced(probed, felt, known))
+
+    def following(logarithms: np.ndarray) -> np.ndarray:
         # nonlinear terms feel something else where the unknowns vary; what rows leave there is the waves' own
-        felt = [probed.felt(k, state, WIGGLE)._replace(left=s.left) for k, s in enumerate(still)]
-    return _units(problem, probed, state)
+        here = replace(state, sizes=np.exp(logarithms))
+        felt = [probed.felt(k, here, WIGGLE)._replace(left=s.left) for k, s in enumerate(still)]
+        return np.log(_balanced(probed, felt, known))
+
+    sizes = np.exp(_settled(following, np.log(_balanced(probed, still, known))))
+    return _units(problem, probed, replace(state, sizes=sizes))
+
+
+def _settled(following: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> np.ndarray:
+    """Logarithms that follow from themselves, or what comes nearest to that.
+
+    Where curvature goes with a power of an unknown, as `|u'|^(p-2)` in the p-Laplace operator, sizes that follow from
+    each other swing about the right ones, or away from them. Differences of the passes before tell how: what is linear
+    in logarithms is met as soon as there are more passes than unknowns (Anderson, J. ACM 12, 1965).
+    """
+    tried, misses = [start], [following(start) - start]
+    while np.abs(misses[-1]).max(initial=0.0) > AGREED and len(tried) < PASSES:
+        leap = misses[-1]
+        if len(tried) > 1:
+            steps, changes = np.diff(tried, axis=0).T, np.diff(misses, axis=0).T
+            leap = leap - (steps + changes) @ np.linalg.lstsq(changes, leap, rcond=1e-6)[0]
+        tried.append(tried[-1] + np.clip(leap, -LEAP, LEAP))
+        misses.append(following(tried[-1]) - tried[-1])
+    best = int(np.argmin([np.abs(miss).max(initial=0.0) for miss in misses]))
+    return tried[best] + misses[best] if np.abs(misses[best]).max(initial=0.0) <= AGREED else tried[best]
 
 
 def _standardised(problem: Problem) -> Units:

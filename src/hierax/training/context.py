@@ -18,6 +18,7 @@ from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import LevelStack, Objectives
 from hierax.training.cost import nominal_seconds
 from hierax.training.discrete import DiscreteProblem, refuse_32_bit
+from hierax.training.first_start import begun
 from hierax.training.refinement import Left
 from hierax.training.state import RunState
 
@@ -90,6 +91,10 @@ class Context:
         plan, sampler = plan.seeded(key), seed_of(key, 1)
         own = plan.in_its_units(problem)
         sequence = ProblemSequence.of(own, plan, sampler)
+        first = begun(sequence.problems[0], plan.hierarchy)
+        if first is not plan.hierarchy:
+            plan = replace(plan, hierarchy=first)
+            sequence = ProblemSequence.of(own, plan, sampler)
         start = began or (clock.seconds_now(), compile_seconds())
         told, seed = EventDispatcher(tuple(subscribers)), key if isinstance(key, int) else -1
         return cls(problem, own, plan, sampler, sequence, budget, told, *start, seed=seed)
