@@ -76,6 +76,16 @@ def test_inverse_finds_rate_and_capacity():
     assert solution.evaluate([[0.0]], "capacity")[0] == pytest.approx(3.0, rel=0.03)
 
 
+def test_settings_of_a_rod_are_found_through_a_surrogate():
+    example = loaded("invert_surrogate")
+    found, deviation, surrogate = example.main()
+    truth = np.array(list(example.TRUTH.values()))
+    assert np.all(np.abs(found - truth) < 3.0 * deviation)
+    assert np.all(deviation < [1.0, 0.01, 0.1])
+    # what the surrogate adds is far below the noise
+    assert surrogate.calibration.errors.max() < 1e-3
+
+
 def test_fidelities_help_each_other():
     with_help, alone = loaded("fidelities").main()
     assert with_help < 1e-2

@@ -7,17 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
+from scipy.io import netcdf_file
 
 import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
 from hierax.models import operator_training
 from hierax.models.grids import relative_errors, resampled, symmetries
-from hierax.models.judging import predict
+from hierax.models.judging import Judge, predict
 from hierax.models.network import MultigridNetwork, to_cells, to_channels
 from hierax.models.regression import fitted, products
 from hierax.models.solving import Member, _floor
 from hierax.models.surrogate import Calibration
+from hierax.results.arrays import write_arrays
 from studies.media import amplitudes, gaussian, solved
 
 FILE = """
@@ -95,6 +98,73 @@ def test_a_family_from_a_file_is_learned_to_a_tolerance_with_errors_that_are_kno
     assert np.max(best.bounds) <= 1e-9
     truth = truth[:3]
     assert np.max(errors(best.fields)) <= 1e-9
+
+
+def test_equations_show_errors_of_predictions_alone_and_nothing_at_a_solution_on_the_common_mesh(run, family):
+    surrogate = hx.load(run)
+    judge = Judge.of(surrogate, family)
+    inputs = family.drawn(1, 3)[0]
+    solved = judge.solver.solve(inputs).theta
+    # the mesh leaves residuals, of which the correction sees nothing; what the start misses it sees in full
+    assert judge.correction.size(judge.correction.step(inputs, solved), solved) < 1e-10
+    other = 1.001 * solved
+    assert judge.correction.size(judge.correction.step(inputs, other), other) == pytest.approx(1e-3, rel=0.05)
+
+
+def test_the_page_shows_members_beside_the_truth_errors_and_costs(run):
+    assert cli.main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    told = ("u of the worst (k = ", "truth and prediction", "True errors against estimated", "1e-05 was asked for",
+            "Error against the seconds of one sample", "32 members, ", "the surrogate")  # fmt: skip
+    assert [one for one in told if one not in page] == []
+
+
+def test_an_artefact_gives_the_same_values_without_the_library(run, small, tmp_path):
+    pytest.importorskip("flatbuffers")
+    surrogate, x = hx.load(run), jnp.linspace(0.1, 0.9, 5)[:, None]
+    surrogate.export(tmp_path / "family.jax")
+    z = jnp.array([[2.0, 1.5], [4.0, 2.5], [1.0, 1.0]])
+    found = export.deserialize((tmp_path / "family.jax").read_bytes()).call(z, x)
+    np.testing.assert_allclose(found[..., 0], [jax.vmap(surrogate(one))(x) for one in z], rtol=1e-12)
+    a, u = smoothed(24, 16, np.random.default_rng(2))
+    inputs = {"a": a, "coarse": u[:, ::2, ::2], "size": np.abs(u).mean((1, 2))}
+    operator = hx.surrogate(hx.Samples(inputs, {"u": u}, base="coarse", periodic=True), budget=0.1)
+    operator.export(tmp_path / "operator.jax", inputs)
+    few = {name: jnp.asarray(values[:3]) for name, values in inputs.items()}
+    found = export.deserialize((tmp_path / "operator.jax").read_bytes()).call(few)["u"]
+    np.testing.assert_allclose(found, operator(few)["u"], atol=2e-5 * np.abs(u).max())
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".nc"])
+def test_samples_come_from_files_of_arrays_and_what_is_missing_in_them_is_told(tmp_path, suffix):
+    arrays = {"a": np.arange(24.0).reshape(8, 3), "n": np.arange(8.0)}
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".nc":
+        with netcdf_file(path, "w") as file:
+            for name, size in (("sample", 8), ("x", 3)):
+                file.createDimension(name, size)
+            file.createVariable("a", "f8", ("sample", "x"))[:] = arrays["a"]
+            file.createVariable("n", "f8", ("sample",))[:] = arrays["n"]
+            packed = file.createVariable("packed", "i2", ("sample",))
+            packed[:], packed.scale_factor = 1, 0.1
+            gaps = file.createVariable("gaps", "f8", ("sample",))
+            gaps[:], gaps.missing_value = arrays["n"], 3.0
+    else:
+        if suffix == ".h5":
+            pytest.importorskip("h5py")
+        write_arrays(path, arrays)
+    made = hx.Samples.read(path, ["n"], ["a"])
+    np.testing.assert_array_equal(made.outputs["a"], arrays["a"])
+    with pytest.raises(InputError, match="There is no array 'b'"):
+        hx.Samples.read(path, ["b"], ["a"])
+    if suffix == ".nc":
+        with pytest.raises(InputError, match="is packed"):
+            hx.Samples.read(path, ["packed"], ["a"])
+        with pytest.raises(InputError, match="not finite, the first at \\(3,\\)"):
+            hx.Samples.read(path, ["gaps"], ["a"])
+    path.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot be read"):
+        hx.Samples.read(path, ["n"], ["a"])
 
 
 def test_where_the_finest_level_is_all_rounding_coarser_ones_tell_what_a_mesh_leaves():
@@ -240,6 +310,9 @@ def test_a_correction_learned_on_the_command_line_is_never_worse_than_its_base(s
     assert cli.main(["predict", str(run), str(tmp_path / "data.npz"), "--out", str(tmp_path / "out.npz")]) == 0
     found = np.load(tmp_path / "out.npz")
     assert found["u"].shape == u.shape
+    assert cli.main(["report", str(run)]) == 0
+    assert "base alone" in (page := (run / "report.html").read_text())
+    assert page.count("<img") >= 9
     assert np.all(np.isfinite(found["error"]))
     capsys.readouterr()
     assert cli.main(["surrogate", *words, "--inputs", "b"]) == 1

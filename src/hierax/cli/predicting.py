@@ -45,6 +45,7 @@ from hierax.records.surrogates import (
 )
 from hierax.records.tables import Table, write_columns, writer_for
 from hierax.records.user_file import user_errors
+from hierax.results.arrays import ARRAYS, write_arrays
 from hierax.results.files import written
 from hierax.results.solution import Solution
 
@@ -172,10 +173,7 @@ class Predict:
 
     def _arrays(self, found: dict[str, np.ndarray], sentences: list[str]) -> int:
         """Functions on grids, and tensors: arrays in, arrays out."""
-        if self.out.suffix.lower() != ".npz":
-            raise InputError("Functions and tensors are written as arrays.", "--out", "Give a file that ends in .npz.")
-        with written(self.out) as draft:
-            np.savez(draft, **found)  # pyright: ignore
+        write_arrays(self.out, found)
         for sentence in sentences:
             print(sentence, file=sys.stderr)
         print(f"{len(next(iter(found.values())))} samples, {', '.join(found)}: {self.out}")
@@ -189,17 +187,17 @@ class Surrogates:
 
     family: tyro.conf.Positional[str]
     """FILE.py:OBJECT, a hx.Family, a hx.Simulation, or a function of what varies that returns a Problem; NAME of the
-    catalogue; or an NPZ with samples of functions on grids."""
+    catalogue; or an NPZ, HDF5 or NetCDF file with samples of functions on grids."""
     inputs: tuple[str, ...] = ()
-    """Arrays of an NPZ that are given."""
+    """Arrays of such a file that are given."""
     outputs: tuple[str, ...] = ()
-    """Arrays of an NPZ that are to be learned."""
+    """Arrays of such a file that are to be learned."""
     base: str | None = None
     """Array among the inputs that is a coarse solution: what it lacks is learned."""
     coarse: Path | None = None
-    """NPZ with further samples of the base alone: the other inputs, and the base as what they lead to."""
+    """A further file with samples of the base alone: the other inputs, and the base as what they lead to."""
     periodic: bool = False
-    """Say that the grids of an NPZ wrap around."""
+    """Say that the grids of such a file wrap around."""
     vary: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """NAME=LOW:HIGH, or NAME=LOW:HIGH:log: what varies, evenly or evenly in its logarithm."""
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -224,7 +222,7 @@ class Surrogates:
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
-        if self.family.endswith(".npz"):
+        if self.family.endswith(ARRAYS):
             return self._operator(console)
         words = [tuple(word for group in groups for word in group) for groups in (self.vary, self.set)]
         source = FamilySource(self.family, *words)
@@ -241,7 +239,7 @@ class Surrogates:
             with discarded(run):
                 run.write_settings(source, problem, asked)
                 with user_errors(source.file), Progress(console, CurrentStep()) as progress:
-                    made = learn_family(family, self.tolerance, self.budget_seconds, self.seed, (progress,))
+                    made = learn_family(family, self.tolerance, self.budget_seconds, self.seed, (progress, run.decided))
             tell(made, run, write_surrogate(run, made, asked), self.json)
         missed = self.tolerance is not None and np.max(made.calibration.errors) > self.tolerance
         if missed:
@@ -262,7 +260,11 @@ class Surrogates:
             with discarded(run), user_errors(source.file), Progress(console, CurrentStep()) as progress:
                 run.write_request(source.record(), asked)
                 made = learn_generated(
-                    made_of, budget=self.budget_seconds, key=self.seed, subscribers=(progress,), keep=self.keep
+                    made_of,
+                    budget=self.budget_seconds,
+                    key=self.seed,
+                    subscribers=(progress, run.decided),
+                    keep=self.keep,
                 )
             return self._judged(run, made, asked)
 
@@ -275,7 +277,7 @@ class Surrogates:
         return 0 if run.whole else FAILED
 
     def _operator(self, console: Console) -> int:
-        """Learn from the samples of an NPZ."""
+        """Learn from the samples of a file."""
         path = Path(self.family)
         if not self.inputs or not self.outputs:
             raise InputError("Nothing is named.", str(path), "Add --inputs NAME ... and --outputs NAME ...")
@@ -294,7 +296,7 @@ class Surrogates:
             with discarded(run), Progress(console, CurrentStep()) as progress:
                 run.write_request({"kind": "samples", "file": str(path), "sha256": checksum(path)}, asked)
                 made = surrogate(
-                    samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress,)
+                    samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress, run.decided)
                 )
                 assert isinstance(made, Operator)
             return self._judged(run, made, asked)

@@ -1,9 +1,10 @@
 """The error of a prediction, from the equations: one Gauss-Newton step for it on a coarse mesh.
 
 What a regression misses is a combination of solutions, as smooth as these: on a mesh that resolves solutions to a few
-per cent the equations show it to a few per cent. With the rows `J` of the coarse mesh and the residuals `r` of the
-prediction the step is `c = -(J' J)^-1 J' r`; it takes a small part of a solve. Added to the prediction it is the coarse
-correction of a multigrid cycle.
+per cent the equations show it to a few per cent. With the rows `J` of the coarse mesh and the gradient `g` of the loss
+on the common one, restricted by `P'`, the step is `c = -(J' J)^-1 P' g`; it takes a small part of a solve. Added to the
+prediction it is the coarse correction of a multigrid cycle. It vanishes at the solution on the common mesh, whose
+residuals do not: what these leave on other points would be seen as an error.
 """
 
 from __future__ import annotations
@@ -40,13 +41,10 @@ class Correction:
         Whose members they are.
     transfer:
         From the coarse mesh to the common one.
-    scales:
-        Factors of the terms on the coarse mesh.
     """
 
     solver: MemberSolver
     transfer: AbstractTransfer
-    scales: np.ndarray
 
     @classmethod
     def of(cls, solver: MemberSolver) -> Correction | None:
@@ -58,23 +56,25 @@ class Correction:
         if size > MOST or not made.has_residuals:
             return None
         transfer = on_new_breakpoints(Level(coarse), breakpoints)[1]
-        return cls(solver, transfer, made.scales)
+        return cls(solver, transfer)
 
     def step(self, inputs: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """What a step adds `(N,)` to the parameters of a member on the common mesh."""
-        discrete, fine, coarse = self.solver.of(inputs), self.solver.built(theta), self.solver.coarse
-        samples = [one.scaled(scale) for one, scale in zip(discrete.samples(coarse), self.scales, strict=True)]
+        discrete, coarse = self.solver.of(inputs), self.solver.coarse
+        fine = partition(self.solver.built(theta))[0]
+        slope, scales = self.solver.mesh.weighed(inputs, theta)
+        samples = [one.scaled(scale) for one, scale in zip(discrete.samples(coarse), scales, strict=False)]
         zero, build = flat_parameters(coarse)
         at = np.zeros_like(zero)
         if not discrete.plan.linear:
-            at = flat_parameters(_filled(coarse, self.transfer.inject(partition(fine)[0])))[0]
+            at = flat_parameters(_filled(coarse, self.transfer.inject(fine)))[0]
         rows = RowObjective(build(at), samples).sparse_rows(at)
-        missed = [discrete.evaluate(fine, one) * np.sqrt(one.scale * one.weights)[:, None] for one in samples]
         matrix = (rows.T @ rows).toarray()
         scale = 1.0 / np.sqrt(np.maximum(np.diagonal(matrix), 1e-300))
         matrix = matrix * scale[:, None] * scale
         matrix[np.diag_indices_from(matrix)] += SHIFT
-        gradient = scale * (rows.T @ np.concatenate([part.ravel() for part in missed]))
+        below = self.transfer.restrict(partition(self.solver.built(slope))[0])
+        gradient = scale * flat_parameters(_filled(coarse, below))[0]
         found = -scale * sl.solve(matrix, gradient, assume_a="pos", check_finite=False)
         change = self.transfer.prolong(partition(build(found))[0])
         return flat_parameters(_filled(self.solver.field, change))[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -22,10 +22,11 @@ from hierax.models.leveled import AbstractLeveled
 from hierax.models.levels import LEAST_PAIRS, learn_levels
 from hierax.models.operator_training import LEAST, learn_operator
 from hierax.models.operators import Operator
-from hierax.models.samples import Samples, npz_arrays
+from hierax.models.samples import Samples
 from hierax.models.workers import One
 from hierax.problems.domain import Box
 from hierax.problems.keys import seed_of
+from hierax.results.arrays import named_arrays
 from hierax.results.files import written
 
 CELLS = {1: 128, 2: 32, 3: 16}
@@ -93,9 +94,10 @@ def learn_generated(
     if below is None:
         found = making.members(level, 0, stop, 2 * LEAST)
         making.say(f"{len(found)} members on level {level}.")
-        return learn_operator(
+        made = learn_operator(
             making.samples(level, found), budget=max(end - clock.seconds_now(), LEAST_TRAINED * budget), **learn
         )
+        return replace(made, levels=making.looked())
     share = making.share_of_pairs(level, below)
     now = clock.seconds_now()
     fine = making.members(level, 0, now + share * (stop - now), 2 * LEAST_PAIRS)
@@ -106,7 +108,8 @@ def learn_generated(
     (name,) = pairs.outputs
     pairs = Samples({**pairs.inputs, COARSE: base.outputs[name]}, pairs.outputs, base=COARSE)
     others = Samples(coarse.inputs, {COARSE: coarse.outputs[name]})
-    return learn_levels(pairs, others, budget=max(end - clock.seconds_now(), LEAST_TRAINED * budget), **learn)
+    made = learn_levels(pairs, others, budget=max(end - clock.seconds_now(), LEAST_TRAINED * budget), **learn)
+    return replace(made, levels=making.looked())
 
 
 @final
@@ -254,6 +257,11 @@ class Making:
         coarse = resampled(coarse[..., None], fine.shape[1:], False)[..., 0]
         return float(np.sqrt(np.mean((fine - coarse) ** 2) / max(float(np.mean(fine**2)), 1e-300)))
 
+    def looked(self) -> tuple[tuple[float, float], ...]:
+        """Seconds of a member on each level that has a finer one, and its relative change by that."""
+        pairs = [level for level in sorted(self.known) if level + 1 in self.known]
+        return tuple((self._cost(level), self._difference(level + 1, level)) for level in pairs)
+
     def _write(self, last: bool = False) -> None:
         """Keep what there is, every few seconds."""
         if self.keep is None or not (last or clock.seconds_now() > self.written + WRITTEN):
@@ -270,7 +278,7 @@ class Making:
         self.written = clock.seconds_now()
 
     def _read(self, path: Path) -> None:
-        found = npz_arrays(path)
+        found = named_arrays(path)
         if not np.array_equal(found.get("inputs", np.zeros(0)), self.inputs):
             raise InputError(
                 "It has members of other inputs or of another seed.", str(path), "Name another file, or remove it."

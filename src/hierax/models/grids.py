@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -52,6 +53,21 @@ def resampled(values: np.ndarray, cells: tuple[int, ...], periodic: bool) -> np.
         kind = "periodic" if periodic else None
         values = make_interp_spline(x, values, k=min(3, own - 1), axis=axis, bc_type=kind)(at)
     return values
+
+
+def between(own: tuple[int, ...], cells: tuple[int, ...], periodic: bool) -> Callable[[Any], Any]:
+    """`resampled` of functions `(n, *own)`, or of numbers `(n,)` as constants, for arrays that are traced."""
+    if not own:
+        return lambda numbers: jnp.broadcast_to(numbers.reshape(-1, *(1,) * len(cells)), (numbers.shape[0], *cells))
+    matrices = [resampled(np.eye(a)[..., None], (b,), periodic)[..., 0] for a, b in zip(own, cells, strict=True)]
+
+    def moved(values: Any) -> Any:
+        for matrix in matrices:
+            # every axis goes to the end in its turn
+            values = jnp.tensordot(values, matrix, (1, 0))
+        return values
+
+    return moved
 
 
 def symmetries(inputs: np.ndarray, outputs: np.ndarray) -> list[tuple[str, int]]:

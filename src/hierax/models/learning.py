@@ -27,7 +27,7 @@ from hierax.models.regression import AbstractRegression, fitted
 from hierax.models.samples import Samples
 from hierax.models.seen import SeenMembers
 from hierax.models.solving import MemberSolver, member_solver
-from hierax.models.surrogate import NEARLY, Calibration, LearningRecord, Surrogate
+from hierax.models.surrogate import NEARLY, Calibration, LearningRecord, Surrogate, ranked
 from hierax.problems.kept import described
 from hierax.problems.keys import seed_of
 
@@ -127,6 +127,15 @@ def _check(family: Family, tolerance: float | None, budget: float) -> None:
         raise InputError(f"The budget is {budget} s.", "surrogate(budget=...)", "Give a positive number of seconds.")
 
 
+class _Judged(NamedTuple):
+    """A member that is not learned from: inputs, parameters and values as it was solved, and what the mesh leaves."""
+
+    inputs: np.ndarray
+    parameters: np.ndarray
+    values: np.ndarray
+    resolution: float
+
+
 class _Fit(NamedTuple):
     """A reduced model of the members so far."""
 
@@ -153,6 +162,7 @@ class Learning:
     thetas: list[np.ndarray] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    history: list[tuple[int, float, float, float]] = field(default_factory=list)
     solving: float = 0.0
 
     def elapsed(self) -> float:
@@ -182,15 +192,16 @@ class Learning:
         fit, stopped = self._fitted(solver, seen, judges)
         return self._made(solver, seen, fit, judges, seconds_mesh, stopped)
 
-    def _judges(self, solver: MemberSolver, seen: SeenMembers) -> list[tuple[np.ndarray, np.ndarray, float]]:
-        """Members that are not learned from: inputs, values, and the error of the mesh."""
+    def _judges(self, solver: MemberSolver, seen: SeenMembers) -> list[_Judged]:
+        """Members that are not learned from."""
         found = []
         for inputs in self.family.drawn(VALIDATED, seed_of(self.key, 21)):
             if not self._in_time(JUDGING_SHARE, len(found) < VALIDATED // 3):
                 break
             one = solver.solve(inputs)
             if one.failure is None:
-                found.append((inputs, seen.values(seen.parameters(one.theta)), solver.resolution(one)))
+                parameters = seen.parameters(one.theta)
+                found.append(_Judged(inputs, parameters, seen.values(parameters), solver.resolution(one)))
             else:
                 self.reasons[one.failure] += 1
         if not found:
@@ -201,7 +212,7 @@ class Learning:
             )
         return found
 
-    def _fitted(self, solver: MemberSolver, seen: SeenMembers, judges: Any) -> tuple[_Fit, str]:
+    def _fitted(self, solver: MemberSolver, seen: SeenMembers, judges: list[_Judged]) -> tuple[_Fit, str]:
         """Members are added and fitted, twice as many each time, until that is enough."""
         drawn = self.family.drawn(MOST, seed_of(self.key, 20), SPREAD)
         count, tried = FIRST, 0
@@ -216,7 +227,9 @@ class Learning:
                     "Give a larger budget, or narrow the inputs.",
                 )
             fit = self._fit()
-            error = max(_error(fit, self.family, judge) for judge in judges)
+            errors = [math.hypot(_error(fit, self.family, judge), judge.resolution) for judge in judges]
+            error = max(errors)
+            self.history.append((len(self.inputs), self.elapsed(), float(np.median(errors)), error))
             self.say(f"{len(self.inputs)} members, {fit.name}: largest error at members kept apart {error:.2g}.")
             if error <= self.goal:
                 return fit, "tolerance"
@@ -266,9 +279,9 @@ class Learning:
         return _Fit(name, found.model, basis, shown, errors)
 
     def _made(
-        self, solver: Any, seen: SeenMembers, fit: _Fit, judges: Any, seconds_mesh: float, stopped: str
+        self, solver: Any, seen: SeenMembers, fit: _Fit, judges: list[_Judged], seconds_mesh: float, stopped: str
     ) -> Surrogate:
-        floor = float(np.median([resolution for *_, resolution in judges]))
+        floor = float(np.median([judge.resolution for judge in judges]))
         bare = Calibration(1.0, 1.0, 0.0, np.zeros(1), np.ones(1))
         took = seconds_mesh, self.elapsed()
         members = len(self.inputs) + sum(self.reasons.values())
@@ -276,7 +289,7 @@ class Learning:
             fit.name, fit.candidates, len(self.inputs), sum(self.reasons.values()), len(judges),
             parameter_count(solver.field), len(fit.basis), took[1], took[1] - took[0], took[0],
             self.solving / max(members, 1), stopped,
-            dict(self.reasons),
+            dict(self.reasons), 0.0, tuple(self.history), solver.levels,
         )  # fmt: skip
         made = Surrogate(
             dict(self.family.inputs), described(solver.asked), fit.model, jnp.asarray(fit.basis), seen.field,
@@ -284,35 +297,45 @@ class Learning:
         )  # fmt: skip
         made = calibrated(made, fit, self.family, judges, floor)
         shown = _by_equations(solver, seen, made, judges)
-        return replace(made, calibration=made.calibration._replace(equations=shown))
+        record = replace(record, seconds_prediction=_seconds(made))
+        return replace(made, record=record, calibration=made.calibration._replace(equations=shown))
 
 
-def calibrated(made: Surrogate, fit: _Fit, family: Family, judges: Any, floor: float) -> Surrogate:
+def _seconds(made: Surrogate) -> float:
+    """What a prediction costs, of several together; they are compiled by now."""
+    began = clock.seconds_now()
+    made.parameters(made.calibration.inputs)
+    return (clock.seconds_now() - began) / len(made.calibration.inputs)
+
+
+def calibrated(made: Surrogate, fit: _Fit, family: Family, judges: list[_Judged], floor: float) -> Surrogate:
     """With what the members kept apart say of its errors."""
-    errors = np.array([math.hypot(_error(fit, family, judge), judge[2]) for judge in judges])
-    doubts = made.errors(np.array([inputs for inputs, *_ in judges]))
+    errors = np.array([math.hypot(_error(fit, family, judge), judge.resolution) for judge in judges])
+    inputs = np.array([judge.inputs for judge in judges])
+    doubts = made.errors(inputs)
     own = np.array([_error(fit, family, judge) for judge in judges])
     factor = float(np.median(own / np.maximum(doubts, 1e-300)))
     estimates = np.hypot(factor * doubts, floor)
     bound = max(1.0, NEARLY * float(np.max(errors / estimates)))
-    return replace(made, calibration=Calibration(factor, bound, floor, errors, estimates))
+    solved = np.array([judges[k].parameters for k in ranked(errors)])
+    known = Calibration(factor, bound, floor, errors, estimates, inputs=inputs, solved=solved)
+    return replace(made, calibration=known)
 
 
-def _by_equations(solver: MemberSolver, seen: SeenMembers, made: Surrogate, judges: Any) -> np.ndarray:
+def _by_equations(solver: MemberSolver, seen: SeenMembers, made: Surrogate, judges: list[_Judged]) -> np.ndarray:
     """Estimates of the equations for some of the members kept apart."""
     correction, found = Correction.of(solver), []
-    for inputs, *_ in judges[: 0 if correction is None else JUDGED]:
-        theta = seen.trained(made.parameters(inputs)[0])
-        size = correction.size(correction.step(inputs, theta), theta)  # pyright: ignore
+    for judge in judges[: 0 if correction is None else JUDGED]:
+        theta = seen.trained(made.parameters(judge.inputs)[0])
+        size = correction.size(correction.step(judge.inputs, theta), theta)  # pyright: ignore
         found.append(math.hypot(size, made.calibration.floor))
     return np.array(found)
 
 
-def _error(fit: _Fit, family: Family, judge: tuple[np.ndarray, np.ndarray, float]) -> float:
+def _error(fit: _Fit, family: Family, judge: _Judged) -> float:
     """Relative error of a fit at a member."""
-    inputs, values, _ = judge
-    found = np.asarray(_called(fit.model, family.scaled(inputs))) @ fit.shown
-    return float(np.linalg.norm(found - values) / max(float(np.linalg.norm(values)), 1e-300))
+    found = np.asarray(_called(fit.model, family.scaled(judge.inputs))) @ fit.shown
+    return float(np.linalg.norm(found - judge.values) / max(float(np.linalg.norm(judge.values)), 1e-300))
 
 
 @jax.jit

@@ -22,6 +22,7 @@ from hierax.models.grids import moved_batch, relative_errors, symmetries
 from hierax.models.network import MultigridNetwork
 from hierax.models.operators import FAR, Moves, Operator, Scaling, features, in_blocks, predicted, prepared
 from hierax.models.samples import Samples, channels
+from hierax.models.surrogate import ranked
 
 BATCH = 16
 """Samples of a step."""
@@ -96,6 +97,7 @@ class Training:
     scaling: Scaling
     learned: tuple[np.ndarray, ...]
     held: tuple[np.ndarray, ...]
+    apart: Samples
     raw: np.ndarray
     scale: np.ndarray
     moves: Moves
@@ -116,8 +118,10 @@ class Training:
         bases = np.zeros((len(seen), 0)) if base is None else base
         parts = [np.asarray(part, np.float32) for part in (seen, outputs, bases, size)]
         moves = tuple(symmetries(seen[learned], outputs[learned])) if moves is None else moves
-        own, apart = (tuple(part[pick] for part in parts) for pick in (learned, held))
-        return cls(samples, budget, key, subscribers, scaling, own, apart, raw[learned], scale, moves)
+        own, other = (tuple(part[pick] for part in parts) for pick in (learned, held))
+        return cls(
+            samples, budget, key, subscribers, scaling, own, other, samples.take(held), raw[learned], scale, moves
+        )
 
     def say(self, sentence: str) -> None:
         for subscriber in self.subscribers:
@@ -131,6 +135,9 @@ class Training:
         self.say(f"{learned} samples learned, {held} kept apart; symmetries that they show: {names}.")
         network, steps = self._trained(began)
         errors, h1 = self._errors(network)
+        again = clock.seconds_now()
+        self._errors(network)
+        took = (clock.seconds_now() - again) / held
         candidates = {"network": float(np.mean(errors))}
         if self.samples.base is not None:
             own = self._errors(None)
@@ -141,6 +148,7 @@ class Training:
                 self.say("The base alone is as good as what was learned: it is kept.")
         if not np.all(np.isfinite(errors)):
             raise InputError("The training has failed: errors are not finite.", "learn_operator", LOOK)
+        shown = self.apart.take(np.array(ranked(errors)))
         seen = features(self.scaling(self.raw))
         deviation = np.maximum(seen.std(axis=0), 1e-6 + 1e-3 * np.abs(seen).max(axis=0))
         far = np.max(np.abs(seen - seen.mean(axis=0)) / deviation, axis=1)
@@ -150,6 +158,7 @@ class Training:
             network, tuple(self.samples.inputs), tuple(self.samples.outputs), self.samples.base, self.samples.periodic,
             self.samples.grid, self.scaling, self.scale.astype(np.float32), errors, h1, candidates, self.moves, typical,
             steps, clock.seconds_now() - began, clock.compile_seconds() - compiled, len(self.samples),
+            (shown.inputs, shown.outputs), took,
         )  # fmt: skip
 
     def _network(self) -> MultigridNetwork:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from hierax._errors import InputError
 from hierax.fields import parameter_count
+from hierax.models.exporting import open_sizes, write_export
+from hierax.models.grids import between
 from hierax.models.network import MultigridNetwork
 from hierax.models.samples import channels
 from hierax.results.archive import save
@@ -46,13 +49,18 @@ class Scaling(NamedTuple):
         size = taken.std(axes)
         return cls(logs, taken.mean(axes), np.where(size > 0.0, size, 1.0))
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: Any) -> Any:
         return ((_logged(values, self.logs) - self.shift) / self.size).astype(np.float32)
 
 
-def _logged(values: np.ndarray, logs: tuple[bool, ...]) -> np.ndarray:
-    parts = [np.log(np.maximum(values[..., k], 1e-300)) if log else values[..., k] for k, log in enumerate(logs)]
-    return np.stack(parts, axis=-1)
+def _logged(values: Any, logs: tuple[bool, ...]) -> Any:
+    xp = _module(values)
+    parts = [xp.log(xp.maximum(values[..., k], 1e-300)) if log else values[..., k] for k, log in enumerate(logs)]
+    return xp.stack(parts, axis=-1)
+
+
+def _module(values: Any) -> Any:
+    return np if isinstance(values, np.ndarray) else jnp
 
 
 def _prefers_log(values: np.ndarray) -> bool:
@@ -85,6 +93,12 @@ class Operator:
         Mean and standard deviation of features of the inputs that were learned, see `outside`.
     steps, seconds, seconds_compile, samples:
         How it was trained.
+    examples:
+        Inputs and outputs of three of the samples that chose, see `hierax.models.surrogate.ranked`.
+    seconds_prediction:
+        What a prediction costs.
+    levels:
+        Of what the samples were made by: seconds of each level, and the relative change by the next.
     """
 
     network: MultigridNetwork | None
@@ -104,6 +118,9 @@ class Operator:
     seconds: float
     seconds_compile: float
     samples: int
+    examples: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
+    seconds_prediction: float = 0.0
+    levels: tuple[tuple[float, float], ...] = ()
 
     def __call__(self, inputs: Mapping[str, Any], grid: tuple[int, ...] | None = None) -> dict[str, np.ndarray]:
         """Outputs `(n, *grid)` by name, of inputs by name; on the grid of the samples, or another one.
@@ -136,6 +153,32 @@ class Operator:
         """Write it into one file, which `hierax.load` reads."""
         save(self, Path(path))
 
+    def export(self, path: str | Path, inputs: Mapping[str, Any]) -> None:
+        """Write it as an artefact of `jax.export`, which JAX calls without this library.
+
+        `jax.export.deserialize(Path(path).read_bytes()).call(inputs)` takes arrays by name, of the shapes of these
+        examples but for the number of samples, and returns outputs by name on the grid of the samples.
+
+        Raises
+        ------
+        InputError
+            For inputs that are missing, where the package `flatbuffers` is, or a file that cannot be written.
+        """
+        self._channels(inputs, self.grid)
+        shapes = {name: np.shape(inputs[name])[1:] for name in self.inputs}
+        onto = {name: between(shape, self.grid, self.periodic) for name, shape in shapes.items()}
+
+        def values(given: dict[str, Any]) -> dict[str, Any]:
+            raw = jnp.stack([onto[name](given[name]) for name in self.inputs], axis=-1)
+            seen, base, size = self._prepared(raw)
+            found = base if self.network is None else predicted(self.network, seen, base, size, self.size)
+            return {name: found[..., k] for k, name in enumerate(self.outputs)}
+
+        (many,) = open_sizes("n")
+        write_export(Path(path), values, {
+            name: jax.ShapeDtypeStruct((many, *shape), jnp.zeros(()).dtype) for name, shape in shapes.items()
+        })  # fmt: skip
+
     def _channels(self, inputs: Mapping[str, Any], grid: tuple[int, ...]) -> np.ndarray:
         missing = [name for name in self.inputs if name not in inputs]
         if missing:
@@ -149,7 +192,7 @@ class Operator:
             {name: np.asarray(inputs[name], dtype=float) for name in self.inputs}, self.inputs, grid, self.periodic
         )
 
-    def _prepared(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    def _prepared(self, raw: Any) -> tuple[Any, Any, Any]:
         return prepared(raw, self.scaling, self.inputs, self.base)
 
     def __str__(self) -> str:
@@ -171,18 +214,15 @@ class Operator:
         return "\n".join(lines)
 
 
-def prepared(
-    raw: np.ndarray, scaling: Scaling, names: tuple[str, ...], base: str | None
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+def prepared(raw: Any, scaling: Scaling, names: tuple[str, ...], base: str | None) -> tuple[Any, Any, Any]:
     """Channels that the network sees, the base `(n, *grid, 1)` if there is one, and what outputs are multiplied by."""
-    seen = scaling(raw)
-    ones = np.ones((len(raw), *(1,) * (raw.ndim - 1)), np.float32)
+    xp, seen = _module(raw), scaling(raw)
     if base is None:
-        return seen, None, ones
+        return seen, None, xp.ones((raw.shape[0], *(1,) * (raw.ndim - 1)), np.float32)
     own = raw[..., [names.index(base)]]
-    size = np.maximum(np.sqrt(np.mean(own**2, axis=tuple(range(1, raw.ndim)), keepdims=True)), 1e-30)
+    size = xp.maximum(xp.sqrt(xp.mean(own**2, axis=tuple(range(1, raw.ndim)), keepdims=True)), 1e-30)
     # the base is seen in its own size, and so is what is learned of it
-    seen[..., names.index(base)] = (own / size)[..., 0]
+    seen = xp.where(np.arange(len(names)) == names.index(base), (own / size).astype(np.float32), seen)
     return seen, own.astype(np.float32), size.astype(np.float32)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
 from hierax.models.grids import resampled
+from hierax.results.arrays import named_arrays
 
 
 @final
@@ -100,30 +101,15 @@ class Samples:
     def read(
         cls, path: str | Path, inputs: list[str], outputs: list[str], base: str | None = None, periodic: bool = False
     ) -> Samples:
-        """Arrays of these names in an NPZ file.
+        """Arrays of these names in an NPZ, HDF5 or NetCDF file; `(n, *grid)` along the axes of a NetCDF as they are.
 
         Raises
         ------
         InputError
             For a file or array that is missing.
         """
-        arrays = npz_arrays(Path(path), [*inputs, *outputs])
+        arrays = named_arrays(Path(path), [*inputs, *outputs])
         return cls({n: arrays[n] for n in inputs}, {n: arrays[n] for n in outputs}, base=base, periodic=periodic)
-
-
-def npz_arrays(path: Path, names: list[str] | None = None) -> dict[str, np.ndarray]:
-    """Arrays of a file by name, all of them if none are named; nothing in it is executed."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            wanted = list(file.files) if names is None else names
-            missing = [name for name in wanted if name not in file.files]
-            if missing:
-                raise InputError(
-                    f"There is no array {missing[0]!r}.", str(path), f"It has {', '.join(file.files) or 'none'}."
-                )
-            return {name: file[name] for name in wanted}
-    except (OSError, ValueError) as error:
-        raise InputError(f"The file cannot be read ({error}).", str(path), "Give an NPZ of arrays.") from error
 
 
 def channels(

@@ -48,7 +48,7 @@ WORSE = 4.0
 """Error of a member over the one that is wanted, above which it may become a pilot."""
 MORE = 2
 """Levels of a pilot beyond those that the middle needs."""
-MEMBERS, DEARER = 60, 4.0
+MEMBERS, DEARER = 150, 4.0
 """Members that have to be solved in the seconds that are given for the mesh; cost of one over that in the middle."""
 LARGEST = 60_000
 """Most parameters of the common mesh."""
@@ -100,6 +100,8 @@ class MemberSolver:
         Error of a member on the common mesh over the root of its loss, at most, as the pilots show it.
     middle:
         The solution of the member in the middle, with its guards; `None` where the mesh was found before.
+    levels:
+        Of that member: parameters and seconds of each level, and the relative change by the next.
     """
 
     family: Family
@@ -110,6 +112,7 @@ class MemberSolver:
     coarse: Any
     floor: float
     middle: Solution | None
+    levels: tuple[tuple[int, float, float], ...] = ()
 
     def of(self, inputs: np.ndarray) -> DiscreteProblem:
         """The discretised member."""
@@ -117,7 +120,7 @@ class MemberSolver:
 
     def solve(self, inputs: np.ndarray, start: np.ndarray | None = None) -> Member:
         """Solve a member, from parameters of another one if there are any; where that fails from the coarse mesh."""
-        found = self._sound(inputs, self._mesh.solve(inputs, None if start is None else self.built(start)))
+        found = self._sound(inputs, self.mesh.solve(inputs, None if start is None else self.built(start)))
         if found.failure is None or self.plan.linear:
             return found
         below = CommonMesh(self.discrete, self.coarse).solve(inputs)
@@ -126,17 +129,18 @@ class MemberSolver:
         breakpoints = [axis.breakpoints() for axis in spline_axes(self.field)]
         solved = flat_parameters(self.coarse)[1](below.theta)
         nested = on_new_breakpoints(Level(solved), breakpoints)[0].field
-        return self._sound(inputs, self._mesh.solve(inputs, nested))
+        return self._sound(inputs, self.mesh.solve(inputs, nested))
 
     @functools.cached_property
-    def _mesh(self) -> CommonMesh:
+    def mesh(self) -> CommonMesh:
+        """The common mesh with the members' kernels."""
         return CommonMesh(self.discrete, self.field)
 
     def _sound(self, inputs: np.ndarray, found: Member) -> Member:
         """A member, as failed where its mesh or its minimum is none."""
         if found.failure is None and self.resolution(found) > ROUGH:
             return found._replace(failure="the mesh does not resolve it")
-        if found.failure is None and not self.plan.linear and found.loss > FALSE * self._mesh.untrained(inputs):
+        if found.failure is None and not self.plan.linear and found.loss > FALSE * self.mesh.untrained(inputs):
             return found._replace(failure="Gauss-Newton steps end in a false minimum")
         return found
 
@@ -207,6 +211,11 @@ class CommonMesh:
         discrete, own = member(self.discrete, inputs), self._objective
         return discrete, discrete.prepare(field) if own is None else discrete.weighed(own.of_member(inputs), field)
 
+    def weighed(self, inputs: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient `(N,)` of the loss of a member at these parameters, and the factors of its terms."""
+        _, made = self._prepared(inputs, flat_parameters(self.field)[1](theta))
+        return made.objective.value_and_gradient(theta)[1], made.objective.scales
+
     def untrained(self, inputs: np.ndarray) -> float:
         """The larger of the losses of zero and of the field: one of both may solve the member as well."""
         made = self._prepared(inputs, self.field)[1]
@@ -259,7 +268,16 @@ def member_solver(
     levels = sum(change > accuracy for change in state.changes.values()) + MORE
     shorter = replace(plan, cycle=plan.cycle.limited(levels))
     field, floor = _grown(family, shorter, discrete, state, accuracy, key, end)
-    return MemberSolver(family, plan, asked, discrete, field, _coarse(state), floor, middle)
+    return MemberSolver(family, plan, asked, discrete, field, _coarse(state), floor, middle, _levels(state))
+
+
+def _levels(state: RunState) -> tuple[tuple[int, float, float], ...]:
+    """Parameters of the levels of a run, what they cost by counted work, and how far each is from the next."""
+    return tuple(
+        (parameter_count(visited.field), visited.work / SPEED, state.changes[level + 1])
+        for level, visited in sorted(state.visited.items())
+        if level + 1 in state.changes
+    )
 
 
 def _affordable(state: RunState, budget: float) -> float:

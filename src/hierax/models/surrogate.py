@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from hierax.models.exporting import open_sizes, write_export
 from hierax.models.inputs import AbstractInput
 from hierax.models.regression import AbstractRegression
 from hierax.models.varied import as_inputs
@@ -44,6 +45,8 @@ class Calibration(NamedTuple):
         What was estimated there.
     equations:
         What the equations show at the first of them `(m,)`; nothing where only a solve does.
+    inputs, solved:
+        Their inputs `(n, k)`, and the parameters `(3, N)` of three of them as they were solved, see `ranked`.
     """
 
     factor: float
@@ -52,6 +55,8 @@ class Calibration(NamedTuple):
     errors: np.ndarray
     estimates: np.ndarray
     equations: np.ndarray = np.zeros(0)
+    inputs: np.ndarray = np.zeros((0, 0))
+    solved: np.ndarray = np.zeros((0, 0))
 
     @property
     def safety(self) -> float:
@@ -59,6 +64,12 @@ class Calibration(NamedTuple):
         if not len(self.equations):
             return SAFETY
         return max(SAFETY, NEARLY * float(np.max(self.errors[: len(self.equations)] / self.equations)))
+
+
+def ranked(errors: np.ndarray) -> list[int]:
+    """Which of some members are predicted worst, as most are, and best."""
+    order = np.argsort(errors)[::-1]
+    return [int(order[k]) for k in (0, len(order) // 2, -1)]
 
 
 @final
@@ -76,8 +87,12 @@ class LearningRecord:
         Of the common mesh; of the reduced basis.
     seconds, seconds_solving, seconds_mesh:
         In all, for the members, and to find the mesh.
-    seconds_member:
-        What one member costs.
+    seconds_member, seconds_prediction:
+        What one member costs on the common mesh, and predicted.
+    history:
+        Members, seconds so far, and the median and largest error at members kept apart, of each fit.
+    levels:
+        Of the member in the middle: parameters and seconds of each level, and the relative change by the next.
     stopped_by:
         `tolerance`, `budget`, `samples`.
     reasons:
@@ -97,6 +112,9 @@ class LearningRecord:
     seconds_member: float
     stopped_by: str
     reasons: Mapping[str, int] = field(default_factory=dict)
+    seconds_prediction: float = 0.0
+    history: tuple[tuple[int, float, float, float], ...] = ()
+    levels: tuple[tuple[int, float, float], ...] = ()
 
 
 @final
@@ -199,6 +217,29 @@ class Surrogate:
     def save(self, path: str | Path) -> None:
         """Write it into one file, which `hierax.load` reads."""
         save(self, Path(path))
+
+    def export(self, path: str | Path) -> None:
+        """Write it as an artefact of `jax.export`, which JAX calls without this library.
+
+        `jax.export.deserialize(Path(path).read_bytes()).call(inputs, points)` takes members `(n, k)` and points
+        `(p, d)` in the order of `names` and of the coordinates, for any `n` and `p`, and returns `(n, p, c)`: all
+        components of all unknowns in the order of `problem.unknowns`. It can be differentiated once.
+
+        Raises
+        ------
+        InputError
+            Where the package `flatbuffers` is missing, or the file cannot be written.
+        """
+
+        def values(z: Any, x: Any) -> Any:
+            found = self(z)
+            parts = [getattr(found, name) for name in self.problem.functions] if self.problem.named else [found]
+            return jnp.concatenate([jnp.ravel(part(x)) for part in parts])
+
+        many, at = open_sizes("n, p")
+        shapes = [jax.ShapeDtypeStruct(shape, self.basis.dtype)
+                  for shape in ((many, len(self.names)), (at, self.problem.domain.dim))]  # fmt: skip
+        write_export(Path(path), jax.vmap(jax.vmap(values, (None, 0)), (0, None)), *shapes)
 
     def __str__(self) -> str:
         r, c = self.record, self.calibration

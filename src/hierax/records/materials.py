@@ -13,13 +13,13 @@ from hierax._errors import InputError
 from hierax.clock import peak_memory_mib
 from hierax.materials.cells import Cell
 from hierax.materials.learning import LearnedNetwork
-from hierax.models.samples import npz_arrays
 from hierax.records.folder import SURROGATE
 from hierax.records.run import Run
 from hierax.records.settings import call_with
 from hierax.records.surrogates import RECORD
 from hierax.records.user_file import named_in, object_of_file, searched_first, user_errors
 from hierax.results.archive import pack
+from hierax.results.arrays import named_arrays
 from hierax.results.record import plain
 
 PHASES, EFFECTIVE = "phases", "effective"
@@ -76,7 +76,7 @@ def predicted_tensors(made: LearnedNetwork, path: Path) -> dict[str, np.ndarray]
     InputError
         For phases of another shape, or that are not positive definite.
     """
-    phases = np.asarray(npz_arrays(path, [PHASES])[PHASES], dtype=float)
+    phases = np.asarray(named_arrays(path, [PHASES])[PHASES], dtype=float)
     size, count = made.network.physics.size, len(made.fractions)
     if phases.ndim != 4 or phases.shape[1:] != (count, size, size) or not np.all(np.linalg.eigvalsh(phases) > 0.0):
         raise InputError(

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -15,10 +15,13 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.events import LevelRecord, StepTaken
+from hierax.models.operators import Operator
+from hierax.models.surrogate import Surrogate
 from hierax.problems.kept import is_kept
 from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
-from hierax.records.folder import ESTIMATE, ODD, Folder, as_written
+from hierax.records.folder import ESTIMATE, ODD, SURROGATE, Folder, as_written
+from hierax.records.learned_report import worth_of
 from hierax.records.manifest import Entry
 from hierax.records.measures import MEASURES, read_measures
 from hierax.records.recorded import recorded_source
@@ -26,7 +29,7 @@ from hierax.records.run import DIAGNOSIS, EVENTS, PLAN, SOLUTION
 from hierax.records.sources import AbstractSource, CatalogueSource
 from hierax.records.user_file import user_errors
 from hierax.results.files import read_bytes, read_json, read_text, written
-from hierax.results.report import Account, estimation, page, write_page
+from hierax.results.report import Account, estimation, learned, page, write_page
 
 REPORT = "report.html"
 REMEDY = "Remove the file, and the report shows what the events tell."
@@ -54,27 +57,40 @@ def write_report(
     opened = Folder.open(folder)
     path = out or folder / REPORT
     with as_written(folder):
-        if "statistic" in (opened.settings.get("options") or {}):
-            account, source, make = _estimated(opened), None, estimation
-        else:
-            account, source, make = *read_account(opened, problem, state), page
+        text, source = _page(opened, problem, state)
         with user_errors(source.file if source else None), written(path) as draft:
-            write_page(make(account), draft)
+            write_page(text(), draft)
     if out is None and not opened.faults:
         opened.manifest.changed({REPORT: Entry.of(read_bytes(path, REMEDY))}).write(folder)
     return path
 
 
+def _page(folder: Folder, problem: str | None, state: int | None) -> tuple[Callable[[], str], AbstractSource | None]:
+    """What makes the text of the page, of whatever the run was, and whose code it may run."""
+    if "statistic" in (folder.settings.get("options") or {}):
+        account = _estimated(folder)
+        return lambda: estimation(account), None
+    if folder.has(SURROGATE) and isinstance(made := folder.surrogate(), Surrogate | Operator):
+        told = _beside(folder, {"options": folder.settings.get("options") or {}})
+        worth, examples = worth_of(made, told.record["options"].get("tolerance"))
+        return lambda: learned(told, worth, examples), None
+    account, source = read_account(folder, problem, state)
+    return lambda: page(account), source
+
+
 def _estimated(folder: Folder) -> Account:
     """What the folder of an estimation tells."""
-    settings = folder.settings
     if not folder.has(ESTIMATE):
         raise InputError("The estimation has not come to its end.", str(folder.path), "Go on by: hierax resume RUN.")
-    told, notes = _Told.read(read_text(folder.path / EVENTS, REMEDY))
-    record = read_json(folder.path / ESTIMATE, REMEDY)
+    return _beside(folder, read_json(folder.path / ESTIMATE, REMEDY))
+
+
+def _beside(folder: Folder, record: Mapping[str, Any]) -> Account:
+    """A record with what a folder tells beside it."""
+    settings, (told, notes) = folder.settings, _Told.read(_text(folder, EVENTS))
     options = {name: value for name, value in record["options"].items() if value not in (None, False)}
     return Account(
-        record=record | {"options": options}, levels=[], history=[], decisions=told.decisions,
+        record={**record, "options": options}, levels=[], history=[], decisions=told.decisions,
         environment=dict(settings.get("environment") or {}), started=str(settings.get("started") or ""),
         notes=[*folder.warnings, *notes],
     )  # fmt: skip

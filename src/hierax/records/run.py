@@ -157,6 +157,11 @@ class Run:
             with self.tried("the plan", needed=False):
                 self._put({PLAN: event.plan.rstrip().encode() + b"\n"}, {EVENTS: self._events.entry()})
 
+    def decided(self, event: Event) -> None:
+        """Append an event if it tells a decision: of a run that consists of many others."""
+        if isinstance(event, Decision):
+            self(event)
+
     def note(self, sentence: str) -> None:
         """Append a sentence as an event."""
         self(Decision(sentence))
@@ -245,7 +250,7 @@ class Run:
     def write_result(self, contents: Mapping[str, bytes]) -> None:
         """Keep the files of a result that is no solution."""
         with self.tried("the result"):
-            self._put(contents)
+            self._put(contents, {EVENTS: self._events.entry()} if self._events.length else {})
 
     def write_figure(self, solution: Solution) -> None:
         """Draw the figure; what goes wrong with it is a trouble, and costs nothing else."""

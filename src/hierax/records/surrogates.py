@@ -21,7 +21,6 @@ from hierax.models.inputs import AbstractInput, LogUniform, Uniform
 from hierax.models.judging import predict
 from hierax.models.leveled import AbstractLeveled
 from hierax.models.operators import Operator
-from hierax.models.samples import npz_arrays
 from hierax.models.surrogate import Surrogate
 from hierax.problems.problem import Problem
 from hierax.problems.registry import named_problem
@@ -33,6 +32,7 @@ from hierax.records.sources import AbstractSource, checksum
 from hierax.records.tables import Table
 from hierax.records.user_file import NAMELESS, named_in, object_of_file, user_errors
 from hierax.results.archive import pack
+from hierax.results.arrays import named_arrays
 from hierax.results.evaluation import box_of, check_points, columns
 from hierax.results.solution import plain
 
@@ -193,8 +193,8 @@ def write_operator(run: Run, made: Operator, options: Mapping[str, Any]) -> dict
 
 
 def predicted_samples(made: Operator, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Outputs of an operator for the inputs of an NPZ, with estimates of their errors, and sentences about them."""
-    arrays = npz_arrays(path, list(made.inputs))
+    """Outputs of an operator for the inputs of a file, with estimates of their errors, and sentences about them."""
+    arrays = named_arrays(path, list(made.inputs))
     error, bound = made.error(arrays)
     far = int(np.sum(np.isinf(bound)))
     said = (

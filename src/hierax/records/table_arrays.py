@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +12,7 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.records.columns import AbstractColumns, Column, Reading
+from hierax.results.arrays import UNREADABLE, extra_module, h5py_module
 from hierax.results.files import MOST_ARRAYS, check_sizes
 
 POINTS = "points"
@@ -81,20 +79,6 @@ def npz_columns(path: Path) -> Arrays:
     return Arrays(path, {name: functools.partial(array, name) for name in names})
 
 
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    OSError,
-    zipfile.BadZipFile,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    MemoryError,
-    zlib.error,
-)
-"""What NumPy raises of files that are no NPZ, or damaged."""
-
-
 def _unreadable(path: Path, error: BaseException) -> InputError:
     if isinstance(error, InputError):
         return error
@@ -103,23 +87,8 @@ def _unreadable(path: Path, error: BaseException) -> InputError:
     )
 
 
-def h5py_module(path: Path) -> ModuleType:
-    return _extra(path, "HDF5", "h5py", "h5py", "hdf5")
-
-
 def parquet_module(path: Path) -> ModuleType:
-    return _extra(path, "Parquet", "pyarrow.parquet", "pyarrow", "parquet")
-
-
-def _extra(path: Path, kind: str, module: str, package: str, extra: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(
-            f"{kind} files need the package {package}, which is not installed.",
-            str(path),
-            f"Install it by `pip install 'hierax[{extra}]'`, or use CSV or NPZ.",
-        ) from error
+    return extra_module(path, "Parquet", "pyarrow.parquet", "pyarrow", "parquet")
 
 
 def parquet_columns(path: Path) -> Arrays:

@@ -13,11 +13,12 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.records.columns import UNIT, AbstractColumns, Column, Reading, faults_of
-from hierax.records.table_arrays import h5py_module, hdf5_columns, npz_columns, parquet_columns, parquet_module
+from hierax.records.table_arrays import hdf5_columns, npz_columns, parquet_columns, parquet_module
 from hierax.records.table_text import Texts, number
+from hierax.results.arrays import HDF5, h5py_module, write_hdf5, write_npz
 from hierax.results.files import written
 
-HDF5, PARQUET, TEXTS = (".h5", ".hdf5"), ".parquet", (".csv", ".tsv", ".txt", ".dat")
+PARQUET, TEXTS = ".parquet", (".csv", ".tsv", ".txt", ".dat")
 LOGARITHM = "log_"
 """Before the name of a column whose natural logarithm is meant."""
 
@@ -157,8 +158,8 @@ def writer_for(path: Path) -> Callable[[Path, Mapping[str, np.ndarray]], None]:
         h5py_module(path)
     if path.suffix.lower() == PARQUET:
         parquet_module(path)
-    writers = {".csv": _write_csv, ".npz": _write_npz, PARQUET: _write_parquet}
-    return _by_suffix(path, writers | dict.fromkeys(HDF5, _write_hdf5))
+    writers = {".csv": _write_csv, ".npz": write_npz, PARQUET: _write_parquet}
+    return _by_suffix(path, writers | dict.fromkeys(HDF5, write_hdf5))
 
 
 def _check_file(path: Path) -> None:
@@ -213,17 +214,6 @@ def _check_lengths(path: Path, table: Mapping[str, np.ndarray]) -> None:
             f"{path}, column {other!r}",
             "All columns must have the same length.",
         )
-
-
-def _write_npz(path: Path, table: Mapping[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **table)  # pyright: ignore
-
-
-def _write_hdf5(path: Path, table: Mapping[str, np.ndarray]) -> None:
-    with h5py_module(path).File(path, "w") as file:
-        for name, column in table.items():
-            file[name] = column
 
 
 def _write_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:
