@@ -200,5 +200,5 @@ def test_a_minimum_that_is_no_solution_is_left_by_a_second_start():
         hx.Problem(box, terms), subscribers=[lambda event: said.append(getattr(event, "sentence", ""))], levels=4
     )
     points = np.linspace(-1.0, 1.0, 101)[:, None]
-    assert any("a second start beside this minimum is tried" in sentence for sentence in said)
+    assert any("training starts once more, elsewhere" in sentence for sentence in said)
     np.testing.assert_allclose(found.evaluate(points), layer(points.T), atol=1e-3)

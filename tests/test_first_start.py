@@ -63,3 +63,24 @@ def test_training_begins_where_an_equation_is_finite() -> None:
         reference=hx.Reference(exact, 1e-12),
     )
     assert hx.train(problem, levels=1, budget=120.0).accuracy.relative_l2 < 1e-7
+
+
+def test_a_minimum_is_left_by_a_domain_that_grows() -> None:
+    """Blasius' equation on a long interval, from zero a minimum that is no solution; of Howarth `u''(0) = 0.33206`."""
+
+    def interior(u, x):
+        return hx.derivative(u, "xxx")(x) + 0.5 * u(x) * hx.derivative(u, "xx")(x)
+
+    def plate(u, x, normal):
+        return jnp.stack([u(x), hx.derivative(u, "x")(x)])
+
+    problem = hx.Problem(
+        domain=hx.Box([0.0], [12.0], names=("x",)),
+        terms=(
+            hx.Residual("interior", interior),
+            hx.Residual("plate", plate, on=hx.Face("x", "lower")),
+            hx.Residual("far", lambda u, x, normal: hx.derivative(u, "x")(x) - 1.0, on=hx.Face("x", "upper")),
+        ),
+    )
+    solution = hx.train(problem, levels=5, budget=120.0)
+    assert solution.evaluate([[0.0]], "u_xx")[0] == pytest.approx(0.332057, abs=2e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,9 +11,8 @@ import numpy as np
 
 from hierax._errors import InputError
 from hierax.models.family import Family
-from hierax.objective.build import SampledProblem
+from hierax.objective.build import MemberTerms
 from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, SquaredResidual, point_term
-from hierax.objective.samples import Samples
 from hierax.planning.plan import Plan
 from hierax.problems.problem import Problem
 from hierax.problems.terms import AbstractValues, Data
@@ -27,36 +25,6 @@ UNTRACEABLE = (
     jax.errors.TracerIntegerConversionError,
     jax.errors.NonConcreteBooleanIndexError,
 )
-
-
-class MemberTerms(SampledProblem):
-    """The terms of one member of a family, by kernels that all members share.
-
-    Parameters
-    ----------
-    problem:
-        A member in the units of the plan; domain, places and prescribed values of all others are the same.
-    terms:
-        The shared terms, see `shared_terms`.
-    inputs:
-        Numbers `(k,)` that tell the member.
-    """
-
-    def __init__(self, problem: Problem, terms: tuple[AbstractPointTerm, ...], inputs: np.ndarray) -> None:
-        super().__init__(problem)
-        self.point_terms, self.inputs = terms, inputs
-
-    def of(self, inputs: np.ndarray) -> MemberTerms:
-        """Those of another member."""
-        other = copy.copy(self)
-        other.inputs = inputs
-        return other
-
-    def sample(self, *arguments: Any, **settings: Any) -> list[Samples]:
-        return [one.of_member(self.inputs) for one in super().sample(*arguments, **settings)]
-
-    def at(self, number: int, points: np.ndarray, normals: np.ndarray | None = None) -> Samples:
-        return super().at(number, points, normals).of_member(self.inputs)
 
 
 def shared_terms(family: Family, plan: Plan, middle: Problem) -> tuple[AbstractPointTerm, ...]:

@@ -19,7 +19,8 @@ from hierax.hierarchy import IntervalDoubling, Level, refine
 from hierax.hierarchy.marking import union_of_breakpoints
 from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
 from hierax.models.family import Family
-from hierax.models.members import MemberTerms, member, shared_terms
+from hierax.models.members import member, shared_terms
+from hierax.objective.build import MemberTerms
 from hierax.objective.local import LocalObjective
 from hierax.objective.objective import flat_parameters
 from hierax.planning.choose import plan as planned

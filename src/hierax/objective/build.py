@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -182,6 +183,36 @@ class SampledProblem:
         parts = CROWD * order
         most = parts ** (domain.dim if place is None else domain.dim - 1)
         return batch if cells is None else thinned(batch, cells, parts, most)
+
+
+class MemberTerms(SampledProblem):
+    """The terms of one member of a family, by kernels that all members share.
+
+    Parameters
+    ----------
+    problem:
+        A member in the units of the plan; domain, places and prescribed values of all others are the same.
+    terms:
+        The shared terms, functions of a point and of `Place.inputs`.
+    inputs:
+        Numbers `(k,)` that tell the member.
+    """
+
+    def __init__(self, problem: Problem, terms: tuple[AbstractPointTerm, ...], inputs: np.ndarray) -> None:
+        super().__init__(problem)
+        self.point_terms, self.inputs = terms, inputs
+
+    def of(self, inputs: np.ndarray) -> MemberTerms:
+        """Those of another member."""
+        other = copy.copy(self)
+        other.inputs = inputs
+        return other
+
+    def sample(self, *arguments: Any, **settings: Any) -> list[Samples]:
+        return [one.of_member(self.inputs) for one in super().sample(*arguments, **settings)]
+
+    def at(self, number: int, points: np.ndarray, normals: np.ndarray | None = None) -> Samples:
+        return super().at(number, points, normals).of_member(self.inputs)
 
 
 def _of_shape(

@@ -130,7 +130,7 @@ def wants_slabs(
     plan = discrete.plan
     if plan.evolution is None or level < LEAST_LEVELS - 1:
         return None
-    if not plan.linear and is_stuck(discrete, level, visited):
+    if not plan.linear and is_stuck(level, visited, discrete.untrained_loss):
         return STUCK
     if level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
         return None
@@ -141,12 +141,12 @@ def wants_slabs(
     return MOVES if motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING) else None
 
 
-def is_stuck(discrete: DiscreteProblem, level: int, visited: Mapping[int, Visited]) -> bool:
-    """Whether two refinements left the loss where it was, no small part of that of the untrained field."""
+def is_stuck(level: int, visited: Mapping[int, Visited], size: float) -> bool:
+    """Whether two refinements left the loss where it was, no small part of the size that a loss can have."""
     if level - 2 not in visited:  # trained with an easier problem only
         return False
     last = visited[level].loss
-    return last > FLAT * visited[level - 2].loss and last > SETTLED**2 * discrete.untrained_loss
+    return last > FLAT * visited[level - 2].loss and last > SETTLED**2 * size
 
 
 class Growth(NamedTuple):

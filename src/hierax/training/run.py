@@ -302,7 +302,7 @@ def _with_moves(state: RunState, visit: Visit, result: Visited, context: Context
     if not state.visited:
         result = left_saddle(context.problem_of(state), result, train, may_go_on)
     seen = {**state.visited, visit.level: result}
-    result = left_minimum(context.problem_of(state), seen, visit.level, train, may_go_on)
+    result = left_minimum(context.problem_of(state), seen, visit.level, train, may_go_on, context.clock)
     result = moved(context.problem_of(state), result, train, may_go_on)
     return now[0]._replace(failure=None), result
 

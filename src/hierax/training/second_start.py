@@ -8,25 +8,30 @@ that the terms alone do not choose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hierax.cycles import Until, Visit
+from hierax.fields import parameter_count
 from hierax.hierarchy import IntervalDoubling, Level
 from hierax.hierarchy.refinement import spline_axes
 from hierax.solvers import GaussNewton
 from hierax.solvers.linear.solve import NotPositive
 from hierax.training.determination import NEAR, suits
 from hierax.training.discrete import DiscreteProblem, Prepared
-from hierax.training.refinement import LEAST_LEVELS, is_stuck
+from hierax.training.growing_domain import grown
+from hierax.training.refinement import is_stuck
 from hierax.training.state import Visited
 from hierax.training.visit import stepped
 
 LARGEST = 300
 """Most parameters of a level that is trained again."""
+LARGE = 3000
+"""Most parameters of a level that is trained from a start that others have found."""
 AMPLITUDE = 2.0
 """Root mean square of what is added, in sizes of the unknowns."""
 STEPS = 40
@@ -35,7 +40,7 @@ APART = 0.1
 """Relative difference from which on a solution is another one."""
 FALLS, ROUNDING = 0.25, 1e-14
 """Part of the loss that halved intervals may leave to a solution, and part of that of its start that is rounding."""
-STUCK = "Refinement no longer lowers the residual, which is far from zero: a second start beside this minimum is tried."
+STUCK = "Refinement no longer lowers the residual, which is far from zero: training starts once more, elsewhere."
 
 
 def another_solution(
@@ -65,23 +70,40 @@ def left_minimum(
     level: int,
     train: Callable[[Prepared], Visited],
     say: Callable[[str], bool],
+    clock: Callable[[], tuple[float, bool]],
 ) -> Visited:
     """The trained level, or the best of those from second starts where it is the first that shows no way to zero.
+
+    The starts lie beside the field, on both sides, and at the end of a domain that grows.
 
     Parameters
     ----------
     train, say:
         As those of `hierax.training.saddles.left_saddle`.
+    clock:
+        Seconds since the training began, and whether the budget is over.
     """
-    best = visited[level]
-    if level != LEAST_LEVELS - 1 or discrete.plan.linear or not is_stuck(discrete, level, visited):
+    best, loss = visited[level], visited[level].loss
+    # terms that are counted in units of the problem are of size one
+    size = discrete.untrained_loss if discrete.plan.units is None else min(discrete.untrained_loss, 1.0)
+    first = is_stuck(level, visited, size) and not is_stuck(level - 1, visited, size)
+    if not first or discrete.plan.linear or parameter_count(best.field) > LARGE:
         return best
-    for start in _starts(discrete, best.field):
-        if best.loss < FALLS * visited[level].loss or not say(STUCK):
+    for start in itertools.chain(_starts(discrete, best.field), _from_small_domains(discrete, best.field, clock)):
+        if best.loss < FALLS * loss or not say(STUCK):
             break
         trial = train(start)
         best = trial.after(best) if trial.loss < best.loss else best.after(trial)
     return best
+
+
+def _from_small_domains(
+    discrete: DiscreteProblem, field: Any, clock: Callable[[], tuple[float, bool]]
+) -> Iterator[Prepared]:
+    if not discrete.rows.total:
+        found = grown(discrete, field, clock)
+        if found is not None:
+            yield discrete.prepare(found)
 
 
 def _starts(discrete: DiscreteProblem, field: Any) -> list[Prepared]:
