@@ -14,6 +14,7 @@ import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
 from hierax.models import operator_training
+from hierax.models.doubt import ErrorModel
 from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import Judge, predict
 from hierax.models.network import MultigridNetwork, to_cells, to_channels
@@ -326,6 +327,28 @@ def test_an_exact_base_is_kept_and_inputs_far_from_the_samples_are_told(small):
     np.testing.assert_allclose(made({"a": a, "base": u})["u"], u, rtol=1e-6)
     assert np.all(np.isfinite(made.error({"a": a, "base": u})[1]))
     assert np.all(np.isinf(made.error({"a": 9.0 * a, "base": u})[1]))
+
+
+def test_errors_of_an_operator_are_told_sample_by_sample_and_unlike_inputs_are_seen():
+    rng = np.random.default_rng(0)
+    mixed = np.array([[1.0, 0.9, 0.0], [0.0, 0.3, 0.0], [0.0, 0.0, 1.0]])
+    drawn = lambda n: rng.standard_normal((n, 3)) @ mixed + [3.0, -2.0, 0.0]  # noqa: E731
+    wrong = lambda f: 1e-3 * np.exp(np.abs(f[:, 0] - 3.0) + 0.3 * rng.standard_normal(len(f)))  # noqa: E731
+    apart = drawn(100)
+    doubt = ErrorModel.of(drawn(900), apart, wrong(apart))
+    new = drawn(1000)
+    errors = wrong(new)
+    estimates, bounds = doubt.told(new)
+    ratios = errors / estimates
+    assert np.all(np.abs(np.quantile(ratios, [0.05, 0.5, 0.95]) / [0.6, 1.0, 1.65] - 1.0) < 0.25)
+    assert np.mean(errors > bounds) < 0.06
+    assert np.mean(np.isinf(bounds)) < 0.02
+    # each feature is within its range, but they never come together so
+    assert np.all(np.isinf(doubt.told(np.array([[4.5, -3.2, 0.0], [3.0, -2.0, 9.0]]))[1]))
+    # few samples promise little, and do not call all others unlike
+    few = ErrorModel.of(drawn(8), apart[:4], wrong(apart[:4]))
+    assert np.mean(np.isinf(few.told(new)[1])) < 0.25
+    assert np.mean(errors > few.told(new)[1]) < 0.3
 
 
 def test_media_are_the_same_draw_on_every_grid_and_solutions_are_of_second_order():

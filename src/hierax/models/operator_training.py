@@ -18,9 +18,10 @@ from optax.contrib import MuonDimensionNumbers, muon
 from hierax import clock
 from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
+from hierax.models.doubt import ErrorModel
 from hierax.models.grids import moved_batch, relative_errors, symmetries
 from hierax.models.network import MultigridNetwork
-from hierax.models.operators import FAR, Moves, Operator, Scaling, features, in_blocks, predicted, prepared
+from hierax.models.operators import Moves, Operator, Scaling, features, in_blocks, predicted, prepared
 from hierax.models.samples import Samples, channels
 from hierax.models.surrogate import ranked
 
@@ -149,14 +150,12 @@ class Training:
         if not np.all(np.isfinite(errors)):
             raise InputError("The training has failed: errors are not finite.", "learn_operator", LOOK)
         shown = self.apart.take(np.array(ranked(errors)))
-        seen = features(self.scaling(self.raw))
-        deviation = np.maximum(seen.std(axis=0), 1e-6 + 1e-3 * np.abs(seen).max(axis=0))
-        far = np.max(np.abs(seen - seen.mean(axis=0)) / deviation, axis=1)
-        # the largest of many features is further out than each of them
-        typical = seen.mean(axis=0), deviation * max(1.0, float(far.max()) / FAR)
+        apart = channels(self.apart.inputs, tuple(self.samples.inputs), self.samples.grid, self.samples.periodic)
+        own, other = (features(self.scaling(raw)) for raw in (self.raw, apart))
+        doubt = ErrorModel.of(own, other, errors)
         return Operator(
             network, tuple(self.samples.inputs), tuple(self.samples.outputs), self.samples.base, self.samples.periodic,
-            self.samples.grid, self.scaling, self.scale.astype(np.float32), errors, h1, candidates, self.moves, typical,
+            self.samples.grid, self.scaling, self.scale.astype(np.float32), errors, h1, candidates, self.moves, doubt,
             steps, clock.seconds_now() - began, clock.compile_seconds() - compiled, len(self.samples),
             (shown.inputs, shown.outputs), took,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from hierax._errors import InputError
 from hierax.fields import parameter_count
+from hierax.models.doubt import ErrorModel
 from hierax.models.exporting import open_sizes, write_export
 from hierax.models.grids import between
 from hierax.models.network import MultigridNetwork
@@ -25,8 +26,6 @@ SKEWED = 1.5
 """Factor by which a logarithm has to make an input less skewed to be taken."""
 EVALUATED = 20
 """Samples that are evaluated at a time."""
-FAR = 3.0
-"""Distance of an input from those that were learned, in standard deviations, above which nothing is promised."""
 
 
 Moves = tuple[tuple[str, int], ...]
@@ -89,8 +88,8 @@ class Operator:
         Error of every candidate there.
     moves:
         Flips and swaps that the samples show to change nothing.
-    typical:
-        Mean and standard deviation of features of the inputs that were learned, see `outside`.
+    doubt:
+        How far inputs are from those that were learned, and the errors to be expected, by their `features`.
     steps, seconds, seconds_compile, samples:
         How it was trained.
     examples:
@@ -113,7 +112,7 @@ class Operator:
     h1: np.ndarray
     candidates: Mapping[str, float]
     moves: Moves
-    typical: tuple[np.ndarray, np.ndarray]
+    doubt: ErrorModel
     steps: int
     seconds: float
     seconds_compile: float
@@ -136,18 +135,15 @@ class Operator:
         return {name: found[..., k] for k, name in enumerate(self.outputs)}
 
     def outside(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        """Distance `(n,)` of inputs from those learned: of the worst feature, in standard deviations."""
-        mean, deviation = self.typical
-        own = features(self.scaling(self._channels(inputs, self.grid)))
-        return np.max(np.abs(own - mean) / deviation, axis=1)
+        """Distance `(n,)` of inputs from those learned; above 1 they are unlike all of them."""
+        return self.doubt.outside(self._features(inputs))
 
     def error(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Estimates `(n,)` of relative L2 errors, and bounds that 95 % stay below; infinite far from samples."""
-        far = self.outside(inputs)
-        growth = np.maximum(1.0, far / max(FAR, 1e-300))
-        estimate = float(np.median(self.errors)) * growth
-        bound = float(np.quantile(self.errors, 0.95)) * (1.0 + 4.0 / len(self.errors))
-        return estimate, np.where(far > FAR, np.inf, bound)
+        """Estimates `(n,)` of relative L2 errors, and bounds that 95 % stay below; infinite for unlike inputs."""
+        return self.doubt.told(self._features(inputs))
+
+    def _features(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        return features(self.scaling(self._channels(inputs, self.grid)))
 
     def save(self, path: str | Path) -> None:
         """Write it into one file, which `hierax.load` reads."""

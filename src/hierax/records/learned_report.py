@@ -68,13 +68,11 @@ def _shown(problem: Problem, field: Any) -> dict[str, tuple[tuple[tuple[str, np.
 def _operator(made: Operator) -> tuple[Worth, list[Example]]:
     size = 0 if made.network is None else parameter_count(made.network)
     count = len(made.errors)
-    estimate = np.full(count, float(np.median(made.errors)))
-    _, bounds = made.error(made.examples[0])
     costs = [(f"level {k}", seconds, error) for k, (seconds, error) in enumerate(made.levels)]
     worth = Worth(
-        f"{', '.join(made.inputs)} to {', '.join(made.outputs)}", made.samples - count, made.errors, estimate,
-        np.full(count, float(np.min(bounds))), {}, None,
-        [*costs, ("the surrogate", made.seconds_prediction, float(estimate[0]))], [],
+        f"{', '.join(made.inputs)} to {', '.join(made.outputs)}", made.samples - count, made.errors,
+        made.doubt.left_out, made.doubt.factor * made.doubt.left_out, {}, None,
+        [*costs, ("the surrogate", made.seconds_prediction, float(np.median(made.errors)))], [],
         [
             ("H1 error", f"{np.mean(made.h1):.2g}", "the mean"),
             ("parameters", str(size), f"{made.steps} steps"),

@@ -40,6 +40,7 @@ ROOMS = (
     "hierax.problems",
     "hierax.hierarchy",
     "hierax.materials",
+    "hierax.models.doubt",
     "hierax.models.inputs",
     "hierax.models.network",
     "hierax.models.operators",
