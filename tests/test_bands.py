@@ -25,6 +25,7 @@ def test_bands_hold_the_function_as_often_as_they_say_under_noise_of_all_kinds()
             x, fresh = rng.random((one.rows, one.dim)), rng.random((500, one.dim))
             values, truth = one.function(x), one.function(fresh)
             process = table_process(problem_of(x, values + fit_intervals.noise(kind, values, rng)), "u")
+            assert process is not None
             low, high = process.band(fresh, 0.95)
             wide_low, wide_high = process.band(fresh, 0.99)
             assert np.all((wide_low <= low) & (high <= wide_high))

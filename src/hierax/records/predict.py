@@ -127,9 +127,10 @@ def _evaluated(
 ) -> dict[str, np.ndarray]:
     """The values with their intervals; of unknowns that are logarithms the quantities themselves as well."""
     found = columns(solution.problem, solution.field, points, wanted)
-    for name in () if probability is None else tuple(found):
-        ends = intervals(solution, points, name, probability=probability)
-        found |= dict(zip((f"{name}{LOW}", f"{name}{HIGH}"), ends, strict=True))
+    if probability is not None:
+        for name in tuple(found):
+            ends = intervals(solution, points, name, probability=probability)
+            found |= dict(zip((f"{name}{LOW}", f"{name}{HIGH}"), ends, strict=True))
     logs = [name for name in solution.problem.unknowns if name.startswith(LOGARITHM) and name in found]
     of_logs = [name for name in found if name.removesuffix(LOW).removesuffix(HIGH) in logs]
     return found | {name.removeprefix(LOGARITHM): np.exp(found[name]) for name in of_logs}
