@@ -80,7 +80,7 @@ def tunable(angle: float) -> ModelSet:
 
 
 def ishigami() -> ModelSet:
-    """Ishigami's function with other coefficients and exponents (Qian et al., SIAM/ASA J. Uncertain. Quantif., 2018)."""
+    """Ishigami's function with other coefficients (Qian et al., SIAM/ASA J. Uncertain. Quantif., 2018)."""
 
     def one(first: float, even: float, power: int, last: float) -> Callable[[np.ndarray], np.ndarray]:
         return lambda z: (
