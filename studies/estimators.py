@@ -6,12 +6,14 @@ without levels take the finest level that multilevel Monte Carlo has needed. The
 of the numbers, from members whose cost is counted. Errors are root mean squares over seeds, against multilevel
 estimates with Sobol sequences at a tenth of the least tolerance; for the square, where that is too dear, what the
 estimates say. Slopes are those of cost over tolerance; theory has -2 for levels whose variances fall faster than costs
-rise, -2 less the ratio of the rates of cost and bias for Monte Carlo, and up to half of that for sequences.
+rise, and -2 less the ratio of the rates of cost and bias for Monte Carlo, with the rates that the levels have shown; up
+to half of that for sequences. "Over levels" is the cost over that of multilevel Monte Carlo at the least tolerance,
+"over hindsight" that of multilevel Monte Carlo over the cost of the best numbers of samples for the same variance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,13 @@ from scipy.sparse.linalg import splu
 import hierax as hx
 from hierax.results.figures import STYLE
 from hierax.results.record import plain
-from studies.common import Row, aligned, record, save, write_files
+from studies.common import Row, aligned, read_rows, record, save, write_files
 from studies.registry import study
 
 NAME = "estimators"
 MODES, LENGTH, DEVIATION = 8, 0.3, 1.0
 TOGETHER, LEARNED = 4096, 400
-LEVELS = 9
+LEVELS, SEEDS = 9, 3
 PLAIN, SEQUENCES, MULTILEVEL, BOTH, FIDELITIES, SURROGATE = (
     "Monte Carlo", "Sobol", "levels", "levels, Sobol", "fidelities", "levels, surrogate",
 )  # fmt: skip
@@ -119,31 +121,49 @@ CASES = {
 
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
-    """All families; the short form has two tolerances of the line and one seed."""
-    rows: list[Row] = []
+    """All families; the short form has two tolerances of the line and one seed. Rows that `out` has are not made again.
+
+    Every family is finished before the next, and files are written after each tolerance.
+    """
+    rows = [] if quick else read_rows(out / f"{NAME}.csv")
+    found = written(out, rows, quick) if rows else None
     for name in ["line"] if quick else CASES:
-        rows += measured(name, CASES[name], CASES[name].tolerances[: 2 if quick else None], 1 if quick else 5)
-    summary = {}
+        for own in measured(name, CASES[name], 2 if quick else None, 1 if quick else SEEDS, rows):
+            rows += own
+            found = written(out, rows, quick)
+    assert found is not None
+    return found
+
+
+def written(out: Path, rows: list[Row], quick: bool) -> dict[str, Any]:
+    """Table, figure and JSON of the rows so far."""
+    summary, slopes = {}, []
     for name, arm in dict.fromkeys((row["family"], row["arm"]) for row in rows):
         own = [row for row in rows if (row["family"], row["arm"]) == (name, arm)]
-        summary[f"{name}, {arm}: slope"] = _slope(own)
-        summary[f"{name}, {arm}: cost over levels"] = _ratio(own, [r for r in rows if r["family"] == name])
-    head = ["family", "arm", "tolerance", "rms error", "cost"]
-    text = "\n".join(aligned([head, *_cells(rows)]))
-    text += "\n".join(["", "", *(f"{case:<40} {value:.3g}" for case, value in summary.items())])
+        slope, theory, over = _slope(own), _median(own, "theory"), _median(own, "hindsight")
+        ratio = _ratio(own, [r for r in rows if r["family"] == name])
+        summary |= {f"{name}, {arm}: slope": slope, f"{name}, {arm}: cost over levels": ratio}
+        summary |= {f"{name}, {arm}: cost over hindsight": over} if np.isfinite(over) else {}
+        shown = [f"{number:.2f}" if np.isfinite(number) else "-" for number in (slope, theory, ratio, over)]
+        slopes.append([f"{name}, {arm}", *shown])
+    text = "\n".join(aligned([["family, arm", "tolerance", "rms error", "cost"], *_cells(rows)]))
+    text += "\n\n" + "\n".join(aligned([["family, arm", "slope", "theory", "over levels", "over hindsight"], *slopes]))
     title = "Cost of estimators" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, lambda path: _draw(path, title, rows))
     return plain(record(NAME, quick, summary, paths, text, __doc__, rows=rows))
 
 
-def measured(name: str, case: Case, tolerances: tuple[float, ...], seeds: int) -> list[Row]:
-    """Every arm at every tolerance."""
-    truth = hx.estimate(case.on_levels(), tolerance=0.1 * min(tolerances), budget=1e12).value if case.measured else None
-    rows = []
-    for tolerance in tolerances:
-        for seed in range(seeds if case.measured else 1):
-            rows += [row | {"family": name} for row in _arms(case, tolerance, seed, truth)]
-    return rows
+def measured(name: str, case: Case, most: int | None, seeds: int, rows: list[Row]) -> Iterator[list[Row]]:
+    """Every arm, tolerance by tolerance, at those that rows lack."""
+    known = {row["tolerance"] for row in rows if row["family"] == name}
+    left = [tolerance for tolerance in case.tolerances[:most] if tolerance not in known]
+    if not left:
+        return
+    least = min(case.tolerances[:most])
+    truth = hx.estimate(case.on_levels(), tolerance=0.1 * least, budget=1e12).value if case.measured else None
+    for tolerance in left:
+        each = [_arms(case, tolerance, seed, truth) for seed in range(seeds if case.measured else 1)]
+        yield [row | {"family": name} for own in each for row in own]
 
 
 def _arms(case: Case, tolerance: float, seed: int, truth: float | None) -> list[Row]:
@@ -158,12 +178,25 @@ def _arms(case: Case, tolerance: float, seed: int, truth: float | None) -> list[
         found[PLAIN] = hx.estimate(alone, quasi=False, **asked)
         found[SEQUENCES] = hx.estimate(alone, quasi=True, **asked)
         found[FIDELITIES] = hx.estimate(case.on_levels(finest + 1, ensemble=True), **asked)
+    alpha, beta, gamma = found[MULTILEVEL].rates
+    theory = {PLAIN: -2.0 - gamma / alpha, MULTILEVEL: -2.0 - max(gamma - beta, 0.0) / alpha}
     return [
         {"arm": arm, "tolerance": tolerance, "seed": seed, "value": one.value, "estimated": one.error,
          "error": one.error if truth is None else abs(one.value - truth), "finest": finest,
-         "cost": one.spent + (price if arm == SURROGATE else 0.0)}
+         "cost": one.spent + (price if arm == SURROGATE else 0.0), "theory": theory.get(arm),
+         "hindsight": _over_hindsight(one) if arm == MULTILEVEL else None}
         for arm, one in found.items()
     ]  # fmt: skip
+
+
+def _over_hindsight(one: hx.Estimate) -> float:
+    """Cost over that of the best numbers of samples for the same variance, were variances and costs known before."""
+    variances = [
+        row.variance if np.isnan(row.variance_of_difference) else row.variance_of_difference for row in one.rows
+    ]
+    costs = [row.cost for row in one.rows]
+    reached = sum(v / row.samples for v, row in zip(variances, one.rows, strict=True))
+    return one.spent * reached / float(np.sum(np.sqrt(np.multiply(variances, costs)))) ** 2
 
 
 def _polynomial(case: Case, seed: int) -> tuple[Callable[[dict[str, Any]], np.ndarray], float]:
@@ -194,8 +227,15 @@ def _by_tolerance(rows: list[Row]) -> dict[float, tuple[float, float]]:
     }
 
 
+def _median(rows: list[Row], key: str) -> float:
+    known = [row[key] for row in rows if row.get(key) is not None]
+    return float(np.median(known)) if known else float("nan")
+
+
 def _slope(rows: list[Row]) -> float:
     found = _by_tolerance(rows)
+    if len(found) < 2:
+        return float("nan")
     return float(np.polyfit(np.log(list(found)), np.log([cost for _, cost in found.values()]), 1)[0])
 
 

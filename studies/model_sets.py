@@ -6,7 +6,7 @@ are exact to quadrature and known to all; the budget is that of 500 samples of t
 best linear unbiased estimator promises for them, with as many samples as are best; "estimate" is what `hx.estimate`
 reaches with its pilot paid, over repetitions. Where PyApprox can be imported its estimators get the same covariances,
 costs and budget: multilevel and multifidelity Monte Carlo, generalised multifidelity, and its multilevel best linear
-unbiased estimator, whose samples are whole numbers.
+unbiased estimator, whose samples are whole numbers; "-" is where its optimiser finds none.
 """
 
 from __future__ import annotations
@@ -146,14 +146,18 @@ def pyapprox(one: ModelSet, covariance: np.ndarray) -> dict[str, float]:
         "PyApprox GMF": ACVSearch(known, costs, [statest.GMFEstimator]),
         "PyApprox MLBLUE": GroupACVSearch(known, costs, [statest.MLBLUEEstimator]),
     }
-    return {
-        arm: float(np.ravel(search.search(BUDGET, allow_failures=True).best.covariance())[0])
-        for arm, search in searches.items()
-    }
+    found = {}
+    for arm, search in searches.items():
+        try:
+            found[arm] = float(np.ravel(search.search(BUDGET, allow_failures=True).best.covariance())[0])
+        except RuntimeError:
+            found[arm] = np.nan
+    return found
 
 
 def _cell(rows: list[Row], name: str, arm: str) -> str:
-    return f"{next(row['reduction'] for row in rows if (row['set'], row['arm']) == (name, arm)):.1f}"
+    found = next(row["reduction"] for row in rows if (row["set"], row["arm"]) == (name, arm))
+    return "-" if np.isnan(found) else f"{found:.1f}"
 
 
 def _draw(path: Path, title: str, rows: list[Row]) -> None:
