@@ -23,8 +23,10 @@ from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE
 from hierax.results.intervals import Interval
-from hierax.training.anew import trained
+from hierax.training.anew import settled
 from hierax.training.context import Context
+from hierax.training.finish import returned
+from hierax.training.intervals import intervals
 from hierax.training.run import begin
 from studies.common import Row, aligned, record, write_files
 from studies.registry import study
@@ -148,11 +150,19 @@ def drawn(case: Case) -> Callable[[int], list[Row]]:
     context = Context.of(problem, plan(problem), 0, np.inf)
 
     def rows(draw: int) -> list[Row]:
-        own = measuring(context, case.values(draw))
-        found = trained(begin(own), own).unknowns
-        return [row_of(case, draw, name, interval) for name, interval in found.items()]
+        values = measuring(context, case.values(draw))
+        state, own = settled(begin(values), values)
+        level, field = returned(state, own)
+        found = intervals(own.problem_of(state), field, state.visited[level].state)
+        return [row_of(case, draw, name, in_units(context, name, interval)) for name, interval in found.items()]
 
     return rows
+
+
+def in_units(context: Context, name: str, found: Interval) -> Interval:
+    """An interval in the units of the problem."""
+    units = context.plan.units
+    return found if units is None else found.restored(units.sizes[name], units.shifts[name])
 
 
 def measuring(context: Context, values: np.ndarray) -> Context:

@@ -32,6 +32,8 @@ from hierax.objective.stencil import Mesh, StencilSum
 ROW_WORK = 15.0
 """Cost of one entry of an element matrix in units of one multiplication of a banded factorisation, measured."""
 
+KEPT = 10_000
+"""Points of a term up to which what is gathered of the field for their elements is kept from step to step."""
 STENCIL_WORK = 5.0e3
 """Cost of a multigrid solve for one coupling of a stencil, in the same units, measured."""
 
@@ -201,4 +203,4 @@ def _local_term(whole: Any, samples: Samples) -> LocalTerm:
     layout, _ = layout_of(field.gather(samples.points[:1])[1])
     # gathering is NumPy's work: with its arrays nothing is converted again for every block
     host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
-    return LocalTerm(samples, Elements(order, padded, host), layout)
+    return LocalTerm(samples, Elements(order, padded, host, {} if samples.count <= KEPT else None), layout)

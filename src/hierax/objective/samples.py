@@ -98,7 +98,7 @@ class Elements:
         The field whose cells the elements are; what a block of them needs of it is gathered when it is evaluated, so
         that nothing of its size times the number of local coefficients is kept.
     memory:
-        Where that is kept all the same, for members of a family that are solved one after the other.
+        Where that is kept all the same: for few points, and for members of a family.
     """
 
     order: np.ndarray

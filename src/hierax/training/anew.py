@@ -24,20 +24,19 @@ def trained(state: RunState, context: Context) -> Solution:
     Values far from their neighbours may be all that shows a peak: they are only left out where a training with all of
     them has failed, and stay out if they are far from a field that has not seen them.
     """
-    state = _settled(state, context)
-    solution = finish(state, _without(context, state.outliers))
+    state, own = settled(state, context)
+    solution = finish(state, own)
     if solution.result.exit_code not in (2, 3) or context.over or not context.problem_of(state).weighs_data:
         return solution
     alone = {term.name: lonely(term) for term in _data(context)}
     if _numbers(alone) <= _numbers(state.outliers):
         return solution
     context.say(LONELY.format(counted(alone)))
-    state = _settled(_begun(context, alone), context)
-    return finish(state, _without(context, state.outliers))
+    return finish(*settled(_begun(context, alone), context))
 
 
-def _settled(state: RunState, context: Context) -> RunState:
-    """The end of a training after which the same values are outliers as before it, as far as that is found."""
+def settled(state: RunState, context: Context) -> tuple[RunState, Context]:
+    """A training to its end, after which the same values are outliers as before, and its context without these."""
     own = _without(context, state.outliers)
     state = run(state, own)
     for _ in range(ROUNDS):
@@ -47,7 +46,7 @@ def _settled(state: RunState, context: Context) -> RunState:
         context.say(ANEW.format(counted(found)))
         own = _without(context, found)
         state = run(_begun(context, found), own)
-    return state
+    return state, own
 
 
 def _begun(context: Context, found: Masks) -> RunState:
