@@ -176,9 +176,13 @@ def test_no_unit_matters():
         np.testing.assert_allclose(plain, scaled, rtol=0.05)
 
 
-@pytest.mark.parametrize(("source", "several"), [(lambda u: 2.5 * jnp.exp(u), True), (lambda u: -2.0 * u**3, False)])
+@pytest.mark.parametrize(
+    ("source", "several"),
+    [(lambda u: 2.5 * jnp.exp(u), True), (lambda u: 0.5 * jnp.exp(u), True), (lambda u: -2.0 * u**3, False)],
+)
 def test_another_solution_that_a_second_start_finds_is_told(source, several):
-    """`u'' + 2.5 e^u = 0` has a lower and an upper solution with zero ends; `u'' = 2 u^3` has one for any ends."""
+    """`u'' + c e^u = 0` has a lower and an upper solution with zero ends, for `c = 0.5` far from each other;
+    `u'' = 2 u^3` has one for any ends."""
     ends = hx.Residual("ends", lambda u, x, normal: u(x) - (0.0 if several else 1.0), on="boundary")
     equation = hx.Residual("equation", lambda u, x: hx.derivative(u, "xx")(x) + source(u(x)))
     solution = hx.train(hx.Problem(hx.Box([0.0], [1.0], names=("x",)), (equation, ends)))

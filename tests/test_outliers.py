@@ -35,7 +35,10 @@ def test_wrong_values_do_not_move_constants(by, without):
     """By 50 the training with all values leads nowhere, and values far from their neighbours are looked for."""
     found = hx.train(CASE.make(spoiled(by)))
     assert found.result is hx.RESULTS.successful
-    assert found.remarks[0].startswith("3 of 60 values of 'u' were left out")
+    assert found.remarks[0].startswith("3 of 60 values of 'u' (numbers 5, 23, 42, counted from 0) were left out")
+    assert found.to_json()["outliers"] == {"u": WRONG.tolist()}
+    limit = found.diagnose()
+    assert limit is None or limit.limit.name != "balance"
     for name, interval in found.unknowns.items():
         assert interval.value == pytest.approx(without[name].value, rel=1e-3)
         assert interval.high - interval.low == pytest.approx(without[name].high - without[name].low, rel=0.02)

@@ -102,8 +102,10 @@ class Solution:
         The constants that were found, with intervals where noisy data determine them.
     candidates:
         The kinds of fields that were tried for the outputs of a table.
+    outliers:
+        Numbers of the measured values that were left out, by the name of their data.
     remarks:
-        Sentences that are no verdict: of another solution that a second start has found.
+        Sentences that are no verdict: of outliers, of another solution that a second start has found.
     processes:
         What was found of the Gaussian processes of the outputs of a table, by their names; `hierax.intervals` asks it.
     """
@@ -134,6 +136,7 @@ class Solution:
     changes: Sequence[float] = ()
     unknowns: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
     candidates: Sequence[Candidate] = ()
+    outliers: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     remarks: Sequence[str] = ()
     processes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -150,7 +153,7 @@ class Solution:
             level_losses=[level.loss for level in self.levels],
             level_errors=errors if len(errors) == len(self.levels) else [],
             validation_error=self.accuracy.validation_error,
-            noise=relative_noise([term for term in self.problem.terms if isinstance(term, Data)]),
+            noise=relative_noise(self._data()),
             epsilon=max(
                 (float(jnp.finfo(leaf).eps) for leaf in jax.tree.leaves(partition(self.field)[0])), default=0.0
             ),
@@ -163,9 +166,14 @@ class Solution:
         )
         return diagnose(seen)
 
+    def _data(self) -> list[Data]:
+        """The data without outliers."""
+        terms = [term for term in self.problem.terms if isinstance(term, Data)]
+        return [term.rows(np.delete(np.arange(len(term.points)), self.outliers.get(term.name, ()))) for term in terms]
+
     def _alike(self) -> float | None:
         """How alike misfits of neighbours are, for the data missed most, where equations hold as well; else `None`."""
-        data = [t for t in self.problem.terms if isinstance(t, Data) and t.observe is None]
+        data = [term for term in self._data() if term.observe is None]
         if not data or not any(is_equation(term, self.problem) for term in self.problem.terms):
             return None
         found = []
@@ -364,6 +372,7 @@ class Solution:
             "candidates": [dataclasses.asdict(candidate) for candidate in self.candidates],
             "result": self.result.name,
             "stopped_by": self.stopped_by,
+            "outliers": {name: list(rows) for name, rows in self.outliers.items()},
             "remarks": list(self.remarks),
             "unknowns": {name: found._asdict() for name, found in self.unknowns.items()},
             "guards": {name: dataclasses.asdict(guard) for name, guard in self.guards.items()},

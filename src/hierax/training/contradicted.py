@@ -24,6 +24,8 @@ LEAST = 20
 """Fewest values from which outliers are told."""
 SMALL = 1e-3
 """Least typical misfit over the spread of the values: a field may miss values without noise by as much."""
+NAMED = 10
+"""Most values of which a sentence names the numbers; all are in the result."""
 LIKE = 3
 """Values around one that is right which are like it."""
 
@@ -58,8 +60,14 @@ def share_of_outliers(discrete: DiscreteProblem, field: Any) -> float | None:
 
 
 def counted(found: Masks) -> str:
-    """How many values of which data, in words."""
-    return ", ".join(f"{which.sum()} of {len(which)} values of {name!r}" for name, which in found.items() if any(which))
+    """How many values of which data, and which, in words."""
+    return ", ".join(_named(name, which) for name, which in found.items() if which.any())
+
+
+def _named(name: str, which: np.ndarray) -> str:
+    rows = [str(row) for row in np.flatnonzero(which)]
+    more = ["..."] if len(rows) > NAMED else []
+    return f"{len(rows)} of {len(which)} values of {name!r} (numbers {', '.join(rows[:NAMED] + more)}, counted from 0)"
 
 
 def _far(discrete: DiscreteProblem, term: Data, field: Any) -> np.ndarray:

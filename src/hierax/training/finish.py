@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from hierax._results import RESULTS
 from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
@@ -38,7 +40,8 @@ def finish(state: RunState, context: Context) -> Solution:
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
     found = {} if result.exit_code == 2 else intervals(discrete, trained, own and own.state)
-    remarks = [LEFT_OUT.format(counted(state.outliers))] if state.outliers else []
+    wrong = {name: np.flatnonzero(which).tolist() for name, which in state.outliers.items() if which.any()}
+    remarks = [LEFT_OUT.format(counted(state.outliers))] if wrong else []
     if result.exit_code == 0 and (other := another_solution(discrete, state.visited, trained, context.clock)):
         remarks.append(other)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
@@ -57,6 +60,7 @@ def finish(state: RunState, context: Context) -> Solution:
         seconds_total=seconds,
         seconds_compile=compiled,
         unknowns=found,
+        outliers=wrong,
         remarks=remarks,
     )
     return in_the_users_units(solution, context)

@@ -32,8 +32,8 @@ LARGEST = 300
 """Most parameters of a level that is trained again."""
 LARGE = 3000
 """Most parameters of a level that is trained from a start that others have found."""
-AMPLITUDE = 2.0
-"""Root mean square of what is added, in sizes of the unknowns."""
+AMPLITUDES = (2.0, 8.0)
+"""Root mean squares of what is added, in sizes of the unknowns: solutions with larger ones are missed from near by."""
 STEPS = 40
 """Most steps from a start."""
 APART = 0.1
@@ -89,7 +89,7 @@ def left_minimum(
     first = is_stuck(level, visited, size) and not is_stuck(level - 1, visited, size)
     if not first or discrete.plan.linear or parameter_count(best.field) > LARGE:
         return best
-    for start in itertools.chain(_starts(discrete, best.field), _from_small_domains(discrete, best.field, clock)):
+    for start in itertools.chain(_starts(discrete, best.field)[:2], _from_small_domains(discrete, best.field, clock)):
         if best.loss < FALLS * loss or not say(STUCK):
             break
         trial = train(start)
@@ -107,18 +107,19 @@ def _from_small_domains(
 
 
 def _starts(discrete: DiscreteProblem, field: Any) -> list[Prepared]:
-    """A small level beside its field, on both sides along the change to which the terms object least."""
+    """A small level beside its field, on both sides along the change to which the terms object least, near by first."""
     plan = discrete.plan
     chosen = plan.linear or plan.evolution is not None or bool(discrete.rows.total) or not discrete.equations.any()
     if chosen or not (plan.local and isinstance(plan.solver, GaussNewton) and suits(field, LARGEST)):
         return []
     start = discrete.prepare(field)
     change = _softest(discrete, plan.solver, start) if spline_axes(field) else None
-    return [] if change is None else [replace(start, theta=start.theta + step) for step in (change, -change)]
+    steps = [] if change is None else [sign * size * change for size in AMPLITUDES for sign in (1.0, -1.0)]
+    return [replace(start, theta=start.theta + step) for step in steps]
 
 
 def _softest(discrete: DiscreteProblem, solver: GaussNewton, start: Prepared) -> np.ndarray | None:
-    """The change of a prepared level to which its terms object least, with the root mean square `AMPLITUDE`."""
+    """The change of a prepared level to which its terms object least, with the root mean square one."""
     near = start.objective.linearise(start.theta)
     diagonal = near.curvature.diagonal()
     try:
@@ -131,7 +132,7 @@ def _softest(discrete: DiscreteProblem, solver: GaussNewton, start: Prepared) ->
         return None
     moved = discrete.probe(start.build(start.theta + change)) - discrete.probe(start.build(start.theta))
     size = float(np.sqrt(np.mean(moved**2)))
-    return AMPLITUDE / size * change if np.isfinite(size) and size > 0.0 else None
+    return change / size if np.isfinite(size) and size > 0.0 else None
 
 
 def _confirmed(discrete: DiscreteProblem, start: Prepared, clock: Callable[[], tuple[float, bool]]) -> Any:
