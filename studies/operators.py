@@ -11,7 +11,9 @@ error and in milliseconds, do not learn.
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +26,35 @@ from hierax.models import Family, LogUniform, Operator, Samples, Surrogate, Unif
 from hierax.models.grids import relative_errors, resampled
 from hierax.problems import Box, Face, Problem, Residual, derivative
 from hierax.results.figures import STYLE
-from hierax.results.files import write_json
-from hierax.results.record import plain
 from studies.common import Row, aligned, record, save, write_files
 from studies.media import Media, media
 from studies.registry import study
+from studies.so_far import SoFar
 
 NAME = "operators"
 TESTED = 100
 HEAT = "heat, three numbers"
+SEEDS = 5
+NETWORK, CORRECTION, COARSE, DIRECT = MODELS = (
+    "multigrid network", "network on a coarse solve", "solve on a quarter of the cells an axis", "solve (direct)",
+)  # fmt: skip
 MEDIA = {"darcy, log-normal": None, "darcy, two phases": 6.0}
 
 
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
-    """Learn, test, and leave table, figure and rows in `out`; the short form is small, and short."""
-    budget, seeds = (8.0, 1) if quick else (60.0, 5)
+    """Learn, test, and leave table, figure and rows in `out`, seed by seed; the short form is small, and short."""
+    budget, seeds = (8.0, 1) if quick else (60.0, SEEDS)
     cells, few, many, tested = (16, 12, 40, 20) if quick else (64, 32, 800, TESTED)
-    rows: list[Row] = []
-    shown: dict[str, Any] = {}
-    result: dict[str, Any] = {}
+    so_far, shown = SoFar(out, NAME), {}
     for seed in range(seeds):
-        rows += heat(max(budget, 20.0), seed)
+        so_far.add({"family": HEAT, "seed": seed}, lambda own=seed: heat(max(budget, 20.0), own))
         for name, contrast in list(MEDIA.items())[: 1 if quick else None]:
-            made = media(many + tested, cells, cells // 4, seed, contrast)
-            rows += flow(name, made, few, many, budget, seed, shown)
-        result = written(out, rows, quick, shown)
-        write_json(out / f"{NAME}.json", plain(result))
-    return result
+            made = functools.cache(functools.partial(media, many + tested, cells, cells // 4, seed, contrast))
+            for model in MODELS:
+                measure = functools.partial(flow, name, model, made, few, many, budget, seed, shown)
+                so_far.add({"family": name, "seed": seed, "model": model}, measure)
+    return written(out, so_far, quick, shown)
 
 
 def problem(conductivity: Any = 0.2, place: Any = 0.5, strength: Any = 1.0) -> Problem:
@@ -91,50 +94,53 @@ def heat(budget: float, seed: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def flow(name: str, made: Media, few: int, many: int, budget: float, seed: int, shown: dict[str, Any]) -> list[Row]:
-    """A random medium: networks, the coarse solve, and the direct solver."""
-    pick = np.arange(len(made.fine))
-    arrays = {"a": made.coefficient, "coarse": made.coarse}
-    inputs = {key: value[many:] for key, value in arrays.items()}
-    truth = made.fine[many:]
-
-    def row(model: str, found: np.ndarray, ms: float, samples: int = 0, seconds: float = 0.0) -> Row:
-        l2, h1 = relative_errors(jnp.asarray(found[..., None]), jnp.asarray(truth[..., None]), False)
-        shown.setdefault(name, {"truth": truth[0]})[model] = found[0]
-        return {"family": name, "seed": seed, "model": model, "samples": samples, "seconds": seconds, "ms": ms,
-                "l2": float(np.mean(l2)), "h1": float(np.mean(h1)), "worst": float(np.max(l2))}  # fmt: skip
-
-    rows = []
-    for model, count, base in (("multigrid network", many, None), ("network on a coarse solve", few, "coarse")):
-        names = ["a"] if base is None else ["a", "coarse"]
-        samples = Samples({n: arrays[n][pick[:count]] for n in names}, {"u": made.fine[:count]}, base=base)
-        learned = surrogate(samples, budget=budget, key=seed)
+def flow(
+    name: str,
+    model: str,
+    made: Callable[[], Media],
+    few: int,
+    many: int,
+    budget: float,
+    seed: int,
+    shown: dict[str, Any],
+) -> list[Row]:
+    """A model of a random medium: a network, the coarse solve, or the direct solver."""
+    own = made()
+    truth, arrays = own.fine[many:], {"a": own.coefficient, "coarse": own.coarse}
+    samples, seconds, ms = 0, 0.0, 1e3 * own.seconds[0 if model == DIRECT else 1]
+    found = truth if model == DIRECT else resampled(own.coarse[many:][..., None], truth.shape[1:], False)[..., 0]
+    if model in (NETWORK, CORRECTION):
+        names, samples, base = (["a"], many, None) if model == NETWORK else (["a", "coarse"], few, "coarse")
+        given = Samples({n: arrays[n][:samples] for n in names}, {"u": own.fine[:samples]}, base=base)
+        learned = surrogate(given, budget=budget, key=seed)
         assert isinstance(learned, Operator)
+        inputs = {key: value[many:] for key, value in arrays.items()}
         learned(inputs)
         began = time.process_time()
-        found = learned(inputs)["u"]
-        ms = 1e3 * (time.process_time() - began) / len(truth) + (0.0 if base is None else 1e3 * made.seconds[1])
-        rows.append(row(model, found, ms, count, learned.seconds))
-    coarse = resampled(made.coarse[many:][..., None], truth.shape[1:], False)[..., 0]
-    rows.append(row("solve on a quarter of the cells an axis", coarse, 1e3 * made.seconds[1]))
-    return [*rows, row("solve (direct)", truth, 1e3 * made.seconds[0])]
+        found, seconds = learned(inputs)["u"], learned.seconds
+        ms = 1e3 * (time.process_time() - began) / len(truth) + (0.0 if base is None else ms)
+    l2, h1 = relative_errors(jnp.asarray(found[..., None]), jnp.asarray(truth[..., None]), False)
+    shown.setdefault(name, {"truth": truth[0]})[model] = found[0]
+    return [{"samples": samples, "seconds": seconds, "ms": ms, "l2": float(np.mean(l2)), "h1": float(np.mean(h1)),
+             "worst": float(np.max(l2))}]  # fmt: skip
 
 
-def written(out: Path, rows: list[Row], quick: bool, shown: dict[str, Any]) -> dict[str, Any]:
+def written(out: Path, so_far: SoFar, quick: bool, shown: dict[str, Any]) -> dict[str, Any]:
     """Table, figure and rows; medians over the seeds."""
+    rows = so_far.rows
     title = "Operators at equal seconds" + (" (short form)" if quick else "")
     keys = dict.fromkeys((row["family"], row["model"].split(", ")[0]) for row in rows)
-    cells = [["family", "model", "samples", "seconds", "L2", "worst", "H1", "ms"]]
+    cells = [["family", "model", "seeds", "samples", "seconds", "L2", "worst", "H1", "ms"]]
     summary: dict[str, dict[str, list[float]]] = {}
     for family, model in keys:
         own = [row for row in rows if row["family"] == family and row["model"].split(", ")[0] == model]
         median = {k: _median(own, k) for k in ("samples", "seconds", "l2", "worst", "h1", "ms")}
         numbers = ["-" if np.isnan(median[k]) else f"{median[k]:.2g}" for k in ("l2", "worst", "h1", "ms")]
-        cells.append([family, model, f"{median['samples']:.0f}", f"{median['seconds']:.0f}", *numbers])
+        cells.append([family, model, str(len(own)), f"{median['samples']:.0f}", f"{median['seconds']:.0f}", *numbers])
         summary.setdefault(family, {})[model] = [median["l2"], median["seconds"]]
     text = "\n".join(aligned(cells))
     paths = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, shown))
-    return record(NAME, quick, {"operators": summary}, paths, text, __doc__, rows=rows)
+    return record(NAME, quick, {"operators": summary}, paths, text, __doc__, rows=rows, reading=so_far.reading())
 
 
 def _median(rows: list[Row], key: str) -> float:
@@ -143,14 +149,16 @@ def _median(rows: list[Row], key: str) -> float:
 
 
 def draw(path: Path, title: str, shown: dict[str, Any]) -> None:
-    """One test sample of each medium: truth, predictions, and their errors."""
+    """One test sample of each medium that was measured now: truth, predictions, and their errors."""
     with matplotlib.rc_context(STYLE):
-        names = [model for model in next(iter(shown.values())) if "direct" not in model]
-        figure = Figure(figsize=(2.2 * len(names), 4.2 * len(shown)), layout="constrained")
-        grid = figure.subplots(2 * len(shown), len(names), squeeze=False)
+        names = [NETWORK, CORRECTION, COARSE]
+        figure = Figure(figsize=(2.2 * len(names), 4.2 * max(1, len(shown))), layout="constrained")
+        grid = figure.subplots(2 * max(1, len(shown)), len(names), squeeze=False)
         for k, (family, found) in enumerate(shown.items()):
             for axes, below, model in zip(grid[2 * k], grid[2 * k + 1], names, strict=True):
                 truth = found["truth"]
+                if model not in found:
+                    continue
                 axes.imshow(found[model].T, origin="lower", vmin=truth.min(), vmax=truth.max(), cmap="viridis")
                 axes.set_title(f"{family}\n{model}", fontsize=6)
                 error = (found[model] - truth) / np.sqrt(np.mean(truth**2))

@@ -12,8 +12,9 @@ import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
 from hierax.models import generated, operator_training, workers
+from hierax.models.grids import resampled
 
-BOX = hx.Box([0.0], [2.0])
+BOX, BOX_OF_SPACE = hx.Box([0.0], [2.0]), hx.Box([0.0], [1.0])
 
 
 def values(field, points):
@@ -191,6 +192,22 @@ def test_a_family_with_a_random_field_becomes_an_operator(small):
     assert found["u"].shape == (1, 128)
     with pytest.raises(InputError, match="learned for a time"):
         hx.surrogate(family, tolerance=1e-3)
+
+
+def test_a_random_start_has_one_cell_along_the_time():
+    def decay(start=lambda x: x[0]):
+        equation = hx.Residual("equation", lambda u, x: hx.derivative(u, "t")(x) + u(x))
+        begin = hx.Residual("begin", lambda u, x, n: u(x) - start(x[1:]), on=hx.Face("t", "lower"))
+        return hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x")), (equation, begin))
+
+    field = hx.GaussianField(0.5, 2.5, None, modes=4, box=BOX_OF_SPACE)
+    making = generated.Making.of(hx.Family(decay, {"start": field}), 0, None, ())
+    samples = making.samples(1, making.members(1, 0, -np.inf, 2))
+    starts, found = samples.inputs["start"], samples.outputs["u"]
+    assert starts.shape[1:] == (1, 32)
+    times = (np.arange(32) + 0.5) / 32
+    np.testing.assert_allclose(found, np.exp(-times)[:, None] * starts, atol=3e-3 * np.abs(starts).max())
+    np.testing.assert_allclose(resampled(starts[..., None], (32, 32), False)[..., 0][:, 5], starts[:, 0])
 
 
 def test_where_most_members_fail_nothing_is_learned(small):

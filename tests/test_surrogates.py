@@ -22,7 +22,8 @@ from hierax.models.regression import fitted, products
 from hierax.models.solving import Member, _floor
 from hierax.models.surrogate import Calibration
 from hierax.results.arrays import write_arrays
-from studies.media import amplitudes, gaussian, solved
+from studies import data_levels
+from studies.media import amplitudes, gaussian, media, solved
 
 FILE = """
 import jax.numpy as jnp
@@ -377,3 +378,16 @@ def test_levels_of_data_are_chosen_by_fine_samples_and_need_no_coarse_solution_t
     assert made({"a": a[:2]})["u"].shape == (2, 16, 16)
     with pytest.raises(InputError, match="coarse samples map"):
         hx.surrogate(pairs, coarse=hx.Samples({"a": a[8:]}, {"v": below[8:]}), budget=1.0)
+
+
+def test_the_study_of_levels_of_data_goes_on_from_its_rows(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_levels, "media", lambda count, *rest: media(min(count, 40), *rest))
+    monkeypatch.setattr(data_levels, "ARMS", (data_levels.ALONE,))
+    monkeypatch.setattr(data_levels, "BUDGETS", (0.2, 60.0))
+    summary = data_levels.run(tmp_path, True)["summary"]["data-levels"]
+    assert 0.0 < summary["darcy, log-normal"][data_levels.ALONE]["8"] < 2.0
+    levels = lambda *asked: [{"pairs": 4, "l2": 0.1, "h1": 0.2}]  # noqa: E731
+    monkeypatch.setattr(data_levels, "measured", levels)
+    monkeypatch.setattr(data_levels, "ARMS", (data_levels.ALONE, data_levels.LEVELS))
+    again = data_levels.run(tmp_path, True)["summary"]["data-levels"]["darcy, log-normal"]
+    assert again == summary["darcy, log-normal"] | {data_levels.LEVELS: {"8": 0.1}}

@@ -22,6 +22,7 @@ from hierax.models.leveled import AbstractLeveled
 from hierax.models.levels import LEAST_PAIRS, learn_levels
 from hierax.models.operator_training import LEAST, learn_operator
 from hierax.models.operators import Operator
+from hierax.models.random_fields import RandomFunction
 from hierax.models.samples import Samples
 from hierax.models.workers import One
 from hierax.problems.domain import Box
@@ -121,6 +122,8 @@ class Making:
     ----------
     leveled, inputs, cells:
         What is evaluated, at which inputs `(n, k)`, and the grid on which random fields are given to networks.
+    axes:
+        Names of the axes of that grid, where they have some.
     names:
         Of the outputs: the last axis of values has one entry for each.
     keep:
@@ -132,6 +135,7 @@ class Making:
     leveled: AbstractLeveled
     inputs: np.ndarray
     cells: tuple[int, ...]
+    axes: tuple[str, ...]
     names: tuple[str, ...]
     keep: Path | None
     subscribers: tuple[Subscriber, ...]
@@ -147,9 +151,9 @@ class Making:
         inputs = leveled.drawn(MOST, seed_of(key, 20))
         if isinstance(leveled, Family):
             levels, cells, names = _on_cells(leveled, key)
-            made = cls(levels, inputs, cells, names, keep, subscribers)
+            made = cls(levels, inputs, cells, levels.asked.domain.names, names, keep, subscribers)
         else:
-            made = cls(leveled, inputs, (), ("value",), keep, subscribers)
+            made = cls(leveled, inputs, (), (), ("value",), keep, subscribers)
         if keep is not None and keep.exists():
             made._read(keep)
         if not isinstance(leveled, Family):
@@ -236,13 +240,25 @@ class Making:
         values = np.stack([self.known[level][k].value for k in numbers])  # pyright: ignore
         given = [self.leveled.given(row) for row in self.inputs[numbers]]
         inputs = {
-            name: np.array([one[name].on_cells(self.cells) if callable(one[name]) else one[name] for one in given])
+            name: np.array([self._on_grid(one[name]) if callable(one[name]) else one[name] for one in given])
             for name in self.leveled.names
         }
         parts = {self.names[0]: values} if values.ndim == len(self.cells) + 1 else {
             name: values[..., k] for k, name in enumerate(self.names)
         }  # fmt: skip
         return Samples(inputs, parts)
+
+    def _on_grid(self, function: RandomFunction) -> np.ndarray:
+        """A random function on the grid; one cell along axes on which it does not depend: the first ones if unnamed."""
+        own, dim = function.box.names, len(self.cells)
+        where = [self.axes.index(name) for name in own] if set(own) <= set(self.axes) else range(dim - len(own), dim)
+        if len(own) > dim:
+            raise InputError(
+                f"A random field has {len(own)} coordinates, and members have {dim} axes.", "GaussianField(box=...)",
+                "Give members as functions on a grid of all axes.",
+            )  # fmt: skip
+        values = function.on_cells(tuple(self.cells[k] for k in where))
+        return values.transpose(np.argsort(where)).reshape([n if k in where else 1 for k, n in enumerate(self.cells)])
 
     def _pilots(self, level: int) -> list[One]:
         return [self.known[level][k] for k in self.members(level, 0, -np.inf, PILOT)]

@@ -41,10 +41,13 @@ def differences(values: Any, axis: int, periodic: bool) -> Any:
 
 
 def resampled(values: np.ndarray, cells: tuple[int, ...], periodic: bool) -> np.ndarray:
-    """Cell values `(n, *grid, c)` on a grid with other numbers of cells, by cubic splines along each axis."""
+    """Cell values `(n, *grid, c)` on a grid with other cells, by cubic splines along each; one serves all."""
     for axis, count in enumerate(cells, 1):
         own = values.shape[axis]
         if own == count:
+            continue
+        if own == 1:
+            values = np.repeat(values, count, axis)
             continue
         x, at = (np.arange(own) + 0.5) / own, (np.arange(count) + 0.5) / count
         if periodic:

@@ -22,7 +22,7 @@ class Samples:
     ----------
     inputs:
         By name arrays `(n, *grid)` of functions, or `(n,)` of numbers. Grids may differ: splines bring them to that
-        of the outputs.
+        of the outputs. A function that does not depend on an axis, such as a start, has one cell along it.
     outputs:
         By name arrays `(n, *grid)`, on one grid.
     base:
