@@ -151,7 +151,7 @@ class Making:
         inputs = leveled.drawn(MOST, seed_of(key, 20))
         if isinstance(leveled, Family):
             levels, cells, names = _on_cells(leveled, key)
-            made = cls(levels, inputs, cells, levels.asked.domain.names, names, keep, subscribers)
+            made = cls(levels, inputs, cells, tuple(levels.asked.domain.names), names, keep, subscribers)
         else:
             made = cls(leveled, inputs, (), (), ("value",), keep, subscribers)
         if keep is not None and keep.exists():
