@@ -158,6 +158,19 @@ def test_knots_are_graded_towards_corners_into_a_body_and_hold_its_bends():
     assert np.min(np.diff(breaks)[np.abs(breaks[:-1]) < 1e-9]) < 2e-3
 
 
+def test_edges_along_an_axis_into_a_body_in_space_have_knots():
+    notch = hx.Cuboid((0, 0, 0), (2, 3, 4)) - hx.Cuboid((1.3, -1, 2.7), (5, 5, 5))
+    np.testing.assert_allclose(notch.body.inward_corners, [[1.3, np.nan, 2.7]], rtol=1e-12)
+    assert len((hx.Cuboid((0, 0, 0), (2, 2, 2)) - hx.Cylinder((1, 1, -1), (1, 1, 3), 0.4)).body.inward_corners) == 0
+    across, along, up = (
+        axis.breakpoints()
+        for axis in hx.plan(hx.Problem(notch, [hx.dirichlet("boundary")])).hierarchy.levels[0].field.axes
+    )
+    assert np.min(np.abs(across - 1.3)) < 1e-12
+    assert np.min(np.abs(up - 2.7)) < 1e-12
+    np.testing.assert_allclose(along, np.linspace(0.0, 3.0, 5))
+
+
 def test_integrals_over_a_body_and_a_part_of_its_boundary():
     body = hx.Rectangle((0.0, 0.0), (3.0, 1.0)) - hx.Disk((1.0, 0.5), 0.3, name="hole")
     inside, hole = body.quadrature(), body.quadrature("hole")

@@ -131,6 +131,20 @@ def test_files_keep_the_bodies_of_meshes(tmp_path, made):
     np.testing.assert_array_equal(again.level(points), body.level(points))
 
 
+def test_a_field_is_trained_in_tetrahedra(tmp_path):
+    body = hx.mesh(written(angle(), tmp_path / "angle.msh"))
+
+    def exact(x):  # harmonic, and of the degree of the splines
+        return x[0] ** 4 - 6.0 * x[0] ** 2 * x[2] ** 2 + x[2] ** 4 + x[1]
+
+    slope = hx.neumann("tip", lambda x: 4.0 * x[2] ** 3 - 12.0 * x[0] ** 2 * x[2])
+    terms = (hx.Residual("laplace", lambda u, x: hx.laplacian(u)(x)), slope, hx.dirichlet("wall", exact))
+    solution = hx.train(hx.Problem(body, terms, reference=hx.Reference(exact)), levels=1)
+    assert solution.accuracy.relative_l2 < 1e-8
+    with pytest.raises(hx.InputError):
+        solution.evaluate([[1.5, 0.5, 1.5]], "u")
+
+
 def test_tetrahedra_are_a_body_with_flat_faces(tmp_path):
     file = written(angle(), tmp_path / "angle.msh")
     body = hx.mesh(file, unit=2.0)

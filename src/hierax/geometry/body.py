@@ -64,7 +64,10 @@ class AbstractBody(abc.ABC):
 
     @property
     def inward_corners(self) -> np.ndarray:
-        """Corners `(n, dim)` whose angle inside is larger than a half turn."""
+        """Corners `(n, dim)` whose angle inside is larger than a half turn.
+
+        In space these are edges along an axis; their coordinate on it is NaN. A tensor grid has no knots for others.
+        """
         return np.zeros((0, self.shape.dim))
 
     @abc.abstractmethod

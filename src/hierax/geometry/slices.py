@@ -30,6 +30,8 @@ NODES = 10
 """Gauss points between two heights for volumes."""
 SAME = 1e-9
 """Heights that differ by less, in sizes of the shape, are the same."""
+EDGES = (np.arange(12) + 0.5) / 12
+"""Heights, in that of the body, of the slices in which edges are looked for."""
 STEPS = 6
 """Steps of the way to the nearest point of a boundary."""
 
@@ -169,6 +171,33 @@ class SolidBody(AbstractBody):
             at.append(a + (b - a) * s)
             weights.append((b - a) * w)
         return np.concatenate(at), np.concatenate(weights)
+
+    @functools.cached_property
+    def inward_corners(self) -> np.ndarray:
+        found, (low, high) = [np.zeros((0, 3))], self.bounds
+        for axis in range(3):
+            turn = np.roll(np.eye(3), 2 - axis, axis=0)  # this axis becomes the last one
+            try:
+                body = self if axis == 2 else SolidBody(self.shape.mapped(turn, np.zeros(3)))
+            except InputError:  # a level set, which is not turned
+                continue
+            upright = body._upright(low[axis] + (high[axis] - low[axis]) * EDGES)
+            found.append(np.roll(np.insert(upright, 2, np.nan, axis=1), axis - 2, axis=1))
+        return np.concatenate(found)
+
+    def _upright(self, heights: np.ndarray) -> np.ndarray:
+        """Inward corners `(n, 2)` at the same place in slices at two heights one after the other."""
+        slices = [self.slice(z) for z in heights]
+        corners = [np.zeros((0, 2)) if s is None else s.contour.inward_corners for s in slices]
+        same = [
+            first[KDTree(second).query(first)[0] <= SAME * self.reach]
+            for first, second in itertools.pairwise(corners) if len(first) and len(second)
+        ]  # fmt: skip
+        every = np.concatenate([np.zeros((0, 2)), *same])
+        alike = (
+            KDTree(every).query_pairs(SAME * self.reach, output_type="ndarray") if len(every) else np.zeros((0, 2), int)
+        )
+        return np.delete(every, alike[:, 1], axis=0)
 
     def interior(self, cells: Cells, order: int) -> Quadrature:
         points, weights = [np.zeros((0, 3))], [np.zeros(0)]

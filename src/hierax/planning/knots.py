@@ -81,20 +81,25 @@ def _bend(wall: Boundary) -> Bend:
 
 
 def wedges(problem: Problem) -> tuple[Peak, ...]:
-    """Corners into a shape or one of its parts, where gradients are infinite as a rule, as places of peaks.
+    """Corners and edges into a shape or one of its parts, where gradients are infinite as a rule, as places of peaks.
 
-    Knots are graded towards them. The more there are, the less: each costs break points along every axis.
+    Knots are graded towards them. The more there are along an axis, the less: each costs break points on it. In space
+    it is one on either side, from where refinement goes on: cells are too many for more.
     """
     domain, whole = problem.domain, problem.domain if isinstance(problem.domain, AbstractShape) else None
     bodies = problem.regions.bodies if problem.regions is not None else (whole,) if whole is not None else ()
-    found = [body.body.inward_corners for body in bodies]
-    places = np.unique(np.concatenate(found), axis=0) if found else np.zeros((0, 2))
-    halvings = min(GRADED, CORNERS // max(len(places), 1) - len(STEPS) + 1)
-    if not len(places) or halvings < 2:
-        return ()
-    low, high = domain.bounds()
-    widths = REACH / STEPS[-1] * 0.5**halvings * (high - low)
-    return tuple(Peak(-1, place, widths) for place in places)
+    places = np.concatenate([np.zeros((0, domain.dim)), *(body.body.inward_corners for body in bodies)])
+    (low, high), found = domain.bounds(), []
+    for axis in range(domain.dim):
+        at, size = np.unique(places[~np.isnan(places[:, axis]), axis]), high[axis] - low[axis]
+        at = at[np.diff(at, prepend=-np.inf) > ROUNDING * size]
+        halvings = min(GRADED, CORNERS // max(len(at), 1) - len(STEPS) + 1)
+        if halvings < 2:
+            continue
+        share = REACH / STEPS[-1] * 0.5**halvings if domain.dim < 3 else 0.5 * REACH
+        along = np.where(np.arange(domain.dim) == axis, share * size, np.inf)
+        found += [Peak(-1, np.full(domain.dim, place), along) for place in at]
+    return tuple(found)
 
 
 def with_knots(
