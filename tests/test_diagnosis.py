@@ -115,6 +115,21 @@ def test_rounding_is_blamed_only_where_refinement_changes_nothing():
     assert "The error stays at 8e-11." in stays
 
 
+def test_nothing_is_done_where_a_guard_fails():
+    for changes in ([2e-9, 8e-11], [1e-9, 1e-14]):
+        seen = replace(SEEN, level_changes=changes, stopped_by="converged")
+        assert "Nothing has to be done" in str(diagnose(seen)) or "earlier would have done" in str(diagnose(seen))
+        assert str(diagnose(replace(seen, failed=True))).endswith("see what the guards that fail ask for.")
+    assert diagnose(replace(SEEN, level_changes=[1e-9, 1e-14])).limit is Limit.precision
+
+
+def test_misfits_below_what_neighbours_show_are_noise_where_they_have_no_pattern():
+    quiet = replace(SEEN, noise=0.5, validation_error=0.05, level_errors=[0.5, 0.05, 0.05], alike=0.05)
+    assert diagnose(quiet).limit is Limit.noise
+    assert diagnose(replace(quiet, alike=0.4)).limit is not Limit.noise
+    assert diagnose(replace(quiet, level_errors=[0.5, 0.2, 0.05])).limit is not Limit.noise
+
+
 def test_what_no_longer_changes_and_misses_its_equations_is_no_matter_of_precision():
     ended = replace(SEEN, stopped_by="converged", level_changes=[4e-9, 2e-9])
     assert diagnose(ended).limit is Limit.precision

@@ -33,12 +33,14 @@ OVERFITTED = 1.2
 """Factor by which a finer level raises the error at kept data before the data are blamed."""
 ROUNDING_ERROR = 1e-9
 """Errors below this are rounding's matter, not the data's."""
-ALIKE = 0.5
-"""Correlation of the misfits of neighbouring data, above which they follow a pattern and are no noise."""
+ALIKE, UNLIKE = 0.5, 0.2
+"""Correlation of the misfits of neighbouring data, above which they follow a pattern and are no noise, and below which
+they follow none."""
 SEEN = 1e-3
 """Errors at kept data below this part of their spread need no explanation by wrong equations."""
 HALVED = 0.7
 """A refinement that leaves more than this part of an error has not lowered it."""
+NOT_CONFIRMED = "Neither levels nor steps are missing: see what the guards that fail ask for."
 STATIONARY = 1e-4
 """A level is trained when its last steps promise, or bring, less than this share of the loss."""
 STATIONARY_FIRST_ORDER = 1e-6
@@ -89,8 +91,8 @@ class Course:
         Relative changes of the solution from level to level, coarsest first; empty where they were not measured.
     alike:
         Correlation of the misfits of neighbouring data, where equations hold as well; `None` where it is not known.
-    missed:
-        Whether a check of the equations fails.
+    missed, failed:
+        Whether a check of the equations fails; whether any does.
     """
 
     step_levels: Sequence[int]
@@ -107,18 +109,20 @@ class Course:
     level_changes: Sequence[float] = ()
     alike: float | None = None
     missed: bool = False
+    failed: bool = False
 
 
 @final
 @dataclass(frozen=True)
 class Diagnosis:
-    """The limit, and sentences of evidence for it."""
+    """The limit, sentences of evidence for it, and what to do about it."""
 
     limit: Limit
     evidence: tuple[str, ...]
+    remedy: str
 
     def __str__(self) -> str:
-        return f"limited by {self.limit.name}: {' '.join(self.evidence)} {self.limit.value}"
+        return f"limited by {self.limit.name}: {' '.join(self.evidence)} {self.remedy}"
 
 
 def diagnose(seen: Course) -> Diagnosis | None:
@@ -142,7 +146,8 @@ def diagnose(seen: Course) -> Diagnosis | None:
     ):
         evidence = judge(seen)
         if evidence:
-            return Diagnosis(limit, tuple(evidence))
+            done = seen.failed and limit in (Limit.precision, Limit.tolerance)
+            return Diagnosis(limit, tuple(evidence), NOT_CONFIRMED if done else limit.value)
     return None
 
 
@@ -183,9 +188,11 @@ def _at_noise(seen: Course) -> list[str]:
     assert seen.noise is not None
     assert seen.validation_error is not None
     ratio = seen.validation_error / seen.noise
-    if not NOISE_BAND[0] <= ratio <= NOISE_BAND[1]:
-        return []
     text = [f"The error at data kept back is {ratio:.2g} times the noise that neighbouring data show."]
+    if ratio < NOISE_BAND[0] and seen.alike is not None and abs(seen.alike) < UNLIKE and len(seen.level_errors) >= 3:
+        text = [f"Neighbouring data are missed in no common way (correlation {seen.alike:.2g}), as noise does."]
+    elif not NOISE_BAND[0] <= ratio <= NOISE_BAND[1]:
+        return []
     if len(seen.level_errors) >= 2:
         change = seen.level_errors[-1] / max(min(seen.level_errors[:-1]), 1e-300)
         if not _stays(seen.level_errors):
@@ -209,6 +216,8 @@ def _precision(seen: Course) -> list[str]:
     if share < ROUNDINGS * seen.epsilon:
         return [f"The residual fell to {share:.1g} of the first one, with numbers that are {seen.epsilon:.1g} apart."]
     errors, changes = seen.level_errors, seen.level_changes
+    if changes and changes[-1] < ROUNDINGS * seen.epsilon:
+        return [f"The last refinement changed the solution by {changes[-1]:.1g} of its size, which is rounding."]
     if len(errors) >= 2 and not _stays(errors):
         return []  # whatever else there is to see, refinement still pays
     if len(changes) >= 2 and changes[-1] < UNCHANGED and changes[-1] > SETTLING * changes[-2]:

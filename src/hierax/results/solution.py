@@ -162,6 +162,7 @@ class Solution:
             stopped_by=self.stopped_by,
             level_changes=self.changes,
             alike=self._alike(),
+            failed=any(not guard.passed for guard in self.guards.values()),
             missed=any(not g.passed for name, g in self.guards.items() if name.partition(":")[0] == "equation"),
         )
         return diagnose(seen)

@@ -19,6 +19,7 @@ from hierax.cycles import Until, Visit
 from hierax.fields import parameter_count
 from hierax.hierarchy import IntervalDoubling, Level
 from hierax.hierarchy.refinement import spline_axes
+from hierax.problems.terms import Energy
 from hierax.solvers import GaussNewton
 from hierax.solvers.linear.solve import NotPositive
 from hierax.training.determination import NEAR, suits
@@ -40,6 +41,7 @@ APART = 0.1
 """Relative difference from which on a solution is another one."""
 FALLS, ROUNDING = 0.25, 1e-14
 """Part of the loss that halved intervals may leave to a solution, and part of that of its start that is rounding."""
+LOWER = "The energy may have a lower minimum elsewhere: training starts once more."
 STUCK = "Refinement no longer lowers the residual, which is far from zero: training starts once more, elsewhere."
 
 
@@ -89,8 +91,10 @@ def left_minimum(
     first = is_stuck(level, visited, size) and not is_stuck(level - 1, visited, size)
     if not first or discrete.plan.linear or parameter_count(best.field) > LARGE:
         return best
+    # an energy is not measured from zero
+    why = LOWER if any(isinstance(term, Energy) for term in discrete.problem.terms) else STUCK
     for start in itertools.chain(_starts(discrete, best.field)[:2], _from_small_domains(discrete, best.field, clock)):
-        if best.loss < FALLS * loss or not say(STUCK):
+        if best.loss < FALLS * loss or not say(why):
             break
         trial = train(start)
         best = trial.after(best) if trial.loss < best.loss else best.after(trial)
