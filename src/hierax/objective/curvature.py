@@ -63,8 +63,9 @@ class AbstractCurvature(abc.ABC):
         return None
 
     def quadratic(self, vector: np.ndarray) -> float:
-        """`v' A v`."""
-        return float(vector @ self.mv(vector))
+        """`v' A v`; no finite number for vectors so long that it overflows, which whoever asks refuses."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(vector @ self.mv(vector))
 
 
 @dataclass(frozen=True, eq=False)
