@@ -10,6 +10,7 @@ import hierax as hx
 from hierax.checks.guards import GUARDS, verdict
 from hierax.checks.guards.resolution import pace
 from hierax.events import Guard
+from hierax.solvers import Tolerances
 
 BUDGET = 60.0
 
@@ -244,3 +245,20 @@ def test_slow_refinement_is_no_success_where_its_last_change_is_small():
     known = np.asarray(jax.vmap(exact)(points))
     assert np.linalg.norm(solution.evaluate(points) - known) > 1e-2 * np.linalg.norm(known)
     assert not solution.guards["resolution"].passed
+
+
+def test_a_level_that_was_left_early_still_owes_its_next_step():
+    """Two steps of Newton's method leave a solution that is off by about as much as the third would change it."""
+    balance = hx.Residual("balance", lambda u, x: hx.derivative(u, "xx")(x) - 40.0 * u(x) ** 3 + 20.0)
+    problem = hx.Problem(hx.Box([0.0], [1.0]), (balance, hx.Residual("ends", lambda u, x: u(x), on="boundary")))
+    early, ended = (
+        hx.train(problem, solver=hx.GaussNewton(tolerances=Tolerances(steps=steps)), levels=1, budget=60)
+        for steps in (2, 60)
+    )
+    guard = early.guards["resolution"]
+    assert not guard.passed
+    assert "next step" in guard.sentence
+    points = np.linspace(0.0, 1.0, 50)[:, None]
+    apart = np.linalg.norm(early.evaluate(points) - ended.evaluate(points)) / np.linalg.norm(ended.evaluate(points))
+    assert apart / 3 < guard.value < 3 * apart
+    assert "resolution" not in ended.guards or ended.guards["resolution"].passed

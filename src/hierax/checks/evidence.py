@@ -101,6 +101,9 @@ class Evidence:
         Relative changes of the solution from level to level, coarsest first.
     losses, mesh_widths:
         Losses of the levels; shortest intervals along each axis, where the equations admit kinks.
+    ahead:
+        Relative change of the solution by the next full step, where the last level was left before its solver had
+        ended; `None` elsewhere.
     cut_short:
         Whether the budget ended after the first of several levels.
     weak:
@@ -142,6 +145,7 @@ class Evidence:
     changes: Sequence[float]
     losses: Sequence[float]
     mesh_widths: Sequence[np.ndarray] = ()
+    ahead: float | None = None
     cut_short: bool = False
     weak: bool = False
     untrained_loss: float

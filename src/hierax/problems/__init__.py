@@ -2,6 +2,7 @@
 
 from hierax.problems.allen_cahn import allen_cahn as allen_cahn
 from hierax.problems.burgers import burgers as burgers
+from hierax.problems.cahn_hilliard import cahn_hilliard as cahn_hilliard
 from hierax.problems.continuation import Continuation as Continuation
 from hierax.problems.convection import rotated_wind as rotated_wind
 from hierax.problems.domain import Boundary as Boundary

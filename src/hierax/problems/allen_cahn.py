@@ -15,7 +15,7 @@ from hierax.problems.operators import derivative
 from hierax.problems.problem import Problem
 from hierax.problems.reference import TabulatedReference
 from hierax.problems.registry import catalogued
-from hierax.problems.spectral import DenseTable, Etdrk4, padded
+from hierax.problems.spectral import DenseTable, stepped
 from hierax.problems.terms import Residual
 
 
@@ -113,19 +113,11 @@ def solve(diffusion: float, start: str, modes: int, steps: int, blocks: int) -> 
     v[-1] = 0.0
     grid = max(2 * modes, min(4 * modes, 16384))
     edges = [0.0, *(2.0**-j for j in range(blocks, 0, -1)), 1.0]
-    times, values = [], []
+    plan = []
     for a, b in itertools.pairwise(edges):
         levels = max(32, round(200 * (b - a)))
-        inner = max(1, round(steps * (b - a) / levels))
-        step = Etdrk4(linear, nonlinear, (b - a) / (levels * inner))
-        stored = [padded(v, modes, grid)]
-        for _ in range(levels):
-            for _ in range(inner):
-                v = step(v)
-            stored.append(padded(v, modes, grid))
-        times.append(np.linspace(a, b, levels + 1))
-        values.append(np.stack(stored))
-    return DenseTable(times, values, -1.0, 2.0)
+        plan.append((a, b, levels, max(1, round(steps * (b - a) / levels))))
+    return stepped(linear, nonlinear, v, plan, (-1.0, 2.0), grid)
 
 
 def _with_exact_start(table: DenseTable, start: str) -> Callable[[np.ndarray], np.ndarray]:

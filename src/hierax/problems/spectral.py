@@ -114,6 +114,42 @@ class DenseTable:
         return np.einsum("ni,nj,nij->n", weight_t, weight_x, values[levels[:, :, None], columns[:, None, :]])
 
 
+def stepped(
+    linear: np.ndarray,
+    nonlinear: Callable[[Spectrum], Spectrum],
+    start: Spectrum,
+    blocks: Sequence[tuple[float, float, int, int]],
+    span: tuple[float, float],
+    grid: int,
+) -> DenseTable:
+    """The solution of `v' = L v + N(v)` as a table.
+
+    Parameters
+    ----------
+    linear, nonlinear:
+        As of `Etdrk4`.
+    start:
+        Spectrum (`rfft`) at the first time.
+    blocks:
+        Beginning, end, stored levels and steps between these of every block of times.
+    span:
+        Lower end of `x`, and period.
+    grid:
+        Points on which levels are stored.
+    """
+    modes, times, values, v = 2 * (len(start) - 1), [], [], start
+    for begin, end, levels, inner in blocks:
+        step = Etdrk4(linear, nonlinear, (end - begin) / (levels * inner))
+        stored = [padded(v, modes, grid)]
+        for _ in range(levels):
+            for _ in range(inner):
+                v = step(v)
+            stored.append(padded(v, modes, grid))
+        times.append(np.linspace(begin, end, levels + 1))
+        values.append(np.stack(stored))
+    return DenseTable(times, values, *span)
+
+
 def _lagrange(position: np.ndarray, degree: int) -> np.ndarray:
     """Lagrange polynomials of the nodes `0 .. degree` at the positions `(n,)`: shape `(n, degree + 1)`."""
     nodes = np.arange(degree + 1)

@@ -26,6 +26,7 @@ from hierax.training.saddles import landscape
 from hierax.training.slab_grids import on_slabs
 from hierax.training.state import RunState, Visited
 from hierax.training.time_slabs import slab_samples
+from hierax.training.unfinished import step_ahead
 
 MISSED = 1.5
 """Loss of a level over that of the best validated one, above which it is too coarse for the equations."""
@@ -135,6 +136,7 @@ def guarded(
             changes=[changes[k] for k in sorted(changes) if k <= shown],
             losses=[visited[k].loss for k in sorted(visited) if k <= level],
             mesh_widths=_widths(discrete, visited, level),
+            ahead=step_ahead(discrete, visited[level], trained),
             cut_short=over and len(visited) == 1 and discrete.plan.rule is not None,
             weak=discrete.plan.separation is not None and discrete.plan.separation.sign is not None,
             untrained_loss=discrete.untrained_loss if discrete.equations.any() else np.inf,

@@ -25,7 +25,8 @@ LAST = 3
 class Resolution(AbstractGuard):
     """What is left to change, if the changes go on to fall as they did at the last refinements.
 
-    Changes `c_k` that fall by the factor `q` leave `c_n q / (1 - q)`, the sum of the geometric series that follows.
+    Changes `c_k` that fall by the factor `q` leave `c_n q / (1 - q)`, the sum of the geometric series that follows. A
+    level that was left before its solver had ended also leaves the next step of that, in full.
     """
 
     limit: float = 1e-2
@@ -40,6 +41,12 @@ class Resolution(AbstractGuard):
                 "Only the first level was trained within the budget: nothing shows how well it resolves the solution."
             )
             return Guard(None, self.limit, False, sentence)
+        if (evidence.ahead or 0.0) > self.limit:
+            sentence = (
+                "Training ended before the last level was trained: its next step, in full, would change the solution "
+                f"by {evidence.ahead:.2g} of its size (limit {self.limit:g})."
+            )
+            return Guard(evidence.ahead, self.limit, False, sentence)
         if not evidence.changes:
             return None
         last = evidence.changes[-1]
