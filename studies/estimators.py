@@ -108,11 +108,10 @@ def _flow(k: np.ndarray) -> float:
 
 
 CASES = {
-    "pendulum": Case(
-        pendulum, {"length": hx.Uniform(0.7, 1.3), "angle": hx.Uniform(0.5, 2.0)}, 1.0,
-        (3e-2, 1e-2, 3e-3, 1e-3),
-    ),
     "line": Case(line, {"xi": (hx.Normal(0.0, 1.0), MODES)}, 1.0, (3e-2, 1e-2, 3e-3, 1e-3)),
+    "pendulum": Case(
+        pendulum, {"length": hx.Uniform(0.7, 1.3), "angle": hx.Uniform(0.5, 2.0)}, 1.0, (3e-2, 1e-2, 3e-3, 1e-3)
+    ),
     "square": Case(
         square, {"xi": (hx.Normal(0.0, 1.0), 2 * MODES)}, 2.0, (6e-2, 2e-2, 6e-3, 2e-3), measured=False
     ),

@@ -182,7 +182,8 @@ def choose_coupling(
         found = table.chosen(some, np.sort(judged))
         taken.append(found and found[0])
         errors.append(np.inf if found is None else table.unseen(some, judged) if few else found[1])
-    better = errors[1] < errors[0] if few else taken[1] is not taken[0]
+    # where all are tried and none is taken, parts may have taken one: their error is not that of what is returned
+    better = taken[1] is not taken[0] and (not few or errors[1] < errors[0])
     candidate, error = (taken[1], errors[1]) if better or taken[0] is None else (taken[0], errors[0])
     if candidate is None:
         return None
