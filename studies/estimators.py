@@ -145,7 +145,7 @@ def written(out: Path, rows: list[Row], quick: bool) -> dict[str, Any]:
         summary |= {f"{name}, {arm}: cost over hindsight": over} if np.isfinite(over) else {}
         shown = [f"{number:.2f}" if np.isfinite(number) else "-" for number in (slope, theory, ratio, over)]
         slopes.append([f"{name}, {arm}", *shown])
-    text = "\n".join(aligned([["family, arm", "tolerance", "rms error", "cost"], *_cells(rows)]))
+    text = "\n".join(aligned([["family", "arm", "tolerance", "rms error", "cost"], *_cells(rows)]))
     text += "\n\n" + "\n".join(aligned([["family, arm", "slope", "theory", "over levels", "over hindsight"], *slopes]))
     title = "Cost of estimators" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, lambda path: _draw(path, title, rows))
