@@ -62,7 +62,7 @@ class AbstractBody(abc.ABC):
         """Points `(n, dim)` where the boundary is curved, with its radius of curvature there `(n,)`."""
         return np.zeros((0, self.shape.dim)), np.zeros(0)
 
-    @property
+    @functools.cached_property
     def inward_corners(self) -> np.ndarray:
         """Corners `(n, dim)` whose angle inside is larger than a half turn.
 
@@ -108,7 +108,7 @@ class PlaneBody(AbstractBody):
     def surface(self, part: Part, cells: Cells | None, order: int) -> Quadrature:
         return on_boundary(self.contour, self.contour.selected(part), cells, order)
 
-    @property
+    @functools.cached_property
     def inward_corners(self) -> np.ndarray:
         return self.contour.inward_corners
 

@@ -193,11 +193,7 @@ class SolidBody(AbstractBody):
             first[KDTree(second).query(first)[0] <= SAME * self.reach]
             for first, second in itertools.pairwise(corners) if len(first) and len(second)
         ]  # fmt: skip
-        every = np.concatenate([np.zeros((0, 2)), *same])
-        alike = (
-            KDTree(every).query_pairs(SAME * self.reach, output_type="ndarray") if len(every) else np.zeros((0, 2), int)
-        )
-        return np.delete(every, alike[:, 1], axis=0)
+        return np.unique(np.concatenate([np.zeros((0, 2)), *same]), axis=0)
 
     def interior(self, cells: Cells, order: int) -> Quadrature:
         points, weights = [np.zeros((0, 3))], [np.zeros(0)]
