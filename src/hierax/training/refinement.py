@@ -62,7 +62,8 @@ def settled(
             "stalled", "Two refinements did not lower the validation error: the data support no finer level."
         )
     if level >= 2 and precision_reached(level, changes):
-        return Obstacle("converged", "The last refinements changed the solution by rounding only.")
+        tiny = f"The last refinement changed the solution by {changes[level]:.1g} of its size"
+        return Obstacle("converged", f"{tiny}: tiny, and no longer falling.")
     return None
 
 
