@@ -8,8 +8,10 @@ import pytest
 
 import hierax as hx
 from hierax.checks.guards.everywhere import Everywhere
+from hierax.fields import LowRank
 from hierax.objective.data_rows import DataRows, folds
 from hierax.problems.grouping import clusters, specimen_axes, together
+from hierax.solvers.alternating import alternated
 from hierax.solvers.gaussian_process import Likelihood, fit_process, warped
 from hierax.testing import check_table
 from hierax.training.processes import table_process
@@ -354,3 +356,28 @@ def test_rows_of_a_cluster_do_not_vouch_for_each_other():
     assert "far from all rows" in guard.sentence
     assert together(hx.Data("u", uniform, uniform[:, 0])).shape == uniform.shape
     assert "clusters" in str(hx.plan(table(x, law(x))))
+
+
+def waves_of_four(x):
+    return np.sin(9.0 * x[:, 0]) * np.cos(8.0 * x[:, 1]) + np.sin(12.0 * x[:, 2]) * x[:, 3]
+
+
+def test_alternating_least_squares_start_near_what_tensors_can_do():
+    points = np.random.default_rng(0).uniform(size=(800, 4))
+    field = LowRank.uniform([0.0] * 4, [1.0] * 4, 4, 4, 2, key=0)
+    misfits = []
+    for key in range(5):
+        found = alternated(field, points, waves_of_four(points), key)
+        misfits.append(np.std(np.asarray(jax.vmap(found)(points)) - waves_of_four(points)))
+    assert max(misfits) < 0.1 * np.std(waves_of_four(points))
+
+
+def test_products_of_waves_are_fitted_by_a_low_rank_tensor():
+    points, fresh = (np.random.default_rng(k).uniform(size=(count, 4)) for k, count in ((1, 600), (2, 1000)))
+    problem = hx.Problem(hx.Box([0.0] * 4, [1.0] * 4), (hx.Data("u", points, waves_of_four(points)),))
+    solution = hx.train(problem, budget=60.0)
+    kinds = {candidate.field.split()[0]: candidate.error for candidate in solution.candidates}
+    assert "low-rank" in solution.field_kind
+    assert kinds["low-rank"] < 0.1 * kinds["kriging"]
+    missed = solution.evaluate(fresh) - waves_of_four(fresh)
+    assert np.std(missed) < 5e-3 * np.std(waves_of_four(fresh))

@@ -53,8 +53,8 @@ from hierax.solvers import AbstractSolver, GaussNewton, Optax, Schwarz, Smoothin
 VALUES_PER_PARAMETER = 4.0
 """Measured values that a network's first level sees for each parameter: with fewer it follows its sample."""
 RIVALS = (
-    "Rivals: a Gaussian process (kriging), its lengths, warps and noise by maximum likelihood; rows that a field has "
-    "not seen choose."
+    "Rivals: a Gaussian process (kriging), its lengths, warps and noise by maximum likelihood, and of many inputs and "
+    "rows a low-rank tensor; rows that a field has not seen choose."
 )
 CYCLE_LEVELS = 4
 """Levels of a V-, W- or F-cycle when no number is given."""
@@ -225,7 +225,7 @@ def _refuse_prior(problem: Problem, plan: Plan) -> None:
 def _family(problem: Problem, seen: ProblemFeatures) -> AbstractFamily:
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
-    pointwise = seen.local and not (seen.energies or seen.hidden or interfaces.stated(problem))
+    pointwise = seen.local and not (seen.only_data or seen.energies or seen.hidden or interfaces.stated(problem))
     return Tensor() if pointwise and isinstance(problem.domain, Box) else Perceptron()
 
 

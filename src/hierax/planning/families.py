@@ -44,6 +44,8 @@ from hierax.problems.problem import Problem
 
 GRID_DIMENSIONS = 3
 """Most coordinates for which a tensor grid of splines is used."""
+ROWS = 5
+"""Values alone for each parameter of a low-rank tensor on its first level."""
 
 
 class AbstractFamily(abc.ABC):
@@ -199,6 +201,8 @@ class Tensor(AbstractFamily):
     ----------
     rank, intervals:
         Products and intervals of an axis on the coarsest level.
+    most:
+        Most products there for values alone, where their number suits fewer or more than `rank`.
     refinement:
         How a level is refined.
     """
@@ -206,14 +210,16 @@ class Tensor(AbstractFamily):
     label: str = "low-rank tensor of splines"
     rank: int = 2
     intervals: int = 4
+    most: int = 4
     refinement: AbstractRefinement = RankGrowth()
 
     def part(self, problem: Problem, name: str, order: int, values: int | None, key: jax.Array) -> LowRank:
-        del values
         degree, wraps = min(order + 3, 7) if order else 4, periodic_axes(problem)
         intervals = [max(self.intervals, degree + 1) if w else self.intervals for w in wraps]
+        product = sum(count + degree for count in intervals)
+        rank = self.rank if values is None else int(np.clip(values / (ROWS * product), 1, self.most))
         return LowRank.uniform(
-            *problem.domain.bounds(), intervals, degree, self.rank, key=key,
+            *problem.domain.bounds(), intervals, degree, rank, key=key,
             out=problem.functions[name].components, periodic=wraps, zero=zero_ends(problem, name),
         )  # fmt: skip
 

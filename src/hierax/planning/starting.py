@@ -11,20 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.fields import Scalar, SplineGrid, Unknowns
+from hierax.fields import LowRank, Scalar, SplineGrid, Unknowns
 from hierax.fields.axis import collocation
 from hierax.fields.broken_grid import BrokenGrid
 from hierax.fields.spline_grid import depending_on
 from hierax.objective.interfaces import stated
 from hierax.objective.missed import Feature
 from hierax.objective.view import unbounded
+from hierax.planning.data import has_process
 from hierax.planning.families import AbstractFamily
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.knots import bends, breaks, wedges, with_knots
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
 from hierax.problems.units import Units
 from hierax.problems.unknowns import Function
+from hierax.solvers.alternating import alternated
 
 AWAY = 0.5
 """Least mean of the values that conditions give, over their root mean square, from which training starts."""
@@ -79,11 +82,19 @@ def start_field(family: AbstractFamily, given: Examined) -> Any:
         part = family.part(problem, name, seen.order, values, k)
         if isinstance(part, SplineGrid):
             part = with_knots(part, [*given.features, *wedges(problem)], planes, bends(problem))
+        if isinstance(part, LowRank) and has_process(problem, name):
+            part = alternated(part, *_rows(problem, name), key=k)
         level = None if units is None or seen.linear or seen.only_data else _far_from_zero(units.start(name))
         part = _begun(problem, name, part, name in seen.hidden, level)
         whole = name in seen.hidden or unknown.of is not None or problem.regions is None
         parts[name] = part if whole else BrokenGrid.of(part, problem.regions)  # pyright: ignore
     return Unknowns(**parts) if problem.named else next(iter(parts.values()))
+
+
+def _rows(problem: Problem, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Points and values of an output of a table."""
+    terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
+    return np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
 
 
 def _far_from_zero(level: np.ndarray) -> np.ndarray:

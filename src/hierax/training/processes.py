@@ -28,8 +28,8 @@ from hierax.solvers.outliers import APART, without_outliers
 from hierax.solvers.value_scale import ValueScale
 from hierax.training.state import FoundProcess
 
-MOST = 2000
-"""Most rows of a process."""
+MOST, ALL = 2000, 6000
+"""Most rows by which a process is found, and most that it is given in the end."""
 FOLDS = 10
 """Parts of the rows, each left out once."""
 EXACT, NOISY = 1e-3, 1.1
@@ -143,6 +143,11 @@ class TableProcess:
     steps: int = 0
     outliers: np.ndarray | None = None
     others: tuple[TableProcess, ...] = ()
+
+    def given_more(self, rows: Rows | None) -> TableProcess:
+        """The process of the same kernel and scale given more rows; itself where it predicts no worse without them."""
+        more = rows and self.outliers is None and rows.given(self.found)
+        return more if more and more.left_out < self.left_out else self
 
     @property
     def found(self) -> FoundProcess:
@@ -296,7 +301,8 @@ def table_process(
         Seconds of a nominal machine for steps with all rows, where there are more than on the coarse levels. The best
         that was found is kept.
     patience:
-        For what is found with few rows; endless if not given.
+        For what is found with few rows; endless if not given. Where time is left, the process found is given more rows
+        than it was found by, as many as one step with them takes `seconds`.
     found:
         What was found before, with as many steps.
     """
@@ -312,20 +318,22 @@ def _improved(
     known = _KNOWN.setdefault(problem, {})
     count = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
     steps = int(min(seconds / _nominal(min(count, MOST)), MOST_STEPS)) if count > SIZES[-1] else 0
+    most = max((n for n in range(MOST, ALL + 1, MOST // 10) if _nominal(n) <= seconds), default=MOST)
     before = found if found is not None and found.steps == steps else None
     if before is not None or name not in known:
-        rows = _rows(problem, name)
+        rows = _rows(problem, name, MOST)
         known[name] = rows and (_best(rows, patience) if before is None else rows.given(before))
     own = known[name]
     if own is not None and steps > own.steps:
         better = replace(own, process=own.process.improved(steps, lambda rows: patience.clock()))
-        known[name] = replace(min(own, better, key=lambda one: one.left_out), steps=steps)
+        own = replace(min(own, better, key=lambda one: one.left_out), steps=steps)
+        known[name] = own.given_more(_rows(problem, name, most, own.rows.scale)) if count > MOST < most else own
     return known[name]
 
 
 def given_table_process(problem: Problem, name: str, found: FoundProcess) -> TableProcess | None:
     """The process of an output that a run has found, from the rows that it was found with."""
-    rows = _rows(problem, name)
+    rows = _rows(problem, name, MOST)
     return rows and rows.given(found)
 
 
@@ -337,20 +345,20 @@ def _nominal(rows: int) -> float:
     return 1.2e-10 * rows**3 + 6e-8 * rows**2
 
 
-def _rows(problem: Problem, name: str) -> Rows | None:
-    """The rows of an unknown, not too many of them; `None` where there is nothing to be learned."""
+def _rows(problem: Problem, name: str, most: int, scale: ValueScale | None = None) -> Rows | None:
+    """The rows of an unknown, so many of them at `most`; `None` where there is nothing to be learned."""
     terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
     if not terms or not has_process(problem, name):
         return None
     points, values = np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
     shared, noises = belonging(terms), np.concatenate([t.unevenness for t in terms])
-    few = np.sort(np.random.default_rng(0).permutation(len(points))[:MOST])
-    level, spread = float(np.mean(values[few])), float(np.std(values[few]))
-    if len(few) < 3 or spread <= 1e-10 * np.max(np.abs(values)):
+    few = np.sort(np.random.default_rng(0).permutation(len(points))[:most])
+    scale = scale or ValueScale(float(np.mean(values[few])), float(np.std(values[few])))
+    if len(few) < 3 or scale.spread <= 1e-10 * np.max(np.abs(values)):
         return None
     corner, upper = problem.domain.bounds()
-    standard = _rounded((values[few] - level) / spread)
-    return Rows(corner, upper - corner, points[few], shared[few], noises[few], ValueScale(level, spread), standard)
+    standard = _rounded((values[few] - scale.level) / scale.spread)
+    return Rows(corner, upper - corner, points[few], shared[few], noises[few], scale, standard)
 
 
 def _best(rows: Rows, patience: ProcessLimits) -> TableProcess | None:

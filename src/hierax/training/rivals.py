@@ -13,10 +13,11 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import NOISE
 from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
-from hierax.events import Reached, Subscriber
+from hierax.events import EventDispatcher, Reached, Subscriber
 from hierax.fields import Unknowns
 from hierax.objective.compiled import forget_if_many
-from hierax.planning.families import GRID_DIMENSIONS
+from hierax.planning.choose import plan as planned_for
+from hierax.planning.families import GRID_DIMENSIONS, Tensor
 from hierax.planning.plan import Plan
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
@@ -25,11 +26,13 @@ from hierax.results.solution import Candidate, Solution
 from hierax.training.account import account, in_the_users_units, so_far
 from hierax.training.anew import trained
 from hierax.training.context import Context
+from hierax.training.continuation import ProblemSequence
+from hierax.training.corrections import Objectives
 from hierax.training.finish import finish, told_of, value_of
 from hierax.training.processes import LONGEST, MOST, PATIENCE, ProcessLimits, TableProcess, table_process
 from hierax.training.run import begin, run
 from hierax.training.selection import guarded
-from hierax.training.state import FoundProcess, RunState, Visited
+from hierax.training.state import RunState, Visited
 
 KRIGING, LOGARITHMIC = "kriging (linear in its weights)", "exponential of kriging"
 OUTLIERS = "Outliers: {} of {} values, which all others contradict, do not count for kriging."
@@ -37,10 +40,12 @@ CLEARLY = 0.9
 """Part of the error of the planned field that a rival has to reach, which is told from luck."""
 TOLD = 0.05
 """Part of the variance of the noise below which errors at noisy rows do not tell one field from another."""
-WORTH = 0.02
-"""Relative error of kriging, above which a network is worth its seconds."""
-NETWORK = 500
-"""Rows below which a network is not."""
+WORTH, PRODUCTS = 0.02, 1e-4
+"""Relative errors above which a network and a low-rank tensor are worth their seconds."""
+MANY = 500
+"""Rows below which neither is."""
+HALF = 0.5
+"""Share of the seconds left for the tensor, as long as a network may follow."""
 SHORT = 4.0
 """Seconds of a budget below which kriging is all that is tried."""
 SHARE = 0.2
@@ -89,27 +94,49 @@ def solved(state: RunState, context: Context) -> Solution:
     if state.process is None and not context.over:
         state = state._replace(process=process.found, seconds=took, seconds_compile=rival.seconds_compile)
         context.emit(Reached(state, functools.partial(so_far, state, context)))
-    if not _worth_more(process, context):
-        context.say(f"Nothing but kriging is tried: its error at rows left out is {process.left_out:.2g}.")
-        candidates = [_candidate(rival, process.left_out, took, True)]
-        return told_of(replace(rival, candidates=candidates, processes=_by_name(process, rival)), context)
-    planned = finish(run(state, context), context)
-    own = planned.accuracy.left_out or planned.accuracy.validation_error or np.inf
-    better = planned.result is not RESULTS.interrupted and _tells_less(process, own)
+    tensor = _tensor(process, context)
+    if tensor is not None and tensor.result is RESULTS.interrupted:
+        return told_of(replace(rival, result=RESULTS.interrupted, stopped_by="budget"), context)
+    others = [] if tensor is None else [(tensor, _error(tensor))]
+    least = min([process.left_out, *(error for _, error in others)])
+    if _worth_more(process, least, context):
+        planned = finish(run(state, context), context)
+        if planned.result is RESULTS.interrupted:
+            return told_of(planned, context)
+        others.append((planned, _error(planned)))
+    else:
+        context.say(f"Nothing more is tried: the error at rows left out is {least:.2g}.")
+    return told_of(_best(process, rival, others, context), context)
+
+
+def _error(solution: Solution) -> float:
+    """The error at rows not seen."""
+    return solution.accuracy.left_out or solution.accuracy.validation_error or np.inf
+
+
+def _best(process: TableProcess, rival: Solution, others: list[tuple[Solution, float]], context: Context) -> Solution:
+    """The process, or what rows not seen prefer to it, with all that was tried."""
+    least = min((error for _, error in others), default=np.inf)
+    better = _tells_less(process, least)
+    chosen = rival if better else next(solution for solution, error in others if error == least)
+    each = [*others, (rival, process.left_out)]
+    ends = np.diff([solution.seconds_total for solution, _ in ((rival, 0.0), *others)])
+    seconds = [*ends, rival.seconds_total]
     candidates = [
-        _candidate(planned, own, planned.seconds_total - took, not better),
-        _candidate(rival, process.left_out, took, better),
+        _candidate(solution, error, float(own), solution is chosen)
+        for (solution, error), own in zip(each, seconds, strict=True)
     ]
-    chosen, compiled = rival if better else planned, compile_seconds() - context.compiled
-    context.say(
-        f"Chosen by errors at rows not seen, {own:.2g} and of kriging {process.left_out:.2g}: {chosen.field_kind}."
+    if others:
+        errors = ", ".join(f"{error:.2g} of {solution.field_kind}" for solution, error in each)
+        context.say(f"Chosen by errors at rows not seen, {errors}: {chosen.field_kind}.")
+    compiled = compile_seconds() - context.compiled
+    return replace(
+        chosen,
+        candidates=candidates,
+        seconds_total=context.elapsed,
+        seconds_compile=compiled,
+        processes={next(iter(chosen.problem.functions)): process.found},
     )
-    chosen = replace(chosen, candidates=candidates, seconds_total=context.elapsed, seconds_compile=compiled)
-    return told_of(replace(chosen, processes=_by_name(process, chosen)), context)
-
-
-def _by_name(process: TableProcess, solution: Solution) -> dict[str, FoundProcess]:
-    return {next(iter(solution.problem.functions)): process.found}
 
 
 def _tells_less(process: TableProcess, own: float) -> bool:
@@ -146,14 +173,29 @@ def _process(state: RunState, context: Context) -> TableProcess | None:
     return table_process(problem, next(iter(problem.functions)), steps, patience, state.process)
 
 
-def _worth_more(process: TableProcess, context: Context) -> bool:
-    """Whether the planned field is tried as well."""
+def _worth_more(process: TableProcess, least: float, context: Context) -> bool:
+    """Whether the planned field is tried as well where others have come to an error."""
     if context.budget < SHORT:
         return False
-    if context.problem.domain.dim <= GRID_DIMENSIONS:
-        return True
-    noise = NOISE * process.noise
-    return len(process.rows.points) >= NETWORK and process.left_out > max(WORTH, noise)
+    many, good = len(process.rows.points) >= MANY, max(WORTH, NOISE * process.noise)
+    return context.problem.domain.dim <= GRID_DIMENSIONS or (many and least > good)
+
+
+def _tensor(process: TableProcess, context: Context) -> Solution | None:
+    """A low-rank tensor as a solution, where it may tell more: sums of products need no rows nearby.
+
+    What a process takes for noise may be what is too far from its rows, so noise is no reason against it.
+    """
+    enough = len(process.rows.points) >= MANY and process.left_out > PRODUCTS and context.budget >= SHORT
+    if context.problem.domain.dim <= GRID_DIMENSIONS or not enough:
+        return None
+    plan = replace(planned_for(context.asked, Tensor(), key=context.key), units=context.plan.units).seeded(context.key)
+    end = context.elapsed + HALF * (context.budget - context.elapsed)
+    within = replace(
+        context, plan=plan, sequence=ProblemSequence.of(context.problem, plan, context.key), budget=end,
+        emit=EventDispatcher(()), made=Objectives(),
+    )  # fmt: skip
+    return finish(run(begin(within), within), within)
 
 
 def _kriging(process: TableProcess, state: RunState, context: Context) -> Solution:
