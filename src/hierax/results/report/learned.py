@@ -132,8 +132,8 @@ def _errors(worth: Worth) -> Markup:
 
 
 def _cost(worth: Worth) -> Markup | None:
-    if not worth.costs:
-        return None
+    if len(worth.costs) < 2:
+        return None  # nothing is known of levels
     picture = Picture("Error against the seconds of one sample", functools.partial(_seconds, worth))
     rows = [[name, number(seconds), number(error)] for name, seconds, error in worth.costs]
     text = element(
