@@ -433,3 +433,33 @@ def test_solvers_refuse_an_objective_that_cannot_do_what_they_need():
     with pytest.raises(hx.InputError, match=r"RowObjective\n.*Smoothing"):
         Smoothing((0,), (1,), 8).init(rows, theta)
     assert LocalObjective(local.field, local.samples, [False], quadratic=True).rescaled([2.0]).quadratic
+
+
+def test_what_normal_equations_lose_is_found_by_conjugate_gradients():
+    """`e^2 u'''' - u'' = -2` with a layer at one end, where slopes are given: a shift is felt at the other end alone.
+
+    One correction with the same factor left 2.7e-2, and refinement no longer changed the solution.
+    """
+
+    def exact(x):
+        return x[0] ** 2 + jnp.exp(-1e3 * x[0])
+
+    def interior(u, x):
+        return 1e-6 * hx.derivative(u, "xxxx")(x) - hx.derivative(u, "xx")(x) + 2.0
+
+    def layer(u, x, normal):
+        return jnp.stack([hx.derivative(u, "x")(x) + 1e3, hx.derivative(u, "xx")(x) - 2.0 - 1e6])
+
+    def end(u, x, normal):
+        return jnp.stack([u(x) - 1.0, hx.derivative(u, "x")(x) - 2.0])
+
+    problem = hx.Problem(
+        domain=hx.Box([0.0], [1.0], names=("x",)),
+        terms=(
+            hx.Residual("interior", interior),
+            hx.Residual("layer", layer, on=hx.Face("x", "lower")),
+            hx.Residual("end", end, on=hx.Face("x", "upper")),
+        ),
+        reference=hx.Reference(exact, 1e-12),
+    )
+    assert hx.train(problem, budget=60.0).accuracy.relative_l2 < 2e-3

@@ -213,3 +213,23 @@ def test_short_study_of_units_agrees(tmp_path):
     rows = json.loads((tmp_path / "all.json").read_text())["rows"]
     assert [row["problem"] for row in rows] == ["poisson-1d", "cooling"]
     assert all(row["same"] == row["units"] == 1 and row["difference"] < 1e-8 for row in rows)
+
+
+def test_rows_of_different_order_are_terms_of_their_own():
+    """Slopes and curvatures in one condition, not values and slopes alone; rows of one order stay together."""
+
+    def d(order, factor=1.0):
+        return lambda u, x: factor * hx.derivative(u, "x" * order)(x)
+
+    def condition(name, *rows):
+        return hx.Residual(name, lambda u, x, normal: jnp.stack([row(u, x) for row in rows]), on=hx.Face("x", "lower"))
+
+    terms = (
+        hx.Residual("interior", lambda u, x: hx.derivative(u, "xxxx")(x) - 1.0),
+        condition("values", lambda u, x: u(x), d(1)),
+        condition("slopes", d(1), d(2)),
+        condition("same", d(2), d(2, 3.0)),
+        condition("mixed", lambda u, x: u(x) + hx.derivative(u, "xxx")(x), d(2)),
+    )
+    problem = hx.Problem(domain=hx.Box([0.0], [1.0], names=("x",)), terms=terms)
+    assert own_units(problem).apart == {"values", "slopes", "mixed"}

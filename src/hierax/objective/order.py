@@ -43,12 +43,15 @@ class Reach:
     convection:
         How much first derivatives outweigh second ones across the whole domain, along one oblique direction (a Peclet
         number; first derivatives in time count as others do); 0 unless of second order.
+    rows:
+        Of each row the order of the highest derivative; empty where it could not be tried.
     """
 
     order: int
     local: bool
     linear: bool = False
     convection: float = 0.0
+    rows: tuple[int, ...] = ()
 
 
 @once_for_each
@@ -87,14 +90,16 @@ def _reached(problem: Problem, point: AbstractPointTerm, places: Place) -> Reach
         slopes, defect = _tried(problem, point, places)
     except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
         return Reach(2, True)
-    each = np.max(np.abs(np.nan_to_num(slopes)), axis=2)
+    felt = np.abs(np.nan_to_num(slopes))
+    each = np.max(felt, axis=2)
     size, typical = each.max(axis=0), each[:TYPICAL].max(axis=0)
     orders = np.flatnonzero(size[1:]) + 1
     order = int(orders.max(initial=0))
     # the second derivative of t^2 is 2
     convection = float(2.0 * typical[1] / typical[2]) if order == 2 and typical[2] > 0 else 0.0
     linear = isinstance(point, SquaredResidual) and bool(np.all(defect < 1e-12))
-    return Reach(order, not bool(size[0] > 0), linear, convection)
+    rows = tuple(int(max(np.flatnonzero(row), default=0)) for row in felt.max(axis=0).T)
+    return Reach(order, not bool(size[0] > 0), linear, convection, rows)
 
 
 def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[np.ndarray, np.ndarray]:

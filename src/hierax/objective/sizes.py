@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from hierax.objective.build import is_equation
+from hierax.objective.order import reach
 from hierax.objective.probed import Felt, Probed, Sizes
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
@@ -176,8 +177,8 @@ def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:
             terms[term.name] = spread(term)
         else:
             # an equation counts as its mean square over the domain, however large that is
-            equation, on_values = is_equation(term, problem), np.any(felt.constants != 0.0, axis=1)
-            if not equation and 0 < np.sum(on_values) < len(on_values):
+            equation = is_equation(term, problem)
+            if not equation and len(rows) > 1 and len(set(reach(problem, term).rows)) > 1:
                 apart.add(term.name)
             measure = problem.domain.measure if equation else 1.0
             terms[term.name] = np.where((rows > 0) & np.isfinite(rows), rows * np.sqrt(measure), 1.0)

@@ -36,8 +36,8 @@ class Units:
     levels:
         Of each unknown the value, in its old unit, that conditions give it in the mean, where training may start.
     apart:
-        Names of conditions on values and on derivatives at once: each row becomes a term, since on a fine grid rows
-        with derivatives would outweigh the others.
+        Names of conditions whose rows are of different order, as `[u, u_x]`: each row becomes a term, since on a fine
+        grid rows with higher derivatives would outweigh the others.
     """
 
     sizes: Mapping[str, np.ndarray]

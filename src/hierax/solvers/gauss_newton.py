@@ -19,6 +19,11 @@ from hierax.solvers.linear.solve import AbstractLinearSolver, ConjugateGradients
 SMALLEST = 1e-14
 HALVINGS = 6
 """Most halvings of a step that ends where terms are not finite."""
+IMPRECISE, NOISE, CONJUGATE = 1e-3, 1e-11, 12
+"""Part of a step that a second one with the same factor may add, part of the parameters that is rounding, and most
+steps of conjugate gradients where it adds more."""
+ROUNDS_TO = 1e-12
+"""Relative rise of the objective that is rounding."""
 ZERO = DenseGram(np.zeros((0, 0)))
 """Stands for a curvature that nobody will ask for."""
 DAMPING = Damping(2.0, 0.2, floor=1e-6)
@@ -162,7 +167,12 @@ class GaussNewton(AbstractSolver):
             inner = {"iterations": solve.iterations, "condition": solve.condition}
             return Step(first, DampingState(self.damping, 1), value, 0.0, True, **inner)
         value, gradient = objective.value_and_gradient(first)
-        second = first - solve(gradient)
+        correction = -solve(gradient)
+        sizes = np.linalg.norm(correction), np.linalg.norm(change), np.linalg.norm(first)
+        if np.isfinite(value) and sizes[0] > max(IMPRECISE * sizes[1], NOISE * sizes[2]):
+            second, value = _conjugate(objective, solve, first, value, gradient)
+        else:
+            second = first + correction
         if np.isfinite(value) and np.all(np.isfinite(second)):
             return Step(second, DampingState(self.damping, 1), value, 0.0, True)
         return None
@@ -191,6 +201,34 @@ class GaussNewton(AbstractSolver):
         done = small or abs(lin.value) < 1e-28 or steps >= self.tolerances.steps
         kept = None if lin.curvature is ZERO else lin
         return Step(theta, DampingState(DAMPING.accepted(damping, ratio), steps, kept), lin.value, relative, done)
+
+
+def _conjugate(
+    objective: AbstractObjective, solve: Solve, theta: np.ndarray, value: float, gradient: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Conjugate gradients on a quadratic objective, with a factor that is too rough as preconditioner.
+
+    Normal equations square condition numbers: what is soft, as a shift that only conditions at the far side of a layer
+    feel, is lost in a factor that is right otherwise. These are few directions, and so are the steps to find them.
+    """
+    z = solve(gradient)
+    direction, slope = -z, float(gradient @ z)
+    for _ in range(CONJUGATE):
+        _, ahead = objective.value_and_gradient(theta + direction)
+        bend = float(direction @ (ahead - gradient))
+        if not (bend > 0.0 and slope > 0.0):
+            break
+        length = slope / bend
+        after = theta + length * direction
+        lower, gradient = objective.value_and_gradient(after)
+        if not lower <= value + ROUNDS_TO * abs(value):
+            break
+        theta, value, z, before = after, lower, solve(gradient), slope
+        slope = float(gradient @ z)
+        if np.linalg.norm(length * direction) < NOISE * np.linalg.norm(theta):
+            break
+        direction = slope / before * direction - z
+    return theta, value
 
 
 def finite(lin: Linearisation) -> bool:
