@@ -3,12 +3,13 @@
 The mean of a number of three families, whose costs are stated: a pendulum of random length and amplitude (Runge-Kutta
 steps of second order), flow through a line, and through a square, with a log-normal conductivity (finite volumes). Arms
 without levels take the finest level that multilevel Monte Carlo has needed. The surrogate is a polynomial of degree two
-of the numbers, from members whose cost is counted. Errors are root mean squares over seeds, against multilevel
-estimates with Sobol sequences at a tenth of the least tolerance; for the square, where that is too dear, what the
-estimates say. Slopes are those of cost over tolerance; theory has -2 for levels whose variances fall faster than costs
-rise, and -2 less the ratio of the rates of cost and bias for Monte Carlo, with the rates that the levels have shown; up
-to half of that for sequences. "Over levels" is the cost over that of multilevel Monte Carlo at the least tolerance,
-"over hindsight" that of multilevel Monte Carlo over the cost of the best numbers of samples for the same variance.
+of the numbers, from members whose cost is counted, and its arm has Sobol sequences too: beside "levels, Sobol" one sees
+what it gains by itself. Errors are root mean squares over seeds, against multilevel estimates with Sobol sequences at a
+tenth of the least tolerance; for the square, where that is too dear, what the estimates say. Slopes are those of cost
+over tolerance; theory has -2 for levels whose variances fall faster than costs rise, and -2 less the ratio of the rates
+of cost and bias for Monte Carlo, with the rates that the levels have shown; up to half of that for sequences. "Over
+levels" is the cost over that of multilevel Monte Carlo at the least tolerance, "over hindsight" that of multilevel
+Monte Carlo over the cost of the best numbers of samples for the same variance.
 """
 
 from __future__ import annotations
