@@ -35,10 +35,9 @@ def test_sizes_of_powers_follow_from_themselves(p: float) -> None:
     assert scaled / size == pytest.approx(1e-7 ** (1 / (p - 1)) * 1e3 ** (p / (p - 1)), rel=1e-6)
 
 
-@pytest.mark.parametrize("force", [1.0, -3e-6])
-def test_training_begins_where_an_equation_has_a_tangent(force: float) -> None:
-    """At zero the operator vanishes to first order: no step led away. Of either sign, since the start finds it."""
-    solution = hx.train(p_laplace(4.0, force), levels=5, budget=120.0)
+def test_training_begins_where_an_equation_has_a_tangent() -> None:
+    """At zero the operator vanishes to first order: no step led away. The start finds the sign."""
+    solution = hx.train(p_laplace(4.0, force=-3e-6), levels=5, budget=120.0)
     assert solution.accuracy.relative_l2 < 5e-3  # the fourth derivative of |x|^(4/3) is what is left
 
 
