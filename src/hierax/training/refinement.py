@@ -31,8 +31,11 @@ SLABS = (
 )
 MOVES = SLABS.format("refinement does not settle and what is steep moves")
 STUCK = SLABS.format("refinement no longer lowers the residual, which is far from zero")
+FAR = SLABS.format("training takes many steps from the level before, which may lead to a minimum that is no solution")
 DETERMINED = 0.5
 """Most parameters of a level for each row that the points of a cloud give."""
+MANY = 12
+"""Gauss-Newton steps on one level above which its start was too far, as on a slab."""
 FLAT = 0.5
 """Slabs are also tried when two refinements lowered the loss to no less than this part. A nonlinear residual
 has minima over the whole time that are no solutions; on a short slab, from the right start, the nearest one is."""
@@ -127,13 +130,18 @@ def forecast(discrete: DiscreteProblem, coarse: Level, finer: Level, changes: Ma
 def wants_slabs(
     discrete: DiscreteProblem, level: int, changes: dict[int, float], visited: dict[int, Visited]
 ) -> str | None:
-    """The sentence about time slabs, where they are to follow: at a false minimum, or where what is steep moves."""
+    """The sentence about time slabs, where they are to follow: at a false minimum or on the way to one, or where what is
+    steep moves."""
     plan = discrete.plan
     if plan.evolution is None or level < LEAST_LEVELS - 1:
         return None
     if not plan.linear and is_stuck(level, visited, discrete.untrained_loss):
         return STUCK
-    if level < LEAST_LEVELS or changes.get(level, 0.0) < UNSETTLED:
+    if changes.get(level, 0.0) < UNSETTLED:
+        return None
+    if not plan.linear and visited[level].steps > MANY:
+        return FAR
+    if level < LEAST_LEVELS:
         return None
     slow = visited[level].loss > SLOW * visited[level - 1].loss
     if plan.linear and not (slow or any(discrete.periodic)):
