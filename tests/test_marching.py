@@ -404,8 +404,10 @@ def test_values_and_slopes_in_one_condition_do_not_outweigh_each_other():
     assert float(solution.field(jnp.array([10.0]))) == pytest.approx(outcome.y[0, -1], rel=1e-7)
 
 
-@pytest.mark.parametrize(("steps", "change", "linear", "sentence"),
-                         [(13, 0.1, False, refinement.FAR), (12, 0.1, False, None), (13, 1e-3, False, None), (13, 0.1, True, None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("steps", "change", "linear", "sentence"),
+    [(13, 0.1, False, refinement.FAR), (12, 0.1, False, None), (13, 1e-3, False, None), (13, 0.1, True, None)],
+)
 def test_slabs_follow_where_a_level_is_far_from_the_one_before(steps, change, linear, sentence):
     """Of a nonlinear evolution that does not settle: many steps lead into minima that are no solutions."""
     discrete = SimpleNamespace(

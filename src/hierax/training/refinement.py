@@ -130,7 +130,7 @@ def forecast(discrete: DiscreteProblem, coarse: Level, finer: Level, changes: Ma
 def wants_slabs(
     discrete: DiscreteProblem, level: int, changes: dict[int, float], visited: dict[int, Visited]
 ) -> str | None:
-    """The sentence about time slabs, where they are to follow: at a false minimum or on the way to one, or where what is
+    """The sentence about time slabs, where they are to follow: at a false minimum, on the way to one, or where what is
     steep moves."""
     plan = discrete.plan
     if plan.evolution is None or level < LEAST_LEVELS - 1:
