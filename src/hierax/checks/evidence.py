@@ -39,8 +39,8 @@ class Known(NamedTuple):
     places:
         The points.
     doubt, apart:
-        The error `(n,)` to be expected of it, by its standard deviation, values left out nearby, and other processes
-        that predict rows about as well; and what the returned field differs from its mean.
+        The error `(n,)` to be expected of it, by its standard deviation, values left out nearby, and other processes,
+        in proportion to how well they predict rows; and what the returned field differs from its mean.
     """
 
     places: np.ndarray

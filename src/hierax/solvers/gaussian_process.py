@@ -45,6 +45,8 @@ SIGNIFICANCE, MANY = 0.99, 10
 each parameter from which that ratio tells."""
 NEAREST = (4, 64)
 """Fewest and most values nearby whose misfits tell how large errors are."""
+BLOCKS = (16, 32)
+"""Values nearby that are left out together."""
 
 
 Over = Callable[[int], bool]
@@ -160,13 +162,30 @@ class Process:
         """Error over standard deviation `(m,)` at inputs of the unit box, as values left out nearby tell.
 
         A process whose function changes fast in one corner errs there, and in the mean over all values looks sure of
-        itself. So the mean square of surprises counts over the nearest values, 4 to 64, or all, whichever is largest.
+        itself. So the mean square of surprises counts over the nearest values, 4 to 64, or all, whichever is largest,
+        and that of neighbourhoods left out as a whole, which at the edge of the values is what extrapolation comes to.
         """
         fewest, most = (min(count, len(self.centres)) for count in NEAREST)
         tree = KDTree(self.kernel.places(self.centres))
         near = np.asarray(tree.query(self.kernel.places(unit), k=most)[1]).reshape(len(unit), most)
         means = np.cumsum(self.surprises[near], axis=1) / np.arange(1, most + 1)
-        return np.sqrt(np.maximum(means[:, fewest - 1 :].max(axis=1), self.surprises.mean()))
+        local = np.maximum(means[:, fewest - 1 :].max(axis=1), self._neighbourhoods[near[:, 0]])
+        return np.sqrt(np.maximum(local, self.surprises.mean()))
+
+    @functools.cached_property
+    def _neighbourhoods(self) -> np.ndarray:
+        """Squares of misfits over the variances expected, sums over values about each `(n,)` that all are left out."""
+        places, ones = self.kernel.places(self.centres), self.inverse.sum(axis=1)
+        out = np.zeros(len(places))
+        for count in (min(count, len(places) // 2) for count in BLOCKS):
+            blocks = np.asarray(KDTree(places).query(places, k=count)[1]).reshape(len(places), count)
+            own = self.inverse[blocks[:, :, None], blocks[:, None, :]]
+            own -= ones[blocks][:, :, None] * ones[blocks][:, None, :] / ones.sum()
+            covariance = np.linalg.pinv(own, hermitian=True)
+            misfit = np.sum(covariance * self.weights[blocks][:, None, :], axis=2)
+            expected = self.variance * np.trace(covariance, axis1=1, axis2=2)
+            out = np.maximum(out, np.sum(misfit**2, axis=1) / np.maximum(expected, 1e-300))
+        return out
 
     def freedom(self, unit: np.ndarray) -> np.ndarray:
         """Number of values `(m,)` on which the mean at inputs of the unit box hangs: degrees of freedom of its error.

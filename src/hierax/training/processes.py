@@ -48,8 +48,6 @@ PROBES = 1000
 SURE, AT_ONCE = 1.12, 4096
 """Error over deviation that misfits tell of a process that is right, since the worst of many means counts; points of
 intervals that are computed together."""
-COMPETING = 2.0
-"""Processes whose error, left out and over the box, is within this factor of the best one say what may be true, too."""
 PATIENCE, LONGEST = 0.4, 0.9
 """Share of the seconds for the processes of a few rows, by counted work, and by the clock of a slow machine."""
 STEP = 2.0
@@ -134,7 +132,7 @@ class TableProcess:
     steps, outliers:
         Steps of the optimiser that were tried with all values; which of these are outliers, `None` where none is.
     others:
-        Processes that predict rows about as well.
+        All other processes that were tried.
     """
 
     rows: Rows
@@ -392,7 +390,7 @@ def _best(rows: Rows, patience: ProcessLimits) -> TableProcess | None:
         best = likely
     if best in kept:
         return best
-    return replace(best, others=tuple(o for o in tried if o is not best and o.error < COMPETING * best.error))
+    return replace(best, others=tuple(one for one in tried if one is not best))
 
 
 def _good(tried: Sequence[TableProcess]) -> bool:

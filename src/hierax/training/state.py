@@ -153,7 +153,7 @@ class FoundProcess(NamedTuple):
     outliers:
         Which of them are outliers, `(n,)`; `None` where none is.
     others:
-        Processes that predict rows about as well.
+        All other processes that were tried.
     """
 
     kernel: Kernel
