@@ -84,6 +84,9 @@ def test_the_rules_in_their_order():
     # the same loss in 32 bits: rounding much earlier
     assert diagnose(replace(SEEN, level_losses=[0.5, 1e-9])).limit is Limit.capacity
     assert diagnose(replace(SEEN, level_losses=[0.5, 1e-9], epsilon=1.2e-7)).limit is Limit.precision
+    # one step has solved the first level, and all that later ones promise is rounding
+    solved = replace(SEEN, step_losses=[1e-32] * 4, level_losses=[1e-32, 1e-32], step_decreases=[0.5] * 4)
+    assert diagnose(solved).limit is Limit.precision
 
 
 def test_noise_is_what_kept_data_and_levels_agree_on():

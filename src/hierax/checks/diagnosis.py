@@ -28,7 +28,7 @@ NOISE_BAND = (0.5, 1.5)
 """Between these multiples of the noise an error at kept data is noise: below, the estimate of the noise is too large
 (it counts how the function bends between data), above, there is more to learn."""
 ROUNDINGS = 1e3
-"""Residuals below this many roundings of the first ones are rounding."""
+"""Residuals below this many roundings of the first ones, or of one, are rounding."""
 OVERFITTED = 1.2
 """Factor by which a finer level raises the error at kept data before the data are blamed."""
 ROUNDING_ERROR = 1e-9
@@ -212,9 +212,10 @@ def _minimum(seen: Course) -> list[str]:
 
 
 def _precision(seen: Course) -> list[str]:
-    share = float(np.sqrt(max(seen.level_losses[-1], 0.0) / max(seen.step_losses[0], 1e-300)))
+    # terms are of size one; a linear level is solved by its first step, after which there is nothing to compare with
+    share = float(np.sqrt(max(seen.level_losses[-1], 0.0) / max(seen.step_losses[0], 1.0)))
     if share < ROUNDINGS * seen.epsilon:
-        return [f"The residual fell to {share:.1g} of the first one, with numbers that are {seen.epsilon:.1g} apart."]
+        return [f"The residual fell to {share:.1g} of its size, with numbers that are {seen.epsilon:.1g} apart."]
     errors, changes = seen.level_errors, seen.level_changes
     if changes and changes[-1] < ROUNDINGS * seen.epsilon:
         return [f"The last refinement changed the solution by {changes[-1]:.1g} of its size, which is rounding."]
