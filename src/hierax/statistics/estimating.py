@@ -42,6 +42,9 @@ MOST_NUMBERS = 20_000_000
 """Most values of a group of samples: they are kept in memory."""
 WORTH = 0.8
 """Cost of another beginning over that from the coarsest level, below which it is taken."""
+FURTHER = 0.25
+"""Share of the samples that is drawn once more where an error seems small enough: those at which it seems so for the
+first time are not any samples, but ones without the tails that are still to come."""
 COARSE = 3
 """Levels of a pilot."""
 MANY = 1024
@@ -149,7 +152,14 @@ class Estimation:
         if self.chain:
             state = self._begun(state)
         yield state
-        while (more := self._more(state)) is not None:
+        further = False
+        while True:
+            more = self._more(state)
+            further = more is None and not further
+            if further:
+                more = self._further(state)
+            if more is None:
+                return
             state = more if isinstance(more, State) else self.state(more, state.aside, state.before)
             yield state
 
@@ -335,6 +345,22 @@ class Estimation:
                 more = part.extended(self.simulator, (0,), 2 * part.count((0,)), self.seed)
                 return (*state.parts[:k], more, *state.parts[k + 1 :])
         return None
+
+    def _further(self, state: State) -> tuple[Part, ...] | None:
+        """More samples of all groups than those that have let the error seem small enough; `None` where it does not.
+
+        Sobol sequences are only doubled, which looks seldom and costs too much to be done once more.
+        """
+        reached = self.tolerance is not None and np.mean(np.square(state.found.error)) <= self.tolerance**2
+        price = FURTHER * sum(part.spent for part in state.parts)
+        if not reached or self.by_sequences or price > self._left(state):
+            return None
+        parts = list(state.parts)
+        for k, part in enumerate(parts):
+            for group in part.groups:
+                count = int(np.ceil((1.0 + FURTHER) * part.count(group)))
+                parts[k] = parts[k].extended(self.simulator, group, count, self.seed)
+        return tuple(parts)
 
     def _clearer(self, state: State, left: float) -> State | None:
         """Twice the samples of the finest difference, where noise is what they show and they cost less than a level.

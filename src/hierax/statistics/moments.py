@@ -89,14 +89,15 @@ class Spread(NamedTuple):
 
 
 def _spread(z: np.ndarray) -> Spread:
-    """Of the mean of rows `(n, m)`.
+    """Of the mean of rows `(n, m)`; the third moment is without bias, so that few rows do not hide it.
 
     The variance of a variance is that of a chi-squared law with `2 n / (kurtosis - 1)` degrees of freedom.
     """
     count, rest = len(z), z - np.mean(z, axis=0)
     variance = np.sum(rest**2, axis=0) / (count - 1) / count
+    third = np.sum(rest**3, axis=0) / ((count - 1) * max(count - 2, 1)) / count
     kurtosis = _kurtosis(np.sum(rest**2, axis=1))
-    return Spread(variance, np.mean(rest**3, axis=0) / count**2, 2.0 * (count - 1) / max(kurtosis - 1.0, 2.0))
+    return Spread(variance, third, 2.0 * (count - 1) / max(kurtosis - 1.0, 2.0))
 
 
 def _kurtosis(squares: np.ndarray) -> float:
