@@ -48,13 +48,8 @@ NUMBERS: dict[str, tuple[Function, float, float, float]] = {
     "heavy tail": (heavy, 0.0, 3.0, 40.0),
     "indicator": (lambda z: np.asarray(z > 1.0, float), 0.0, 0.0, 0.0),
 }
-ARMS: dict[str, dict[str, Any]] = {
-    "Monte Carlo": {"quasi": False},
-    "levels": {"quasi": False},
-    "levels, surrogate": {"quasi": False},
-    "Sobol": {"quasi": True},
-    "fidelities": {"quasi": False},
-}
+# whether samples come from Sobol sequences
+ARMS = {"Monte Carlo": False, "levels": False, "levels, surrogate": False, "Sobol": True, "fidelities": False}
 STATISTICS = {"mean": hx.Mean(), "variance": hx.Variance()}
 
 
@@ -117,9 +112,17 @@ def measured(arm: str, statistic: str, number: str, samples: int, count: int) ->
     mean, variance, kurtosis = moments(number)
     truth, spread = (mean, variance) if statistic == "mean" else (variance, variance**2 * (kurtosis - 1.0))
     tolerance, made = float(np.sqrt(spread / samples)), simulation(function, arm)
-    asked = ARMS[arm] | ({"surrogate": lambda one: function(0.97 * one["z"])} if "surrogate" in arm else {})
+    surrogate = (lambda one: function(0.97 * one["z"])) if "surrogate" in arm else None
     found = [
-        hx.estimate(made, statistic=STATISTICS[statistic], tolerance=tolerance, budget=1e12, key=key, **asked)
+        hx.estimate(
+            made,
+            statistic=STATISTICS[statistic],
+            tolerance=tolerance,
+            budget=1e12,
+            key=key,
+            surrogate=surrogate,
+            quasi=ARMS[arm],
+        )
         for key in range(count)
     ]
     below, above = np.mean([truth < one.low for one in found]), np.mean([truth > one.high for one in found])
