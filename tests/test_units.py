@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 import hierax as hx
 from hierax.objective.build import SampledProblem, Sampling
+from hierax.objective.order import orders_of_rows
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.sizes import own_units
 from hierax.problems.terms import Data, Values
@@ -233,3 +234,68 @@ def test_rows_of_different_order_are_terms_of_their_own():
     )
     problem = hx.Problem(domain=hx.Box([0.0], [1.0], names=("x",)), terms=terms)
     assert own_units(problem).apart == {"values", "slopes", "mixed"}
+
+
+STEEL = hx.Elastic(young=210e9, poisson=0.3, plane_stress=True)
+
+
+def _mirrored(w, x, normal):
+    force = STEEL.stress(w.u)(x) @ normal
+    return jnp.where(jnp.abs(normal) > 0.5, w.u(x), force)
+
+
+def _pulled(body, *mirrors):
+    return hx.Problem(
+        body,
+        (
+            hx.Residual("balance", lambda w, x: STEEL.balance(w.u)(x)),
+            *mirrors,
+            hx.traction("top", STEEL.stress, (0.0, 1e8), unknown="u"),
+        ),
+        unknowns={"u": hx.Function(2)},
+    )
+
+
+def test_a_condition_on_two_places_is_two_conditions():
+    """Its rows are a displacement on one side of a plate in SI units and a stress on the other."""
+    body = hx.Rectangle((0.0, 0.0), (0.1, 0.15))
+    two = _pulled(body, *(hx.Residual(f"mirror on {side!r}", _mirrored, on=side) for side in ("left", "bottom")))
+    one = _pulled(body, hx.Residual("mirror", _mirrored, on=("left", "bottom")))
+    found, expected = own_units(one), own_units(two)
+    part = body.boundary
+    assert found.places == {"mirror": ((part("left"),), (part("bottom"),))}
+    assert found.apart == expected.apart == {"mirror on 'left'", "mirror on 'bottom'"}
+    assert found.terms.keys() == expected.terms.keys()
+    for name, size in expected.terms.items():
+        np.testing.assert_allclose(found.terms[name], size, rtol=1e-12)
+    assert max(found.terms["mirror on 'left'"]) > 1e10 * min(found.terms["mirror on 'left'"])
+    assert [t.name for t in found.converted(one).terms] == [t.name for t in expected.converted(two).terms]
+
+
+def test_the_whole_boundary_is_looked_at_side_by_side():
+    """A condition that branches with the normal, on a shape and on a box; sides of one kind stay together."""
+
+    def wall(u, x, normal):
+        return jnp.where(jnp.abs(normal[0]) > 0.5, u(x), hx.derivative(u, "y")(x))
+
+    terms = (hx.Residual("interior", lambda u, x: hx.laplacian(u)(x) - 1.0), hx.Residual("wall", wall, on="boundary"))
+    for domain in (hx.Rectangle((0.0, 0.0), (1.0, 1.0)), hx.Box([0.0, 0.0], [1.0, 1.0], names=("x", "y"))):
+        problem = hx.Problem(domain, terms)
+        assert [len(places) for places in own_units(problem).places["wall"]] == [2, 2]
+        assert len(own_units(problem).converted(problem).terms) == 3
+
+
+def test_symmetry_has_rows_of_one_kind_in_every_direction():
+    body = hx.Rectangle((0.0, 0.0), (0.1, 0.15))
+    mirrors = hx.symmetry(("left", "bottom"), STEEL.stress, unknown="u")
+    for angle in (0.0, 25.0):
+        problem = _pulled(body.rotated(angle), mirrors)
+        np.testing.assert_array_equal(orders_of_rows(problem, mirrors), [[1, 0], [1, 0]])
+        assert not own_units(problem).places
+        assert own_units(problem).apart == {mirrors.name}
+    normal = np.array([0.36, -0.48, 0.8])
+    solid = hx.symmetry("wall", lambda u: lambda x: jnp.diag(jnp.arange(3.0)))
+    force = np.arange(3.0) * normal
+    rows = solid.function(lambda x: x, jnp.arange(3.0), jnp.asarray(normal))
+    np.testing.assert_allclose(rows[-1], np.arange(3.0) @ normal)
+    np.testing.assert_allclose(np.sum(rows[:-1] ** 2), force @ force - (normal @ force) ** 2)

@@ -14,10 +14,11 @@ from jax.extend.core import jaxpr_as_fun
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
 from hierax.objective.pointwise import TRIED, AbstractPointTerm, Place, SquaredResidual, examples, point_term
+from hierax.objective.probed import places_of
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
 from hierax.problems.sampling import points_in
-from hierax.problems.terms import AbstractValues, Term
+from hierax.problems.terms import AbstractValues, Residual, Term
 
 HIGHEST = 6
 SAME = 1e-9
@@ -43,15 +44,12 @@ class Reach:
     convection:
         How much first derivatives outweigh second ones across the whole domain, along one oblique direction (a Peclet
         number; first derivatives in time count as others do); 0 unless of second order.
-    rows:
-        Of each row the order of the highest derivative; empty where it could not be tried.
     """
 
     order: int
     local: bool
     linear: bool = False
     convection: float = 0.0
-    rows: tuple[int, ...] = ()
 
 
 @once_for_each
@@ -87,23 +85,38 @@ def _places(problem: Problem, targets: int) -> Place:
 
 def _reached(problem: Problem, point: AbstractPointTerm, places: Place) -> Reach:
     try:
-        slopes, defect = _tried(problem, point, places)
+        slopes, defect, _ = _tried(problem, point, places)
     except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
         return Reach(2, True)
-    felt = np.abs(np.nan_to_num(slopes))
-    each = np.max(felt, axis=2)
+    each = np.max(np.abs(np.nan_to_num(slopes)), axis=2)
     size, typical = each.max(axis=0), each[:TYPICAL].max(axis=0)
     orders = np.flatnonzero(size[1:]) + 1
     order = int(orders.max(initial=0))
     # the second derivative of t^2 is 2
     convection = float(2.0 * typical[1] / typical[2]) if order == 2 and typical[2] > 0 else 0.0
     linear = isinstance(point, SquaredResidual) and bool(np.all(defect < 1e-12))
-    rows = tuple(int(max(np.flatnonzero(row), default=0)) for row in felt.max(axis=0).T)
-    return Reach(order, not bool(size[0] > 0), linear, convection, rows)
+    return Reach(order, not bool(size[0] > 0), linear, convection)
 
 
-def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives of the density in the `c_m`, and how far it is from affine in the size of the unknowns.
+@once_for_each
+def orders_of_rows(problem: Problem, term: Residual) -> np.ndarray:
+    """Of each place where a condition holds the order of the highest derivative in each row, `(places, rows)`.
+
+    -1 where a row feels nothing there; no rows where it could not be tried.
+    """
+    places = problem.places(term)
+    try:
+        slopes, _, varied = _tried(problem, point_term(problem, term), places_of(problem, term))
+    except (TypeError, ValueError, ZeroDivisionError, FloatingPointError):
+        return np.zeros((len(places), 0), int)
+    felt = np.nan_to_num(slopes) != 0.0
+    felt[:, 0] = varied
+    felt = np.any(felt.reshape(len(places), -1, *slopes.shape[1:]), axis=1)
+    return np.max(np.where(felt, np.arange(HIGHEST + 1)[:, None], -1), axis=1)
+
+
+def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Derivatives of the density in the `c_m`, how far it is from affine in the size of the unknowns, if it feels that.
 
     The term is traced once; its values, and its slope along one `c_m`, then come from one program for all.
     """
@@ -139,7 +152,7 @@ def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[n
     small, middle, large = np.moveaxis(found[:, HIGHEST + 1 :].reshape(count, 2, 3, -1), 2, 0)
     with np.errstate(invalid="ignore", over="ignore"):
         defect = np.abs(small - 2 * middle + large) / (np.abs(small) + np.abs(middle) + np.abs(large) + 1e-300)
-    return slopes[:, : HIGHEST + 1], np.where(np.isfinite(defect), defect, np.inf)
+    return slopes[:, : HIGHEST + 1], np.where(np.isfinite(defect), defect, np.inf), np.any(small != middle, axis=1)
 
 
 def _trial(c: jax.Array, size: float, number: int, components: int | None, direction: jax.Array, x: jax.Array) -> Any:

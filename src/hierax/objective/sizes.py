@@ -17,13 +17,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from hierax.geometry import AbstractShape, Part
 from hierax.objective.build import is_equation
-from hierax.objective.order import reach
+from hierax.objective.order import orders_of_rows
 from hierax.objective.probed import Felt, Probed, Sizes
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
-from hierax.problems.terms import AbstractValues, Data, Energy
-from hierax.problems.units import Units
+from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term, Where
+from hierax.problems.units import Units, by_place
 from hierax.problems.unknowns import Function
 
 PASSES, ROUNDS = 8, 30
@@ -45,6 +46,9 @@ def own_units(problem: Problem) -> Units:
     plain = all(isinstance(term, Data) and term.observe is None for term in problem.terms)
     if plain and problem.constraint is None:
         return _standardised(problem)
+    places = {t.name: on for t in problem.terms if len(on := _places_apart(problem, t)) > 1}
+    if places:
+        return replace(own_units(problem.changed(terms=by_place(problem, places))), places=places)
     probed = Probed(problem)
     state, known = _prescribed(problem, probed)
     still = [probed.felt(k, state, 0.0) for k in range(len(probed.terms))]
@@ -178,8 +182,9 @@ def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:
         else:
             # an equation counts as its mean square over the domain, however large that is
             equation = is_equation(term, problem)
-            if not equation and len(rows) > 1 and len(set(reach(problem, term).rows)) > 1:
-                apart.add(term.name)
+            if not equation and len(rows) > 1:
+                orders = orders_of_rows(problem, term).max(axis=0)
+                apart |= {term.name} if len(set(orders[orders >= 0])) > 1 else set()
             measure = problem.domain.measure if equation else 1.0
             terms[term.name] = np.where((rows > 0) & np.isfinite(rows), rows * np.sqrt(measure), 1.0)
     for term in probed.terms:
@@ -188,6 +193,25 @@ def _units(problem: Problem, probed: Probed, state: Sizes) -> Units:
     sizes = _by_name(problem, probed, state.sizes)
     shifts = {name: np.zeros_like(size) for name, size in sizes.items()}
     return Units(sizes, shifts, terms, _by_name(problem, probed, state.levels), frozenset(apart))
+
+
+def _places_apart(problem: Problem, term: Term) -> tuple[Where, ...]:
+    """The places of a condition, those of like orders together; all of them unless orders of a row differ."""
+    if not isinstance(term, Residual) or term.on is None:
+        return (term.on,)
+    places = tuple(p for p in problem.places(term) if p is not None)
+    if isinstance(problem.domain, AbstractShape):
+        # the whole boundary is that of the sides
+        sides = tuple(map(Part, problem.domain.body.sides))
+        places = tuple(side for p in places for side in (sides if p == Part() and all(s.name for s in sides) else (p,)))
+    if len(places) == 1:
+        return (term.on,)
+    orders = orders_of_rows(problem, replace(term, on=places))
+    if not any(len(set(row[row >= 0])) > 1 for row in orders.T):
+        return (term.on,)
+    kinds, which = np.unique(orders, axis=0, return_inverse=True)
+    which = which.ravel()
+    return tuple(tuple(p for p, k in zip(places, which, strict=True) if k == kind) for kind in range(len(kinds)))
 
 
 def spread(term: AbstractValues) -> np.ndarray:

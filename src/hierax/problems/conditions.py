@@ -123,9 +123,8 @@ def symmetry(
         u = _unknown(w, unknown)
         if stress is None:
             return gradient(u)(x) @ normal
-        force = stress(u)(x) @ normal
-        # the normal part of the force is replaced by that of the displacement
-        return force - (normal @ force) * normal + (u(x) @ normal) * normal
+        # rows of one kind each, however the plane lies
+        return jnp.append(_tangents(normal) @ stress(u)(x) @ normal, u(x) @ normal)
 
     return Residual(name or _named("symmetry", on, None), condition, on=on)
 
@@ -206,6 +205,13 @@ def at_point(value: Value, x: Any) -> Any:
 def _flux(u: Callable[[Any], Any], k: Value, x: Any, normal: Any) -> Any:
     slope, factor = gradient(u)(x), at_point(k, x)
     return slope @ (factor.T @ normal) if jnp.ndim(factor) == 2 else factor * (slope @ normal)
+
+
+def _tangents(normal: Any) -> Float[Array, "dim-1 dim"]:
+    """Unit vectors across a normal: of the reflection that takes it to its largest coordinate the other rows."""
+    dim, k = len(normal), jnp.argmax(jnp.abs(normal))
+    v = normal + jnp.sign(normal[k]) * jnp.eye(dim)[k]
+    return (jnp.eye(dim) - 2.0 * jnp.outer(v, v) / (v @ v))[(k + 1 + jnp.arange(dim - 1)) % dim]
 
 
 def _named(what: str, on: Where, component: int | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 from hierax.problems.reference import AnyReference
 from hierax.problems.remembered import once_for_each
-from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term
+from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term, Where
 from hierax.problems.unknowns import Unknown
 
 
@@ -38,6 +38,9 @@ class Units:
     apart:
         Names of conditions whose rows are of different order, as `[u, u_x]`: each row becomes a term, since on a fine
         grid rows with higher derivatives would outweigh the others.
+    places:
+        Of conditions whose rows are of other orders on one place than on another, by name, the places of like orders:
+        on each of these it becomes a term, whose name says where; `terms` and `apart` know that name.
     """
 
     sizes: Mapping[str, np.ndarray]
@@ -45,6 +48,7 @@ class Units:
     terms: Mapping[str, np.ndarray]
     levels: Mapping[str, np.ndarray]
     apart: frozenset[str] = frozenset()
+    places: Mapping[str, tuple[Where, ...]] = field(default_factory=dict)
 
     def converted(self, problem: Problem) -> Problem:
         """The problem whose unknowns are `(u - shift) / size`: the same minimisers, counted in other units.
@@ -65,7 +69,7 @@ class Units:
 
     def _alone(self, problem: Problem) -> Problem:
         return problem.changed(
-            terms=[part for term in problem.terms for part in self._parts(problem, term)],
+            terms=[part for term in by_place(problem, self.places) for part in self._parts(problem, term)],
             unknowns={name: self._unknown(name, u) for name, u in problem.unknowns.items()} if problem.named else None,
             constraint=self._constraint(problem),
             reference=self._reference(problem),
@@ -161,6 +165,15 @@ class Units:
             return (lambda x: (own(x) - shift) / size) if callable(own) else (own - shift) / size
 
         return type(known)({name: value(name, own) for name, own in known.named().items()}, known.error_bound)
+
+
+def by_place(problem: Problem, places: Mapping[str, tuple[Where, ...]]) -> list[Term]:
+    """The terms, of which those that are named hold on each of these places for themselves."""
+    terms: list[Term] = []
+    for term in problem.terms:
+        own = [replace(term, on=on) for on in places.get(term.name, (term.on,))]
+        terms += [replace(t, name=f"{t.name} {problem.where(t)}") for t in own] if len(own) > 1 else own
+    return terms
 
 
 def _row(function: Callable[..., Any], number: int) -> Callable[..., Any]:
