@@ -231,8 +231,8 @@ def _cells(name: str, rows: list[Row], held: float) -> list[str]:
     spread = float(np.std(values, ddof=1))
     half = float(np.median([0.5 * (row["high"] - row["low"]) for row in found]))
     case = next(case for case in CASES if case.name == rows[0]["case"])
-    exact = [exact_holds(case, row["draw"], row["constant"]) for row in rows]
-    closed = "-" if None in exact else f"{np.mean(exact):.1%}"
+    exact = [own for row in rows if (own := exact_holds(case, row["draw"], row["constant"])) is not None]
+    closed = "-" if len(exact) < len(rows) else f"{np.mean(exact):.1%}"
     bias = (float(np.mean(values)) - rows[0]["truth"]) / spread
     return [
         name,

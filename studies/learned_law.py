@@ -168,7 +168,7 @@ def compared(found: hx.Solution, truth: hx.Solution) -> Row:
     return {"exit": max(found.result.exit_code, truth.result.exit_code),
             "displacement": float(np.linalg.norm(u - exact) / np.linalg.norm(exact)),
             "peak": float(abs(peak - peak_exact) / peak_exact),
-            "beyond": float(seen.value) if seen else 0.0}  # fmt: skip
+            "beyond": float(seen.value or 0.0) if seen else 0.0}  # fmt: skip
 
 
 def written(out: Path, rows: list[Row], quick: bool, truths: dict[str, hx.Solution]) -> dict[str, Any]:

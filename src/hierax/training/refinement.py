@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from hierax.checks.limits import SETTLED, SETTLING, UNCHANGED
-from hierax.cycles import Forecast
+from hierax.cycles import Forecast, Visit
 from hierax.fields import parameter_count
 from hierax.hierarchy import AbstractTransfer, Level
 from hierax.hierarchy.regrid import motion
@@ -148,6 +148,15 @@ def wants_slabs(
         # linear levels are solved in a step each: without a frame that follows, sweeps over slabs are no cheaper
         return None
     return MOVES if motion(visited[level].field, plan.evolution.axis) >= (MOVING if slow else 2 * MOVING) else None
+
+
+def within_reach(discrete: DiscreteProblem, visit: Visit) -> Visit:
+    """A visit; of a level from which slabs may follow it ends when there were too many steps."""
+    plan, most = discrete.plan, getattr(discrete.plan.cycle, "most", None)
+    last = plan.rule is None or (most is not None and visit.level + 1 >= most)
+    if plan.evolution is None or plan.linear or last or visit.level < LEAST_LEVELS - 1 or visit.until.steps is not None:
+        return visit
+    return replace(visit, until=replace(visit.until, steps=MANY + 1))
 
 
 def is_stuck(level: int, visited: Mapping[int, Visited], size: float) -> bool:

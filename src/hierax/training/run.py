@@ -22,7 +22,7 @@ from hierax.training.continuation import EASIER, leads_away
 from hierax.training.corrections import corrected, solved
 from hierax.training.discrete import Prepared
 from hierax.training.moving_knots import moved
-from hierax.training.refinement import Obstacle, growth, precision_reached, settled, wants_slabs
+from hierax.training.refinement import Obstacle, growth, precision_reached, settled, wants_slabs, within_reach
 from hierax.training.saddles import left_saddle
 from hierax.training.second_start import left_minimum
 from hierax.training.selection import place_of
@@ -234,7 +234,8 @@ def _trained(
             made_so_far = functools.partial(within_visit, context, step, view, points)
             context.emit(Reached(context.origin, made_so_far, within=True))
 
-    done, unit = stepped(discrete, made, first, visit, context.clock, seen), made.objective.work
+    visit, unit = within_reach(discrete, visit), made.objective.work
+    done = stepped(discrete, made, first, visit, context.clock, seen)
     stopped = "interrupted" if done.interrupted else state.stopped
     state = state._replace(history=(*state.history, *done.taken), failure=done.failure, stopped=stopped)
     if done.failure is not None:
