@@ -12,8 +12,9 @@ processor seconds with compilation; `exit` is the worst exit code.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from hierax.results.files import write_json
 from hierax.results.record import plain
 from studies.common import Row, aligned, record, save, write_files
 from studies.registry import study
+from studies.so_far import SoFar
 
 NAME = "learned-law"
 NOISES = (0.0, 0.02)
@@ -62,21 +64,27 @@ LAWS = {
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
     """Learn, build bodies, and leave table, figure and rows in `out`; the short form is one law and a block."""
-    rows: list[Row] = []
+    kept = SoFar(out, NAME)
     seeds, count = (1, 200) if quick else (5, 2000)
     bodies = {"block": block} if quick else {"block": block, "plate": plate}
     gent = LAWS["gent"]
     truths = {name: timed(make(hx.Hyperelastic(gent.energy)))[0] for name, make in bodies.items()}
-    for name, law in {"gent": gent}.items() if quick else LAWS.items():
-        for noise in NOISES[:1] if quick else NOISES:
-            for seed in range(seeds):
-                learned, seconds = timed(sampled(law, count, noise, seed))
-                row = {"what": name, "noise": noise, "seed": seed, "seconds": seconds}
-                rows.append(row | {"exit": learned.result.exit_code, "fresh": fresh_error(law, learned)})
-                for body, make in bodies.items() if law is gent and not noise else ():
-                    found, seconds = timed(make(hx.Hyperelastic(learned.function("W"), law.invariants)))
-                    rows.append(row | {"what": body, "seconds": seconds, **compared(found, truths[body])})
-    result = written(out, rows, quick, truths)
+
+    def measured(name: str, noise: float, seed: int) -> Iterator[Row]:
+        law = LAWS[name]
+        learned, seconds = timed(sampled(law, count, noise, seed))
+        row = {"what": name, "seconds": seconds}
+        yield row | {"exit": learned.result.exit_code, "fresh": fresh_error(law, learned)}
+        for body, make in bodies.items() if law is gent and not noise else ():
+            found, seconds = timed(make(hx.Hyperelastic(learned.function("W"), law.invariants)))
+            yield {"what": body, "seconds": seconds, **compared(found, truths[body])}
+
+    for seed in range(seeds):
+        for name in ("gent",) if quick else LAWS:
+            for noise in NOISES[:1] if quick else NOISES:
+                key = {"law": name, "noise": noise, "seed": seed}
+                kept.add(key, functools.partial(measured, name, noise, seed))
+    result = written(out, kept.rows, quick, truths, kept.reading())
     write_json(out / f"{NAME}.json", plain(result))
     return result
 
@@ -171,13 +179,13 @@ def compared(found: hx.Solution, truth: hx.Solution) -> Row:
             "beyond": float(seen.value or 0.0) if seen else 0.0}  # fmt: skip
 
 
-def written(out: Path, rows: list[Row], quick: bool, truths: dict[str, hx.Solution]) -> dict[str, Any]:
+def written(out: Path, rows: list[Row], quick: bool, truths: dict[str, hx.Solution], reading: str) -> dict[str, Any]:
     """Table, figure and rows; medians and worst over the seeds."""
     title = "Laws that were learned" + (" (short form)" if quick else "")
     cells = [["what", "noise", "seeds", "fresh", "worst", "displacement", "worst", "peak stress", "worst", "beyond",
               "seconds", "exit"]]  # fmt: skip
     summary: dict[str, float] = {}
-    for what, noise in dict.fromkeys((row["what"], row["noise"]) for row in rows):
+    for what, noise in sorted({(row["what"], row["noise"]) for row in rows}, key=_place):
         own = [row for row in rows if (row["what"], row["noise"]) == (what, noise)]
         numbers = []
         for key in ("fresh", "displacement", "peak"):
@@ -190,7 +198,12 @@ def written(out: Path, rows: list[Row], quick: bool, truths: dict[str, hx.Soluti
         cells.append([what, f"{noise:.0%}", str(len(own)), *numbers, seconds, code])
     text = "\n".join(aligned(cells))
     files = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, truths))
-    return record(NAME, quick, {NAME: summary}, files, text, __doc__, rows=rows)
+    return record(NAME, quick, {NAME: summary}, files, text, __doc__, rows=rows, reading=reading)
+
+
+def _place(what: tuple[str, float]) -> tuple[int, float]:
+    """Where a line stands: laws in their order, then bodies."""
+    return [*LAWS, "block", "plate"].index(what[0]), what[1]
 
 
 def draw(path: Path, title: str, truths: dict[str, hx.Solution]) -> None:
