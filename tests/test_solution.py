@@ -37,6 +37,7 @@ KEYS = [
     "candidates",
     "result",
     "stopped_by",
+    "outliers",
     "remarks",
     "unknowns",
     "guards",
