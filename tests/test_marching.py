@@ -415,3 +415,39 @@ def test_slabs_follow_where_a_level_is_far_from_the_one_before(steps, change, li
     )
     visited = {k: SimpleNamespace(loss=10.0**-k, steps=steps) for k in range(3)}
     assert refinement.wants_slabs(discrete, 2, {1: 0.5, 2: change}, visited) == sentence  # pyright: ignore
+
+
+@pytest.mark.parametrize(("order", "rate", "end"), [(1, 8.0, 3.0), (2, 100.0, 0.3)])
+def test_linear_evolutions_that_grow_by_orders_go_on_by_slabs(order, rate, end):
+    """`u' = k u` and `u'' = k^2 u` over e^24 and e^30: least squares over all times were near zero."""
+
+    def equation(u, x):
+        return hx.derivative(u, "t" * order)(x) - rate**order * u(x)
+
+    def start(u, x, normal):
+        return jnp.stack([u(x) - 1.0, hx.derivative(u, "t")(x)][:order])
+
+    def exact(x):
+        return jnp.exp(rate * x[0]) if order == 1 else jnp.cosh(rate * x[0])
+
+    first = hx.Residual("start", start, on=hx.Face("t", "lower"))
+    box = hx.Box([0.0], [end], names=("t",))
+    problem = hx.Problem(box, (hx.Residual("growth", equation), first), reference=hx.Reference(exact, 1e-12))
+    solution = hx.train(problem, levels=6, budget=60.0)
+    assert isinstance(solution.field, Slabs)
+    assert solution.guards["determined"].passed
+    assert solution.guards["equation"].passed
+    assert solution.result is RESULTS.successful
+    assert solution.accuracy.relative_l2 < 1e-6
+
+
+def test_what_grows_or_falls_is_refused_where_a_start_is_missing():
+    """`u'' = 900 u` from a value alone: what grows may be added."""
+    problem = hx.Problem(
+        hx.Box([0.0], [1.0], names=("t",)),
+        (
+            hx.Residual("growth", lambda u, x: hx.derivative(u, "tt")(x) - 900.0 * u(x)),
+            hx.Residual("start", lambda u, x, normal: u(x) - 1.0, on=hx.Face("t", "lower")),
+        ),
+    )
+    assert not hx.train(problem, levels=6, budget=60.0).guards["determined"].passed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ from hierax.objective.separation import Separation
 from hierax.problems.keys import seed_of
 from hierax.problems.terms import AbstractValues
 from hierax.training.discrete import DiscreteProblem
-from hierax.training.slab_grids import on_slabs
+from hierax.training.slab_grids import on_slabs, slabs_of
 from hierax.training.state import Visited
+from hierax.training.time_slabs import TimeSlabs
 
 NEAR = 0.3
 """Relative difference from the returned field up to which a level of nonlinear terms is asked."""
@@ -33,8 +34,13 @@ PACE, NEARLY, SETTLED = 0.5, 0.02, 0.7
 factor above which they have settled."""
 HIGH = 5
 """Total degree of polynomials below which products, where terms separate, tell more."""
+SLABS = 2
+"""Sweeps over time slabs that are asked where no grid over the whole time comes near the solution."""
 SMOOTH = 0.5
 """Share of waves across the domain in a change that values at points have to fix."""
+
+Asked = tuple[Any, Sequence[Samples], Samples]
+"""A grid, the samples of all terms on it, and those of an equation, or others all over it."""
 
 
 def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained: Any) -> Flatness | None:
@@ -46,7 +52,9 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     a coefficient that varies fast or of an interface between phases ends at its own; and many waves are seen on fine
     grids alone. With values at points the coarsest level is asked alone, and for smooth changes: between the points
     there is room for others, but for equations along one coordinate. Nonlinear terms are asked where the level was
-    already near the field that is returned, `trained`: elsewhere they are other terms.
+    already near the field that is returned, `trained`: elsewhere they are other terms. Of a field on time slabs each
+    slab is asked, where no grid over the whole time is near: all of a solution that grows is determined where each of
+    its parts is by what was before, though by least squares over the whole time it may be lost to rounding.
     """
     separation = discrete.plan.separation
     if separation is not None and degrees(discrete.problem)[-1] < HIGH:
@@ -54,24 +62,36 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
     if is_low_rank(trained):
         return by_polynomials(discrete, trained)
     fields = [visited[k].field for k in sorted(visited) if suits(visited[k].field)]
-    if not discrete.plan.linear:
+    if not discrete.plan.linear or on_slabs(trained):
         fields = [field for field in fields if discrete.change(trained, field) < NEAR]
-    if not fields or not (discrete.equations.any() or _observed(discrete)) or not discrete.plan.local:
+    if not (discrete.equations.any() or _observed(discrete)) or not discrete.plan.local:
         return None
+    if not fields:
+        sweeps = [visited[k].field for k in sorted(visited) if on_slabs(visited[k].field)]
+        small = [field for field in sweeps if parameter_count(field) <= LARGEST]
+        return _flattest(discrete, [list(_slabs(discrete, field)) for field in small[:SLABS]])
     pointwise = _between_points(discrete)
+    grids = fields[:1] if pointwise else itertools.chain(fields, _halved(fields[-1]))
+    asked = ((field, discrete.samples(field, everything=True)) for field in grids)
+    return _flattest(discrete, ([(field, own, _inside(discrete, own))] for field, own in asked), pointwise)
+
+
+def _flattest(discrete: DiscreteProblem, levels: Iterable[Sequence[Asked]], pointwise: bool = False) -> Flatness | None:
+    """What the flattest directions of some levels show, each of one grid or of several."""
     found: list[float] = []
     directions: list[Direction] = []
     points = np.zeros((0, 0))
-    for field in fields[:1] if pointwise else itertools.chain(fields, _halved(fields[-1])):
-        samples = discrete.samples(field, everything=True)
-        inside = _inside(discrete, samples)
-        points = inside.points
-        try:
-            flat = flattest(
-                discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete), discrete.plan.linear
-            )
-        except (np.linalg.LinAlgError, ValueError):
-            return None  # a matrix that is not finite, of a training that failed: another result says so
+    for level in levels:
+        flat, points = [], np.zeros((0, 0))
+        for field, samples, inside in level:
+            try:
+                own = flattest(
+                    discrete.problem, field, samples, inside, discrete.periodic, _rough(discrete), discrete.plan.linear
+                )
+            except (np.linalg.LinAlgError, ValueError):
+                return None  # a matrix that is not finite, of a training that failed: another result says so
+            if own and (not flat or own[0].violation < flat[0].violation):
+                flat, points = own, inside.points
         if not flat:
             break
         directions = [d for d in flat if d.smooth > SMOOTH] or flat[-1:] if pointwise else flat
@@ -79,6 +99,15 @@ def flatness(discrete: DiscreteProblem, visited: Mapping[int, Visited], trained:
         if found[-1] < EXACTLY_FLAT:
             break
     return Flatness(found, [_restored(discrete, d) for d in directions], points) if found else None
+
+
+def _slabs(discrete: DiscreteProblem, field: Any) -> Iterator[Asked]:
+    """The time slabs of a field, each with its samples: those of its start are links to the end of the one before."""
+    marching, before = TimeSlabs.of(discrete, lambda: False, lambda count, loss: None), None
+    for slab in slabs_of(field):
+        samples, _, equations = marching.terms(slab, before)
+        yield slab, samples, samples[int(np.flatnonzero(equations)[0])]
+        before = slab
 
 
 def _between_points(discrete: DiscreteProblem) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from hierax.checks.limits import FLAT as FREE
 from hierax.checks.limits import SETTLED, SETTLING, UNCHANGED
 from hierax.cycles import Forecast, Visit
 from hierax.fields import parameter_count
@@ -16,6 +17,7 @@ from hierax.hierarchy import AbstractTransfer, Level
 from hierax.hierarchy.regrid import motion
 from hierax.problems.terms import Energy
 from hierax.training.cost import fits, growth_of_work, nominal_seconds, work
+from hierax.training.determination import flatness
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.evidence import evidence_for, supports_no_more
 from hierax.training.state import Visited
@@ -31,6 +33,7 @@ SLABS = (
 )
 MOVES = SLABS.format("refinement does not settle and what is steep moves")
 STUCK = SLABS.format("refinement no longer lowers the residual, which is far from zero")
+GROWS = SLABS.format("solutions grow by orders of magnitude, which squares over the whole time do not tell from none")
 FAR = SLABS.format("training takes many steps from the level before, which may lead to a minimum that is no solution")
 DETERMINED = 0.5
 """Most parameters of a level for each row that the points of a cloud give."""
@@ -135,8 +138,11 @@ def wants_slabs(
     plan = discrete.plan
     if plan.evolution is None or level < LEAST_LEVELS - 1:
         return None
-    if not plan.linear and is_stuck(level, visited, discrete.untrained_loss):
-        return STUCK
+    if is_stuck(level, visited, discrete.untrained_loss):
+        if not plan.linear:
+            return STUCK
+        if not is_stuck(level - 1, visited, discrete.untrained_loss) and _grows(discrete, visited):
+            return GROWS
     if changes.get(level, 0.0) < UNSETTLED:
         return None
     if not plan.linear and visited[level].steps > MANY:
@@ -165,6 +171,12 @@ def is_stuck(level: int, visited: Mapping[int, Visited], size: float) -> bool:
         return False
     last = visited[level].loss
     return last > FLAT * visited[level - 2].loss and last > SETTLED**2 * size
+
+
+def _grows(discrete: DiscreteProblem, visited: Mapping[int, Visited]) -> bool:
+    """Whether changes by a solution that grows violate no term by more than what counts as free."""
+    seen = flatness(discrete, visited, visited[max(visited)].field)
+    return seen is not None and min(seen.violations) < FREE
 
 
 class Growth(NamedTuple):

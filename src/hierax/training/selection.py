@@ -123,6 +123,7 @@ def guarded(
     # where validation returns a coarser level than the last, the next one still shows how well it is resolved
     shown = level + 1 if level + 1 in changes else level
     misfit, noise = _misfit(discrete, trained)
+    own = _compared(visited, level)
     return check(
         Evidence(
             sampled=discrete.sampled,
@@ -131,10 +132,10 @@ def guarded(
             key=seed_of(key, 4),
             field=trained,
             untrained=discrete.plan.hierarchy.levels[0].field,
-            coarsest=visited[min(visited)].field,
+            coarsest=visited[own[0]].field,
             samples=_samples(discrete, trained),
             changes=[changes[k] for k in sorted(changes) if k <= shown],
-            losses=[visited[k].loss for k in sorted(visited) if k <= level],
+            losses=[visited[k].loss for k in own],
             mesh_widths=_widths(discrete, visited, level),
             ahead=step_ahead(discrete, visited[level], trained),
             cut_short=over and len(visited) == 1 and discrete.plan.rule is not None,
@@ -154,6 +155,17 @@ def guarded(
             landscape=_landscape(discrete, visited, level),
         )
     )
+
+
+def _compared(visited: Mapping[int, Visited], level: int) -> list[int]:
+    """The levels up to `level` whose losses are compared: from the first on, or from the first sweep over slabs.
+
+    The latter where that has the larger loss: grids over the whole time had then met the start alone, and next to
+    nothing of a solution that grows.
+    """
+    own = [k for k in sorted(visited) if k <= level]
+    sweeps = [k for k in own if on_slabs(visited[k].field)]
+    return sweeps if sweeps and visited[sweeps[0]].loss > visited[own[0]].loss else own
 
 
 def _witnesses(discrete: DiscreteProblem, trained: Any) -> list[Witness]:

@@ -261,7 +261,7 @@ class TimeSlabs:
     def _trained(self, guess: Any, before: Slab | None, tolerance: float) -> Slab | None:
         """Gauss-Newton steps on one grid, until its rate is below what is asked for or falls no more; `None` when they
         fail or are too many."""
-        samples, scales, equations = self._terms(guess, before)
+        samples, scales, equations = self.terms(guess, None if before is None else before.field)
         objective = self.discrete.objective(guess, samples)
         theta, build = flat_parameters(guess)
         diagonals = objective.diagonals(theta, equations)
@@ -280,7 +280,7 @@ class TimeSlabs:
         points, unit = sum(s.count for s in samples), objective.work
         return Slab(field, shares, value, points, steps, steps * unit, unit, jump)
 
-    def _terms(self, field: Any, before: Slab | None) -> tuple[list[Samples], list[np.ndarray], np.ndarray]:
+    def terms(self, field: Any, before: Any) -> tuple[list[Samples], list[np.ndarray], np.ndarray]:
         """Samples, scales of the residuals, and which are equations; links in place of the start."""
         samples = self.discrete.samples(at_rest(field))
         triples = list(zip(outside(field, samples), self.evolution.scales, self.discrete.equations, strict=True))
@@ -294,7 +294,7 @@ class TimeSlabs:
             triples = [triple for triple in triples if triple[0].count]
             for link in self.links:
                 bare = make_samples(link, start.points, start.weights)
-                given = local_residuals(before.field, bare)
+                given = local_residuals(before, bare)
                 linked = make_samples(link, start.points, start.weights, start.normals, given)
                 triples.append((linked, np.ones(given.shape[1]), False))
         return [s for s, _, _ in triples], [c for _, c, _ in triples], np.array([bool(e) for _, _, e in triples])
