@@ -409,3 +409,27 @@ def test_errors_at_the_edge_of_the_rows_are_not_smaller_than_claimed(design, law
         ratios.append(np.sqrt(np.mean(wrong**2)) / np.std(law(points)) / claimed)
     assert max(ratios) < 2.0
     assert np.median(ratios) > 0.3
+
+
+def test_a_fit_is_compared_with_the_process_at_the_rows_that_it_was_not_given():
+    """Where these are easier than most, a small error there is no merit."""
+    points = np.random.default_rng(3).uniform(size=(200, 3))
+    values = np.exp(3.0 * points.sum(axis=1))
+    found = table_process(table(points, values), "u")
+    easy = points[np.max(np.abs(points - 0.5), axis=1) < 0.35]
+    witness = found.witness("u", lambda p: found.predict(p)[0], easy)
+    assert witness.kept < 0.3 * witness.left_out
+    alone = SimpleNamespace(validation_error=witness.kept, left_out=None)
+    assert witness.share(alone) == pytest.approx(1.0)
+    assert witness.share(SimpleNamespace(validation_error=witness.kept, left_out=witness.kept)) < 0.3
+
+
+def test_a_gap_is_not_known_to_a_fit_however_well_it_tells_rows():
+    points, values = gap()
+    found = table_process(table(points, values), "u")
+    witness = found.witness("u", lambda p: found.predict(p)[0])
+    told = witness.within(SimpleNamespace(validation_error=1e-9 * found.left_out, left_out=None))
+    assert 0.1 < witness.gaps.mean() < 0.9
+    np.testing.assert_array_equal(told[witness.gaps], witness.between.unknown[witness.gaps])
+    # between rows that are near each other it is known in proportion
+    assert np.max(told[~witness.gaps]) < 1e-6

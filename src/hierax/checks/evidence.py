@@ -62,20 +62,38 @@ class Witness:
     ----------
     output:
         Name of the unknown.
-    left_out, noise:
-        Relative error of the rows when they are left out; what the process and neighbours agree to be noise.
+    left_out, kept, noise:
+        Relative error of the rows when they are left out, and of those alone that the fit was not given, by which both
+        are compared; what the process and neighbours agree to be noise.
     between, everywhere:
         What is known at points between any two rows, and at points that are evenly spread over the box.
-    far:
-        Which of the latter `(n,)` are much further from the rows than these are from each other.
+    gaps, far:
+        Which of the former and of the latter `(n,)` are much further from the rows than these are from each other.
     """
 
     output: str
     left_out: float
+    kept: float
     noise: float
     between: Known
     everywhere: Known
+    gaps: np.ndarray
     far: np.ndarray
+
+    def share(self, evidence: Evidence) -> float:
+        """Part of what the process does not know that the fit is taken not to know: that of its error at rows not seen.
+
+        Both are compared at the same rows: few of them may have no place at the edge, where most errors are made.
+        """
+        if evidence.left_out is not None:
+            own, other = max(evidence.left_out, evidence.validation_error or 0.0), self.left_out
+        else:
+            own, other = evidence.validation_error or self.kept, self.kept
+        return min(1.0, own / max(other, 1e-300))
+
+    def within(self, evidence: Evidence) -> np.ndarray:
+        """What the fit is taken not to know between rows `(n,)`: of gaps no row that is left out tells anything."""
+        return np.where(self.gaps, 1.0, self.share(evidence)) * self.between.unknown
 
     def left(self, error: float) -> float:
         """Share of the variance that an error leaves and noise does not explain."""

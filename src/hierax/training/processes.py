@@ -154,12 +154,23 @@ class TableProcess:
         return FoundProcess(self.process.kernel, self.process.free, self.steps, self.scale, self.outliers, others)
 
     @functools.cached_property
-    def left_out(self) -> float:
-        """Relative error of the rows, each predicted without it and others of a tenth of the rows; of no outliers."""
+    def _missed(self) -> np.ndarray:
+        """Misfits `(n,)` of the rows over the spread, each predicted without it and others of a tenth of the rows."""
         own = self.process.values
         seen = own - self.process.left_out(folds(self.rows.shared, FOLDS, np.random.default_rng(0)))
-        misfit = self.scale.standard(seen) - self.scale.standard(own)
-        return float(np.sqrt(np.average(misfit**2, weights=1.0 / self.process.spread)))
+        return self.scale.standard(seen) - self.scale.standard(own)
+
+    @functools.cached_property
+    def left_out(self) -> float:
+        """Relative error of the rows, each predicted without it and others of a tenth of the rows; of no outliers."""
+        return float(np.sqrt(np.average(self._missed**2, weights=1.0 / self.process.spread)))
+
+    def left_out_at(self, points: np.ndarray) -> float:
+        """The same of the rows at some points `(m, dim)` alone; of all where it was given none of them."""
+        asked = {point.tobytes() for point in np.ascontiguousarray(points)}
+        own = np.array([point.tobytes() in asked for point in np.ascontiguousarray(self.rows.points)])
+        some = own if own.any() else ~own
+        return float(np.sqrt(np.average(self._missed[some] ** 2, weights=1.0 / self.process.spread[some])))
 
     @functools.cached_property
     def density(self) -> float:
@@ -222,16 +233,19 @@ class TableProcess:
         doubt = self._doubted(self.rows.everywhere[~self.rows.far])[1]
         return float(np.hypot(self.left_out, np.sqrt(np.mean(doubt**2)) if len(doubt) else 0.0))
 
-    def witness(self, name: str, fitted: Callable[[np.ndarray], np.ndarray]) -> Witness:
-        """What it says of the fit of an output, `fitted` from points `(n, dim)` to values `(n,)`.
+    def witness(self, name: str, fitted: Callable[[np.ndarray], np.ndarray], held: np.ndarray | None = None) -> Witness:
+        """What it says of the fit of an output, `fitted` from points `(n, dim)` to values `(n,)`, rows `held` back.
 
         Points between those of the table are random convex combinations of two of them.
         """
         rng, rows = np.random.default_rng(1), self.rows
         one, other = rows.unit[rng.integers(len(rows.unit), size=(2, PROBES))]
         share = rng.uniform(size=(PROBES, 1))
-        inside = self._known(share * one + (1.0 - share) * other, fitted)
-        return Witness(name, self.left_out, self.noise, inside, self._known(rows.everywhere, fitted), rows.far)
+        places = share * one + (1.0 - share) * other
+        inside, gaps = self._known(places, fitted), far_from(np.unique(rows.unit, axis=0), places)
+        everywhere = self._known(rows.everywhere, fitted)
+        kept = self.left_out if held is None else self.left_out_at(held)
+        return Witness(name, self.left_out, kept, self.noise, inside, everywhere, gaps, rows.far)
 
     def band(self, points: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
         """Ends `(n,)` of intervals that hold the function, noise aside, with a probability, at points `(n, dim)`.

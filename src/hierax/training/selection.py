@@ -182,7 +182,8 @@ def _witnesses(discrete: DiscreteProblem, trained: Any) -> list[Witness]:
         if process is None:
             return []
         own = rows.columns(name).start
-        found.append(process.witness(name, lambda points, own=own: discrete.values_at(trained, points)[:, own]))
+        held = rows.held[name].points if rows.held else None
+        found.append(process.witness(name, lambda points, own=own: discrete.values_at(trained, points)[:, own], held))
     return found
 
 

@@ -23,7 +23,8 @@ class Between(AbstractGuard):
 
     Its standard deviation and its distance from the returned field are asked at points between any two rows, so inside
     of their convex hull: a gap as wide as the values take to change leaves them free there, and no row that is left out
-    tells. What noise alone leaves is not held against them.
+    tells. Elsewhere it counts in proportion where the field misses rows left out by less than the process does. What
+    noise alone leaves is not held against them.
     """
 
     limit: float = 0.1
@@ -36,8 +37,9 @@ class Between(AbstractGuard):
         asked = [w for w in evidence.witnesses if w.left(w.left_out) <= self.least]
         if not asked:
             return None
-        worst = max(asked, key=lambda w: np.quantile(w.between.unknown, QUANTILE) / max(self.limit, w.noise))
-        value, limit = float(np.quantile(worst.between.unknown, QUANTILE)), max(self.limit, worst.noise)
+        values = [float(np.quantile(w.within(evidence), QUANTILE)) for w in asked]
+        limits = [max(self.limit, w.noise) for w in asked]
+        value, limit, worst = max(zip(values, limits, asked, strict=True), key=lambda one: one[0] / one[1])
         names = evidence.problem.domain.names or ()
         place = worst.between.places[np.argmax(worst.between.unknown)]
         where = ", ".join(f"{n} = {c:.3g}" for n, c in zip(names, place, strict=True))

@@ -40,7 +40,7 @@ class Everywhere(AbstractGuard):
         own = [e for e in (evidence.validation_error, evidence.left_out) if e is not None]
         if not evidence.witnesses:
             return None
-        told = [self._told(w, max(own, default=w.left_out)) for w in evidence.witnesses]
+        told = [self._told(evidence, w, max(own, default=w.left_out)) for w in evidence.witnesses]
         value, limit, worst = max(told, key=lambda one: one[0] / one[1])
         empty = float(np.mean(worst.far))
         place = "In the whole box" if empty <= SHOWN else "Where rows are near"
@@ -54,13 +54,12 @@ class Everywhere(AbstractGuard):
             sentence += f"; {empty:.0%} of the box is far from all rows, and nothing is said of it"
         return Guard(value, limit, bool(value <= limit), sentence + ".")
 
-    def _told(self, witness: Witness, left_out: float) -> tuple[float, float, Witness]:
+    def _told(self, evidence: Evidence, witness: Witness, left_out: float) -> tuple[float, float, Witness]:
         """Error and limit of an output.
 
         A field that misses rows left out by less than the process does is taken to err as much less over the box.
         """
-        share = min(1.0, left_out / max(witness.left_out, 1e-300))
-        near = share * witness.everywhere.unknown[~witness.far]
-        squares = [np.mean(part**2) for part in (near, share * witness.between.unknown) if len(part)]
+        near = witness.share(evidence) * witness.everywhere.unknown[~witness.far]
+        squares = [np.mean(part**2) for part in (near, witness.within(evidence)) if len(part)]
         limit = min(self.limit * left_out, float(np.hypot(np.sqrt(self.most), NOISE * witness.noise)))
         return float(np.sqrt(max(squares))), max(self.least, limit, witness.noise), witness
