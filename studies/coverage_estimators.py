@@ -4,10 +4,10 @@ A number is a function of a normal one: itself, its exponential, its square, a s
 t with three degrees of freedom (whose variance has no standard error: fourth moments are infinite), and whether it is
 above one. Tolerances are those that 50 or 300 independent samples would reach were variances known (of the variance of
 the heavy tail: with a made-up kurtosis of 40). Monte Carlo and Sobol sequences have one level; levels differ from the
-limit by shifts of the normal number that fall fourfold; fidelities are two cheaper functions; the surrogate shrinks the
-normal number by 3 %. "Held" is the share of repetitions whose interval holds the truth, with a standard error of one
-and a half percentage points, "below" and "above" are those in which the truth lies there, "said" is the share that
-says that tails are heavy, "error" the root mean square error over the tolerance.
+limit by shifts of the normal number that fall fourfold; the surrogate shrinks the normal number by 3 %. "Held" is the
+share of repetitions whose interval holds the truth, with a standard error of one and a half percentage points, "below"
+and "above" are those in which the truth lies there, "said" is the share that says that tails are heavy, "error" the
+root mean square error over the tolerance.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NUMBERS: dict[str, tuple[Function, float, float, float]] = {
     "indicator": (lambda z: np.asarray(z > 1.0, float), 0.0, 0.0, 0.0),
 }
 # whether samples come from Sobol sequences
-ARMS = {"Monte Carlo": False, "levels": False, "levels, surrogate": False, "Sobol": True, "fidelities": False}
+ARMS = {"Monte Carlo": False, "levels": False, "levels, surrogate": False, "Sobol": True}
 STATISTICS = {"mean": hx.Mean(), "variance": hx.Variance()}
 
 
@@ -72,12 +72,6 @@ def simulation(function: Function, arm: str) -> hx.Simulation:
     inputs = {"z": hx.Normal(0.0, 1.0)}
     if arm in ("Monte Carlo", "Sobol"):
         return hx.Simulation(lambda one, level: function(one["z"]), inputs, 1, costs=[1.0], batch=True)
-    if arm == "fidelities":
-        changed = [lambda z: 0.9 * z + 0.3 * np.sin(3.0 * z), lambda z: 0.98 * z, lambda z: z]
-        return hx.Simulation(
-            lambda one, level: function(changed[level](one["z"])), inputs, 3, costs=[1.0, 10.0, 100.0], ensemble=True,
-            batch=True,
-        )  # fmt: skip
 
     def on_level(one: dict[str, np.ndarray], level: int) -> np.ndarray:
         return function(one["z"] + 0.3 * 4.0 ** -(level + 1) * (1.0 + np.cos(2.0 * one["z"])))
