@@ -29,7 +29,7 @@ from hierax.training.context import Context
 from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import Objectives
 from hierax.training.finish import finish, told_of, value_of
-from hierax.training.processes import LONGEST, MOST, PATIENCE, ProcessLimits, TableProcess, table_process
+from hierax.training.processes import ALL, LONGEST, MOST, PATIENCE, ProcessLimits, TableProcess, table_process
 from hierax.training.run import begin, run
 from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
@@ -165,9 +165,10 @@ def _process(state: RunState, context: Context) -> TableProcess | None:
     if not context.plan.rivals or len(problem.functions) > 1:
         return None
     rows = sum(len(term.points) for term in problem.terms if isinstance(term, Data))
-    if rows > MOST and problem.domain.dim <= GRID_DIMENSIONS:
+    few = problem.domain.dim <= GRID_DIMENSIONS
+    if few and rows > ALL:
         return None
-    steps = SHARE * context.budget if problem.domain.dim > GRID_DIMENSIONS else 0.0
+    steps = 0.0 if few and rows <= MOST else SHARE * context.budget
     end = context.elapsed + LONGEST * (context.budget - context.elapsed)
     patience = ProcessLimits(PATIENCE * context.budget, lambda: context.elapsed > end)
     return table_process(problem, next(iter(problem.functions)), steps, patience, state.process)
