@@ -35,6 +35,7 @@ MOVES = SLABS.format("refinement does not settle and what is steep moves")
 STUCK = SLABS.format("refinement no longer lowers the residual, which is far from zero")
 GROWS = SLABS.format("solutions grow by orders of magnitude, which squares over the whole time do not tell from none")
 FAR = SLABS.format("training takes many steps from the level before, which may lead to a minimum that is no solution")
+SLOWLY = SLABS.format("refinement does not settle, and lowers the residual slowly")
 DETERMINED = 0.5
 """Most parameters of a level for each row that the points of a cloud give."""
 MANY = 12
@@ -150,6 +151,8 @@ def wants_slabs(
     if level < LEAST_LEVELS:
         return None
     slow = visited[level].loss > SLOW * visited[level - 1].loss
+    if not plan.linear and slow and len(discrete.periodic) == 1:
+        return SLOWLY
     if plan.linear and not (slow or any(discrete.periodic)):
         # linear levels are solved in a step each: without a frame that follows, sweeps over slabs are no cheaper
         return None

@@ -104,7 +104,8 @@ def left_minimum(
 def _from_small_domains(
     discrete: DiscreteProblem, field: Any, clock: Callable[[], tuple[float, bool]]
 ) -> Iterator[Prepared]:
-    if not discrete.rows.total:
+    # the time of an evolution grows slab by slab
+    if not discrete.rows.total and discrete.plan.evolution is None:
         found = grown(discrete, field, clock)
         if found is not None:
             yield discrete.prepare(found)
