@@ -25,7 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import hierax as hx
-from hierax.results.figures import ACCENT, STYLE, WARM
+from hierax.results.figures import ACCENT, MUTED, STYLE, WARM
 from hierax.results.files import write_json
 from hierax.results.record import plain
 from studies.common import Row, aligned, record, save, write_files
@@ -60,12 +60,19 @@ LAWS = {
 }
 
 
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": MUTED, "lw": 3.0, "label": "law"},
+    {"color": WARM, "lw": 1.0, "label": "learned"},
+)
+
+
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
-    """Learn, build bodies, and leave table, figure and rows in `out`; the short form is one law and a block."""
+    """Learn, build bodies, and leave table, figure and rows in `out`; the short form is one law."""
     kept = SoFar(out, NAME)
     seeds, count = (1, 200) if quick else (5, 2000)
-    bodies = {"block": block} if quick else {"block": block, "plate": plate}
+    bodies: dict[str, Callable[[hx.Hyperelastic], hx.Problem]] = {} if quick else {"block": block, "plate": plate}
+    curves: list[tuple[Any, Any]] = []
     gent = LAWS["gent"]
     truths = {name: timed(make(hx.Hyperelastic(gent.energy)), quick)[0] for name, make in bodies.items()}
 
@@ -73,6 +80,8 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
         law = LAWS[name]
         learned, seconds = timed(sampled(law, count, noise, seed), quick)
         row = {"what": name, "seconds": seconds}
+        if law is gent and not curves:
+            curves.append((hx.Hyperelastic(gent.energy), hx.Hyperelastic(learned.function("W"), gent.invariants)))
         yield row | {"exit": learned.result.exit_code, "fresh": fresh_error(law, learned)}
         for body, make in bodies.items() if law is gent and not noise else ():
             found, seconds = timed(make(hx.Hyperelastic(learned.function("W"), law.invariants)), quick)
@@ -83,7 +92,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
             for noise in NOISES[:1] if quick else NOISES:
                 key = {"law": name, "noise": noise, "seed": seed}
                 kept.add(key, functools.partial(measured, name, noise, seed))
-    result = written(out, kept.rows, quick, truths, kept.reading())
+    result = written(out, kept.rows, quick, (curves, truths), kept.reading())
     write_json(out / f"{NAME}.json", plain(result))
     return result
 
@@ -178,7 +187,7 @@ def compared(found: hx.Solution, truth: hx.Solution) -> Row:
             "beyond": float(seen.value or 0.0) if seen else 0.0}  # fmt: skip
 
 
-def written(out: Path, rows: list[Row], quick: bool, truths: dict[str, hx.Solution], reading: str) -> dict[str, Any]:
+def written(out: Path, rows: list[Row], quick: bool, shown: Any, reading: str) -> dict[str, Any]:
     """Table, figure and rows; medians and worst over the seeds."""
     title = "Laws that were learned" + (" (short form)" if quick else "")
     cells = [["what", "noise", "seeds", "fresh", "worst", "displacement", "worst", "peak stress", "worst", "beyond",
@@ -196,7 +205,7 @@ def written(out: Path, rows: list[Row], quick: bool, truths: dict[str, hx.Soluti
         seconds, code = f"{np.median([row['seconds'] for row in own]):.1f}", str(max(row["exit"] for row in own))
         cells.append([what, f"{noise:.0%}", str(len(own)), *numbers, seconds, code])
     text = "\n".join(aligned(cells))
-    files = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, truths))
+    files = write_files(out, NAME, title, text, rows, lambda path: draw(path, title, *shown))
     return record(NAME, quick, {NAME: summary}, files, text, __doc__, rows=rows, reading=reading)
 
 
@@ -205,17 +214,23 @@ def _place(what: tuple[str, float]) -> tuple[int, float]:
     return [*LAWS, "block", "plate"].index(what[0]), what[1]
 
 
-def draw(path: Path, title: str, truths: dict[str, hx.Solution]) -> None:
-    """The bodies in their deformed shape, with their stress."""
+def draw(path: Path, title: str, curves: list[tuple[Any, Any]], truths: dict[str, hx.Solution]) -> None:
+    """Stress against stretch of the law and of a learned one, and the bodies in their deformed shape."""
+    stretch = np.linspace(0.75, 1.28, 54)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.2 * len(truths), 3.6), layout="constrained")
-        for axes, (name, solution) in zip(
-            figure.subplots(1, len(truths), squeeze=False)[0], truths.items(), strict=True
-        ):
+        figure = Figure(figsize=(3.6 + 3.9 * len(truths), 3.4), layout="constrained")
+        first, *others = figure.subplots(1, 1 + len(truths), squeeze=False)[0]
+        for pair in curves:
+            for material, look in zip(pair, LOOKS, strict=True):
+                pull = jax.vmap(lambda s, m=material: jax.grad(m.stored)(jnp.diag(jnp.array([s, 1.0])))[0, 0])
+                first.plot(stretch, pull(jnp.asarray(stretch)), **look)
+        first.set(title="stress 11, sides held", xlabel="stretch")
+        first.legend()
+        for axes, (name, solution) in zip(others, truths.items(), strict=True):
             points = _points(name == "plate", 61)
             moved = points + solution.evaluate(points, "u")
-            shown = axes.scatter(*moved.T, c=solution.evaluate(points, "sigma[0,0]"), s=4, cmap="viridis")
-            axes.plot([0, 1, 1], [1, 1, 0], color=ACCENT if name == "block" else WARM, lw=0.8, ls=":")
+            drawn = axes.scatter(*moved.T, c=solution.evaluate(points, "sigma[0,0]"), s=4, cmap="viridis")
+            axes.plot([0, 1, 1], [1, 1, 0], color=ACCENT, lw=0.8, ls=":")
             axes.set(aspect="equal", title=f"{name}: stress 11, deformed")
-            figure.colorbar(shown, ax=axes, shrink=0.8)
+            figure.colorbar(drawn, ax=axes, shrink=0.8)
         save(figure, path, title)
