@@ -21,6 +21,7 @@ from hierax.hierarchy.regrid import coarsened, held, motion, refined, regrid, rm
 from hierax.objective.evolution import evolution
 from hierax.objective.pointwise import point_term
 from hierax.planning.choose import choose
+from hierax.planning.families import DecodedFeatures
 from hierax.records import load, save
 from hierax.training import refinement
 from hierax.training.discrete import DiscreteProblem
@@ -450,3 +451,10 @@ def test_what_grows_or_falls_is_refused_where_a_start_is_missing():
         ),
     )
     assert not hx.train(problem, levels=6, budget=60.0).guards["determined"].passed
+
+
+def test_slabs_follow_spline_grids_alone():
+    """A decoded grid has the knots of one, but is no field that slabs can go on from."""
+    problem = hx.problems.burgers()
+    assert choose(problem, key=0).evolution is not None
+    assert choose(problem, hierarchy=DecodedFeatures(), key=0).evolution is None

@@ -25,6 +25,7 @@ from hierax.hierarchy import (
     WiderOrMoreData,
     refine,
 )
+from hierax.hierarchy.regrid import grids_of
 from hierax.objective import interfaces
 from hierax.objective.evolution import evolution
 from hierax.objective.jet_rows import is_low_rank
@@ -141,7 +142,8 @@ def choose(
     _refuse_prior(problem, plan)
     plan = _with_choices(problem, plan, solver, cycle, levels)
     unbroken = not (interfaces.stated(problem) or problem.regions)
-    if solver is None and cycle is None and seen.local and isinstance(plan.rule, MarkedKnots):
+    splines = isinstance(plan.rule, MarkedKnots) and grids_of(plan.hierarchy.levels[0].field)
+    if solver is None and cycle is None and seen.local and splines:
         plan = replace(plan, evolution=evolution(problem) if unbroken else None)
     reasons = (*plan.reasons, *(_interface(place, place in given) for place in places))
     rivals = hierarchy is None and solver is None and cycle is None and levels is None and is_table(problem)
