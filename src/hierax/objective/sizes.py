@@ -85,7 +85,7 @@ def _settled(following: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -
 def _standardised(problem: Problem) -> Units:
     sizes, shifts = {}, {}
     for name, unknown in problem.unknowns.items():
-        own = [t.values for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
+        own = [t.values for t in problem.data_of(name)]
         components = unknown.components if isinstance(unknown, Function) else None
         shape = () if components is None else (components,)
         sizes[name], shifts[name] = np.ones(shape), np.zeros(shape)

@@ -24,7 +24,6 @@ from hierax.planning.features import ProblemFeatures
 from hierax.planning.knots import bends, breaks, wedges, with_knots
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data
 from hierax.problems.units import Units
 from hierax.problems.unknowns import Function
 from hierax.solvers.alternating import alternated
@@ -93,7 +92,7 @@ def start_field(family: AbstractFamily, given: Examined) -> Any:
 
 def _rows(problem: Problem, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Points and values of an output of a table."""
-    terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
+    terms = problem.data_of(name)
     return np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
 
 

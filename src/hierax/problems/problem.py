@@ -18,7 +18,7 @@ from hierax.problems.calls import check_arguments, usable
 from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud, as_floats
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
-from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Values
+from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term, Values
 from hierax.problems.unknowns import Constant, Function, Unknown
 
 SINGLE = "u"
@@ -162,6 +162,10 @@ class Problem:
         if term.observe is not None:
             return None
         return term.name if term.name in self.functions else next(iter(self.functions))
+
+    def data_of(self, name: str) -> list[Data]:
+        """The terms with measured values of an unknown."""
+        return [t for t in self.terms if isinstance(t, Data) and self.data_unknown(t) == name]
 
     def _as_reference(self, reference: Any) -> AnyReference | None:
         if reference is None:

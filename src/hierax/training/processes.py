@@ -21,7 +21,6 @@ from hierax.objective.noise import neighbour_scatter
 from hierax.planning.data import has_process
 from hierax.problems.grouping import belonging, far_from
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data
 from hierax.solvers.gaussian_process import SIZES, Over, Process, fit_process, given_process
 from hierax.solvers.likely_scale import likely_scale
 from hierax.solvers.outliers import APART, without_outliers
@@ -328,7 +327,7 @@ def _improved(
     problem: Problem, name: str, seconds: float, patience: ProcessLimits, found: FoundProcess | None
 ) -> TableProcess | None:
     known = _KNOWN.setdefault(problem, {})
-    count = sum(len(t.points) for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name)
+    count = sum(len(t.points) for t in problem.data_of(name))
     steps = int(min(seconds / _nominal(min(count, MOST)), MOST_STEPS)) if count > SIZES[-1] else 0
     most = max((n for n in range(MOST, ALL + 1, MOST // 10) if _nominal(n) <= seconds), default=MOST)
     before = found if found is not None and found.steps == steps else None
@@ -359,7 +358,7 @@ def _nominal(rows: int) -> float:
 
 def _rows(problem: Problem, name: str, most: int, scale: ValueScale | None = None) -> Rows | None:
     """The rows of an unknown, so many of them at `most`; `None` where there is nothing to be learned."""
-    terms = [t for t in problem.terms if isinstance(t, Data) and problem.data_unknown(t) == name]
+    terms = problem.data_of(name)
     if not terms or not has_process(problem, name):
         return None
     points, values = np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()

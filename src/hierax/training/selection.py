@@ -182,7 +182,7 @@ def _witnesses(discrete: DiscreteProblem, trained: Any) -> list[Witness]:
         if process is None:
             return []
         own = rows.columns(name).start
-        terms = [t.name for t in rows.terms if problem.data_unknown(t) == name and t.name in rows.held]
+        terms = [t.name for t in problem.data_of(name) if t.name in rows.held]
         held = np.concatenate([rows.held[term].points for term in terms]) if terms else None
         found.append(process.witness(name, lambda points, own=own: discrete.values_at(trained, points)[:, own], held))
     return found
