@@ -371,6 +371,29 @@ def test_a_fit_from_data_to_prediction(here, capsys):
     np.testing.assert_allclose(read["T_x"], 3 * np.cos(3 * x), atol=1e-2)
 
 
+def test_between_the_values_of_a_count_nothing_is_claimed_or_asked(here, capsys):
+    rng = np.random.default_rng(3)
+    count, a = rng.integers(4, size=160), rng.uniform(size=160)
+    values = np.array([1.0, 3.0, -1.0, 2.0])[count] * np.sin(3.0 * a)
+    names = np.array(["red", "green", "blue", "grey"])[count]
+    table = ["n,name,a,y", *(f"{n},{word},{x},{y}" for n, word, x, y in zip(count, names, a, values, strict=True))]
+    (here / "data.csv").write_text("\n".join(table))
+    fit = ["fit", "data.csv", "--outputs", "y", "--levels", "1", "--run", "run", "--json", "fit.json"]
+    assert cli.main([*fit, "--inputs", "n", "a"]) == 0
+    guards = json.loads((here / "fit.json").read_text())["guards"]
+    assert guards["everywhere"]["inputs"] == ["n"]
+    assert "At the values of n that occur" in guards["everywhere"]["sentence"]
+    (here / "p.csv").write_text("n,a\n1,0.5\n1.5,0.5\n3,0.5")
+    capsys.readouterr()
+    assert cli.main(["predict", "run", "p.csv", "--out", "v.csv"]) == 0
+    assert "1 of 3 rows are between the values of n" in capsys.readouterr().err
+    read = read_columns(here / "v.csv", ["y", "unseen"])
+    np.testing.assert_array_equal(read["unseen"], [0, 1, 0])
+    np.testing.assert_allclose(read["y"][[0, 2]], np.array([3.0, 2.0]) * np.sin(1.5), atol=1e-4)
+    assert cli.main(["fit", "data.csv", "--inputs", "name", "a", "--outputs", "y"]) == 1
+    assert "a column of 0 and 1 for each of its words" in capsys.readouterr().err
+
+
 def test_a_study_leaves_its_json(here, monkeypatch, capsys):
     def run(out, quick):
         (out / "table.txt").write_text("1")

@@ -10,7 +10,7 @@ import hierax as hx
 from hierax.checks.guards.everywhere import Everywhere
 from hierax.fields import LowRank
 from hierax.objective.data_rows import DataRows, folds
-from hierax.problems.grouping import clusters, specimen_axes, together
+from hierax.problems.grouping import at_values, clusters, few_values, specimen_axes, together
 from hierax.solvers.alternating import alternated
 from hierax.solvers.gaussian_process import Likelihood, fit_process, warped
 from hierax.testing import check_table
@@ -338,6 +338,30 @@ def test_a_corner_that_few_rows_see_is_told():
     _, guard = told_everywhere(even, values, lambda p: 5.0 * np.std(values) * np.exp(-20.0 * np.sum(1.0 - p, axis=1)))
     assert not guard.passed
     assert "rows left out do not show; least at a = 0.9" in guard.sentence
+
+
+def test_values_of_a_count_are_told_from_those_of_a_quantity():
+    rng = np.random.default_rng(6)
+    count = rng.integers(5, size=100)
+    columns = [
+        count,
+        4.0 + 2.0 * (count + (count > 2)),
+        rng.uniform(size=100),
+        np.sqrt(count),
+        rng.integers(40, size=100),
+    ]
+    found = few_values(np.stack(columns, axis=1))
+    assert list(found) == [0, 1]
+    np.testing.assert_array_equal(found[1], [4.0, 6.0, 8.0, 12.0, 14.0])
+    np.testing.assert_array_equal(at_values(np.full((1, 5), 9.5), found)[0, :3], [4.0, 8.0, 9.5])
+    assert not few_values(np.stack(columns, axis=1)[:14])
+    x = np.stack([count, rng.uniform(size=100)], axis=1)
+    names, smooth = np.array([1.0, 3.0, -1.0, 2.0, -2.0])[count] * x[:, 1], (2.0 + count) * x[:, 1]
+    for values, inputs in ((names, ("a",)), (smooth, ())):
+        guard = told_everywhere(x, values)[1]
+        assert guard.passed
+        assert guard.inputs == inputs
+    assert not told_everywhere(x, names, lambda p: np.std(names) * (p[:, 1] > 0.5))[1].passed
 
 
 def test_rows_of_a_cluster_do_not_vouch_for_each_other():

@@ -89,12 +89,16 @@ class Reached:
 
 @dataclass(frozen=True)
 class Guard:
-    """One check of the answer: its value, the limit, whether it passed, and a sentence."""
+    """One check of the answer: its value, the limit, whether it passed, and a sentence.
+
+    Of a table it may only speak of points at which some `inputs` have values that occur in the table.
+    """
 
     value: float | None
     limit: float
     passed: bool
     sentence: str
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

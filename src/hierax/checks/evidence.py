@@ -27,6 +27,8 @@ SHAKEN = 1e-8
 """Part of the parameters by which they are changed to tell what terms feel of rounding."""
 NOISE = 1.5
 """An error at values that a fit has not seen, up to so many times their noise, is explained by it."""
+OCCURRING = "At the values of {} that occur"
+"""What a claim begins with that is none elsewhere."""
 Residuals = Callable[[int, Any, np.ndarray, np.ndarray], np.ndarray]
 """`residuals(term, field, points, normals)`: a term, by its number, at any points; shape `(n, r)`."""
 
@@ -69,6 +71,10 @@ class Witness:
         What is known at points between any two rows, and at points that are evenly spread over the box.
     gaps, far:
         Which of the former and of the latter `(n,)` are much further from the rows than these are from each other.
+    inputs:
+        Numbers of the inputs that have values of the table at all points that were asked.
+    occurring:
+        The same of those that take a few values alone; `None` where there are none.
     """
 
     output: str
@@ -79,6 +85,8 @@ class Witness:
     everywhere: Known
     gaps: np.ndarray
     far: np.ndarray
+    inputs: tuple[int, ...] = ()
+    occurring: Witness | None = None
 
     def share(self, evidence: Evidence) -> float:
         """Part of what the process does not know that the fit is taken not to know: that of its error at rows not seen.

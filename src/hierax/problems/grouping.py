@@ -16,6 +16,8 @@ GROUPS, ROWS = 6, 3
 FAR, CLEAR, ALMOST = 2.0, 4.0, 0.95
 """A place is far from all rows, and clusters are far from each other, where the distance is so many times that within
 which almost every row, a share of so many, has another one."""
+VALUES, EVEN = 12, 1e-6
+"""Most values of an input that counts or names something, and how evenly they are spaced, over their range."""
 EMPTY, MOST, PLACES = 0.5, 2000, 500
 """Least part of the box that is far from all rows in clusters; most rows, and places, by which that is told."""
 
@@ -61,6 +63,30 @@ def specimen_axes(points: Float[np.ndarray, "n dim"]) -> tuple[int, ...]:
     first = max(suits, key=lambda k: counts[k])
     axes = tuple(k for k in range(dim) if len(np.unique(labels[first] * counts[k] + labels[k])) == counts[first])
     return axes if 1 < len(axes) < dim else ()
+
+
+def few_values(points: Float[np.ndarray, "n dim"]) -> dict[int, np.ndarray]:
+    """The values, in order, of every input that takes a few on many rows, spaced evenly or with some left out.
+
+    Such an input may be a count, or the number of something that has a name: between its values nothing need be.
+    """
+    found = {axis: np.unique(column) for axis, column in enumerate(points.T)}
+    return {axis: values for axis, values in found.items() if _counting(values) and ROWS * len(values) <= len(points)}
+
+
+def _counting(values: np.ndarray) -> bool:
+    if not 1 < len(values) <= VALUES:
+        return False
+    steps = (values - values[0]) / np.diff(values).min()
+    return bool(np.max(np.abs(steps - np.round(steps))) <= EVEN * steps[-1])
+
+
+def at_values(points: Float[np.ndarray, "n dim"], values: dict[int, np.ndarray]) -> Float[np.ndarray, "n dim"]:
+    """Points whose inputs of a few values are moved to the nearest of these."""
+    out = points.copy()
+    for axis, own in values.items():
+        out[:, axis] = own[np.argmin(np.abs(points[:, axis, None] - own), axis=1)]
+    return out
 
 
 def clusters(points: Float[np.ndarray, "n dim"]) -> Int[np.ndarray, " n"] | None:

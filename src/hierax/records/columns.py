@@ -14,6 +14,9 @@ from hierax._errors import InputError
 
 UNIT = re.compile(r"\s*[\[(][^\])]*[\])]\s*$")
 """A unit at the end of a heading, in brackets."""
+NO_NUMBER = "The cell holds"
+"""What is said of a cell with words begins so."""
+NAMES = "Leave a column of words out, or write a column of 0 and 1 for each of its words but one."
 SHOWN = 8
 """Most faults of a table that are told."""
 
@@ -73,9 +76,7 @@ class Column:
         bad = {**empty, **words}
         for k in np.flatnonzero(~np.isfinite(values)):
             bad.setdefault(int(k), f"The value is {values[k]}, which is not finite")
-        missing = np.isnan(values) & np.array(
-            [not bad.get(k, "").startswith("The cell holds") for k in range(len(values))]
-        )
+        missing = np.isnan(values) & np.array([not bad.get(k, "").startswith(NO_NUMBER) for k in range(len(values))])
         return cls(values, bad, missing, lines)
 
     def faults(self, name: str, rows: set[int]) -> list[tuple[int, str, str]]:
@@ -126,9 +127,11 @@ def faults_of(path: Path, faults: list[tuple[int, str, str]], rows: int, droppin
     others = [f"{where}: {words}" for _, where, words in faults[1:SHOWN]]
     more = f"; {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     bad = len({row for row, _, _ in faults})
+    # a column of words is no column with wrong rows
+    names = bad == rows and text.startswith(NO_NUMBER)
     drop = "" if dropping else ", or leave rows with missing values out by --drop-missing"
     return InputError(
         f"{text} ({bad} of {rows} rows are wrong)." + (f" Also {'; '.join(others)}{more}." if others else ""),
         f"{path}, {place}",
-        f"Remove or repair these rows{drop}; missing values are not filled in.",
+        NAMES if names else f"Remove or repair these rows{drop}; missing values are not filled in.",
     )

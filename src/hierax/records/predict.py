@@ -12,6 +12,7 @@ from hierax._errors import InputError
 from hierax.geometry.mesh_file import read as read_mesh
 from hierax.geometry.shape import positive
 from hierax.problems.problem import Problem
+from hierax.problems.terms import Data
 from hierax.records.tables import LOGARITHM, Table
 from hierax.results.evaluation import box_of, check_points, columns, nearest, quantities, region, within, wrapped
 from hierax.results.solution import Solution
@@ -19,6 +20,13 @@ from hierax.training.bands import intervals
 
 OUTSIDE = "outside"
 """The column that marks rows outside of the domain; it is there where such rows are."""
+
+UNSEEN = "unseen"
+"""The column that marks rows between the values of a count, of which the fit of a table says nothing."""
+
+BETWEEN = "{} of {} rows are between the values of {} that occur in the table; nothing is claimed there ({} = 1)."
+SAME = 1e-6
+"""Distance of values that are taken for the same, over their range."""
 
 LOW, HIGH = "_low", "_high"
 """What the columns of the ends of intervals add to the name of a value."""
@@ -102,15 +110,32 @@ def _valued(
     problem = solution.problem
     inside, moved = _placed(problem, points, where, outside)
     found = _evaluated(solution, moved, tuple(values) or tuple(problem.unknowns), probability)
+    inputs, told = _between(solution, moved)
+    sentences = []
+    if np.any(told):
+        found[UNSEEN] = np.where(told, 1.0, 0.0)
+        sentences = [BETWEEN.format(int(np.sum(told)), len(points), " and ".join(inputs), UNSEEN)]
     count = int(np.sum(~inside))
     if not count:
-        return found, []
+        return found, sentences
     if outside == "flag":
         found = {name: np.where(inside, column, np.nan) for name, column in found.items()}
     found[OUTSIDE] = np.where(inside, 0.0, 1.0)
     told = "their values are left empty" if outside == "flag" else "they have the values of the nearest point inside"
     sentence = f"{count} of {len(points)} rows are outside of {region(problem)}; {told} ({OUTSIDE} = 1)."
-    return found, [sentence]
+    return found, [*sentences, sentence]
+
+
+def _between(solution: Solution, points: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Inputs of whose occurring values alone the guards speak, and which points have others."""
+    names = solution.problem.domain.names or ()
+    inputs = [name for name in names if any(name in guard.inputs for guard in solution.guards.values())]
+    other = np.zeros(len(points), dtype=bool)
+    for axis in map(names.index, inputs):
+        terms = [term for term in solution.problem.terms if isinstance(term, Data)]
+        own = np.unique(np.concatenate([term.points[:, axis] for term in terms]))
+        other |= np.min(np.abs(points[:, axis, None] - own), axis=1) > SAME * np.ptp(own)
+    return inputs, other
 
 
 def _placed(problem: Problem, points: np.ndarray, where: str, outside: Outside) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.records.columns import AbstractColumns, Column
+from hierax.records.columns import NO_NUMBER, AbstractColumns, Column
 from hierax.results.files import MOST_ARRAYS
 
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
@@ -186,4 +186,4 @@ def _said(cell: str) -> str:
     if cell.lower() in MISSING:
         return "The cell is empty" if not cell else f"The value is {cell}, which is missing"
     comma = "; write a point, not a comma, before decimals" if number(cell.replace(",", ".")) is not None else ""
-    return f"The cell holds {cell!r}, which is no number{comma}"
+    return f"{NO_NUMBER} {cell!r}, which is no number{comma}"

@@ -19,7 +19,7 @@ from hierax.fields import Exponential, Kriging, kriging, on_scale
 from hierax.objective.data_rows import folds
 from hierax.objective.noise import neighbour_scatter
 from hierax.planning.data import has_process
-from hierax.problems.grouping import belonging, far_from
+from hierax.problems.grouping import at_values, belonging, far_from, few_values
 from hierax.problems.problem import Problem
 from hierax.solvers.gaussian_process import SIZES, Over, Process, fit_process, given_process
 from hierax.solvers.likely_scale import likely_scale
@@ -102,7 +102,11 @@ class Rows:
     @functools.cached_property
     def far(self) -> np.ndarray:
         """Which of these `(m,)` are much further from the table than its rows are from each other."""
-        return far_from(np.unique(self.unit, axis=0), self.everywhere)
+        return self.far_from(self.everywhere)
+
+    def far_from(self, places: np.ndarray) -> np.ndarray:
+        """Which places `(m,)` of the unit box are."""
+        return far_from(np.unique(self.unit, axis=0), places)
 
     def fitted(self, free: bool, scale: ValueScale, over: Over) -> TableProcess | None:
         """The process with values on a scale."""
@@ -240,11 +244,21 @@ class TableProcess:
         rng, rows = np.random.default_rng(1), self.rows
         one, other = rows.unit[rng.integers(len(rows.unit), size=(2, PROBES))]
         share = rng.uniform(size=(PROBES, 1))
-        places = share * one + (1.0 - share) * other
-        inside, gaps = self._known(places, fitted), far_from(np.unique(rows.unit, axis=0), places)
-        everywhere = self._known(rows.everywhere, fitted)
+        inside = share * one + (1.0 - share) * other
         kept = self.left_out if held is None else self.left_out_at(held)
-        return Witness(name, self.left_out, kept, self.noise, inside, everywhere, gaps, rows.far)
+
+        def of(between: np.ndarray, everywhere: np.ndarray) -> Witness:
+            known, far = ([ask(places) for places in (between, everywhere)] for ask in (asked, rows.far_from))
+            return Witness(name, self.left_out, kept, self.noise, *known, *far)
+
+        def asked(places: np.ndarray) -> Known:
+            return self._known(places, fitted)
+
+        whole, values = of(inside, rows.everywhere), few_values(rows.unit)
+        if not values:
+            return whole
+        occurring = of(at_values(inside, values), at_values(rows.everywhere, values))
+        return replace(whole, occurring=replace(occurring, inputs=tuple(values)))
 
     def band(self, points: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
         """Ends `(n,)` of intervals that hold the function, noise aside, with a probability, at points `(n, dim)`.

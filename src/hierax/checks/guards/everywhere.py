@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from hierax._results import RESULTS
-from hierax.checks.evidence import NOISE, Evidence, Witness
+from hierax.checks.evidence import NOISE, OCCURRING, Evidence, Witness
 from hierax.checks.guards.base import AbstractGuard
 from hierax.events import Guard
 
@@ -24,7 +24,8 @@ class Everywhere(AbstractGuard):
     What a Gaussian process does not know, and what the returned field differs from it by, in the root mean square over
     the box and between any two rows, the worse of both. Where few rows see a corner in which the values are large, or
     rows crowd in clusters, rows left out are no sample of the points at which the fit will be asked. Places that are
-    far from all rows are named, and no claim is made there. An error that would leave much of the variance open is no
+    far from all rows are named, and no claim is made there; nor is one between the values of inputs that take a few
+    alone, such as counts, where nothing is known of that. An error that would leave much of the variance open is no
     success, whatever rows left out say.
     """
 
@@ -43,23 +44,28 @@ class Everywhere(AbstractGuard):
         told = [self._told(evidence, w, max(own, default=w.left_out)) for w in evidence.witnesses]
         value, limit, worst = max(told, key=lambda one: one[0] / one[1])
         empty = float(np.mean(worst.far))
+        names = evidence.problem.domain.names or ()
+        inputs = tuple(names[axis] for axis in worst.inputs)
         place = "In the whole box" if empty <= SHOWN else "Where rows are near"
+        place = OCCURRING.format(" and ".join(inputs)) if inputs else place
         sentence = f"{place} {worst.output} is known to {value:.2g} of its spread (limit {limit:.2g})"
         most = np.argmax(worst.everywhere.unknown * ~worst.far)
-        names = evidence.problem.domain.names or ()
         if value > limit:
             where = ", ".join(f"{n} = {c:.3g}" for n, c in zip(names, worst.everywhere.places[most], strict=True))
             sentence += f", which rows left out do not show; least at {where}"
         if empty > SHOWN:
             sentence += f"; {empty:.0%} of the box is far from all rows, and nothing is said of it"
-        return Guard(value, limit, bool(value <= limit), sentence + ".")
+        return Guard(value, limit, bool(value <= limit), sentence + ".", inputs)
 
     def _told(self, evidence: Evidence, witness: Witness, left_out: float) -> tuple[float, float, Witness]:
-        """Error and limit of an output.
+        """Error and limit of an output, with the witness who says so.
 
         A field that misses rows left out by less than the process does is taken to err as much less over the box.
         """
         near = witness.share(evidence) * witness.everywhere.unknown[~witness.far]
         squares = [np.mean(part**2) for part in (near, witness.within(evidence)) if len(part)]
         limit = min(self.limit * left_out, float(np.hypot(np.sqrt(self.most), NOISE * witness.noise)))
-        return float(np.sqrt(max(squares))), max(self.least, limit, witness.noise), witness
+        error, most = float(np.sqrt(max(squares))), max(self.least, limit, witness.noise)
+        if error > most and witness.occurring is not None:
+            return self._told(evidence, witness.occurring, left_out)
+        return error, most, witness
