@@ -125,6 +125,29 @@ def test_a_learned_law_in_a_body_and_what_it_has_not_seen(law, tmp_path):
     assert function.seen.words(asked[1]) == "I1 = 2.5, J = 2"
 
 
+def test_a_body_beyond_the_samples_of_its_law_has_a_minimum_and_is_told(law):
+    """A bar at twice its length is solved, to a homogeneous stretch, and refused as the law has not seen such ones."""
+    far = hx.train(bar(hx.Hyperelastic(law.function("W"), hx.Invariants(2)), 2.0), budget=90, levels=1)
+    assert far.guards["stationary"].passed, str(far)
+    assert not far.guards["admissible"].passed
+    assert far.result.exit_code == 3
+    assert "I1 = 2.5, J = 2" in far.guards["admissible"].sentence
+    np.testing.assert_allclose(far.evaluate([[0.3], [1.0]]), [0.3, 1.0], rtol=1e-6)
+
+
+def test_a_learned_energy_grows_without_bound_beyond_its_samples(law):
+    """Itself among the samples; more and more where matter is pulled or pressed to nothing."""
+    material, invariants = hx.Hyperelastic(law.function("W"), hx.Invariants(2)), hx.Invariants(2)
+    raw, slope = jax.value_and_grad(law.function("W"))(invariants(jnp.eye(2)))
+    now = invariants(jnp.diag(jnp.asarray([1.1**2, 1.0])))
+    rest = invariants(jnp.eye(2))
+    seen = law.function("W")(now) - raw - slope[1] * (now - rest)[1]
+    np.testing.assert_allclose(material.stored(jnp.diag(jnp.asarray([1.1, 1.0]))), seen, rtol=1e-12)
+    for sides in (lambda s: [s, s], lambda s: [s, 1.0 / s], lambda s: [1.0 / s, 1.0 / s]):
+        energies = [float(material.stored(jnp.diag(jnp.asarray(sides(s))))) for s in (1.5, 3.0, 10.0, 30.0, 100.0)]
+        assert np.all(np.diff(np.log(energies)) > 0.2)
+
+
 def test_marks_are_found_under_derivatives_and_compilation():
     """Inputs of a law inside of `grad`, `vmap` and `jit` are the numbers it was called with."""
     mark = SeenInputs("law", hx.Box([0.0], [1.0]))

@@ -27,7 +27,9 @@ from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
 from hierax.problems.conditions import Value, at_point
+from hierax.problems.continued import ContinuedEnergy
 from hierax.problems.domain import Box, as_floats
+from hierax.problems.learned import Learned
 from hierax.problems.operators import divergence, gradient
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Values
@@ -86,11 +88,12 @@ class Hyperelastic:
         function with two derivatives.
     invariants:
         Of `C`. The energy is then taken without its value and slopes in the undeformed body, where a learned one would
-        have some small ones: energy and stress are exactly zero there.
+        have some small ones: energy and stress are exactly zero there. A learned one is continued beyond its samples so
+        that bodies have minima, see `hierax.problems.continued`; a guard tells how much of a body is there.
     """
 
     def __init__(self, energy: Callable[[Any], Any], invariants: Invariants | None = None) -> None:
-        self._energy, self._invariants, self._mark = energy, invariants, Invertible()
+        self._energy, self._mark = energy if invariants is None else _of_invariants(energy, invariants), Invertible()
 
     def deformation(self, u: Callable[[Any], Any]) -> Callable[[Any], Float[Array, "dim dim"]]:
         """`F = I + grad u`, `deformation(u)(x)`; a guard asks whether its determinant is positive."""
@@ -98,15 +101,7 @@ class Hyperelastic:
 
     def stored(self, f: Float[Array, "dim dim"]) -> Float[Array, ""]:
         """The energy of a deformation gradient."""
-        c = f.T @ f
-        if self._invariants is None:
-            return jnp.sum(self._energy(c))
-        invariants = self._invariants
-        rest = invariants(jnp.eye(len(f)))
-        value, slope = jax.value_and_grad(lambda i: jnp.sum(self._energy(i)))(rest)
-        felt = jnp.asarray(_felt_at_rest(invariants))
-        now = invariants(c)
-        return jnp.sum(self._energy(now)) - value - (felt * slope) @ (now - rest)
+        return jnp.sum(self._energy(f.T @ f))
 
     def energy(self, u: Callable[[Any], Any]) -> Callable[[Any], Float[Array, ""]]:
         """The energy of a displacement, `energy(u)(x)`, for an `Energy`."""
@@ -128,6 +123,23 @@ class Hyperelastic:
     def balance(self, u: Callable[[Any], Any], force: Value = 0.0) -> Callable[[Any], Float[Array, " dim"]]:
         """The divergence of `P` plus a force on a unit of undeformed volume, `balance(u, force)(x)`: zero at rest."""
         return lambda x: divergence(self.stress(u))(x) + at_point(force, x)
+
+
+def _of_invariants(energy: Callable[[Any], Any], invariants: Invariants) -> Callable[[Any], Float[Array, ""]]:
+    """An energy of `C` that is zero at rest, without stress."""
+    rest = np.asarray(invariants(jnp.eye(invariants.dim)))
+    felt = _felt_at_rest(invariants)
+
+    if isinstance(energy, Learned):
+        continued = ContinuedEnergy(energy, invariants.names, rest, felt)
+        return lambda c: continued(invariants(c))
+
+    def resting(c: Any) -> Any:
+        value, slope = jax.value_and_grad(lambda i: jnp.sum(energy(i)))(jnp.asarray(rest))
+        now = invariants(c)
+        return jnp.sum(energy(now)) - value - (felt * slope) @ (now - rest)
+
+    return resting
 
 
 def _felt_at_rest(invariants: Invariants) -> np.ndarray:

@@ -23,6 +23,7 @@ from hierax.events import Guard, LevelRecord, StepTaken
 from hierax.fields.base import partition
 from hierax.objective.build import is_equation
 from hierax.objective.noise import neighbour_correlation, relative_noise
+from hierax.problems.learned import Learned
 from hierax.problems.problem import Problem
 from hierax.problems.terms import AbstractValues, Data
 from hierax.problems.watched import SeenInputs
@@ -31,7 +32,6 @@ from hierax.results.codec import Codec
 from hierax.results.environment import environment
 from hierax.results.evaluation import Points, box_of, evaluate, function
 from hierax.results.intervals import Interval
-from hierax.results.learned import Learned
 from hierax.results.record import device, level_record, plain, precision
 from hierax.results.words import candidate_table, level_table, number
 
