@@ -7,9 +7,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import hierax as hx
+from hierax.fields import Scalar, Unknowns
 from hierax.fields.axis import Clamped, SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.objective import LocalObjective, flat_parameters, physical
+from hierax.objective.assembly import LocalTerm
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.curvature import BandGram, Ordering
 from hierax.objective.diagonals import BandSum
@@ -19,6 +21,7 @@ from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import make_samples
+from hierax.objective.spline_energies import EnergyTerm
 from hierax.solvers.linear.solve import NotPositive, factorise
 
 SQUARE = hx.Box([0.0, 0.0], [1.0, 1.0])
@@ -201,6 +204,53 @@ def test_convex_energy_has_its_hessian_as_curvature(name):
     assert abs(lin.value / value - 1) < 1e-10
     assert relative(lin.gradient, gradient) < 1e-10
     assert relative(matrix, hessian) < 1e-10
+
+
+STORED = hx.Elastic(young=2e11, poisson=0.3)
+QUADRATIC = [
+    (lambda w, x: STORED.energy(w.u)(x), True),
+    (lambda w, x: (1.0 + x[0]) * jnp.sum(w.u(x) ** 2) + (w.k - w.p(x)) ** 2 + w.u(x)[0] - 3.0, True),
+    (lambda w, x: hx.laplacian(w.p)(x) ** 2, True),
+    (lambda w, x: -w.u(x)[1], True),
+    (lambda w, x: STORED.energy(w.u)(x) - 1e3 * w.p(x) ** 2, False),
+    (lambda w, x: w.k * w.p(x) ** 2, False),
+    (lambda w, x: jnp.maximum(w.p(x), 0.0) ** 2, False),
+    (lambda w, x: jnp.sum(hx.gradient(w.u)(x) ** 2) + 1e-9 * w.p(x) ** 4, False),
+    (lambda w, x: jnp.sqrt(1.0 + jnp.sum(hx.gradient(w.p)(x) ** 2)), False),
+    (lambda w, x: jnp.where(x[0] > 0.9, w.p(x) ** 4, w.p(x) ** 2), False),
+]
+
+
+@pytest.mark.parametrize("number", range(len(QUADRATIC)))
+def test_energies_that_are_quadratic_and_convex_are_told_from_others(number):
+    density, expected = QUADRATIC[number]
+    unknowns = {"u": hx.Function(2), "p": hx.Function(), "k": hx.Constant(0.3)}
+    problem = hx.Problem(hx.Box([0.0, 0.0], [1.0, 2.0]), (hx.Energy("e", density),), unknowns=unknowns)
+    assert reach(problem, problem.terms[0]).linear == expected
+
+
+def test_sums_of_an_energy_by_jets_are_those_by_rows():
+    """Of a vector, a scalar and a constant, on a cut grid, with an energy that is not convex everywhere."""
+
+    def stored(w, x):
+        slope = hx.gradient(w.u)(x)
+        return jnp.linalg.det(jnp.eye(2) + slope) ** 2 + w.k * w.p(x) * hx.laplacian(w.p)(x) + w.p(x) ** 4 + w.k**2
+
+    problem = hx.Problem(
+        hx.Rectangle((0.0, 0.0), (1.0, 1.0)) - hx.Disk((0.4, 0.3), 0.2, name="hole"),
+        (hx.Energy("e", stored), hx.Energy("pull", lambda w, x, n: w.u(x) @ n * w.p(x), on="hole")),
+        unknowns={"u": hx.Function(2), "p": hx.Function(), "k": hx.Constant(0.3)},
+    )
+    grid = [hx.SplineGrid.uniform([0.0, 0.0], [1.0, 1.0], [4, 3], 3, out=out) for out in (2, None)]
+    field = Unknowns(u=grid[0], p=grid[1], k=Scalar(0.2))
+    objective = LocalObjective(field, SampledProblem(problem).sample(field, SAMPLING, 0), [False, False])
+    theta = np.random.default_rng(3).normal(size=objective.size)
+    for term in objective.terms:
+        assert isinstance(term, EnergyTerm)
+        rows = LocalTerm(term.samples, term.elements, term.layout)
+        for (_, by_jets), (_, by_rows) in zip(term.sums(theta), rows.sums(theta), strict=True):
+            for name in ("value", "gradient", "gram", "diagonal"):
+                assert relative(getattr(by_jets, name), getattr(by_rows, name)) < 1e-11
 
 
 def test_energy_that_is_not_convex_keeps_the_positive_part():
@@ -401,7 +451,7 @@ def test_energies_data_and_constraints_are_seen_too():
         constraint=lambda u: lambda x: x[0] * u(x),
     )
     energy, data = (reach(problem, term) for term in problem.terms)
-    assert (energy.order, energy.local, energy.linear) == (1, True, False)
+    assert (energy.order, energy.local, energy.linear) == (1, True, True)
     assert (data.order, data.local, data.linear) == (0, True, False)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -99,13 +99,36 @@ def local_residuals(field: Any, samples: Samples) -> np.ndarray:
     return np.concatenate(list(local_expansions(field, samples, lambda _, e, __: e.residual)))
 
 
+class AbstractSums(Protocol):
+    """Weighted sums over the points of each element, of which the matrices are formed where they are asked for."""
+
+    @property
+    def value(self) -> np.ndarray:
+        """Values `(elements,)`."""
+        ...
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """Gradients `(elements, k)`."""
+        ...
+
+    @property
+    def gram(self) -> np.ndarray:
+        """Gram matrices `(elements, k, k)`."""
+        ...
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Their diagonals `(elements, k)`."""
+        ...
+
+
 class ElementSums(NamedTuple):
-    """Weighted sums over the points of each element: values `(elements,)`, gradients `(elements, k)`, Gram matrices
-    `(elements, k, k)`."""
+    """Sums by rows, see `AbstractSums`: `tall` `(elements, rows, k)` are those of all points of an element."""
 
     value: np.ndarray
     gradient: np.ndarray
-    gram: np.ndarray
+    tall: np.ndarray
 
     @classmethod
     def of(cls, points: PointExpansion, weights: np.ndarray) -> ElementSums:
@@ -117,8 +140,16 @@ class ElementSums(NamedTuple):
         return cls(
             np.einsum("ew,ew->e", weights, value.reshape(weights.shape)),
             np.matmul(weights[:, None], gradient)[:, 0],
-            np.matmul(tall.swapaxes(1, 2), tall),
+            tall,
         )
+
+    @property
+    def gram(self) -> np.ndarray:
+        return np.matmul(self.tall.swapaxes(1, 2), self.tall)
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        return np.einsum("erk,erk->ek", self.tall, self.tall)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,22 +182,25 @@ class LocalTerm:
         # by the kernel that also gives gradient and curvature: a kernel of its own would cost more to compile
         return sum(float(np.sum(sums.value)) for _, sums in self.sums(theta))
 
-    def sums(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, ElementSums]]:
+    def sums(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, AbstractSums]]:
         """Numbers of the local coefficients and weighted sums of the elements, block by block.
 
         Arrays are NumPy's; the term's scale is not in them.
         """
         e, s = self.elements, self.samples
-        width, size = e.order.shape[1], chunk(s)
 
-        def kernel(pick: np.ndarray) -> tuple[np.ndarray, ElementSums]:
+        def kernel(pick: np.ndarray) -> tuple[np.ndarray, AbstractSums]:
             indices, rest, places, weights = e.remembered((int(pick[0]), len(pick)), lambda: self._block(pick))
             places = places._replace(inputs=() if s.inputs is None else s.inputs)
-            own = np.minimum(np.arange(size) // width, len(pick) - 1)
-            c, rest = theta[indices][own], jax.tree.map(lambda a: a[own], rest)
-            return indices, ElementSums.of(expansions(s.term, self.layout, c, rest, places), weights)
+            return indices, self._summed(theta[indices], rest, places, weights)
 
-        return evaluated(kernel, len(e.order), size // width)
+        return evaluated(kernel, len(e.order), chunk(s) // e.order.shape[1])
+
+    def _summed(self, c: np.ndarray, rest: Any, places: Place, weights: np.ndarray) -> AbstractSums:
+        """Sums over elements with local coefficients `c` `(elements, k)`, see `_block`."""
+        own = np.minimum(np.arange(chunk(self.samples)) // weights.shape[1], len(c) - 1)
+        c, rest = c[own], jax.tree.map(lambda a: a[own], rest)
+        return ElementSums.of(expansions(self.samples.term, self.layout, c, rest, places), weights)
 
     def _block(self, pick: np.ndarray) -> tuple[np.ndarray, Any, Place, np.ndarray]:
         """Of some elements: numbers of the coefficients, the untrained part, places, and weights.
@@ -181,12 +215,12 @@ class LocalTerm:
     def meeting(self, parameters: np.ndarray) -> LocalTerm:
         """The part of the term on the elements with any of the parameters marked in the mask `(N,)`."""
         keep = np.flatnonzero(np.any(parameters[self.indices()], axis=1))
-        return LocalTerm(self.samples, self.elements.take(keep), self.layout)
+        return replace(self, elements=self.elements.take(keep))
 
     def add_diagonal(self, theta: np.ndarray, diagonal: np.ndarray) -> None:
         """Add the diagonal of the unscaled curvature."""
         for indices, sums in self.sums(theta):
-            np.add.at(diagonal, indices, np.diagonal(sums.gram, axis1=1, axis2=2))
+            np.add.at(diagonal, indices, sums.diagonal)
 
     def accumulate(self, theta: np.ndarray, gradient: np.ndarray, gram: AbstractGramSum | None) -> float:
         """Add the term, times its scale, to `gradient` and `gram`; return its unscaled value."""
@@ -195,7 +229,7 @@ class LocalTerm:
             total += float(np.sum(sums.value))
             np.add.at(gradient, indices, scale * sums.gradient)
             if gram is not None:
-                gram.add(indices, np.asarray(sums.gram), scale)
+                gram.add(indices, sums.gram, scale)
         return total
 
 

@@ -8,7 +8,6 @@ It is compiled for one number of points: fewer take less time than another compi
 from __future__ import annotations
 
 import functools
-import itertools
 from dataclasses import dataclass
 from math import comb, factorial, prod
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from jaxtyping import Array, Float
 
 from hierax.objective.compiled import compiled
 from hierax.objective.order import reach_at_points
-from hierax.objective.pointwise import AbstractPointTerm, Place, PointExpansion, point_term
+from hierax.objective.pointwise import AbstractPointTerm, Place, PointExpansion, orders_up_to, point_term
 from hierax.objective.reduction import CHUNK, evaluated
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
@@ -138,7 +137,7 @@ def jet_term(problem: Problem, point: AbstractPointTerm, targets: int) -> JetTer
         Jet(name, component, orders)
         for name, unknown in problem.functions.items()
         for component in range(unknown.components or 1)
-        for orders in _all_orders(dim, found.order)
+        for orders in orders_up_to(dim, found.order)
     ]
     tried = JetTerm(problem, point, (*jets, *(Jet(name) for name in problem.constants)))
     felt = _felt(tried, targets)
@@ -153,11 +152,6 @@ def seen_by_jets(problem: Problem) -> bool:
     targets = [t.values[0].size if isinstance(t, AbstractValues) else 0 for t in problem.terms]
     terms = zip(problem.terms, targets, strict=True)
     return all(jet_term(problem, point_term(problem, term), count) is not None for term, count in terms)
-
-
-def _all_orders(dim: int, order: int) -> list[tuple[int, ...]]:
-    axes = [which for total in range(order + 1) for which in itertools.combinations_with_replacement(range(dim), total)]
-    return [tuple(which.count(k) for k in range(dim)) for which in axes]
 
 
 def _felt(term: JetTerm, targets: int) -> np.ndarray:

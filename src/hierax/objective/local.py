@@ -27,6 +27,7 @@ from hierax.objective.objective import (
 from hierax.objective.ordering import narrow_order
 from hierax.objective.rows import RowObjective
 from hierax.objective.samples import Elements, Samples, group
+from hierax.objective.spline_energies import EnergyTerm, suits
 from hierax.objective.stencil import Mesh, StencilSum
 
 ROW_WORK = 15.0
@@ -119,7 +120,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         """The same with samples at the same points."""
         other = copy.copy(self)
         other.samples = tuple(samples)
-        other.terms = [LocalTerm(s, t.elements, t.layout) for s, t in zip(samples, self.terms, strict=True)]
+        other.terms = [replace(t, samples=s) for s, t in zip(samples, self.terms, strict=True)]
         return other
 
     def keeping(self) -> LocalObjective:
@@ -165,7 +166,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         out = []
         for term in self.terms:
             gradient, gram = np.zeros(len(theta)), BandSum(self.ordering)
-            value = LocalTerm(term.samples.scaled(1.0), term.elements, term.layout).accumulate(theta, gradient, gram)
+            value = replace(term, samples=term.samples.scaled(1.0)).accumulate(theta, gradient, gram)
             out.append(Linearisation(value, gradient, gram.result()))
         for quadratic in self.quadratics:
             out.append(Linearisation(*quadratic.penalty(theta), quadratic))
@@ -200,7 +201,9 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
 def _local_term(whole: Any, samples: Samples) -> LocalTerm:
     field = samples.term.with_sides(whole)
     order, padded = group(field.cell_keys(samples.points))
-    layout, _ = layout_of(field.gather(samples.points[:1])[1])
+    local = field.gather(samples.points[:1])[1]
+    kind = EnergyTerm if suits(samples.term, local) else LocalTerm
     # gathering is NumPy's work: with its arrays nothing is converted again for every block
     host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
-    return LocalTerm(samples, Elements(order, padded, host, {} if samples.count <= KEPT else None), layout)
+    elements = Elements(order, padded, host, {} if samples.count <= KEPT else None)
+    return kind(samples, elements, layout_of(local)[0])

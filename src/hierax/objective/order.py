@@ -10,10 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
+from jax.flatten_util import ravel_pytree
 
 from hierax.objective.build import is_equation
 from hierax.objective.compiled import compiled_quickly
-from hierax.objective.pointwise import TRIED, AbstractPointTerm, Place, SquaredResidual, examples, point_term
+from hierax.objective.pointwise import (
+    TRIED,
+    AbstractPointTerm,
+    JetEnergy,
+    Place,
+    SquaredResidual,
+    examples,
+    orders_up_to,
+    point_term,
+)
 from hierax.objective.probed import places_of
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
@@ -27,6 +37,10 @@ TYPICAL = 3
 """Points at which first derivatives are compared with second ones."""
 LARGE = 1e5
 """Size of the unknowns, beside about one, at which linearity is tried: `T^4` is a billionth of `1300^4` near zero."""
+SIZES = [-0.6, 0.5, 1.6, -0.6 * LARGE, 0.5 * LARGE, 1.6 * LARGE]
+"""Factors of the unknowns at which linearity is tried."""
+ROUNDING = 1e-12
+"""Part of its size by which what is linear may differ from it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,8 @@ class Reach:
     local:
         Whether nothing is evaluated away from the point.
     linear:
-        Whether the residual is an affine function of the unknowns.
+        Whether the residual is an affine function of the unknowns, or the energy a convex quadratic one: one step of
+        Gauss and Newton then is the solution.
     convection:
         How much first derivatives outweigh second ones across the whole domain, along one oblique direction (a Peclet
         number; first derivatives in time count as others do); 0 unless of second order.
@@ -61,7 +76,7 @@ def reach(problem: Problem, term: Term) -> Reach:
     is the largest `m` whose `c_m` the density feels at random points; it is not local when it feels `c_0`. Data have
     order 0, unless something else than an unknown is observed; a density that cannot be evaluated this way counts as
     local and of order 2. Linearity is tried with unknowns of either sign, so that absolute values and the like are
-    seen, and with very large ones.
+    seen, and with very large ones; so are energies that are quadratic and convex.
     """
     if isinstance(term, AbstractValues) and term.observe is not None:
         point = point_term(problem, term)
@@ -94,8 +109,27 @@ def _reached(problem: Problem, point: AbstractPointTerm, places: Place) -> Reach
     order = int(orders.max(initial=0))
     # the second derivative of t^2 is 2
     convection = float(2.0 * typical[1] / typical[2]) if order == 2 and typical[2] > 0 else 0.0
-    linear = isinstance(point, SquaredResidual) and bool(np.all(defect < 1e-12))
+    affine = isinstance(point, SquaredResidual) and bool(np.all(defect < ROUNDING))
+    linear = affine or (isinstance(point, JetEnergy) and _is_convex(problem, point, places))
     return Reach(order, not bool(size[0] > 0), linear, convection)
+
+
+def _is_convex(problem: Problem, energy: JetEnergy, places: Place) -> bool:
+    """Whether an energy is a convex quadratic function of the unknowns and their derivatives.
+
+    Its second derivative is then the same positive semidefinite matrix at unknowns of any size and either sign.
+    """
+    orders, rng = len(orders_up_to(problem.domain.dim, energy.order)), np.random.default_rng(1)
+    parts = {name: jnp.zeros((*_lead(function.components), orders)) for name, function in problem.functions.items()}
+    flat, unravel = ravel_pytree(parts | {name: jnp.zeros(()) for name in problem.constants})
+    jets = rng.normal(size=(len(SIZES), len(places.x), flat.size)) * np.array(SIZES)[:, None, None]
+    second = jax.vmap(jax.hessian(lambda j, place: energy.of_jets(unravel(j), place)))
+    every = compiled_quickly(jax.vmap(second, in_axes=(0, None)))
+    found = np.asarray(every(jets, places))
+    size = np.max(np.abs(found), axis=(0, 2, 3))
+    if not np.all(np.ptp(found, axis=0) <= ROUNDING * size[:, None, None]):
+        return False
+    return bool(np.all(np.linalg.eigvalsh(found[0]) >= -ROUNDING * size[:, None]))
 
 
 @once_for_each
@@ -142,7 +176,7 @@ def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[n
 
     # the slopes at size one, then values of either sign, for kinks at zero, and of far larger ones, where a nonlinear
     # part outgrows what hides it otherwise
-    sizes = np.array([1.0] * (HIGHEST + 1) + [-0.6, 0.5, 1.6, -0.6 * LARGE, 0.5 * LARGE, 1.6 * LARGE])
+    sizes = np.array([1.0] * (HIGHEST + 1) + SIZES)
     tangents = np.eye(len(sizes), HIGHEST + 1)
     every = jax.vmap(jax.vmap(along, in_axes=(None, 0, 0)), in_axes=(0, None, None))
     count = len(places.x)
@@ -156,7 +190,7 @@ def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[n
 
 
 def _trial(c: jax.Array, size: float, number: int, components: int | None, direction: jax.Array, x: jax.Array) -> Any:
-    lead = () if components is None else (components,)
+    lead = _lead(components)
     phase = jnp.asarray(np.arange(np.prod(lead, dtype=int)).reshape(lead) + number)
 
     def u(z: jax.Array) -> jax.Array:
@@ -171,6 +205,10 @@ def _trial(c: jax.Array, size: float, number: int, components: int | None, direc
         return size * (0.5 + 0.2 * jnp.exp(s) + 0.1 * sum(bends)) + jnp.where(here, sum(powers), c[0])
 
     return u
+
+
+def _lead(components: int | None) -> tuple[int, ...]:
+    return () if components is None else (components,)
 
 
 @once_for_each

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import abc
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import factorial
+from math import factorial, prod
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -190,6 +191,34 @@ class JetEnergy(AbstractPointTerm):
 
         parts = {n: jets[n][0] if n in self.constants else polynomial(jets[n]) for n in self.names}
         return SimpleNamespace(**parts) if self.named else parts[self.names[0]]
+
+    def of_jets(self, jets: dict[str, Float[Array, "..."]], place: Place) -> Float[Array, ""]:
+        """The density of a trained field whose unknowns have these derivatives `orders_up_to` at the point.
+
+        They stand along the last axis, after that of the components; a constant is a number.
+        """
+        orders = orders_up_to(len(place.x), self.order)
+        # powers as products of entries of (1, z - x), since a power zero has no derivative at zero
+        axes = [[k + 1 for k, count in enumerate(own) for _ in range(count)] for own in orders]
+        entries = np.array([own + [0] * (self.order - len(own)) for own in axes], dtype=int)
+        scales = np.array([1.0 / prod(map(factorial, own)) for own in orders])
+
+        def polynomial(own: Array) -> Callable[[Array], Array]:
+            def evaluate(z: Array) -> Array:
+                steps = jnp.concatenate([jnp.ones(1), z - place.x])
+                return own @ (scales * jnp.prod(steps[entries], axis=1))
+
+            return evaluate
+
+        parts = {n: own if n in self.constants else polynomial(own) for n, own in jets.items()}
+        field = SimpleNamespace(**parts) if self.named else parts[self.names[0]]
+        return jnp.sum(self.residual(field, place))
+
+
+def orders_up_to(dim: int, order: int) -> list[tuple[int, ...]]:
+    """Of each partial derivative up to a total order how often it is along each axis."""
+    axes = [which for total in range(order + 1) for which in itertools.combinations_with_replacement(range(dim), total)]
+    return [tuple(which.count(k) for k in range(dim)) for which in axes]
 
 
 @once_for_each

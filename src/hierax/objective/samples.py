@@ -123,7 +123,9 @@ class Elements:
 
 
 WIDTHS = (16, 4, 1)
-"""Widths of elements where cells are filled unevenly: few, since each is a kernel to compile."""
+"""Widths of elements where cells are filled unevenly."""
+MOSTLY = 0.5
+"""Share of cells with the same number of points from which on that number is the width."""
 
 
 def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +134,7 @@ def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     keys:
-        `(n,)` number of the cell of each sample. Cells that all hold the same number of points keep that number.
+        `(n,)` number of the cell of each sample. Where most cells hold the same number of points that is the width.
 
     Returns
     -------
@@ -143,8 +145,9 @@ def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ordered = keys[sorting]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     counts = np.diff(np.r_[starts, len(ordered)])
-    if np.all(counts == counts[0]) and counts[0] <= 512:
-        width = int(counts[0])
+    common = int(np.bincount(counts).argmax())
+    if common <= 512 and np.mean(counts == common) >= (MOSTLY if common >= WIDTHS[0] else 1.0):
+        width = common
     else:
         width = next(w for w in WIDTHS if np.mean(counts) >= w / 2)
     pieces = -(-counts // width)

@@ -29,7 +29,8 @@ class ProblemFeatures:
     constants:
         Number of unknown constants.
     local, linear:
-        Whether every term looks only at its own point; whether every residual is affine in the unknowns.
+        Whether every term looks only at its own point; whether every residual is affine in the unknowns, and
+        every energy quadratic and convex.
     convection:
         The largest Peclet number of an equation; see `hierax.objective.order.Reach`.
     """
