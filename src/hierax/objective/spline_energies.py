@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from hierax.fields.pieces import Pieces
@@ -128,7 +129,7 @@ def expansions_in_jets(
     """Densities `(n,)`, slopes `(n, J)` and second derivatives `(n, J, J)` in the jets, one unknown after another."""
 
     def point(own: dict[str, Array], place: Place) -> tuple[Array, Array, Array]:
-        flat, unravel = jax.flatten_util.ravel_pytree(own)
+        flat, unravel = ravel_pytree(own)
         density = lambda j: term.of_jets(unravel(j), place)  # noqa: E731
         return density(flat), jax.grad(density)(flat), jax.hessian(density)(flat)
 
