@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -13,19 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
-from optax.contrib import MuonDimensionNumbers, muon
 
 from hierax import clock
 from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
 from hierax.models.doubt import ErrorModel
 from hierax.models.grids import moved_batch, relative_errors, symmetries
+from hierax.models.muon import muon
 from hierax.models.network import MultigridNetwork
 from hierax.models.operators import Moves, Operator, Scaling, features, in_blocks, predicted, prepared
 from hierax.models.samples import Samples, channels
 from hierax.models.surrogate import ranked
 
-BATCH = 16
+BATCH = 8
 """Samples of a step."""
 RATES = 2.7e-3, 2e-3
 """Steps of Muon (root mean square 0.2 each) and of Adam at the height of the schedule."""
@@ -116,7 +117,7 @@ class Training:
         seen, base, size = prepared(raw, scaling, names, samples.base)
         left = outputs if base is None else (outputs - base) / size
         scale = np.maximum(np.sqrt(np.mean(left[learned] ** 2, axis=tuple(range(left.ndim - 1)))), 1e-30)
-        bases = np.zeros((len(seen), 0)) if base is None else base
+        bases = np.zeros((*seen.shape[:-1], 0)) if base is None else base
         parts = [np.asarray(part, np.float32) for part in (seen, outputs, bases, size)]
         moves = tuple(symmetries(seen[learned], outputs[learned])) if moves is None else moves
         own, other = (tuple(part[pick] for part in parts) for pick in (learned, held))
@@ -178,11 +179,9 @@ class Training:
     def _trained(self, began: float) -> tuple[MultigridNetwork, int]:
         """Steps until the seconds are over; the step falls to nothing by then."""
         network, rng = self._network(), np.random.default_rng(self.key + 1)
-        optimiser = optax.chain(optax.clip_by_global_norm(CLIPPED), _muon())
         params, rest = eqx.partition(network, eqx.is_inexact_array)
-        state = optimiser.init(params)
-        data = tuple(map(jnp.asarray, self.learned))
-        step = _step(optimiser, rest, data, jnp.asarray(self.scale, jnp.float32), self.moves, self.samples)
+        state, step = _optimiser().init(params), _step(self.moves, self.samples.periodic)
+        scale = np.asarray(self.scale, np.float32)
         count, order, done = len(self.learned[0]), np.zeros(0, dtype=int), 0
         first, share = 0.0, 0.0
         while share < 1.0:
@@ -191,7 +190,8 @@ class Training:
             pick, order = order[:BATCH], order[BATCH:]
             height = (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * share))) * min(1.0, (done + 1) / WARM)
             on = rng.random(len(self.moves)).astype(np.float32)
-            params, state, loss = step(params, state, pick, on, np.float32(height))
+            batch = tuple(part[pick] for part in self.learned)
+            params, state, loss = step(params, rest, state, batch, scale, on, np.float32(height))
             # the loss is waited for: the schedule follows the seconds that steps take
             loss, done = float(loss), done + 1
             if not math.isfinite(loss):
@@ -208,36 +208,29 @@ class Training:
         return np.asarray(errors[0], float), np.asarray(errors[1], float)
 
 
-def _muon() -> optax.GradientTransformation:
-    """Muon for kernels with at least eight rows and columns, as matrices from all that they read to channels."""
-
-    def numbers(params: Any) -> Any:
-        def one(leaf: Any) -> MuonDimensionNumbers | None:
-            if leaf is None or leaf.ndim < 2 or leaf.shape[-1] < 8:
-                return None
-            return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
-
-        return jax.tree.map(one, params)
-
-    rate, own = RATES
-    return muon(rate, adam_learning_rate=own, consistent_rms=0.2, adam_b2=0.99, muon_weight_dimension_numbers=numbers)
+def _optimiser() -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(CLIPPED), muon(*RATES))
 
 
-def _step(optimiser: Any, rest: Any, data: Any, scale: Any, moves: Moves, samples: Samples) -> Any:
-    """One compiled step: convolutions inside of a loop that is compiled run many times slower on a processor."""
-    seen, outputs, bases, sizes = data
-    with_base = samples.base is not None
+@functools.cache
+def _step(moves: Moves, periodic: bool) -> Callable[..., Any]:
+    """One step, compiled once for all trainings of networks of one shape.
 
-    def loss(params: Any, pick: Any, on: Any) -> Array:
-        moved = lambda part: moved_batch(part[pick], on, moves)  # noqa: E731
-        base = moved(bases) if with_base else None
-        found = predicted(eqx.combine(params, rest), moved(seen), base, sizes[pick], scale)
-        l2, h1 = relative_errors(found, moved(outputs), samples.periodic)
+    There is no loop of steps that is compiled: convolutions inside of one run many times slower on a processor.
+    """
+    optimiser = _optimiser()
+
+    def loss(params: Any, rest: Any, batch: Any, scale: Any, on: Any) -> Array:
+        seen, outputs, base = (moved_batch(part, on, moves) for part in batch[:3])
+        found = predicted(eqx.combine(params, rest), seen, base if base.shape[-1] else None, batch[3], scale)
+        l2, h1 = relative_errors(found, outputs, periodic)
         return jnp.mean(l2 + h1)
 
     @jax.jit
-    def step(params: Any, state: Any, pick: Any, on: Any, height: Any) -> tuple[Any, Any, Array]:
-        value, gradient = jax.value_and_grad(loss)(params, pick, on)
+    def step(
+        params: Any, rest: Any, state: Any, batch: Any, scale: Any, on: Any, height: Any
+    ) -> tuple[Any, Any, Array]:
+        value, gradient = jax.value_and_grad(loss)(params, rest, batch, scale, on)
         updates, state = optimiser.update(gradient, state, params)
         return optax.apply_updates(params, jax.tree.map(lambda u: height * u, updates)), state, value
 
