@@ -1,5 +1,6 @@
 """Tensor trains by cross approximation, terms that separate, and quadratic forms along chains of axes."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import hierax as hx
 from hierax.fields import LowRank
 from hierax.objective.axis_order import chain_order
 from hierax.objective.build import SampledProblem, Sampling
+from hierax.objective.jet_rows import JetRows
 from hierax.objective.objective import flat_parameters
 from hierax.objective.separable import separated
 from hierax.objective.separation import SeparableObjective, Separation
@@ -128,3 +130,61 @@ def test_what_does_not_separate_is_said():
     assert with_interior(lambda u, x: hx.laplacian(u)(x) + u(x) ** 2) is None
     assert with_interior(lambda u, x: hx.laplacian(u)(x) - jnp.tanh(80.0 * (x[0] * x[1] - x[2]))) is None
     assert with_interior(lambda u, x: hx.laplacian(u)(x) - jnp.cos(x[0] * x[1] - x[2])) is not None
+
+
+def an_energy(density, *more, walls=True):
+    wall = (hx.Residual("wall", lambda u, x, normal: u(x), on="boundary"),) if walls else ()
+    box = hx.Box([0.0] * 4, [1.0, 2.0, 1.0, 1.0], names=("a", "b", "c", "d"))
+    return hx.Problem(box, (hx.Energy("energy", density), *more, *wall))
+
+
+def bent(u, x):
+    slope = jax.grad(u)(x)
+    return 0.5 * (1.0 + x[0] * x[1]) * slope @ slope + 0.1 * slope[0] * slope[1] + x[2] * u(x) ** 2 - u(x) * x[3] + 0.3
+
+
+def test_energies_by_integrals_along_axes_are_those_at_points():
+    edge = hx.Energy("edge", lambda u, x, normal: (1.0 + x[0]) * u(x) ** 2 - u(x) * x[2], on=hx.Face("b", "upper"))
+    problem = an_energy(bent, edge, walls=False)
+    field = LowRank.uniform(*problem.domain.bounds(), 3, 4, 2, key=0)
+    separation = Separation.of(problem, field)
+    assert separation is not None
+    assert separation.sign == 1.0
+    samples = SampledProblem(problem).sample(field, Sampling(ratio=800.0), 0)
+    theta = flat_parameters(field)[0] + 0.1 * np.random.default_rng(0).normal(size=len(flat_parameters(field)[0]))
+    along, at_points = (
+        SeparableObjective(problem, field, samples, separation.forms(field)),
+        JetRows(problem, field, samples),
+    )
+    np.testing.assert_allclose(along.values(theta), at_points.values(theta), rtol=2e-3)
+    way = np.random.default_rng(1).normal(size=len(theta))
+    slope = (along.value(theta + 1e-5 * way) - along.value(theta - 1e-5 * way)) / 2e-5
+    assert along.value_and_gradient(theta)[1] @ way == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        lambda u, x: 0.5 * jax.grad(u)(x) @ jax.grad(u)(x) - 100.0 * u(x) ** 2,
+        lambda u, x: 0.5 * jax.grad(u)(x) @ jax.grad(u)(x) + u(x) ** 4 - u(x),
+    ],
+)
+def test_energies_without_a_minimum_or_not_quadratic_are_for_other_fields(density):
+    problem = an_energy(density)
+    field = LowRank.uniform(*problem.domain.bounds(), 3, 4, 2, key=0, zero=((True, True),) * 4)
+    assert Separation.of(problem, field) is None
+    assert "perceptron" in str(hx.plan(problem))
+
+
+def test_an_energy_of_four_coordinates_is_minimised_by_a_tensor():
+    exact = lambda x: jnp.prod(jnp.sin(jnp.pi * x))  # noqa: E731
+    load = (3.0 + 1.0) * jnp.pi**2
+
+    def density(u, x):
+        return 0.5 * jax.grad(u)(x) @ jax.grad(u)(x) - load * exact(x) * u(x)
+
+    solution = hx.train(an_energy(density), budget=120.0)
+    assert solution.result is hx.RESULTS.successful, solution
+    points = np.random.default_rng(0).uniform(size=(500, 4)) * [1.0, 2.0, 1.0, 1.0]
+    truth = np.prod(np.sin(np.pi * points), axis=1)
+    assert np.linalg.norm(solution.evaluate(points).ravel() - truth) < 1e-6 * np.linalg.norm(truth)

@@ -12,7 +12,6 @@ from hierax.fields import LowRank
 from hierax.fields.low_rank import gauss
 from hierax.objective.flatness import HALF_WAVES, ROUNDING, Direction
 from hierax.objective.separation import Separation
-from hierax.objective.tensor_form import TensorForm
 
 SWEEPS = 12
 """Sweeps over the axes, each step of which is an eigenvalue problem of one axis."""
@@ -38,12 +37,12 @@ def flattest_product(separation: Separation, field: LowRank, name: str, points: 
     """
     masses, terms = _masses(field), separation.squares(field)
     waves = _waves(field, masses)
-    felt = [float(np.mean([float(sum(_along(form, u, None) for form in own)) for u in waves])) for own in terms]
+    felt = [float(np.mean([float(sum(form.along(u, None) for form in own)) for u in waves])) for own in terms]
     forms = [(form, 1.0 / size) for own, size in zip(terms, felt, strict=True) for form in own if size > 0]
     product, value = waves[0], np.inf
     for _ in range(SWEEPS):
         for k, mass in enumerate(masses):
-            own = sum(_along(form, product, k) * scale for form, scale in forms)
+            own = sum(form.along(product, k) * scale for form, scale in forms)
             values, vectors = eigh(own, mass, subset_by_index=[0, 0])
             product[k], value = vectors[:, 0], float(values[0])
     values = np.prod([field.basis(k, points[:, k]) @ factor for k, factor in enumerate(product)], axis=0)
@@ -73,17 +72,3 @@ def _waves(field: LowRank, masses: Sequence[np.ndarray]) -> list[Product]:
     even = [factor(k, 0) for k in range(len(masses))]
     bent = [[*even[:k], factor(k, h), *even[k + 1 :]] for k in range(len(masses)) for h in range(1, HALF_WAVES + 1)]
     return [even, *bent]
-
-
-def _along(form: TensorForm, product: Product, axis: int | None) -> np.ndarray:
-    """`u' K u` of a product; with an axis given the matrix of that along it, with the other factors as they are."""
-    row, left, own = np.ones(1), None, None
-    for k, core in zip(form.chain, form.matrix, strict=True):
-        if k == axis:
-            left, own, row = row, core, np.eye(core.shape[3])
-        else:
-            row = row @ np.einsum("aijb,i,j->ab", core, product[k], product[k], optimize=True)
-    if own is None or left is None:
-        return row[0]
-    matrix = np.einsum("a,aijb,b->ij", left, own, row[:, 0], optimize=True)
-    return 0.5 * (matrix + matrix.T)

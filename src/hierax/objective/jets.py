@@ -162,4 +162,7 @@ def _felt(term: JetTerm, targets: int) -> np.ndarray:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     place = Place(low + rng.random((TRIALS, len(low))) * (high - low), normals, np.zeros((TRIALS, targets)))
     values = 0.5 + rng.random((TRIALS, len(term.jets)))
-    return np.any(np.nan_to_num(term.expanded(place, values).rows) != 0.0, axis=(0, 1))
+    found = term.expanded(place, values)
+    # a load of an energy is linear, and has no part in its curvature
+    slopes = np.concatenate([found.rows, found.gradient[:, None]], axis=1)
+    return np.any(np.nan_to_num(slopes) != 0.0, axis=(0, 1))

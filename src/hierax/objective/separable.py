@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 from jaxtyping import Float
@@ -30,6 +30,7 @@ NODES = (16, 32, 64)
 """Chebyshev nodes of an axis: more where fewer do not resolve a function."""
 TOLERANCE = 1e-8
 """Largest error of coefficients and sources, beside their largest value."""
+Found = TypeVar("Found")
 FRESH = 1000
 """Points off the grid at which that is verified."""
 
@@ -111,14 +112,19 @@ class SeparableRow:
     source: Train
 
 
+def has_one_scalar(problem: Problem) -> bool:
+    """Whether a scalar function is all that is unknown."""
+    single = list(problem.unknowns.values())
+    return len(single) == 1 and not isinstance(single[0], Constant) and single[0].components is None
+
+
 def separated(problem: Problem, term: Term) -> tuple[SeparableRow, ...] | None:
     """The rows of a term on all places where it holds; `None` where it does not separate within the tolerance.
 
     Tried are residuals that are affine in one scalar unknown function, on a box.
     """
-    single = list(problem.unknowns.values())
-    scalar = len(single) == 1 and not isinstance(single[0], Constant) and single[0].components is None
-    if not (isinstance(term, Residual) and isinstance(problem.domain, Box) and scalar and reach(problem, term).linear):
+    suits = isinstance(term, Residual) and has_one_scalar(problem) and reach(problem, term).linear
+    if not suits or not isinstance(problem.domain, Box):
         return None
     jets = jet_term(problem, point_term(problem, term), 0)
     if jets is None:
@@ -133,14 +139,18 @@ def separated(problem: Problem, term: Term) -> tuple[SeparableRow, ...] | None:
 
 
 def _on(box: Box, term: JetTerm, face: Face | None) -> list[SeparableRow] | None:
-    for count in NODES:
-        found = _with(Nodes.of(box, count, face), _Affine(term, _normal(box, face)))
-        if found is not None:
-            return found
-    return None
+    affine = _Affine(term, normal_of(box, face))
+    return resolved(box, face, lambda nodes: _with(nodes, affine))
 
 
-def _normal(box: Box, face: Face | None) -> np.ndarray:
+def resolved(box: Box, face: Face | None, attempt: Callable[[Nodes], Found | None]) -> Found | None:
+    """What is found on a grid of a box or of one of its faces, the coarsest that serves; `None` where none does."""
+    attempts = (attempt(Nodes.of(box, count, face)) for count in NODES)
+    return next((found for found in attempts if found is not None), None)
+
+
+def normal_of(box: Box, face: Face | None) -> np.ndarray:
+    """The outward normal of a face `(d,)`; zero inside."""
     normal = np.zeros(box.dim)
     if face is not None:
         normal[box.axis(face.name)] = -1.0 if face.side == "lower" else 1.0
@@ -184,15 +194,18 @@ def _with(nodes: Nodes, affine: _Affine) -> list[SeparableRow] | None:
     chain = chain_order(affine.every, nodes.low, nodes.high)
     for row in range(sources.shape[1]):
         trains = [
-            _train(nodes, chain, fresh, coefficients[:, row, j], lambda x, j=j, row=row: affine(x)[0][:, row, j])
+            train_of(nodes, chain, fresh, coefficients[:, row, j], lambda x, j=j, row=row: affine(x)[0][:, row, j])
             for j in range(len(jets))
         ]
-        source = _train(nodes, chain, fresh, sources[:, row], lambda x, row=row: affine.sources(x)[:, row])
+        source = train_of(nodes, chain, fresh, sources[:, row], lambda x, row=row: affine.sources(x)[:, row])
         if source is None or any(train is None for train in trains):
             return None
         orders = tuple(tuple(sorted({jet.orders[k] for jet in jets})) for k in chain)
         spread = [
-            [_at_order(core, own, jet.orders[k]) for core, own, k in zip(train, orders, chain, strict=True)]
+            [
+                at_order(core, len(own), own.index(jet.orders[k]))
+                for core, own, k in zip(train, orders, chain, strict=True)
+            ]
             for train, jet in zip(trains, jets, strict=True)
             if train is not None
         ]
@@ -200,7 +213,7 @@ def _with(nodes: Nodes, affine: _Affine) -> list[SeparableRow] | None:
     return rows
 
 
-def _train(
+def train_of(
     nodes: Nodes,
     chain: Sequence[int],
     fresh: np.ndarray,
@@ -222,9 +235,9 @@ def _train(
     return train if np.abs(value[:, 0, 0] - known).max() <= TOLERANCE * largest else None
 
 
-def _at_order(core: np.ndarray, orders: Sequence[int], order: int) -> np.ndarray:
-    """A core over pairs of an order and a node, zero at all orders but one."""
+def at_order(core: np.ndarray, count: int, which: int) -> np.ndarray:
+    """A core over pairs of an order, of so many, and a node, zero at all orders but one."""
     a, n, b = core.shape
-    out = np.zeros((a, len(orders), n, b))
-    out[:, orders.index(order)] = core
+    out = np.zeros((a, count, n, b))
+    out[:, which] = core
     return out.reshape(a, -1, b)

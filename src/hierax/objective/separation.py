@@ -14,11 +14,17 @@ from hierax.fields import LowRank
 from hierax.fields.low_rank import gauss
 from hierax.objective.curvature import DenseGram
 from hierax.objective.jet_rows import JetRows
+from hierax.objective.jets import jet_term
 from hierax.objective.objective import Linearisation
+from hierax.objective.pointwise import point_term
 from hierax.objective.samples import Samples
-from hierax.objective.separable import SeparableRow, separated
+from hierax.objective.separable import SeparableRow, has_one_scalar, separated
+from hierax.objective.separable_energy import SeparableEnergy, separated_energy
 from hierax.objective.tensor_form import TensorForm, squared, weighed
+from hierax.problems.domain import Box, Face
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
+from hierax.problems.terms import Energy, Term
 
 SYMMETRIC = 1e-7
 """Largest difference of a form with its arguments exchanged, beside its size, that is error of quadrature."""
@@ -36,18 +42,20 @@ class Separation:
     Attributes
     ----------
     rows:
-        For each term its rows.
+        For each term its rows, or its energies.
     sign:
         Of the equation, where it is that of a minimum: symmetric and positive on functions that keep the conditions,
-        which the field has built in. Without it squares are minimised.
+        which the field has built in; 1 for energies. Without it squares are minimised.
     """
 
-    rows: tuple[tuple[SeparableRow, ...], ...]
+    rows: tuple[tuple[SeparableRow | SeparableEnergy, ...], ...]
     sign: float | None = None
 
     @classmethod
     def of(cls, problem: Problem, field: LowRank) -> Separation | None:
-        """That of a problem; `None` where a term does not separate.
+        """That of a problem; `None` where a term does not separate, and where an energy has no minimum.
+
+        The conditions of an energy have to be built in.
 
         Parameters
         ----------
@@ -56,42 +64,82 @@ class Separation:
         """
         rows = []
         for term in problem.terms:
-            own = separated(problem, term)
+            own = _separated(problem, term)
             if own is None:
                 return None
             rows.append(own)
         found = cls(tuple(rows))
         alive = [row for own in rows for row in own if _is_felt(row, field)]
+        energies = [row for row in alive if isinstance(row, SeparableEnergy)]
+        if energies:
+            bounded = len(energies) == len(alive) and _bounded([_stored(row, field) for row in energies], field)
+            return cls(found.rows, 1.0) if bounded else None
         return cls(found.rows, _sign(alive[0], field)) if len(alive) == 1 and _is_inside(alive[0]) else found
 
     def forms(self, field: LowRank) -> tuple[tuple[TensorForm, ...], ...]:
         """For each term its quadratic forms on the factors of a field, without those that the field makes vanish."""
         if self.sign is None:
             return self.squares(field)
-        form = partial(_weak, sign=self.sign)
+        form = partial(_least, sign=self.sign)
         return tuple(tuple(form(row, field) for row in own if _is_felt(row, field)) for own in self.rows)
 
     def squares(self, field: LowRank) -> tuple[tuple[TensorForm, ...], ...]:
-        """The same, of squares."""
+        """The same, of squares, and of energies."""
         return tuple(tuple(_square(row, field) for row in own if _is_felt(row, field)) for own in self.rows)
 
 
-def _is_felt(row: SeparableRow, field: LowRank) -> bool:
+@once_for_each
+def _separated(problem: Problem, term: Term) -> tuple[SeparableRow | SeparableEnergy, ...] | None:
+    """The rows of a term, or its energies, on all places where it holds; see `separated` and `separated_energy`."""
+    if not isinstance(term, Energy):
+        return separated(problem, term)
+    jets = jet_term(problem, point_term(problem, term), 0) if has_one_scalar(problem) else None
+    if jets is None or not isinstance(problem.domain, Box):
+        return None
+    found = [separated_energy(problem.domain, jets, p if isinstance(p, Face) else None) for p in problem.places(term)]
+    return None if any(own is None for own in found) else tuple(row for own in found for row in own or ())
+
+
+def _is_felt(row: SeparableRow | SeparableEnergy, field: LowRank) -> bool:
     """Whether a row is more than zero on a face where the field has built that in."""
-    if any(not core.any() for core in row.source):
+    if isinstance(row, SeparableRow) and any(not core.any() for core in row.source):
         ends = ((k, row.nodes.places[k]) for k, size in enumerate(row.nodes.sizes) if size == 1)
         bases = (field.basis(k, x, order) for k, x in ends for order in row.orders[row.chain.index(k)])
         return all(bool(basis.any()) for basis in bases)
     return True
 
 
-def _is_inside(row: SeparableRow) -> bool:
+def _is_inside(row: SeparableRow | SeparableEnergy) -> bool:
     return min(row.nodes.sizes) > 1
 
 
-def _square(row: SeparableRow, field: LowRank) -> TensorForm:
+def _square(row: SeparableRow | SeparableEnergy, field: LowRank) -> TensorForm:
+    if isinstance(row, SeparableEnergy):
+        return _stored(row, field)
     operator, source, weights, _ = _on_axes(row, field)
     return squared(row.chain, operator, source, weights)
+
+
+def _least(row: SeparableRow | SeparableEnergy, field: LowRank, sign: float) -> TensorForm:
+    return _stored(row, field) if isinstance(row, SeparableEnergy) else _weak(row, field, sign)
+
+
+def _stored(row: SeparableEnergy, field: LowRank) -> TensorForm:
+    """The form of an energy."""
+    matrix, right, constant = [], [], np.ones((1, 1))
+    for k, orders, products, loads, rest in zip(
+        row.chain, row.orders, row.operator, row.source, row.constant, strict=True
+    ):
+        x, w = (row.nodes.places[k], np.ones(1)) if row.nodes.sizes[k] == 1 else gauss(field.axes[k])
+        between, count = row.nodes.interpolation(k, x), len(orders)
+        basis = np.stack([field.basis(k, x, order) for order in orders])
+        core = products.reshape(len(products), count, count, -1, products.shape[2])
+        core = np.einsum("qm,aopmb->aopqb", between * w[:, None], core, optimize=True)
+        matrix.append(np.einsum("aopqb,oqi,pqj->aijb", core, basis, basis, optimize=True))
+        core = np.einsum("qm,aomb->aoqb", between * w[:, None], loads.reshape(len(loads), count, -1, loads.shape[2]))
+        right.append(np.einsum("aoqb,oqi->aib", core, basis, optimize=True))
+        constant = constant @ np.einsum("q,qm,amb->ab", w, between, rest, optimize=True)
+    return TensorForm(row.chain, tuple(matrix), tuple(right), float(constant[0, 0]))
 
 
 def _weak(row: SeparableRow, field: LowRank, sign: float) -> TensorForm:
@@ -127,32 +175,42 @@ def _sign(row: SeparableRow, field: LowRank) -> float | None:
     if not (uu * vv > 0 and abs(uv - vu) <= SYMMETRIC * size):
         return None
     sign = float(np.sign(uu))
-    mass = [test.T @ (test * w[:, None]) for test, w in zip(*reversed(_on_axes(row, field)[2:]), strict=True)]
-    typical = sign * uu / np.prod([a @ m @ a for a, m in zip(u, mass, strict=True)])
-    return sign if _lowest(form, mass, sign) > POSITIVE * typical else None
+    mass = _masses(field)
+    own = [u[row.chain.index(k)] for k in range(len(u))]
+    typical = sign * uu / np.prod([a @ m @ a for a, m in zip(own, mass, strict=True)])
+    return sign if _lowest([form], mass, sign) > POSITIVE * typical else None
+
+
+def _bounded(forms: Sequence[TensorForm], field: LowRank) -> bool:
+    """Whether the sum of some forms is positive."""
+    generator, mass = np.random.default_rng(0), _masses(field)
+    product = [generator.normal(size=len(m)) for m in mass]
+    size = np.prod([a @ m @ a for a, m in zip(product, mass, strict=True)])
+    typical = sum(_between(form, *[[product[k] for k in form.chain]] * 2) for form in forms) / size
+    return typical > 0 and _lowest(forms, mass, 1.0) > POSITIVE * typical
+
+
+def _masses(field: LowRank) -> list[np.ndarray]:
+    """For each axis the integrals of products of its basis functions."""
+    rules = [gauss(axis) for axis in field.axes]
+    bases = [field.basis(k, x) for k, (x, _) in enumerate(rules)]
+    return [basis.T @ (basis * w[:, None]) for basis, (_, w) in zip(bases, rules, strict=True)]
 
 
 def _between(form: TensorForm, u: Sequence[np.ndarray], v: Sequence[np.ndarray]) -> float:
-    """`u' K v` of two products."""
+    """`u' K v` of two products, whose factors stand as the chain does."""
     row = np.ones((1, 1))
     for core, a, b in zip(form.matrix, u, v, strict=True):
         row = row @ np.einsum("aijb,i,j->ab", core, a, b, optimize=True)
     return float(row[0, 0])
 
 
-def _lowest(form: TensorForm, mass: Sequence[np.ndarray], sign: float) -> float:
-    """The lowest value of a form on products of norm one that sweeps over the axes find, each an eigenvalue problem."""
+def _lowest(forms: Sequence[TensorForm], mass: Sequence[np.ndarray], sign: float) -> float:
+    """The lowest value of a sum of forms on products of norm one that sweeps over the axes find, as eigenvalues."""
     products, value = [np.ones(len(m)) / np.sqrt(m.sum()) for m in mass], np.inf
     for _ in range(SWEEPS):
-        for k, (core, m) in enumerate(zip(form.matrix, mass, strict=True)):
-            chain = [np.einsum("aijb,i,j->ab", c, p, p, optimize=True)
-                     for c, p in zip(form.matrix, products, strict=True)]  # fmt: skip
-            before, after = np.ones((1, 1)), np.ones((1, 1))
-            for matrix in chain[:k]:
-                before = before @ matrix
-            for matrix in reversed(chain[k + 1 :]):
-                after = matrix @ after
-            own = sign * np.einsum("a,aijb,b->ij", before[0], core, after[:, 0], optimize=True)
+        for k, m in enumerate(mass):
+            own = sign * sum(form.along(products, k) for form in forms)
             try:
                 values, vectors = eigh(0.5 * (own + own.T), m, subset_by_index=[0, 0])
             except LinAlgError:

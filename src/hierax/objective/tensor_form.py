@@ -63,6 +63,19 @@ class TensorForm:
         gradient[places], matrix[np.ix_(places, places)] = chains.gradient(self), chains.curvature(self)
         return Expansion(self._value(chains), gradient, matrix)
 
+    def along(self, product: Sequence[np.ndarray], axis: int | None) -> np.ndarray:
+        """`u' K u` of a product of one factor an axis; with an axis given the matrix of that along it."""
+        row, left, own = np.ones(1), None, None
+        for k, core in zip(self.chain, self.matrix, strict=True):
+            if k == axis:
+                left, own, row = row, core, np.eye(core.shape[3])
+            else:
+                row = row @ np.einsum("aijb,i,j->ab", core, product[k], product[k], optimize=True)
+        if own is None or left is None:
+            return row[0]
+        matrix = np.einsum("a,aijb,b->ij", left, own, row[:, 0], optimize=True)
+        return 0.5 * (matrix + matrix.T)
+
     def _value(self, chains: _Chains) -> float:
         return 0.5 * float(chains.left[-1].sum()) - float(chains.plain_left[-1].sum()) + self.constant
 

@@ -14,7 +14,7 @@ import optax
 
 from hierax._errors import InputError
 from hierax.cycles import AbstractCycle, AbstractMultigrid, Automatic, NestedIteration, SingleLevel
-from hierax.fields import linear_in_parameters, parameter_count
+from hierax.fields import LowRank, linear_in_parameters, parameter_count
 from hierax.fields.base import mesh
 from hierax.hierarchy import (
     AbstractRefinement,
@@ -32,6 +32,7 @@ from hierax.objective.jet_rows import is_low_rank
 from hierax.objective.missed import missed
 from hierax.objective.prescribed import with_prescribed_values
 from hierax.objective.prior import Prior, priors
+from hierax.objective.separation import Separation
 from hierax.objective.sizes import own_units
 from hierax.planning.data import is_table, plan_for_data
 from hierax.planning.examine import examine
@@ -187,7 +188,7 @@ def _for_fields(hierarchy: Any, levels: int | None, given: Examined) -> Plan:
     elif hierarchy is not None and not isinstance(hierarchy, AbstractFamily):
         plan = _given(problem, on_domain(refine(hierarchy, by=IntervalDoubling(), levels=1), problem), None, seen)
     else:
-        family = hierarchy or _family(problem, seen)
+        family = hierarchy or _family(given)
         own = family if levels is None or not seen.only_data else family.spread(seen.values, levels)
         plan = _from_family(own, given)
     if seen.equations and not (seen.conditions or seen.data or seen.energies or problem.constraint is not None):
@@ -224,11 +225,17 @@ def _refuse_prior(problem: Problem, plan: Plan) -> None:
         )
 
 
-def _family(problem: Problem, seen: ProblemFeatures) -> AbstractFamily:
+def _family(given: Examined) -> AbstractFamily:
+    problem, seen = given.problem, given.seen
     if seen.dim <= GRID_DIMENSIONS:
         return Grid()
-    pointwise = seen.local and not (seen.only_data or seen.energies or seen.hidden or interfaces.stated(problem))
-    return Tensor() if pointwise and isinstance(problem.domain, Box) else Perceptron()
+    pointwise = seen.local and not (seen.only_data or seen.hidden or interfaces.stated(problem))
+    if not (pointwise and isinstance(problem.domain, Box)):
+        return Perceptron()
+    # the steps of tensors at points are those of least squares
+    first = start_field(Tensor(), given) if seen.energies else None
+    separates = isinstance(first, LowRank) and Separation.of(problem, first) is not None
+    return Tensor() if separates or not seen.energies else Perceptron()
 
 
 def _from_family(family: AbstractFamily, given: Examined) -> Plan:

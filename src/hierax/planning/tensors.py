@@ -31,15 +31,16 @@ def plan_for_tensors(
 ) -> Plan:
     """Levels of growing rank, each trained in all its factors at once."""
     first = hierarchy.levels[0].field
-    separation = Separation.of(problem, first) if isinstance(first, LowRank) and seen.linear else None
+    quadratic = seen.linear or seen.energies > 0
+    separation = Separation.of(problem, first) if isinstance(first, LowRank) and quadratic else None
     levels = (
         "Levels: from few products and coarse knots to more products, and to finer knots where jumps of the highest "
         "derivative ask for them; each starts from the one before and is solved by damped Gauss-Newton steps in all "
         "factors."
     )
     if separation is not None:
-        how = "its weak form" if separation.sign is not None else "its squares"
         weak = separation.sign is not None
+        how = "its energy" if seen.energies else "its weak form" if weak else "its squares"
         return Plan(
             hierarchy,
             rule,

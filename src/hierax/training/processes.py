@@ -248,11 +248,8 @@ class TableProcess:
         kept = self.left_out if held is None else self.left_out_at(held)
 
         def of(between: np.ndarray, everywhere: np.ndarray) -> Witness:
-            known, far = ([ask(places) for places in (between, everywhere)] for ask in (asked, rows.far_from))
-            return Witness(name, self.left_out, kept, self.noise, *known, *far)
-
-        def asked(places: np.ndarray) -> Known:
-            return self._known(places, fitted)
+            known, gaps, far = self._known(between, fitted), rows.far_from(between), rows.far_from(everywhere)
+            return Witness(name, self.left_out, kept, self.noise, known, self._known(everywhere, fitted), gaps, far)
 
         whole, values = of(inside, rows.everywhere), few_values(rows.unit)
         if not values:

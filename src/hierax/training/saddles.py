@@ -18,8 +18,12 @@ from hierax.training.state import Visited
 
 
 def landscape(discrete: DiscreteProblem, field: Any) -> Landscape | None:
-    """The energy about a field; `None` without energies, and where the level is too large."""
-    if not any(isinstance(t, Energy) for t in discrete.problem.terms) or parameter_count(field) > LARGEST:
+    """The energy about a field; `None` without energies, where the level is too large, and by integrals along axes.
+
+    An energy that separates is quadratic, and was found to be positive.
+    """
+    energies = any(isinstance(t, Energy) for t in discrete.problem.terms)
+    if not energies or discrete.plan.separation is not None or parameter_count(field) > LARGEST:
         return None
     return Landscape(field, discrete.prepare(field).objective.samples)
 
