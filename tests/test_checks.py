@@ -215,7 +215,6 @@ def test_a_residual_in_the_smallest_cells_counts_by_their_volume():
 @pytest.mark.parametrize(
     ("changes", "factor"),
     [
-        ([1e-2], 1 / 6),
         ([1e-2, 1e-5], 1 / 6),
         ([1.6e-2, 8e-3, 4e-3, 2e-3], 0.5),
         ([1e-2, 1e-2], 0.8),
@@ -223,7 +222,14 @@ def test_a_residual_in_the_smallest_cells_counts_by_their_volume():
     ],
 )
 def test_what_is_left_to_change_follows_the_pace_of_the_last_refinements(changes, factor):
-    assert pace(changes) == pytest.approx(max(factor, 1 / 6))
+    assert pace(changes, [1.0, 0.9]) == pytest.approx(max(factor, 1 / 6))
+
+
+def test_a_single_change_is_taken_to_fall_as_the_residual_did():
+    assert pace([0.1], [1.0, 0.25]) == pytest.approx(0.5)
+    assert pace([0.1], [1.0, 1e-9]) == pytest.approx(1 / 6)
+    assert pace([0.1], [1.0, 2.0]) == pytest.approx(0.8)
+    assert pace([0.1], []) == pytest.approx(1 / 6)
 
 
 def test_slow_refinement_is_no_success_where_its_last_change_is_small():

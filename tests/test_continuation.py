@@ -9,6 +9,7 @@ from hierax import RESULTS
 from hierax._errors import InputError
 from hierax.events import LevelFinished
 from hierax.problems import burgers
+from studies import coverage
 
 
 def buckled(force, width=0.08):
@@ -113,6 +114,20 @@ def test_equations_wait_for_a_level_that_is_fine_enough_for_them():
     assert any("wait for a finer level" in sentence for sentence in said)
     assert found.unknowns["T"].value == pytest.approx(0.02, rel=0.02)
     assert found.unknowns["S"].value == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_constant_that_noise_has_led_to_its_bound_begins_anew():
+    """A diffusivity from noisy values: where the equation weighs little none at all is best, which has no way back."""
+    case, begun = coverage.diffusion(), []
+
+    def seen(event):
+        if isinstance(event, LevelFinished):
+            begun.append(float(event.field.parts["nu"].value))
+
+    found = hx.train(case.make(case.values(12)), subscribers=[seen], budget=600.0)
+    assert min(begun) < -10.0
+    assert found.result is hx.RESULTS.successful, str(found)
+    assert found.unknowns["nu"].low < 0.05 < found.unknowns["nu"].high
 
 
 def test_equations_that_contradict_the_data_wait_in_vain_and_are_refused():

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
+
+import jax
 
 from hierax.cycles import NestedIteration, Until
 from hierax.events import LevelRecord
+from hierax.fields import Unknowns
 from hierax.objective.prior import Held
+from hierax.objective.view import bounded
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.plan import Plan
 from hierax.problems.continuation import Continuation
@@ -26,6 +30,8 @@ EASIER = Until(stall=1e-2)
 """An easier problem only leads to the next one: steps that hardly lower its loss are not worth their time."""
 UNDETERMINED = 1e-4
 """Factor of the equations below which they hardly act, and nothing tells how large constants in them are."""
+FELT = 1e-2
+"""Slope of the map into the bounds of a constant over that where it began, below which equations hardly feel it."""
 JUMP, NOISES = 2.0, 3.0
 """Misfit of the data over that before equations weighed more, and over their noise, from which on the field has left
 them."""
@@ -97,6 +103,23 @@ def leads_away(discrete: DiscreteProblem, visited: Visited, easier: Sequence[tup
     fields, seen = (visited.field, easier[-1][1].field), rows.held or rows.seen(None)
     own, least = (rows.misfit(field, seen, discrete.misses) for field in fields)
     return not own < max(JUMP * least, NOISES * max(rows.noise, rows.stated))
+
+
+def off_bounds(discrete: DiscreteProblem, field: Any) -> Any:
+    """A field that an easier problem has led to, with constants where they began that came near a bound.
+
+    Equations that weigh little against noisy data are best met by constants that switch off what feels the noise most.
+    Next to a bound the equations no longer depend on the parameters of these, and nothing leads back.
+    """
+    if not isinstance(field, Unknowns):
+        return field
+    began, left = discrete.plan.hierarchy.levels[0].field.parts, {}
+    for name, constant in discrete.problem.constants.items():
+        slope = jax.grad(bounded(constant.bounds))
+        own, first = (abs(float(slope(float(parts[name].value)))) for parts in (field.parts, began))
+        if not own > FELT * first:
+            left[name] = began[name]
+    return Unknowns(**field.parts | left)
 
 
 def _room(plan: Plan) -> int:

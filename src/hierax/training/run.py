@@ -18,7 +18,7 @@ from hierax.hierarchy import Level
 from hierax.problems.keys import seed_of
 from hierax.training.account import so_far, within_visit
 from hierax.training.context import Context
-from hierax.training.continuation import EASIER, leads_away
+from hierax.training.continuation import EASIER, leads_away, off_bounds
 from hierax.training.corrections import corrected, solved
 from hierax.training.discrete import Prepared
 from hierax.training.moving_knots import moved
@@ -260,8 +260,9 @@ def _prepared(state: RunState, level: int, number: int, context: Context, stacke
     """Objective and start of a visit, and the factor of the equations where this is the first one."""
     state = _balanced(state, level, number, context)
     if not stacked:
-        start, points = carried(state, level, context), state.levels[level].points
-        return state, context.problem_of(state, number).prepare(start, points=points)
+        discrete, start = context.problem_of(state, number), carried(state, level, context)
+        start = start if state.visited or not state.easier else off_bounds(discrete, start)
+        return state, discrete.prepare(start, points=state.levels[level].points)
     assert state.corrections is not None
     stack = context.stack(state)
     corrections = stack.entered(state.corrections, level, carried(state, level, context))

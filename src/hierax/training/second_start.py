@@ -1,4 +1,4 @@
-"""Second starts of nonlinear terms: a coarse level is trained once more from a start on either side of its field.
+"""Second starts of nonlinear terms: a coarse level is trained once more from elsewhere.
 
 Where refinement no longer lowers a residual that is far from zero, training stands at a minimum that is no solution,
 and a second start may lead to one. Where training has come to a solution, it may lead to another, which is told: if a
@@ -51,10 +51,15 @@ def another_solution(
     """A sentence about another solution; empty where none is looked for or found.
 
     It is looked for where the terms are nonlinear and local, without data, which choose, and without a course in time,
-    which has one.
+    which has one: beside the field, and along one coordinate also at the end of a domain that grows.
     """
     fields = [visited[k].field for k in sorted(visited, reverse=True)]
-    for start in next((starts for field in fields if (starts := _starts(discrete, field))), ()):
+    field = next((field for field in fields if _may_start(discrete, field)), None)
+    if field is None:
+        return ""
+    # along one coordinate a domain that grows costs little, and its length is often one at which infinity is cut off
+    small = _from_small_domains(discrete, field, clock) if discrete.problem.domain.dim == 1 else ()
+    for start in itertools.chain(_starts(discrete, field), small):
         found = _confirmed(discrete, start, clock)
         difference = 0.0 if found is None else discrete.change(found, trained)
         if difference > APART:
@@ -111,11 +116,17 @@ def _from_small_domains(
             yield discrete.prepare(found)
 
 
+def _may_start(discrete: DiscreteProblem, field: Any) -> bool:
+    """Whether a level is small, and nothing but its terms chooses among their solutions."""
+    plan = discrete.plan
+    chosen = plan.linear or plan.evolution is not None or bool(discrete.rows.total) or not discrete.equations.any()
+    return not chosen and plan.local and isinstance(plan.solver, GaussNewton) and suits(field, LARGEST)
+
+
 def _starts(discrete: DiscreteProblem, field: Any) -> list[Prepared]:
     """A small level beside its field, on both sides along the change to which the terms object least, near by first."""
     plan = discrete.plan
-    chosen = plan.linear or plan.evolution is not None or bool(discrete.rows.total) or not discrete.equations.any()
-    if chosen or not (plan.local and isinstance(plan.solver, GaussNewton) and suits(field, LARGEST)):
+    if not _may_start(discrete, field):
         return []
     start = discrete.prepare(field)
     change = _softest(discrete, plan.solver, start) if spline_axes(field) else None

@@ -134,7 +134,7 @@ def guarded(
             untrained=discrete.plan.hierarchy.levels[0].field,
             coarsest=visited[own[0]].field,
             samples=_samples(discrete, trained),
-            changes=[changes[k] for k in sorted(changes) if k <= shown],
+            changes=_changes(visited, changes, shown),
             losses=[visited[k].loss for k in own],
             mesh_widths=_widths(discrete, visited, level),
             ahead=step_ahead(discrete, visited[level], trained),
@@ -155,6 +155,16 @@ def guarded(
             landscape=_landscape(discrete, visited, level),
         )
     )
+
+
+def _changes(visited: Mapping[int, Visited], changes: Mapping[int, float], level: int) -> list[float]:
+    """The changes up to a level, or from sweep to sweep over slabs, where there are two: grids before that say nothing.
+
+    A sweep is asked for a certain accuracy; grids over the whole time were given up far from the solution.
+    """
+    own = [k for k in sorted(changes) if k <= level]
+    sweeps = [k for k in own if on_slabs(visited[k].field) and on_slabs(visited[k - 1].field)]
+    return [changes[k] for k in sweeps or own]
 
 
 def _compared(visited: Mapping[int, Visited], level: int) -> list[int]:

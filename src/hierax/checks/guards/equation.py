@@ -38,7 +38,8 @@ class Equation(AbstractGuard):
     refinement no longer changes the solution the residual may be as small as it gets, and then it is tiny beside that
     of the untrained field, and beside its own parts. If it is not, and refinement leaves it, training has settled at
     a minimum that is no solution; except where all of it is in a few cells of next to no volume, as beside the jump
-    of a condition, where the derivatives of the solution are not bounded. An equation that was solved in the weak
+    of a condition, where the derivatives of the solution are not bounded. Nor is the first level any measure where of
+    the size of its parts an equation leaves next to nothing: its solution may have been of another size. An equation that was solved in the weak
     sense, as that of a minimum, need not hold at points.
 
     Where there are several equations, or data beside them, each is also judged against itself, row by row: over the
@@ -81,6 +82,8 @@ class Equation(AbstractGuard):
         if ratio > self.limit:
             # points of the first level may have missed a narrow source, and its loss says nothing then
             ratio = min(ratio, max(_on_same_points(evidence, k) for k in evidence.equations))
+        if ratio > self.limit and max(_of_its_parts(evidence, k) for k in evidence.equations) < SETTLED:
+            return None  # the first level had next to nothing of a solution that grows, or solved it as well
         how = "while refinement still changes the solution"
         if evidence.changes[-1] < UNCHANGED:
             share, what = float(np.sqrt(last / max(evidence.untrained_loss, 1e-300))), "that of the untrained field"

@@ -25,8 +25,9 @@ LAST = 3
 class Resolution(AbstractGuard):
     """What is left to change, if the changes go on to fall as they did at the last refinements.
 
-    Changes `c_k` that fall by the factor `q` leave `c_n q / (1 - q)`, the sum of the geometric series that follows. A
-    level that was left before its solver had ended also leaves the next step of that, in full.
+    Changes `c_k` that fall by the factor `q` leave `c_n q / (1 - q)`, the sum of the geometric series that follows.
+    Where there is one change, `q` is that of the residual; sweeps over time slabs are compared with each other, if
+    there are two. A level that was left before its solver had ended also leaves the next step of that, in full.
     """
 
     limit: float = 1e-2
@@ -51,7 +52,8 @@ class Resolution(AbstractGuard):
             return None
         last = evidence.changes[-1]
         # changes that follow the noise of the data need not fall
-        factor = FASTEST if last <= WITHIN * (evidence.noise or 0.0) else pace(evidence.changes)
+        losses = () if evidence.measured else evidence.losses
+        factor = FASTEST if last <= WITHIN * (evidence.noise or 0.0) else pace(evidence.changes, losses)
         left = last * factor / (1.0 - factor)
         sentence = (
             f"The last refinement changed the solution by {last:.2g} of its size; at the pace of the last refinements "
@@ -60,10 +62,13 @@ class Resolution(AbstractGuard):
         return Guard(left, self.limit, bool(left <= self.limit), sentence)
 
 
-def pace(changes: Sequence[float]) -> float:
-    """Factor by which the last changes fell from level to level, in the geometric mean."""
+def pace(changes: Sequence[float], losses: Sequence[float]) -> float:
+    """Factor by which the last changes fell from level to level, in the geometric mean; of one the residual's."""
     steps = min(LAST, len(changes) - 1)
     if steps < 1:
-        return FASTEST
-    ratio = changes[-1] / max(changes[-1 - steps], 1e-300)
-    return float(np.clip(ratio ** (1.0 / steps), FASTEST, SLOWEST))
+        return _limited(np.sqrt(max(losses[-1], 0.0) / max(losses[-2], 1e-300))) if len(losses) > 1 else FASTEST
+    return _limited((changes[-1] / max(changes[-1 - steps], 1e-300)) ** (1.0 / steps))
+
+
+def _limited(factor: float) -> float:
+    return float(np.clip(factor, FASTEST, SLOWEST))
