@@ -39,8 +39,8 @@ class Equation(AbstractGuard):
     of the untrained field, and beside its own parts. If it is not, and refinement leaves it, training has settled at
     a minimum that is no solution; except where all of it is in a few cells of next to no volume, as beside the jump
     of a condition, where the derivatives of the solution are not bounded. Nor is the first level any measure where of
-    the size of its parts an equation leaves next to nothing: its solution may have been of another size. An equation that was solved in the weak
-    sense, as that of a minimum, need not hold at points.
+    the size of its parts an equation leaves next to nothing: its solution may have been of another size. An equation
+    that was solved in the weak sense, as that of a minimum, need not hold at points.
 
     Where there are several equations, or data beside them, each is also judged against itself, row by row: over the
     size of its parts, which is the largest of what it leaves without training, on the first level, for zero, where
