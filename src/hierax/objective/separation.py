@@ -187,7 +187,7 @@ def _bounded(forms: Sequence[TensorForm], field: LowRank) -> bool:
     product = [generator.normal(size=len(m)) for m in mass]
     size = np.prod([a @ m @ a for a, m in zip(product, mass, strict=True)])
     typical = sum(_between(form, *[[product[k] for k in form.chain]] * 2) for form in forms) / size
-    return typical > 0 and _lowest(forms, mass, 1.0) > POSITIVE * typical
+    return bool(typical > 0) and _lowest(forms, mass, 1.0) > POSITIVE * float(typical)
 
 
 def _masses(field: LowRank) -> list[np.ndarray]:
@@ -210,7 +210,7 @@ def _lowest(forms: Sequence[TensorForm], mass: Sequence[np.ndarray], sign: float
     products, value = [np.ones(len(m)) / np.sqrt(m.sum()) for m in mass], np.inf
     for _ in range(SWEEPS):
         for k, m in enumerate(mass):
-            own = sign * sum(form.along(products, k) for form in forms)
+            own = sign * np.sum([form.along(products, k) for form in forms], axis=0)
             try:
                 values, vectors = eigh(0.5 * (own + own.T), m, subset_by_index=[0, 0])
             except LinAlgError:
