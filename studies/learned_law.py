@@ -82,10 +82,10 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     gent = LAWS["gent"]
     truths = {name: timed(make(hx.Hyperelastic(gent.energy)), quick)[0] for name, make in bodies.items()}
 
-    def measured(name: str, noise: float, seed: int, count: int = count) -> Iterator[Row]:
+    def measured(name: str, noise: float, seed: int, samples: int) -> Iterator[Row]:
         law = LAWS[name]
-        learned, seconds = timed(sampled(law, count, noise, seed), quick)
-        row = {"what": name if count < MANY else f"{name}, {count}", "seconds": seconds}
+        learned, seconds = timed(sampled(law, samples, noise, seed), quick)
+        row = {"what": name if samples < MANY else f"{name}, {samples}", "seconds": seconds}
         if law is gent and not curves:
             curves.append((hx.Hyperelastic(gent.energy), hx.Hyperelastic(learned.function("W"), gent.invariants)))
         errors = {"fresh": fresh_error(law, learned), "farther": fresh_error(law, learned, 0.45)}
@@ -94,14 +94,11 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
             found, seconds = timed(make(hx.Hyperelastic(learned.function("W"), law.invariants)), quick)
             yield {"what": body, "seconds": seconds, **compared(found, truths[body])}
 
+    laws = [(name, noise, count) for name in LAWS for noise in NOISES] + [("fibres, space", 0.0, MANY)]
     for seed in range(seeds):
-        for name in ("gent",) if quick else LAWS:
-            for noise in NOISES[:1] if quick else NOISES:
-                key = {"law": name, "noise": noise, "seed": seed}
-                kept.add(key, functools.partial(measured, name, noise, seed))
-        if not quick:
-            many = {"law": "fibres, space", "noise": 0.0, "seed": seed, "count": MANY}
-            kept.add(many, lambda seed=seed: measured("fibres, space", 0.0, seed, MANY))
+        for name, noise, samples in laws[: 1 if quick else None]:
+            key = {"law": name, "noise": noise, "seed": seed, "samples": samples}
+            kept.add(key, functools.partial(measured, name, noise, seed, samples))
     result = written(out, kept.rows, quick, (curves, truths), kept.reading())
     write_json(out / f"{NAME}.json", plain(result))
     return result
@@ -200,8 +197,8 @@ def compared(found: hx.Solution, truth: hx.Solution) -> Row:
 def written(out: Path, rows: list[Row], quick: bool, shown: Any, reading: str) -> dict[str, Any]:
     """Table, figure and rows; medians and worst over the seeds."""
     title = "Laws that were learned" + (" (short form)" if quick else "")
-    cells = [["what", "noise", "seeds", "fresh", "worst", "farther", "worst", "displacement", "worst", "peak stress", "worst", "beyond",
-              "seconds", "exit"]]  # fmt: skip
+    cells = [["what", "noise", "seeds", "fresh", "worst", "farther", "worst", "displacement", "worst", "peak stress", "worst",
+              "beyond",              "seconds", "exit"]]  # fmt: skip
     summary: dict[str, float] = {}
     for what, noise in sorted({(row["what"], row["noise"]) for row in rows}, key=_place):
         own = [row for row in rows if (row["what"], row["noise"]) == (what, noise)]
