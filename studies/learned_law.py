@@ -197,13 +197,14 @@ def compared(found: hx.Solution, truth: hx.Solution) -> Row:
 def written(out: Path, rows: list[Row], quick: bool, shown: Any, reading: str) -> dict[str, Any]:
     """Table, figure and rows; medians and worst over the seeds."""
     title = "Laws that were learned" + (" (short form)" if quick else "")
-    cells = [["what", "noise", "seeds", "fresh", "worst", "farther", "worst", "displacement", "worst", "peak stress", "worst",
-              "beyond",              "seconds", "exit"]]  # fmt: skip
+    shown_errors = ("fresh", "farther", "displacement", "peak")
+    heads = [head for error in shown_errors for head in (error, "worst")]
+    cells = [["what", "noise", "seeds", *heads, "beyond", "seconds", "exit"]]
     summary: dict[str, float] = {}
     for what, noise in sorted({(row["what"], row["noise"]) for row in rows}, key=_place):
         own = [row for row in rows if (row["what"], row["noise"]) == (what, noise)]
         numbers = []
-        for key in ("fresh", "farther", "displacement", "peak"):
+        for key in shown_errors:
             found = [row[key] for row in own if key in row]
             numbers += [f"{np.median(found):.1e}", f"{np.max(found):.1e}"] if found else ["-", "-"]
             summary |= {f"{what} {noise:g} {key}": float(np.median(found))} if found else {}
