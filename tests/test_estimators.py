@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
 from hierax.models import Simulation
 from hierax.models.inputs import Normal, Uniform
+from hierax.records.tables import write_columns
 from hierax.statistics import Mean, Probability, Quantile, Variance, estimate
 from hierax.statistics.blue import best_design, candidates, weights
 from hierax.statistics.models import Models
@@ -304,3 +306,77 @@ def test_a_family_is_asked_in_words_and_its_surrogate_makes_that_cheaper(tmp_pat
     assert record["spent"] < plain["spent"] / 5
     for quantity in ("v at x=0.5", "u at x=3", "slope(u)"):
         assert cli.main([*asked, "--quantity", quantity]) == 1
+
+
+def table_of_samples(seed, chain):
+    """Three models of `exp(z / 2)` whose errors fall fourfold, at inputs that not all of them share."""
+    rng = np.random.default_rng(seed)
+    counts = {(2, 1): 40, (1, 0): 200, (0,): 2000} if chain else {(2, 1, 0): 40, (1, 0): 200, (0,): 2000, (2,): 20}
+    columns = [[], [], [], []]
+    for group, count in counts.items():
+        z, names = rng.standard_normal(count), np.arange(count) + 10_000 * len(columns[0])
+        for level in group:
+            values = np.exp(0.5 * z) + 0.2 * 4.0**-level * np.sin(2.0 * z)
+            for column, own in zip(
+                columns, (names, np.full(count, level), values, np.full(count, 4.0**level)), strict=True
+            ):
+                column.extend(own)
+    return [np.array(column) for column in columns]
+
+
+@pytest.mark.parametrize("chain", [False, True])
+def test_samples_that_are_there_are_estimated_without_bias(chain):
+    """Not nested, with and without samples of all models: intervals hold, errors are far below those of dear ones."""
+    found = [hx.estimate_samples(*table_of_samples(seed, chain)) for seed in range(200)]
+    truth = np.exp(0.125)
+    errors, claimed = [one.value - truth for one in found], [one.error for one in found]
+    assert 0.92 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.985
+    assert 0.85 < np.sqrt(np.mean(np.square(errors))) / np.mean(claimed) < 1.15
+    assert np.mean(claimed) < 0.25 * np.exp(0.125) * np.sqrt(np.expm1(0.25) / 60)
+    assert [row.name for row in found[0].rows] == ["0", "1", "2"]
+
+
+def test_a_table_of_samples_on_the_command_line(tmp_path, capsys):
+    """Columns by name, the record in a run folder; what a table has not is refused."""
+    columns = table_of_samples(0, True)
+    path = tmp_path / "samples.csv"
+    write_columns(path, dict(zip(("sample", "level", "drag", "cost"), columns, strict=True)))
+    run = tmp_path / "run"
+    assert cli.main(["estimate", str(path), "--quantity", "drag", "--run", str(run)]) == 0
+    record = json.loads((run / "estimate.json").read_text())
+    assert record["value"] == hx.estimate_samples(*columns).value
+    assert "Sum of differences of levels" in capsys.readouterr().out
+    assert cli.main(["report", str(run)]) == 0
+    assert cli.main(["resume", str(run)]) == 1
+    assert cli.main(["estimate", str(path), "--quantity", "drag", "--tolerance", "0.1"]) == 1
+    assert "leave --vary" in capsys.readouterr().err
+    with pytest.raises(hx.InputError, match="0 samples have level 2 and 0"):
+        hx.estimate_samples(*[column[columns[1] != 1] for column in columns])
+    with pytest.raises(hx.InputError, match="two values"):
+        hx.estimate_samples(*[np.tile(column, 2) for column in columns])
+
+
+def test_heavy_tails_are_said_of_sobol_sequences():
+    """The variance of a number without fourth moments, and not that of a normal one."""
+    laws, inputs = {"heavy": lambda z: np.sinh(1.2 * z), "normal": lambda z: z}, {"z": Normal(0.0, 1.0)}
+    said = {}
+    for name, law in laws.items():
+        made = hx.Simulation(lambda one, level, law=law: law(one["z"]), inputs, 1, costs=[1.0], batch=True)
+        found = [hx.estimate(made, statistic=hx.Variance(), budget=512.0, quasi=True, key=k) for k in range(20)]
+        said[name] = sum("heavy" in " ".join(one.sentences) for one in found)
+    assert said["heavy"] >= 15
+    assert said["normal"] == 0
+
+
+def test_a_surrogate_that_seems_exact_is_not_taken_for_exact():
+    """Whether a number is above one: few samples show where a surrogate of it is wrong, and none is not never."""
+    above = lambda z: np.asarray(z > 1.0, float)  # noqa: E731
+    made = hx.Simulation(lambda one, level: above(one["z"]), {"z": Normal(0.0, 1.0)}, 2, costs=[1.0, 2.0], batch=True)
+    truth = ndtr(-1.0)
+    found = [
+        hx.estimate(
+            made, tolerance=0.02, budget=1e9, surrogate=lambda one: above(0.97 * one["z"]), quasi=False, key=key
+        )
+        for key in range(100)
+    ]
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.93

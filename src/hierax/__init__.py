@@ -134,6 +134,7 @@ from hierax.statistics import Probability as Probability
 from hierax.statistics import Quantile as Quantile
 from hierax.statistics import Variance as Variance
 from hierax.statistics import estimate as estimate
+from hierax.statistics import estimate_samples as estimate_samples
 from hierax.training.bands import intervals as intervals
 from hierax.training.train import TrainingError as TrainingError
 from hierax.training.train import train as train

@@ -22,14 +22,18 @@ from hierax.records.folder import ESTIMATE, Folder
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
 from hierax.records.run import EVENTS, Run
+from hierax.records.sources import checksum
 from hierax.records.surrogates import FamilySource, recorded_family
+from hierax.records.tables import Table, is_table
 from hierax.records.terminal import ended_by_signals
 from hierax.records.user_file import user_errors
 from hierax.results.record import plain
-from hierax.statistics import Estimate, Mean, Probability, Quantile, Variance, estimate
+from hierax.statistics import Estimate, Mean, Probability, Quantile, Variance, estimate, estimate_samples
 from hierax.statistics.estimating import State
 from hierax.statistics.quantities import AbstractStatistic
 
+SAMPLES = "samples"
+"""Kind of source of an estimate from a table."""
 VALUES = "values"
 """The folder in a run folder of values as they came."""
 ASKED = ("quantity", "tolerance", "variance", "above", "quantile", "seed")
@@ -50,9 +54,9 @@ class Estimating:
 
     simulator: tyro.conf.Positional[str]
     """FILE.py:OBJECT, a hx.Simulation or hx.Family, a function that returns one, or of what varies; NAME of the
-    catalogue."""
+    catalogue; or a table of samples that are there, with columns `sample`, `level`, `cost` and the quantity."""
     quantity: str | None = None
-    """Of a family: "u at x=0.6", "mean(u)", "max(u)" or "min(u)"."""
+    """Of a family: "u at x=0.6", "mean(u)", "max(u)" or "min(u)"; of a table the column of values."""
     vary: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
     """NAME=LOW:HIGH, or NAME=LOW:HIGH:log: what varies, evenly or evenly in its logarithm."""
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
@@ -87,6 +91,8 @@ class Estimating:
     ) -> Estimating:
         """The command of a run folder, to go on; `problem` is FILE.py:OBJECT of what is estimated."""
         settings = Folder.open(path).settings
+        if settings["source"].get("kind") == SAMPLES:
+            raise InputError("Its samples were given: nothing is to go on.", str(path), "Estimate from a longer table.")
         source, options = recorded_family(settings["source"], problem), settings["options"]
         taken = {name: options[name] for name in ASKED}
         return cls(
@@ -98,13 +104,13 @@ class Estimating:
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
+        if is_table(Path(self.simulator)):
+            return self._of_table(Path(self.simulator))
         words = [tuple(word for group in groups for word in group) for groups in (self.vary, self.set)]
         statistic, source = self._statistic(), FamilySource(self.simulator, *words)
         if self.json is not None:
             check_output(self.json, source.inputs_read, self.force)
-        asked = {"statistic": statistic.words, **{name: getattr(self, name) for name in ASKED},
-                 "surrogate": None if self.surrogate is None else str(self.surrogate), "processes": self.processes,
-                 "budget_seconds": self.budget_seconds}  # fmt: skip
+        asked = self._asked(statistic)
         with user_errors(source.file):
             leveled = source.on_levels(self.quantity)
         leveled.processes = self.processes or leveled.processes
@@ -140,8 +146,37 @@ class Estimating:
                     raise
                 print(ending(run, signals), file=sys.stderr)
                 return INTERRUPTED
-            record = _record(made, asked, leveled.name, run)
-            run.write_result({ESTIMATE: json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"})
+            record = _kept(made, asked, leveled.name, run)
+        return self._told(made, record, run)
+
+    def _of_table(self, path: Path) -> int:
+        """Estimate from samples that are there."""
+        given = (self.vary, self.set, self.surrogate, self.tolerance, self.processes)
+        if self.quantity is None or any(value not in ((), None) for value in given):
+            raise InputError(
+                "A table has its samples and the numbers of its models.", str(path),
+                "Name the column of values by --quantity, and leave --vary, --set, --surrogate, --tolerance and "
+                "--processes out.",
+            )  # fmt: skip
+        if self.json is not None:
+            check_output(self.json, [path], self.force)
+        table = Table(path)
+        levels, values, costs = table.numbers(["level", self.quantity, "cost"]).values()
+        statistic, run = self._statistic(), Run.create(path.stem, self.run)
+        with contextlib.closing(run), discarded(run):
+            asked = self._asked(statistic)
+            run.write_request({"kind": SAMPLES, "given": str(path), "sha256": checksum(path)}, asked)
+            made = estimate_samples(table.labels("sample"), levels, values, costs, statistic)
+            record = _kept(made, asked, path.stem, run)
+        return self._told(made, record, run)
+
+    def _asked(self, statistic: AbstractStatistic) -> dict[str, Any]:
+        """The options that a run folder keeps."""
+        surrogate = None if self.surrogate is None else str(self.surrogate)
+        return {"statistic": statistic.words, **{name: getattr(self, name) for name in ASKED}, "surrogate": surrogate,
+                "processes": self.processes, "budget_seconds": self.budget_seconds}  # fmt: skip
+
+    def _told(self, made: Estimate, record: dict[str, Any], run: Run) -> int:
         tell(made, run, record, self.json)
         return GUARD_FAILED if not made.reached else 0 if run.whole else FAILED
 
@@ -170,9 +205,11 @@ def _named(level: int) -> str:
     return str(level) if level >= 0 else "surrogate"
 
 
-def _record(made: Estimate, asked: dict[str, Any], name: str, run: Run) -> dict[str, Any]:
-    """What other programs may want to know."""
+def _kept(made: Estimate, asked: dict[str, Any], name: str, run: Run) -> dict[str, Any]:
+    """What other programs may want to know, kept in the folder of the run."""
     members = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     named = dict(zip(("alpha", "beta", "gamma"), made.rates, strict=True))
     shown = {"name": name, "rates": named, "rows": [row._asdict() for row in made.rows]}
-    return plain({**members, **shown, "options": asked, "run": str(run.path)})
+    record = plain({**members, **shown, "options": asked, "run": str(run.path)})
+    run.write_result({ESTIMATE: json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"})
+    return record

@@ -23,6 +23,11 @@ LOGARITHM = "log_"
 """Before the name of a column whose natural logarithm is meant."""
 
 
+def is_table(path: Path) -> bool:
+    """Whether a path has a suffix of tables."""
+    return path.suffix.lower() in (*TEXTS, ".npz", PARQUET, *HDF5)
+
+
 @final
 class Table:
     """A file with columns, opened.
@@ -109,7 +114,7 @@ class Table:
             row = self.rows[empty[0]] + 1
             raise InputError("The cell is empty.", f"{self.path}, column {asked!r}, row {row}", "Repair the row.")
         known = [number(cell) for cell in cells]
-        return cells if any(n is None for n in known) else np.array([f"{n:g}" for n in known])
+        return cells if any(n is None for n in known) else np.array([f"{n:.15g}" for n in known])
 
 
 def read_columns(

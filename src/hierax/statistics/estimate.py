@@ -210,8 +210,8 @@ def summary(made: Estimation, state: State) -> Estimate:
     return Estimate(
         statistic=made.statistic.words, method=_method(made, state.parts), value=value, error=wide, low=low, high=high,
         bias=factor * float(np.sqrt(state.missing)), rows=rows(state), rates=state.rates, spent=state.spent,
-        plain=_plain(made, state), tolerance=made.tolerance, failed=failed, reached=not faults,
-        sentences=(*faults, *_remarks(made, state)), distribution=_distribution(state),
+        plain=sampled_plainly(state), tolerance=made.tolerance, failed=failed, reached=not faults,
+        sentences=(*faults, *_remarks(made, state)), distribution=quantiles(state),
     )  # fmt: skip
 
 
@@ -278,7 +278,7 @@ def _method(made: Estimation, parts: tuple[Part, ...]) -> str:
     return f"Best linear unbiased estimator of the last of {made.simulator.levels} models, {drawn}{beside}"
 
 
-def _plain(made: Estimation, state: State) -> float:
+def sampled_plainly(state: State) -> float:
     """Cost of plain Monte Carlo on the finest level for the same statistical error."""
     part = state.parts[-1]
     group = max((g for g in part.groups if g[0] == 0), key=part.count)
@@ -287,7 +287,8 @@ def _plain(made: Estimation, state: State) -> float:
     return spread / max(state.statistical, 1e-300) * float(part.unit_costs()[0])
 
 
-def _distribution(state: State) -> np.ndarray:
+def quantiles(state: State) -> np.ndarray:
+    """Quantiles at `SHARES` of the first component on the level with most samples."""
     part = state.parts[0]
     group = max((g for g in part.groups if g[0] == 0), key=part.count)
     return np.quantile(part.groups[group].values[:, :, 0, 0], SHARES)
@@ -303,14 +304,7 @@ def _faults(made: Estimation, state: State, error: float, failed: int) -> list[s
         said.append(f"The tolerance {made.tolerance:g} is missed, {why}: the error is estimated as {error:.2g}.")
     if failed:
         said.append(f"{failed} samples gave no finite value and are left out: the others may not stand for them.")
-    total = sum(float(np.sum(moment.variance)) for moment in state.moments)
-    for part, moment in zip(state.parts, state.moments, strict=True):
-        many = max(part.count(g) for g in part.groups if g[0] == 0) >= ENOUGH and not part.quasi
-        if many and moment.weight > HEAVY and np.sum(moment.variance) > 0.1 * total:
-            said.append(
-                f"On level {part.level} a single sample makes {100 * moment.weight:.0f} % of the variance (kurtosis "
-                f"{moment.kurtosis:.2g}): tails are heavy, and the interval cannot be trusted."
-            )
+    said += heavy_tails(state)
     if (
         len(state.aside) + len(state.parts) > 3
         and _levels_matter(made, state)
@@ -318,6 +312,20 @@ def _faults(made: Estimation, state: State, error: float, failed: int) -> list[s
     ):
         said.append("Differences of levels do not become smaller: the levels do not converge, and have no limit.")
     return said
+
+
+def heavy_tails(state: State) -> tuple[str, ...]:
+    """Which parts have a variance that their samples do not tell."""
+    said = []
+    total = sum(float(np.sum(moment.variance)) for moment in state.moments)
+    for part, moment in zip(state.parts, state.moments, strict=True):
+        many = max(part.count(g) for g in part.groups if g[0] == 0) >= ENOUGH
+        if many and moment.weight > HEAVY and np.sum(moment.variance) > 0.1 * total:
+            said.append(
+                f"On level {part.level} a single sample makes {100 * moment.weight:.0f} % of the variance (kurtosis "
+                f"{moment.kurtosis:.2g}): tails are heavy, and the interval cannot be trusted."
+            )
+    return tuple(said)
 
 
 def _levels_matter(made: Estimation, state: State) -> bool:

@@ -12,6 +12,8 @@ from hierax.statistics.blue import Design, Group, best_design, candidates, weigh
 from hierax.statistics.quantities import Moment, Transform
 from hierax.statistics.samples import Part
 
+TIES = 2
+"""Samples in which a difference may not be zero so that it counts as an event that samples do not show."""
 FOLDS = 5
 """Parts of the samples: the weights of each come from the others, so that they depend on no value they multiply."""
 
@@ -65,11 +67,12 @@ def part_moment(part: Part, transform: Transform, rare: float = 0.0) -> PartMome
     covariance = _covariance(sums, size)
     spread = {g: y[:, 0] for g, y in seen.items()} if size == 1 else _contributions(seen, sums, size)
     most = max(part.count(group) for group in seen if group[0] == 0)
+    each = _samples(part, transform)
+    rare = max(rare, _unseen(part, each, transform))
     covariance[0, 0] = max(covariance[0, 0], rare / most)
     mean = centre[0] + np.sum([np.mean(z, axis=0) for z in spread.values()], axis=0)
     own = [_spread(z) for z in spread.values()]
-    first = _largest(seen)
-    size = np.sum(np.square(first - np.mean(first, axis=0)), axis=1)
+    size = np.sum(np.square(each - np.mean(each, axis=0)), axis=1)
     if part.quasi:
         (samples,) = part.groups.values()
         covariance = covariance * samples.values.shape[1]
@@ -117,9 +120,25 @@ def _blocks(part: Part, group: Group, transform: Transform) -> np.ndarray:
     return np.einsum("vk,bkm->bvm", part.variables(group), values)
 
 
-def _largest(seen: dict[Group, np.ndarray]) -> np.ndarray:
-    """The first variable `(n, m)` in the largest group that shows it."""
-    return max((y[:, 0] for g, y in seen.items() if g[0] == 0), key=len)
+def _samples(part: Part, transform: Transform) -> np.ndarray:
+    """The first variable `(n, m)` of single samples in the largest group that shows it."""
+    group = max((g for g in part.groups if g[0] == 0), key=part.count)
+    values = transform(part.groups[group].values)
+    return np.einsum("k,bnkm->bnm", part.variables(group)[0], values).reshape(-1, values.shape[-1])
+
+
+def _unseen(part: Part, each: np.ndarray, transform: Transform) -> float:
+    """`rare` of what a surrogate lacks, if it is exactly zero in all samples but a few, as of numbers with few values.
+
+    One sample in as many as there are may show another value, by as much as values of the model itself differ. Of
+    differences of levels the rates tell more.
+    """
+    lacking = len(part.contrast) == 1 and np.count_nonzero(part.contrast) > 1 and not part.step
+    if not lacking or np.sum(np.any(each, axis=1)) > TIES:
+        return 0.0
+    (samples,) = part.groups.values()
+    own = transform(samples.values)[:, :, 0]
+    return float(np.sum(np.var(own.reshape(-1, own.shape[-1]), axis=0)))
 
 
 def _centre(seen: dict[Group, np.ndarray], variables: int) -> np.ndarray:
