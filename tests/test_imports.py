@@ -28,19 +28,20 @@ ARROWS: dict[str, frozenset[str]] = {
     "_notebook": frozenset(),
     "_results": frozenset(),
     "clock": frozenset(),
-    "events": frozenset({"_results"}),
+    "devices": frozenset({"clock"}),
+    "events": frozenset({"_results", "devices"}),
     "geometry": frozenset(),
     "problems": frozenset({"geometry"}),
     "fields": frozenset({"geometry"}),
     "hierarchy": frozenset({"fields"}),
-    "objective": frozenset({"geometry", "problems", "fields", "hierarchy"}),
+    "objective": frozenset({"devices", "geometry", "problems", "fields", "hierarchy"}),
     "dynamics": MET,
     "solvers": MET | {"_results"},
     "cycles": frozenset({"objective"}),
     "planning": MET | {"solvers", "cycles"},
     "checks": MET | {"_results", "events"},
     "results": MET | {"_results", "clock", "events", "checks"},
-    "training": TRAINED | {"clock", "dynamics", "planning", "checks", "results"},
+    "training": TRAINED | {"clock", "devices", "dynamics", "planning", "checks", "results"},
     "materials": frozenset({"clock"}),
     "models": MET | {"_results", "clock", "events", "planning", "results", "training"},
     "statistics": frozenset({"clock", "models", "results"}),
@@ -51,12 +52,13 @@ ARROWS: dict[str, frozenset[str]] = {
     "sklearn": frozenset({"_results", "problems", "results", "training"}),
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
     | {FRONT, "materials", "models", "statistics"},
-    FRONT: TRAINED | {"planning", "training", "results", "materials", "models", "statistics", "records", "sklearn"},
+    FRONT: TRAINED
+    | {"devices", "planning", "training", "results", "materials", "models", "statistics", "records", "sklearn"},
     "__main__": frozenset({"cli"}),
 }
 """What each room may import: nothing that is not named here."""
 
-LOOSE = frozenset({"__init__", "__main__", "_errors", "_notebook", "_results", "clock", "events", "cli"})
+LOOSE = frozenset({"__init__", "__main__", "_errors", "_notebook", "_results", "clock", "devices", "events", "cli"})
 """Modules that lie at the top of the package: front page, foundations and the command line."""
 
 

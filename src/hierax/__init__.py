@@ -31,6 +31,7 @@ from hierax.cycles import SingleLevel as SingleLevel
 from hierax.cycles import Until as Until
 from hierax.cycles import VCycle as VCycle
 from hierax.cycles import WCycle as WCycle
+from hierax.devices import Devices as Devices
 from hierax.fields import KAN as KAN
 from hierax.fields import MLP as MLP
 from hierax.fields import AdaptiveBasis as AdaptiveBasis

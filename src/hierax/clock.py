@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from jax import monitoring
@@ -21,9 +24,24 @@ def _listen(event: str, duration_secs: float, **_: Any) -> None:
 monitoring.register_event_duration_secs_listener(_listen)  # pyright: ignore
 
 
+_TOLD: ContextVar[Callable[[float], float] | None] = ContextVar("_TOLD", default=None)
+
+
 def seconds_now() -> float:
     """Seconds of a clock that only goes forward; take differences."""
-    return time.perf_counter()
+    own, told = time.perf_counter(), _TOLD.get()
+    return own if told is None else told(own)
+
+
+@contextlib.contextmanager
+def told(by: Callable[[float], float] | None) -> Iterator[None]:
+    """Read another clock inside of the block, which `by` makes of the seconds of this one: several processes that come
+    to the same decisions need the same clock."""
+    token = _TOLD.set(by)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
 
 
 def compile_seconds() -> float:

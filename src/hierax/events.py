@@ -10,6 +10,7 @@ from typing import Any, Protocol, final
 import numpy as np
 
 from hierax._results import RESULTS
+from hierax.devices import alone, leads
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,11 @@ class EventDispatcher:
     subscribers: Sequence[Subscriber]
 
     def __call__(self, event: Event, view: View | None = None) -> None:
-        """An event; of a step with its view."""
-        for subscriber in self.subscribers:
-            subscriber(event)
-            if isinstance(subscriber, AbstractWatcher) and isinstance(event, StepTaken) and view is not None:
-                subscriber.look(event, view)
+        """An event; of a step with its view. Of several processes the first one tells."""
+        if not leads():
+            return
+        with alone():
+            for subscriber in self.subscribers:
+                subscriber(event)
+                if isinstance(subscriber, AbstractWatcher) and isinstance(event, StepTaken) and view is not None:
+                    subscriber.look(event, view)

@@ -49,7 +49,7 @@ def layout_of(stacked: Any) -> tuple[Layout, Any]:
     return Layout(structure, tuple(leaf.shape[1:] for leaf in leaves)), rest
 
 
-@compiled_for_each(2)
+@compiled_for_each(2, samples=(0, 0, PER_SAMPLE))
 def expansions(
     term: AbstractPointTerm, layout: Layout, c: Float[Array, "n k"], rest: Any, places: Place
 ) -> PointExpansion:
@@ -74,12 +74,15 @@ def chunk(samples: Samples) -> int:
 
 
 def local_expansions(
-    field: Any, samples: Samples, part: Callable[[np.ndarray, PointExpansion, np.ndarray], Any]
+    field: Any,
+    samples: Samples,
+    part: Callable[[np.ndarray, PointExpansion, np.ndarray], Any],
+    shared: bool = False,
 ) -> Iterator[Any]:
     """Expansions of a term for a field with local pieces, at any points, block by block.
 
     `part` makes of the numbers of the points, their expansions and the numbers `(n, k)` of their coefficients what is
-    kept, arrays with the points along the leading axis.
+    kept, arrays with the points along the leading axis. For `shared` see `evaluated`.
     """
     seen = samples.term.with_sides(field)
 
@@ -91,7 +94,8 @@ def local_expansions(
         return part(pick, expansions(samples.term, layout, c, rest, samples.places(pick)), index)
 
     # where cells stay, all levels and whatever else is asked of the term share one program; others are small
-    return evaluated(kernel, samples.count, chunk(samples) if has_fixed_cells(field) else fitting(samples.count, FEW))
+    size = chunk(samples) if has_fixed_cells(field) else fitting(samples.count, FEW)
+    return evaluated(kernel, samples.count, size, shared)
 
 
 def local_residuals(field: Any, samples: Samples) -> np.ndarray:
@@ -154,7 +158,10 @@ class ElementSums(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LocalTerm:
-    """A term's samples as elements of a spline field."""
+    """A term's samples as elements of a spline field.
+
+    Of several processes each sums over its own share of the elements: what comes out is to be `added`.
+    """
 
     samples: Samples
     elements: Elements
@@ -178,12 +185,12 @@ class LocalTerm:
         return sum(int(np.prod(shape, dtype=int)) for shape in self.layout.shapes)
 
     def value(self, theta: np.ndarray) -> float:
-        """Weighted sum of the density, without the term's scale."""
+        """Own share of the weighted sum of the density, without the term's scale."""
         # by the kernel that also gives gradient and curvature: a kernel of its own would cost more to compile
         return sum(float(np.sum(sums.value)) for _, sums in self.sums(theta))
 
     def sums(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, AbstractSums]]:
-        """Numbers of the local coefficients and weighted sums of the elements, block by block.
+        """Numbers of the local coefficients and weighted sums of the elements of the own share, block by block.
 
         Arrays are NumPy's; the term's scale is not in them.
         """
@@ -194,7 +201,7 @@ class LocalTerm:
             places = places._replace(inputs=() if s.inputs is None else s.inputs)
             return indices, self._summed(theta[indices], rest, places, weights)
 
-        return evaluated(kernel, len(e.order), chunk(s) // e.order.shape[1])
+        return evaluated(kernel, len(e.order), chunk(s) // e.order.shape[1], shared=True)
 
     def _summed(self, c: np.ndarray, rest: Any, places: Place, weights: np.ndarray) -> AbstractSums:
         """Sums over elements with local coefficients `c` `(elements, k)`, see `_block`."""
@@ -218,12 +225,12 @@ class LocalTerm:
         return replace(self, elements=self.elements.take(keep))
 
     def add_diagonal(self, theta: np.ndarray, diagonal: np.ndarray) -> None:
-        """Add the diagonal of the unscaled curvature."""
+        """Add the own share of the diagonal of the unscaled curvature."""
         for indices, sums in self.sums(theta):
             np.add.at(diagonal, indices, sums.diagonal)
 
     def accumulate(self, theta: np.ndarray, gradient: np.ndarray, gram: AbstractGramSum | None) -> float:
-        """Add the term, times its scale, to `gradient` and `gram`; return its unscaled value."""
+        """Add the own share of the term, times its scale, to `gradient` and `gram`; return its unscaled value."""
         total, scale = 0.0, self.samples.scale
         for indices, sums in self.sums(theta):
             total += float(np.sum(sums.value))
@@ -243,7 +250,7 @@ class AbstractGramSum(abc.ABC):
 
     @abc.abstractmethod
     def result(self) -> AbstractCurvature:
-        """The operator."""
+        """The operator, of the shares of all processes."""
 
 
 FLUSH = 300_000

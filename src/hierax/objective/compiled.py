@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import PartitionSpec
+
+from hierax.devices import POINTS, division
 
 LEAN: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 """Settings of the compiler of processors: programs as fast in six tenths of the time to compile them, measured."""
@@ -42,7 +45,10 @@ def _knows_settings() -> bool:
 
 
 def compiled_for_each(
-    fixed: int, keeper: Callable[[Any], Any] = lambda first: first, settings: dict[str, Any] = LEAN
+    fixed: int,
+    keeper: Callable[[Any], Any] = lambda first: first,
+    settings: dict[str, Any] = LEAN,
+    samples: tuple[Any, ...] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function once for all values of its first arguments, which are hashable and belong to the program.
 
@@ -57,20 +63,44 @@ def compiled_for_each(
         The object, from the first argument; that argument itself by default.
     settings:
         Those of the compiler.
+    samples:
+        Of a function whose results are those of samples, one by one along the leading axis, which of the other
+        arguments have them along theirs, as `in_axes` of `jax.vmap` say it: the devices of this process divide them.
     """
 
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(*arguments: Any) -> Any:
-            constants = arguments[:fixed]
-            programs, key = vars(keeper(constants[0])).setdefault("_programs", {}), (function, *constants)
+            constants, given, devices = arguments[:fixed], arguments[fixed:], division()
+            if devices is not None and samples is not None:
+                count = max(_counts(samples, given), default=1)
+                devices = None if devices.own.size == 1 or count % devices.own.size else devices
+            programs, key = vars(keeper(constants[0])).setdefault("_programs", {}), (function, devices, *constants)
             if key not in programs:
-                programs[key] = compiled(functools.wraps(function)(functools.partial(function, *constants)), settings)
-            return programs[key](*arguments[fixed:])
+                own = functools.wraps(function)(functools.partial(function, *constants))
+                if devices is not None and samples is not None:
+                    specs = jax.tree.map(_spec, samples, is_leaf=lambda axis: axis is None)
+                    own = jax.shard_map(
+                        own, mesh=devices.own, in_specs=specs, out_specs=PartitionSpec(POINTS), check_vma=False
+                    )
+                programs[key] = compiled(own, settings)
+            return programs[key](*given)
 
         return run
 
     return decorated
+
+
+def _counts(samples: Any, given: Any) -> list[int]:
+    """Lengths of the leading axes of what belongs to samples."""
+    own = jax.tree.map(
+        lambda axis, part: () if axis is None else part, samples, given, is_leaf=lambda axis: axis is None
+    )
+    return [len(leaf) for leaf in jax.tree.leaves(own)]
+
+
+def _spec(axis: int | None) -> PartitionSpec:
+    return PartitionSpec() if axis is None else PartitionSpec(POINTS)
 
 
 def forget_if_many() -> None:

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from scipy.sparse import block_array, csr_array, dia_array, tril
 
+from hierax.devices import added
 from hierax.objective.assembly import LARGE, AbstractGramSum, Scattered, by_pattern
 from hierax.objective.curvature import BandGram, Ordering, SparseGram
 
@@ -43,6 +44,11 @@ class AbstractDiagonals(AbstractGramSum):
                 self._add_alike(kind, first, rows, alike, banded, scale)
         else:
             self._add_together(place, rows, banded, scale)
+
+    def _shared(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Diagonals, dense rows and their corner, of the shares of all processes."""
+        self._scattered.flush()
+        return added((self.lower, self.border, self.corner))
 
     def _add_alike(
         self, kind: np.ndarray, first: np.ndarray, rows: np.ndarray, alike: np.ndarray, banded: np.ndarray, scale: float
@@ -94,8 +100,7 @@ class BandSum(AbstractDiagonals):
         super().__init__(ordering, np.arange(ordering.band + 1))
 
     def result(self) -> BandGram:
-        self._scattered.flush()
-        return BandGram(self.ordering, self.lower, self.border, self.corner)
+        return BandGram(self.ordering, *self._shared())
 
 
 @final
@@ -126,12 +131,11 @@ class SparseSum(AbstractDiagonals):
         self.below = np.flatnonzero(met)
 
     def result(self) -> SparseGram:
-        self._scattered.flush()
-        o = self.ordering
-        lower = csr_array(dia_array((self.lower, -self.below), shape=(o.size, o.size)))
+        o, (diagonals, border, corner) = self.ordering, self._shared()
+        lower = csr_array(dia_array((diagonals, -self.below), shape=(o.size, o.size)))
         lower.eliminate_zeros()
         whole = lower + csr_array(tril(lower, -1)).T
         if o.dense:
-            whole = block_array([[whole, self.border], [self.border.T, self.corner]], format="csr")
+            whole = block_array([[whole, border], [border.T, corner]], format="csr")
             whole = whole[o.place][:, o.place]  # pyright: ignore
         return SparseGram(csr_array(whole))

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from hierax.fields import LowRank, Scalar, Unknowns, parameter_count
 from hierax.objective.jets import Expansions, Jet, JetTerm, jet_term
 from hierax.objective.objective import flat_parameters
-from hierax.objective.reduction import CHUNK
+from hierax.objective.reduction import CHUNK, own_share
 from hierax.objective.row_block import RowBlock
 from hierax.objective.rows import ROW_ENTRIES, RowObjective
 from hierax.objective.samples import Samples
@@ -141,9 +141,9 @@ class JetRows(RowObjective):
         blocks = ((s, self.blocks(s, theta)) for s in self.samples)
         return [np.concatenate([b.term.residual(s.places(b.pick), b.jets) for b in own]) for s, own in blocks]
 
-    def row_blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
+    def row_blocks(self, s: Samples, theta: np.ndarray, shared: bool = False) -> Iterator[RowBlock]:
         most = max(64, ROW_ENTRIES // max(self.size, 1))
-        for block in self.blocks(s, theta):
+        for block in self.blocks(s, theta, shared):
             e = block.expanded(s)
             slopes = np.concatenate([e.rows, e.gradient[:, None]], axis=1)
             for start in range(0, len(block.pick), most):
@@ -151,12 +151,16 @@ class JetRows(RowObjective):
                 both = self._rows(block.term.jets, {n: t.take(own) for n, t in block.tables.items()}, slopes[own])
                 yield RowBlock(both[:, :-1], e.value[own], both[:, -1], s.weights[block.pick[own]], None)
 
-    def blocks(self, s: Samples, theta: np.ndarray) -> Iterator[Block]:
-        """The samples of a term with the jets there, in blocks of one size, for which one kernel is compiled."""
+    def blocks(self, s: Samples, theta: np.ndarray, shared: bool = False) -> Iterator[Block]:
+        """The samples of a term with the jets there, in blocks of one size, for which one kernel is compiled.
+
+        For `shared` see `evaluated`.
+        """
         term = jet_term(self.problem, s.term, s.targets.shape[1])
         assert term is not None
         parts = parts_of(self.problem, self.build(theta))
-        for start in range(0, s.count, CHUNK):
+        starts = range(0, s.count, CHUNK)
+        for start in own_share(starts) if shared else starts:
             pick = np.arange(start, min(start + CHUNK, s.count))
             named = {n: [jet for jet in term.jets if jet.name == n] for n, p in parts.items() if isinstance(p, LowRank)}
             tables = {n: FactorTables.at(parts[n], s.points[pick], own) for n, own in named.items() if own}

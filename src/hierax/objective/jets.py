@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hierax.objective.compiled import compiled
+from hierax.objective.compiled import compiled_for_each
 from hierax.objective.order import reach_at_points
 from hierax.objective.pointwise import AbstractPointTerm, Place, PointExpansion, orders_up_to, point_term
 from hierax.objective.reduction import CHUNK, evaluated
@@ -71,7 +71,7 @@ class JetTerm:
         """The term at many places, with its derivatives in the jets."""
 
         def kernel(pick: np.ndarray) -> PointExpansion:
-            return self._expand(jax.tree.map(lambda a: a[pick], place), values[pick])
+            return _expanded(self, jax.tree.map(lambda a: a[pick], place), values[pick])
 
         parts = list(evaluated(kernel, len(values), CHUNK))
         return Expansions(*(np.concatenate(part) for part in zip(*parts, strict=True)))
@@ -80,17 +80,9 @@ class JetTerm:
         """What is reported as misfit at many places."""
 
         def kernel(pick: np.ndarray) -> Array:
-            return self._residual(jax.tree.map(lambda a: a[pick], place), values[pick])
+            return _residual(self, jax.tree.map(lambda a: a[pick], place), values[pick])
 
         return np.concatenate(list(evaluated(kernel, len(values), CHUNK)))
-
-    @functools.cached_property
-    def _expand(self) -> Any:
-        return compiled(jax.vmap(lambda place, c: self.point.expand(lambda z: self.field(z, place.x), c, place)))
-
-    @functools.cached_property
-    def _residual(self) -> Any:
-        return compiled(jax.vmap(lambda place, c: self.point.residual(self.field(c, place.x), place)))
 
     def field(self, values: Float[Array, " jets"], x: Float[Array, " dim"]) -> Any:
         """Unknowns with these jets at a point: Taylor polynomials about it."""
@@ -102,6 +94,16 @@ class JetTerm:
             else:
                 parts[name] = _polynomial(own, unknown.components, x)
         return SimpleNamespace(**parts) if self.problem.named else next(iter(parts.values()))
+
+
+@compiled_for_each(1, samples=(0, 0))
+def _expanded(term: JetTerm, place: Place, values: Float[Array, "n jets"]) -> PointExpansion:
+    return jax.vmap(lambda p, c: term.point.expand(lambda z: term.field(z, p.x), c, p))(place, values)
+
+
+@compiled_for_each(1, samples=(0, 0))
+def _residual(term: JetTerm, place: Place, values: Float[Array, "n jets"]) -> Float[Array, "n r"]:
+    return jax.vmap(lambda p, c: term.point.residual(term.field(c, p.x), p))(place, values)
 
 
 def _polynomial(own: list[tuple[Jet, Any]], components: int | None, x: Float[Array, " dim"]) -> Any:

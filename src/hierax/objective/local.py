@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
+from hierax.devices import added
 from hierax.fields.base import positions
 from hierax.objective.assembly import AbstractGramSum, LocalTerm, layout_of, local_residuals
 from hierax.objective.curvature import Ordering, SparseGram
@@ -135,11 +136,13 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         return self._with([s.of_member(inputs) for s in self.samples])
 
     def values(self, theta: np.ndarray) -> np.ndarray:
-        return np.array([t.value(theta) for t in self.terms] + [q.penalty(theta)[0] for q in self.quadratics])
+        sampled = added(np.array([t.value(theta) for t in self.terms]))
+        return np.r_[sampled, [q.penalty(theta)[0] for q in self.quadratics]]
 
     def value_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.zeros(len(theta))
         value = sum(t.samples.scale * t.accumulate(theta, gradient, None) for t in self.terms)
+        value, gradient = added((value, gradient))
         for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
             own, slope = quadratic.penalty(theta)
             value, gradient = value + scale * own, gradient + scale * slope
@@ -148,6 +151,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
     def linearise(self, theta: np.ndarray) -> Linearisation:
         gradient, gram = np.zeros(len(theta)), self._sum()
         value = sum(t.samples.scale * t.accumulate(theta, gradient, gram) for t in self.terms)
+        value, gradient = added((value, gradient))
         curvature = gram.result()
         for scale, quadratic in zip(self.quadratic_scales, self.quadratics, strict=True):
             own, slope = quadratic.penalty(theta)
@@ -167,7 +171,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         for term in self.terms:
             gradient, gram = np.zeros(len(theta)), BandSum(self.ordering)
             value = replace(term, samples=term.samples.scaled(1.0)).accumulate(theta, gradient, gram)
-            out.append(Linearisation(value, gradient, gram.result()))
+            out.append(Linearisation(*added((value, gradient)), gram.result()))
         for quadratic in self.quadratics:
             out.append(Linearisation(*quadratic.penalty(theta), quadratic))
         return out
@@ -177,10 +181,12 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
         inside = np.zeros(len(self.terms), dtype=bool) if equations is None else equations
         for term in np.flatnonzero(~inside):
             self.terms[term].add_diagonal(theta, out[term])
+        out = added(out)
         touched = np.any(out != 0.0, axis=0)
+        met = np.zeros_like(out)
         for term in np.flatnonzero(inside):
-            self.terms[term].meeting(touched).add_diagonal(theta, out[term])
-        return out
+            self.terms[term].meeting(touched).add_diagonal(theta, met[term])
+        return out + added(met)
 
     def least_squares(self) -> AbstractLeastSquares | None:
         rows = RowObjective(self.field, self.samples, quadratic=self.quadratic)

@@ -2,20 +2,25 @@
 
 A chunk that is not full repeats its last sample. Either its results are cut off (`evaluated`, where what follows is
 NumPy's work: scatter, factorisation), or it weighs nothing (`chunked` with `scanned`, inside a compiled function). That
-chunks do not know of each other is what lets them be divided between devices; objectives do not loop otherwise.
+chunks do not know of each other is what lets processes divide them, and devices their samples; objectives do not loop
+otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
+from hierax.devices import POINTS, apart, division, gathered
 from hierax.objective.pointwise import Place
 from hierax.objective.samples import Samples
+
+Part = TypeVar("Part")
 
 CHUNK = 4096
 """Points in one call of a compiled kernel: small enough for the cache, large enough to hide the call."""
@@ -26,7 +31,7 @@ def fitting(count: int, most: int = CHUNK) -> int:
     return min(most, 1 << max(count - 1, 1).bit_length())
 
 
-def evaluated(kernel: Callable[[np.ndarray], Any], count: int, size: int) -> Iterator[Any]:
+def evaluated(kernel: Callable[[np.ndarray], Any], count: int, size: int, shared: bool = False) -> Iterator[Any]:
     """Results of a kernel chunk by chunk, in NumPy's arrays, without those of padding.
 
     Parameters
@@ -35,10 +40,38 @@ def evaluated(kernel: Callable[[np.ndarray], Any], count: int, size: int) -> Ite
         From the numbers `(size,)` of some samples to arrays with their results along the leading axis.
     count, size:
         Number of samples, and of those in a chunk.
+    shared:
+        Whether of several processes each gets chunks of its own alone, sums of which are to be `added`; otherwise each
+        gets all chunks, in their order.
     """
-    for start in range(0, count, size):
-        real, pick = min(size, count - start), np.minimum(np.arange(start, start + size), count - 1)
-        yield jax.tree.map(lambda part, real=real: np.asarray(part)[:real], kernel(pick))
+    starts, devices = range(0, count, size), division()
+    processes = 1 if devices is None or shared else devices.count
+    # in rounds of one chunk for each process; what is left over every process does itself
+    divided = len(starts) - len(starts) % processes if processes > 1 else 0
+    for first in range(0, divided, processes):
+        (own,) = own_share(starts[first : first + processes])
+        with apart():
+            found = jax.tree.map(np.asarray, kernel(_pick(own, count, size)))
+        for start, part in zip(starts[first : first + processes], gathered(found), strict=True):
+            yield _real(part, start, count, size)
+    for start in own_share(starts) if shared else starts[divided:]:
+        with apart():
+            found = kernel(_pick(start, count, size))
+        yield _real(found, start, count, size)
+
+
+def own_share(parts: Sequence[Part]) -> Sequence[Part]:
+    """Those of some parts of a sum that this process sees to."""
+    devices = division()
+    return parts if devices is None else parts[devices.process :: devices.count]
+
+
+def _pick(start: int, count: int, size: int) -> np.ndarray:
+    return np.minimum(np.arange(start, start + size), count - 1)
+
+
+def _real(found: Any, start: int, count: int, size: int) -> Any:
+    return jax.tree.map(lambda part: np.asarray(part)[: min(size, count - start)], found)
 
 
 def concatenated(kernel: Callable[[np.ndarray], Any], count: int, size: int) -> np.ndarray:
@@ -48,8 +81,11 @@ def concatenated(kernel: Callable[[np.ndarray], Any], count: int, size: int) -> 
 
 def chunked(samples: Samples) -> tuple[Place, np.ndarray]:
     """Places and weights `(chunks, size)` of a term's samples; weights times the term's scale, zero where padded."""
-    size = fitting(samples.count)
-    order = np.arange(-(-samples.count // size) * size).reshape(-1, size)
+    devices = division()
+    parts = 1 if devices is None else devices.every.size
+    size = fitting(-(-samples.count // parts))
+    # as many chunks for each device
+    order = np.arange(-(-samples.count // (parts * size)) * parts * size).reshape(-1, size)
     pick = np.minimum(order, samples.count - 1)
     weights = np.where(order < samples.count, samples.scale * samples.weights[pick], 0.0)
     places = samples.places(pick)
@@ -61,4 +97,19 @@ def chunked(samples: Samples) -> tuple[Place, np.ndarray]:
 
 def scanned(function: Callable[[Any], Any], chunks: Any, start: Any) -> Any:
     """`start` plus the sum over chunks (a leading axis of every array) of a traced function of a chunk."""
-    return jax.lax.scan(lambda total, chunk: (jax.tree.map(jnp.add, total, function(chunk)), None), start, chunks)[0]
+    devices = division()
+
+    def summed(first: Any, chunks: Any) -> Any:
+        return jax.lax.scan(lambda total, chunk: (jax.tree.map(jnp.add, total, function(chunk)), None), first, chunks)[
+            0
+        ]
+
+    if devices is None or len(jax.tree.leaves(chunks)[0]) % devices.every.size:
+        return summed(start, chunks)
+    zero = jax.tree.map(jnp.zeros_like, start)
+    # each device goes through chunks of its own
+    sums = jax.shard_map(
+        lambda own: jax.lax.psum(summed(zero, own), POINTS),
+        mesh=devices.every, in_specs=PartitionSpec(POINTS), out_specs=PartitionSpec(), check_vma=False,
+    )(chunks)  # fmt: skip
+    return jax.tree.map(jnp.add, start, sums)

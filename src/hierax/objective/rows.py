@@ -18,6 +18,7 @@ from jaxtyping import Array
 from scipy.linalg.blas import dsyrk  # pyright: ignore
 from scipy.sparse import csr_array
 
+from hierax.devices import added
 from hierax.fields.base import partition, supports_local
 from hierax.hierarchy.variables import spline_leaves
 from hierax.objective.assembly import Layout, local_expansions, local_residuals
@@ -49,7 +50,7 @@ def whole_layout(field: Any) -> tuple[Layout, Any]:
     return Layout(structure, tuple(leaf.shape for leaf in leaves)), rest
 
 
-@compiled_for_each(2)
+@compiled_for_each(2, samples=(None, None, PER_SAMPLE))
 def _rows(
     term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place
 ) -> tuple[Array, Array, Array]:
@@ -77,7 +78,7 @@ def _product(program: Program, theta: Array, data: Any, v: Array) -> Array:
     return program.product(theta, data, v)
 
 
-@compiled_for_each(2, settings=QUICK)
+@compiled_for_each(2, settings=QUICK, samples=(None, None, PER_SAMPLE))
 def _residuals(term: AbstractPointTerm, layout: Layout, theta: Array, rest: Any, places: Place) -> Array:
     field = layout.build(theta, rest)
     return jax.vmap(lambda place: term.residual(field, place), in_axes=(PER_SAMPLE,))(places)
@@ -147,6 +148,7 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
         gram = np.zeros((self.size, self.size), order="F")
         for s in self.samples:
             value += self._accumulate(s, theta, gradient, gram)
+        value, gradient, gram = added((value, gradient, gram))
         return Linearisation(value, gradient, DenseGram(gram + np.tril(gram, -1).T))
 
     @cached_property
@@ -196,9 +198,9 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
         del equations
         out = np.zeros((len(self.samples), self.size))
         for row, s in zip(out, self.samples, strict=True):
-            for block in self.row_blocks(s, theta):
+            for block in self.row_blocks(s, theta, shared=True):
                 row += self._scattered(np.einsum("nmk,n->nk", block.rows**2, block.weights), block.index)
-        return out
+        return added(out)
 
     def residuals(self, theta: np.ndarray) -> list[np.ndarray]:
         if self.local:
@@ -215,9 +217,9 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
         return points * float(self.size) * min(points, self.size)
 
     def _accumulate(self, s: Samples, theta: np.ndarray, gradient: np.ndarray, gram: np.ndarray) -> float:
-        """Add one term to gradient and lower Gram matrix, times its scale; return its scaled value."""
+        """Add the own share of a term to gradient and lower Gram matrix, times its scale; return its scaled value."""
         total = 0.0
-        for block in self.row_blocks(s, theta):
+        for block in self.row_blocks(s, theta, shared=True):
             total += self._slope(s, block, gradient)
             # the lower half only, added in place
             dsyrk(1.0, block.weighted(s.scale, self.size).T, beta=1.0, c=gram, lower=1, overwrite_c=1)
@@ -235,11 +237,11 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
             return values.sum(axis=0)
         return np.bincount(index.ravel(), values.ravel(), minlength=self.size)
 
-    def row_blocks(self, s: Samples, theta: np.ndarray) -> Iterator[RowBlock]:
-        """Rows of a term, block by block."""
+    def row_blocks(self, s: Samples, theta: np.ndarray, shared: bool = False) -> Iterator[RowBlock]:
+        """Rows of a term, block by block; for `shared` see `evaluated`."""
         if self.local:
             block = lambda pick, e, index: RowBlock(e.rows, e.value, e.gradient, s.weights[pick], index)  # noqa: E731
-            return local_expansions(flat_parameters(self.field)[1](theta), s, block)
+            return local_expansions(flat_parameters(self.field)[1](theta), s, block, shared)
         most = max(64, min(CHUNK, ROW_ENTRIES // max(self.size, 1)))
         size = fitting(s.count, 1 << (most.bit_length() - 1))
 
@@ -247,7 +249,7 @@ class RowObjective(AbstractLeastSquares, AbstractProgrammed):
             values, slopes, rows = _rows(s.term, self.layout, theta, self.rest, s.places(pick))
             return RowBlock(rows, values, slopes, s.weights[pick], None)
 
-        return evaluated(kernel, s.count, size)
+        return evaluated(kernel, s.count, size, shared)
 
     def _matrix_free(self, theta: np.ndarray) -> AbstractCurvature:
         program, data = self.program()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from hierax.devices import added
 from hierax.fields.axis import SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.fields.moving import reference_grid
@@ -297,7 +298,7 @@ class StencilSum(AbstractGramSum):
     def result(self) -> StencilGram:
         self._scattered.flush()
         m, dim = self.mesh, len(self.mesh.axes)
-        values = self._scattered.total.reshape(m.shape)
+        values = added(self._scattered.total).reshape(m.shape)
         everywhere = (slice(None),) * dim
         for offset in itertools.product(*(range(-p, p + 1) for p in m.reach)):
             if offset < (0,) * dim:

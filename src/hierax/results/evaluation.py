@@ -312,7 +312,7 @@ def _whole(rest: tuple[Any, ...], arrays: Any) -> Any:
     return eqx.combine(arrays, jax.tree.unflatten(structure, leaves))
 
 
-@compiled_for_each(3)
+@compiled_for_each(3, samples=(None, 0))
 def _block(
     problem: Problem,
     wanted: tuple[Quantity, ...],
@@ -325,7 +325,7 @@ def _block(
         return jax.vmap(functools.partial(_at_point, problem, seen, wanted))(points)
 
 
-@compiled_for_each(3)
+@compiled_for_each(3, samples=(None, 0))
 def _residual_block(
     problem: Problem, term: Residual, rest: tuple[Any, ...], arrays: Any, points: Float[Array, "n dim"]
 ) -> Float[Array, "n r"]:

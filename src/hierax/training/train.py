@@ -13,6 +13,7 @@ from hierax._errors import InputError, TrainingError
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import AbstractCycle
+from hierax.devices import Devices, dividing
 from hierax.events import AbstractWatcher, EventDispatcher, Subscriber
 from hierax.planning.choose import plan as planned
 from hierax.planning.data import is_table
@@ -43,6 +44,7 @@ def train(
     budget: float = 60.0,
     subscribers: Iterable[Subscriber] = (),
     throw: bool = False,
+    devices: Devices | None = None,
 ) -> Solution:
     """Train a field, or a hierarchy of fields, on a problem.
 
@@ -68,6 +70,10 @@ def train(
         Functions that get every event, such as `hierax.Progress()`, which displays them; watchers also see every step.
     throw:
         Whether a result other than `successful` raises.
+    devices:
+        Those that samples are divided between, of this process or of several that call this alike; one if not given.
+        The result is that of one device but for the order in which sums are rounded. Of several processes the first
+        tells the subscribers.
 
     Returns
     -------
@@ -77,23 +83,25 @@ def train(
     Raises
     ------
     InputError
-        For 32-bit parameters with a second-order solver, a plan beside what a plan decides, and what the parts refuse.
+        For 32-bit parameters with a second-order solver, a plan beside what a plan decides, more devices than there
+        are, and what the parts refuse.
     TrainingError
         With `throw`, for any result other than `successful`.
     """
-    began = clock.seconds_now(), compile_seconds()
     if hierarchy is not None and field is not None:
         raise InputError("a hierarchy and a field", "train(..., hierarchy=..., field=...)", "give one of them")
     words = {**chosen(hierarchy if field is None else field, solver, cycle), "levels": levels}
     if plan is not None:
         _refuse_beside_plan(problem, words)
         refuse_open(problem, plan.hierarchy)
-    parts = None if plan is not None else _parts_of(problem, words, Asked(key, budget, _told(subscribers), *began))
-    if parts is not None:
-        solution = in_parts(parts)
-    else:
-        plan = plan or planned(problem, key=key, **words)
-        solution = carried_out(problem, plan, key=key, budget=budget, subscribers=subscribers, began=began)
+    with dividing(devices):
+        began = clock.seconds_now(), compile_seconds()
+        parts = None if plan is not None else _parts_of(problem, words, Asked(key, budget, _told(subscribers), *began))
+        if parts is not None:
+            solution = in_parts(parts)
+        else:
+            plan = plan or planned(problem, key=key, **words)
+            solution = carried_out(problem, plan, key=key, budget=budget, subscribers=subscribers, began=began)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
     return solution
@@ -107,6 +115,7 @@ def go_on(
     key: int | jax.Array,
     budget: float,
     subscribers: Iterable[Subscriber] = (),
+    devices: Devices | None = None,
 ) -> Solution:
     """Train on from a state, with the problem and key that led to it, to the bits that `train` would come to.
 
@@ -114,16 +123,19 @@ def go_on(
     ----------
     how:
         The plan of the training; of one in parts the arguments `hierarchy`, `solver`, `cycle` and `levels`.
+    devices:
+        As those of `train`; others than before lead to the same but for rounding.
     """
-    if isinstance(state, RunState):
-        assert isinstance(how, Plan)
-        own = in_parts_of(how, state)
-        return carried_out(problem, how, key=key, budget=budget, subscribers=subscribers, state=own)
-    assert isinstance(how, Mapping)
-    began = clock.seconds_now() - state.seconds, compile_seconds() - state.seconds_compile
-    parts = _parts_of(problem, how, Asked(key, budget, _told(subscribers), *began))
-    assert parts is not None
-    return in_parts(parts, state)
+    with dividing(devices):
+        if isinstance(state, RunState):
+            assert isinstance(how, Plan)
+            own = in_parts_of(how, state)
+            return carried_out(problem, how, key=key, budget=budget, subscribers=subscribers, state=own)
+        assert isinstance(how, Mapping)
+        began = clock.seconds_now() - state.seconds, compile_seconds() - state.seconds_compile
+        parts = _parts_of(problem, how, Asked(key, budget, _told(subscribers), *began))
+        assert parts is not None
+        return in_parts(parts, state)
 
 
 def _parts_of(problem: Problem, words: Mapping[str, Any], asked: Asked) -> AbstractParts | None:

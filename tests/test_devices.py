@@ -1,0 +1,102 @@
+"""Trainings divided between devices and processes: the same as on one device, and an honest end where one is gone."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hierax as hx
+from hierax.devices import added, gathered
+from hierax.objective.reduction import concatenated
+
+TRAINED = """
+import json, sys
+import jax
+jax.config.update("jax_enable_x64", True)
+import jax.numpy as jnp
+import hierax as hx
+from hierax.objective import assembly
+
+out, address, process = json.loads(sys.argv[1])
+jax.config.update("jax_num_cpu_devices", 2)
+jax.distributed.initialize(address, 2, process, initialization_timeout=120)
+# few points for each call, so that there is something to divide
+assembly.LINE, assembly.FEW = 16, 16
+
+def interior(u, x):
+    return hx.derivative(u, "xx")(x) - u(x) ** 3 + 9.0 * jnp.sin(3.0 * x[0])
+
+problem = hx.Problem(
+    hx.Box([0.0], [1.0], names=("x",)),
+    (hx.Residual("interior", interior), hx.Residual("ends", lambda u, x, normal: u(x), on="boundary")),
+)
+kinds = {
+    "grid": dict(levels=3),
+    "network": dict(field=hx.MLP([1, 5, 1], key=0), solver=hx.adam(1e-2, steps=60)),
+}
+told, found = [], {"one": {}, "four": {}}
+for name, how in kinds.items():
+    for where in found if process == 0 else ("four",):
+        devices = None if where == "one" else hx.Devices(points=4)
+        s = hx.train(problem, **how, budget=1e3, devices=devices, subscribers=[] if where == "one" else [told.append])
+        found[where][name] = dict(
+            values=s.evaluate([[0.1], [0.5], [0.7]]).tolist(), loss=s.loss,
+            levels=[[level.parameters, level.points, level.steps] for level in s.levels],
+        )
+with open(out, "w") as file:
+    json.dump({**found, "told": len(told)}, file)
+"""
+
+
+def started(*arguments):
+    """The script above as a process that ends by itself."""
+    words = [sys.executable, "-c", TRAINED, json.dumps(arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(next(iter(hx.__path__))).parent)}
+    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process):
+    try:
+        _, errors = process.communicate(timeout=500)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+
+
+def free_address():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+def test_two_processes_of_two_devices_train_as_one_device_and_the_first_tells(tmp_path):
+    address, outs = free_address(), [tmp_path / f"{k}.json" for k in range(2)]
+    both = [started(str(out), address, k) for k, out in enumerate(outs)]
+    for process in both:
+        ended(process)
+    first, second = (json.loads(out.read_text()) for out in outs)
+    assert first["four"] == second["four"]
+    for name, own in first["one"].items():
+        other = first["four"][name]
+        assert other["levels"] == own["levels"]
+        np.testing.assert_allclose(other["values"], own["values"], rtol=1e-10)
+        np.testing.assert_allclose(other["loss"], own["loss"], rtol=1e-8, atol=1e-18)
+    assert first["told"] > 0
+    assert second["told"] == 0
+
+
+def test_more_devices_than_there_are_are_refused():
+    with pytest.raises(hx.InputError, match="64 devices are asked for"):
+        hx.train(hx.problems.poisson_1d(), devices=hx.Devices(points=64))
+
+
+def test_a_process_alone_gets_back_what_it_gives():
+    tree = {"a": np.arange(3), "b": np.ones((2, 2))}
+    assert added(tree) is tree
+    assert gathered(tree) == [tree]
+    np.testing.assert_array_equal(concatenated(lambda pick: pick**2, 5, 2), np.arange(5) ** 2)
