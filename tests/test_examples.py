@@ -114,3 +114,13 @@ def test_a_flow_around_a_cylinder_is_a_sound_problem_and_its_drag_is_that_of_the
     assert drag == pytest.approx(-3.0 * share, rel=1e-9)
     assert lift == pytest.approx(-5.0 * share, rel=1e-9)
     assert drop == pytest.approx(-0.3, rel=1e-12)
+
+
+def test_windows_and_grids_of_a_random_composite_know_much_of_it():
+    """Half the grid leaves a fiftieth of the variance, and the mean lies between the bounds of Reuss and Voigt."""
+    made = loaded("random_microstructure")
+    found = hx.estimate(made.stiffness(), budget=6.0)
+    coarse = found.rows[2]
+    assert coarse.variance_of_difference < 0.02 * coarse.variance
+    stiff = 1.0 / (1.0 - 0.3**2)
+    assert stiff < found.low < found.high < 10.0 * stiff
