@@ -19,8 +19,10 @@ from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import Judge, predict
 from hierax.models.network import MultigridNetwork, to_cells, to_channels
 from hierax.models.regression import fitted, products
-from hierax.models.solving import Member, _floor
+from hierax.models.solving import Member, _floor, restored
 from hierax.models.surrogate import Calibration
+from hierax.objective.objective import flat_parameters
+from hierax.objective.reduction import CHUNK
 from hierax.results.arrays import write_arrays
 from studies import data_levels
 from studies.media import amplitudes, gaussian, media, solved
@@ -167,6 +169,23 @@ def test_samples_come_from_files_of_arrays_and_what_is_missing_in_them_is_told(t
     path.write_bytes(b"damaged")
     with pytest.raises(InputError, match="cannot be read"):
         hx.Samples.read(path, ["n"], ["a"])
+
+
+def test_members_follow_levels_in_calls_of_their_own_size():
+    def make(k):
+        walls = hx.Residual("walls", lambda u, x: u(x), on="boundary")
+        bend = hx.Residual("bend", lambda u, x: hx.laplacian(u)(x) - k * u(x) ** 3 + 5.0)
+        return hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0]), [bend, walls])
+
+    levels = hx.FamilyLevels(hx.Family(make, {"k": hx.Uniform(1.0, 2.0)}), "mean(u)", levels=2)
+    inputs = np.array([1.5])
+    coarse, fine = (mesh._objective.terms[0] for mesh in levels.meshes)
+    assert coarse.elements.order.size <= coarse.together < fine.together <= CHUNK
+    # from the level below and from nothing
+    followed, alone = levels.run(inputs, 1), levels.meshes[1].solve(inputs)
+    field = flat_parameters(levels.meshes[1].field)[1](alone.theta)
+    value = levels._seen(restored(levels.plan, levels.asked, field))
+    np.testing.assert_allclose(followed.value, value, rtol=1e-8)
 
 
 def test_where_the_finest_level_is_all_rounding_coarser_ones_tell_what_a_mesh_leaves():
@@ -317,6 +336,9 @@ def test_a_correction_learned_on_the_command_line_is_never_worse_than_its_base(s
     assert page.count("<img") >= 9
     assert np.all(np.isfinite(found["error"]))
     capsys.readouterr()
+    words_out = ["predict", str(run), str(tmp_path / "data.npz"), "--out", str(tmp_path / "out2.npz")]
+    assert cli.main([*words_out, "--tolerance", "1e-3"]) == 1
+    assert "arrays to arrays" in capsys.readouterr().err
     assert cli.main(["surrogate", *words, "--inputs", "b"]) == 1
     assert "There is no array 'b'" in capsys.readouterr().err
 
@@ -328,6 +350,45 @@ def test_an_exact_base_is_kept_and_inputs_far_from_the_samples_are_told(small):
     np.testing.assert_allclose(made({"a": a, "base": u})["u"], u, rtol=1e-6)
     assert np.all(np.isfinite(made.error({"a": a, "base": u})[1]))
     assert np.all(np.isinf(made.error({"a": 9.0 * a, "base": u})[1]))
+
+
+@pytest.mark.parametrize("lack", ["nothing", "noise", "size", "place", "roughness"])
+def test_what_corrects_a_coarse_solution_is_never_worse_than_it_at_fresh_samples(lack, small):
+    rng = np.random.default_rng(5)
+    a, u = smoothed(44, 16, rng)
+    coarse = {
+        "nothing": u,
+        "noise": u + 0.05 * np.std(u) * rng.standard_normal(u.shape),
+        "size": u * rng.uniform(0.5, 1.5, (44, 1, 1)),
+        "place": np.roll(u, 1, axis=2),
+        "roughness": 0.7 * u + 0.1 * np.where(a > 0.0, 1.0, -1.0) * np.std(u),
+    }[lack]
+    samples = hx.Samples({"a": a, "coarse": coarse}, {"u": u}, base="coarse", periodic=True)
+    made = hx.surrogate(samples.take(np.arange(24)), budget=0.3)
+    assert np.mean(made.errors) <= made.candidates["base alone"]
+    fresh = samples.take(np.arange(24, 44))
+    truth = jnp.asarray(fresh.outputs["u"][..., None])
+    found, own = (
+        relative_errors(jnp.asarray(one[..., None]), truth, True)
+        for one in (made(fresh.inputs)["u"], fresh.inputs["coarse"])
+    )
+    for norm in (0, 1):
+        assert np.mean(found[norm]) <= np.mean(own[norm]) + 1e-6
+
+
+def test_few_samples_of_a_linear_map_are_learned_by_a_kernel_on_any_grid(small, tmp_path):
+    rng = np.random.default_rng(6)
+    shapes = np.cos(np.pi * np.arange(6)[:, None] * (np.arange(16) + 0.5) / 16)
+    waves = np.einsum("nij,ix,jy->nxy", rng.standard_normal((60, 6, 6)) / (1.0 + np.arange(6)), shapes, shapes)
+    a, u = waves, 2.0 + waves @ shapes.T @ shapes
+    made = hx.surrogate(hx.Samples({"a": a[:50]}, {"u": u[:50]}), budget=0.2)
+    assert min(made.candidates, key=made.candidates.get) == "kernel"
+    made.save(tmp_path / "map.npz")
+    again = hx.load(tmp_path / "map.npz")
+    found = again({"a": a[50:]})["u"]
+    assert np.linalg.norm(found - u[50:]) < 1e-3 * np.linalg.norm(u[50:])
+    assert again({"a": a[50:]}, grid=(32, 32))["u"].shape == (10, 32, 32)
+    assert "kernel" in str(again)
 
 
 def test_errors_of_an_operator_are_told_sample_by_sample_and_unlike_inputs_are_seen():

@@ -153,6 +153,13 @@ class Predict:
     def _members(self, folder: Folder, points: Path) -> int:
         """Members of a family, predicted by the surrogate of a run; 3 where some miss the tolerance."""
         made, family, source = folder.surrogate(), None, None
+        if isinstance(made, LearnedNetwork | Operator) and (self.problem or self.tolerance or self.at):
+            raise InputError(
+                "What was learned maps arrays to arrays: values on a grid are no members of a problem, whose equations "
+                "could be asked or that could be solved.",
+                "--problem, --tolerance, --at",
+                "Leave them out; error and error_bound say what samples kept apart show of each prediction.",
+            )
         if isinstance(made, LearnedNetwork):
             return self._arrays(predicted_tensors(made, points), [])
         if isinstance(made, Operator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, final
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from hierax import clock
 from hierax._errors import InputError
-from hierax.fields import parameter_count
-from hierax.hierarchy import IntervalDoubling, refine
+from hierax.fields import parameter_count, partition
+from hierax.hierarchy import IntervalDoubling, Level, refine
+from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
 from hierax.models.asked import quantity_of
 from hierax.models.family import Family
 from hierax.models.leveled import AbstractLeveled
@@ -72,6 +74,10 @@ class FamilyLevels(AbstractLeveled):
                 break
             fields.append(finer)
         self.meshes = [CommonMesh(self.discrete, field) for field in fields]
+        self._transfers = [
+            on_new_breakpoints(Level(coarse), [axis.breakpoints() for axis in spline_axes(fine)])[1]
+            for coarse, fine in itertools.pairwise(fields)
+        ]
         self.levels = len(fields)
         self._warm: set[int] = set()
         self.quantity = quantity_of(quantity, family)
@@ -109,9 +115,11 @@ class FamilyLevels(AbstractLeveled):
     def _one(self, inputs: np.ndarray, level: int) -> One:
         began = clock.seconds_now()
         first = level if self.plan.linear else 0
-        field = None
-        for mesh in self.meshes[first : level + 1]:
-            field = mesh.field if field is None else _halved(field)
+        field = self.meshes[first].field
+        for number, mesh in enumerate(self.meshes[first : level + 1], first):
+            if number > first:
+                finer = self._transfers[number - 1].prolong(partition(field)[0])
+                field = eqx.combine(finer, partition(mesh.field)[1])
             found = mesh.solve(inputs, field)
             if found.failure is not None:
                 return One(None, clock.seconds_now() - began, found.failure)

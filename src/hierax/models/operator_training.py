@@ -20,6 +20,7 @@ from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
 from hierax.models.doubt import ErrorModel
 from hierax.models.grids import moved_batch, relative_errors, symmetries
+from hierax.models.kernel_map import KernelMap, fitted_map
 from hierax.models.muon import muon
 from hierax.models.network import MultigridNetwork
 from hierax.models.operators import Moves, Operator, Scaling, features, in_blocks, predicted, prepared
@@ -32,8 +33,12 @@ RATES = 2.7e-3, 2e-3
 """Steps of Muon (root mean square 0.2 each) and of Adam at the height of the schedule."""
 WARM, LAST = 60, 0.01
 """Steps until the height is reached; share of it at the end."""
+SURE = 2.0
+"""Standard errors by which a correction has to gain on its base at the samples that choose."""
 HELD, LEAST = 0.1, 4
 """Share of the samples that choose, and the least number of them."""
+FEW = 256
+"""Samples below which a kernel stands beside the network."""
 CLIPPED = 2.0
 """Largest norm of a gradient."""
 LOOK = "Look at the samples: sizes, and outliers."
@@ -50,8 +55,8 @@ def learn_operator(
 
     A network of convolutions on patches and a U of coarser grids is trained on the sum of relative errors in L2 and H1,
     with steps of equal size for every direction of a kernel (Muon) and Adam for the rest, on a cosine over the budget.
-    Samples are mirrored as the data allow. Some are kept apart: they choose between the network and the base, and tell
-    its error.
+    Samples are mirrored as the data allow. Beside few samples stands a kernel between the modes of inputs and outputs.
+    Some samples are kept apart: they choose between network, kernel and base, and tell the error.
 
     Parameters
     ----------
@@ -135,17 +140,20 @@ class Training:
         names = ", ".join(f"{kind} {axis}" for kind, axis in self.moves) or "none"
         learned, held = len(self.learned[0]), len(self.held[0])
         self.say(f"{learned} samples learned, {held} kept apart; symmetries that they show: {names}.")
-        network, steps = self._trained(began)
-        errors, h1 = self._errors(network)
+        maps: dict[str, Any] = {"kernel": self._kernel()} if learned < FEW else {}
+        maps["network"], steps = self._trained(began)
+        found = {name: self._errors(one) for name, one in maps.items()}
+        candidates = {name: float(np.mean(own[0])) for name, own in found.items()}
+        best = min(candidates, key=candidates.__getitem__)
+        network, (errors, h1) = maps[best], found[best]
         again = clock.seconds_now()
         self._errors(network)
         took = (clock.seconds_now() - again) / held
-        candidates = {"network": float(np.mean(errors))}
         if self.samples.base is not None:
             own = self._errors(None)
             candidates["base alone"] = float(np.mean(own[0]))
             # a correction that makes slopes worse is none
-            if not (np.mean(errors) < np.mean(own[0]) and np.mean(h1) < np.mean(own[1])):
+            if not (_better(errors, own[0]) and _better(h1, own[1])):
                 network, (errors, h1) = None, own
                 self.say("The base alone is as good as what was learned: it is kept.")
         if not np.all(np.isfinite(errors)):
@@ -160,6 +168,12 @@ class Training:
             steps, clock.seconds_now() - began, clock.compile_seconds() - compiled, len(self.samples),
             (shown.inputs, shown.outputs), took,
         )  # fmt: skip
+
+    def _kernel(self) -> KernelMap:
+        """What few samples determine."""
+        seen, outputs, base, size = self.learned
+        left = outputs - base if base.shape[-1] else outputs
+        return fitted_map(seen, left / size / self.scale)
 
     def _network(self) -> MultigridNetwork:
         """A network whose first grid has 16 cells an axis or more, and that fits the grid."""
@@ -206,6 +220,12 @@ class Training:
         found = in_blocks(network, seen, base if base.shape[-1] else None, size, self.scale)
         errors = relative_errors(jnp.asarray(found), jnp.asarray(outputs), self.samples.periodic)
         return np.asarray(errors[0], float), np.asarray(errors[1], float)
+
+
+def _better(errors: np.ndarray, others: np.ndarray) -> bool:
+    """Whether errors are smaller, beyond what so few samples leave open."""
+    gains = np.log(np.maximum(others, 1e-300) / np.maximum(errors, 1e-300))
+    return bool(np.mean(errors) < np.mean(others) and np.mean(gains) > SURE * np.std(gains, ddof=1) / len(gains) ** 0.5)
 
 
 def _optimiser() -> optax.GradientTransformation:

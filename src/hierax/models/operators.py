@@ -17,7 +17,8 @@ from hierax._errors import InputError
 from hierax.fields import parameter_count
 from hierax.models.doubt import ErrorModel
 from hierax.models.exporting import open_sizes, write_export
-from hierax.models.grids import between
+from hierax.models.grids import between, resampled
+from hierax.models.kernel_map import KernelMap
 from hierax.models.network import MultigridNetwork
 from hierax.models.samples import channels
 from hierax.results.archive import save
@@ -77,7 +78,8 @@ class Operator:
     Attributes
     ----------
     network:
-        What was trained; `None` where the base alone was at least as good on the samples that choose.
+        What was trained, or a kernel where that was better; `None` where the base alone was at least as good on the
+        samples that choose.
     inputs, outputs, base, periodic:
         Names of arrays, and what `Samples` says of them.
     scaling, size:
@@ -100,7 +102,7 @@ class Operator:
         Of what the samples were made by: seconds of each level, and the relative change by the next.
     """
 
-    network: MultigridNetwork | None
+    network: MultigridNetwork | KernelMap | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     base: str | None
@@ -130,8 +132,8 @@ class Operator:
             For inputs that are missing, and a grid that does not fit the patches.
         """
         grid = self.grid if grid is None else tuple(grid)
-        raw = self._channels(inputs, grid)
-        found = in_blocks(self.network, *self._prepared(raw), self.size)
+        raw = self._channels(inputs, self.grid if isinstance(self.network, KernelMap) else grid)
+        found = resampled(in_blocks(self.network, *self._prepared(raw), self.size), grid, self.periodic)
         return {name: found[..., k] for k, name in enumerate(self.outputs)}
 
     def outside(self, inputs: Mapping[str, Any]) -> np.ndarray:
@@ -179,7 +181,7 @@ class Operator:
         missing = [name for name in self.inputs if name not in inputs]
         if missing:
             raise InputError(f"The input {missing[0]!r} is missing.", "inputs", f"Give {', '.join(self.inputs)}.")
-        multiple = 1 if self.network is None else self.network.multiple
+        multiple = self.network.multiple if isinstance(self.network, MultigridNetwork) else 1
         if any(count % multiple for count in grid):
             raise InputError(
                 f"A grid of {grid} cells does not fit.", "grid", f"Give multiples of {multiple} along each axis."
@@ -193,7 +195,9 @@ class Operator:
 
     def __str__(self) -> str:
         low, high = np.quantile(self.errors, [0.05, 0.95])
-        size = "" if self.network is None else f"multigrid network of {parameter_count(self.network)} parameters, "
+        size = "kernel, " if isinstance(self.network, KernelMap) else ""
+        if isinstance(self.network, MultigridNetwork):
+            size = f"multigrid network of {parameter_count(self.network)} parameters, "
         arrow, cells = f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}", " x ".join(map(str, self.grid))
         lines = [
             f"operator {arrow} on {cells} cells",
@@ -234,7 +238,9 @@ def features(seen: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def predicted(network: MultigridNetwork, seen: Any, base: Any, size: Any, scale: Any) -> Float[Array, "batch *grid c"]:
+def predicted(
+    network: MultigridNetwork | KernelMap, seen: Any, base: Any, size: Any, scale: Any
+) -> Float[Array, "batch *grid c"]:
     """What the network makes of a batch: values, each with a factor that it chooses; with a base what this lacks."""
     out = network(seen)
     half = out.shape[-1] // 2

@@ -184,6 +184,12 @@ class LocalTerm:
         """Number of local coefficients."""
         return sum(int(np.prod(shape, dtype=int)) for shape in self.layout.shapes)
 
+    @property
+    def together(self) -> int:
+        """Points in one call: what is kept for many members is worth programs of its size on each level."""
+        most, size = chunk(self.samples), self.elements.order.size
+        return most if self.elements.memory is None else max(fitting(size, most), self.elements.order.shape[1])
+
     def value(self, theta: np.ndarray) -> float:
         """Own share of the weighted sum of the density, without the term's scale."""
         # by the kernel that also gives gradient and curvature: a kernel of its own would cost more to compile
@@ -201,11 +207,11 @@ class LocalTerm:
             places = places._replace(inputs=() if s.inputs is None else s.inputs)
             return indices, self._summed(theta[indices], rest, places, weights)
 
-        return evaluated(kernel, len(e.order), chunk(s) // e.order.shape[1], shared=True)
+        return evaluated(kernel, len(e.order), self.together // e.order.shape[1], shared=True)
 
     def _summed(self, c: np.ndarray, rest: Any, places: Place, weights: np.ndarray) -> AbstractSums:
         """Sums over elements with local coefficients `c` `(elements, k)`, see `_block`."""
-        own = np.minimum(np.arange(chunk(self.samples)) // weights.shape[1], len(c) - 1)
+        own = np.minimum(np.arange(self.together) // weights.shape[1], len(c) - 1)
         c, rest = c[own], jax.tree.map(lambda a: a[own], rest)
         return ElementSums.of(expansions(self.samples.term, self.layout, c, rest, places), weights)
 
@@ -216,7 +222,7 @@ class LocalTerm:
         """
         order, (indices, rest) = self.elements.order[pick], self.gathered(pick)
         weights = np.where(self.elements.padded[pick], 0.0, self.samples.weights[order])
-        points = order.ravel()[np.minimum(np.arange(chunk(self.samples)), order.size - 1)]
+        points = order.ravel()[np.minimum(np.arange(self.together), order.size - 1)]
         return indices, rest, self.samples.places(points), weights
 
     def meeting(self, parameters: np.ndarray) -> LocalTerm:

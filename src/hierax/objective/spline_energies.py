@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 from hierax.fields.pieces import Pieces
 from hierax.fields.spline_grid import LocalSplineGrid
 from hierax.fields.unknowns import ScalarValue
-from hierax.objective.assembly import AbstractSums, LocalTerm, chunk
+from hierax.objective.assembly import AbstractSums, LocalTerm
 from hierax.objective.compiled import compiled_for_each
 from hierax.objective.pointwise import PER_SAMPLE, JetEnergy, Place, orders_up_to
 
@@ -47,7 +47,7 @@ class EnergyTerm(LocalTerm):
         local = [own.reshape(len(c), t.shape[3], -1) for own, t in zip(np.split(c, ends, axis=1), tables, strict=True)]
         jets = [np.matmul(_flat(t), own).reshape(*t.shape[:3], -1) for t, own in zip(tables, local, strict=True)]
         jets = [own.swapaxes(2, 3) for own in jets]
-        filled = np.minimum(np.arange(chunk(self.samples)), count - 1)
+        filled = np.minimum(np.arange(self.together), count - 1)
         given = {
             name: own.reshape(count, *shape[points.shape[2] :], *own.shape[3 : 3 + len(shape)])[filled]
             for name, shape, own in zip(parts, self.layout.shapes, jets, strict=True)

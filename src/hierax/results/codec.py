@@ -42,6 +42,7 @@ ROOMS = (
     "hierax.materials",
     "hierax.models.doubt",
     "hierax.models.inputs",
+    "hierax.models.kernel_map",
     "hierax.models.network",
     "hierax.models.operators",
     "hierax.models.regression",
