@@ -114,6 +114,7 @@ from hierax.problems.conditions import symmetry as symmetry
 from hierax.problems.conditions import traction as traction
 from hierax.problems.hyperelastic import Hyperelastic as Hyperelastic
 from hierax.problems.hyperelastic import Invariants as Invariants
+from hierax.problems.hyperelastic import polyconvex_energy as polyconvex_energy
 from hierax.problems.hyperelastic import stored_energy as stored_energy
 from hierax.problems.parametric import Parameter as Parameter
 from hierax.problems.parametric import over as over

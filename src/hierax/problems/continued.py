@@ -8,38 +8,27 @@ polyconvex energies that meets the slopes of `W` at the samples best, and :math:
     s = \gamma \text{ in } K, \; 1 + h \tanh\tfrac{\gamma - 1}{h} \text{ outside}
 
 is `W` in `K`, twice differentiable across its border, and grows beyond it as :math:`W_0`, which every extreme
-deformation makes infinite: minima exist. The :math:`\varphi_j` are :math:`(J^2 - 1)/2 - \log J`, functions of `J` that
-are convex and have no bound where it vanishes, powers of :math:`\bar I_1 - d`, of :math:`\langle \mathrm{tr}\,C - d
-\rangle` and of :math:`\bar I_2 - \bar I_1`, and :math:`\exp(k \langle I_a - 1 \rangle^2)` for fibres, which resist
-where they are stretched. (Hartmann and Neff, Int. J. Solids Structures 40 (2003) 2767; Schroeder and Neff, ibid. 401.)
+deformation makes infinite: minima exist. The :math:`\varphi_j` are those of `hierax.problems.polyconvex`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import nnls
 
 from hierax.problems.learned import Learned
+from hierax.problems.polyconvex import nonnegative, polyconvex
 from hierax.problems.watched import watched
 
-Energy = Callable[[Any], Float[Array, ""]]
 ROOM = 0.02
 """Room around the samples, in their range, where the learned function is still itself."""
 BEYOND = 0.05
 """How far it is asked beyond the border, in the distance of the border from the centre."""
-LEAST = 1e-2
-"""Least weight of the energies that grow without bound: they have this part of the slopes of the samples."""
-GROWING = 2
-"""How many of the energies these are."""
-OCTAVES = 5
-"""Of exponents of fibres."""
 ROWS = 1000
 """Most samples that choose the weights."""
 
@@ -72,7 +61,7 @@ class ContinuedEnergy:
         with jax.ensure_compile_time_eval():
             value, slope = jax.value_and_grad(self._raw)(jnp.asarray(rest))
             self._value, self._slope = np.asarray(value), felt * np.asarray(slope)
-            self._energies = _polyconvex(names, rest, high)
+            self._energies = polyconvex(names, rest, high)
             weights = self._fitted(rows[:: -(-len(rows) // ROWS)])
             # far away one that has no weight may not be finite
             self._energies = [energy for energy, own in zip(self._energies, weights, strict=True) if own > 0.0]
@@ -95,48 +84,5 @@ class ContinuedEnergy:
     def _fitted(self, rows: np.ndarray) -> np.ndarray:
         """Weights for which the slopes differ least, each in the range of its invariant."""
         slopes = np.asarray(jax.jit(jax.vmap(jax.grad(self._raw)))(jnp.asarray(rows))) - self._slope
-        slopes = slopes * self._size
         basis = np.asarray(jax.jit(jax.vmap(jax.jacfwd(self._grown)))(jnp.asarray(rows))) * self._size
-        matrix = np.moveaxis(basis, 1, 2).reshape(-1, basis.shape[1])
-        sizes = np.linalg.norm(matrix, axis=0)
-        sizes = np.where(sizes > 0.0, sizes, 1.0)
-        least = np.zeros(len(sizes))
-        least[:GROWING] = LEAST * np.linalg.norm(slopes) / sizes[:GROWING]
-        found = nnls(matrix / sizes, np.ravel(slopes) - matrix @ least)[0]
-        return least + found / sizes
-
-
-def _polyconvex(names: tuple[str, ...], rest: np.ndarray, stretches: np.ndarray) -> list[Energy]:
-    """Polyconvex energies of the invariants; first those that are never left out.
-
-    Those of fibres have octaves of `k` up to a growth of `e^4` where samples have stretched them most, `stretches`.
-    """
-    first, volume = names.index("I1"), names.index("J")
-    power, least = 2.0 / rest[first], rest[first]
-    stretched = lambda i: jnp.maximum(i[first] * i[volume] ** power - least, 0.0)  # noqa: E731
-    out: list[Energy] = [
-        lambda i: 0.5 * (i[volume] ** 2 - 1.0) - jnp.log(i[volume]),
-        lambda i: (i[first] - least) ** 2,
-        lambda i: -jnp.log(i[volume]),
-        lambda i: 1.0 / i[volume],
-        lambda i: i[volume] ** -2,
-        lambda i: jnp.minimum(jnp.log(i[volume]), 0.0) ** 2,
-        lambda i: i[first],
-        lambda i: (i[first] - least) ** 4,
-        lambda i: i[first] * i[volume] ** power,
-        lambda i: stretched(i) ** 2,
-        lambda i: stretched(i) ** 4,
-    ]
-    for k, name in enumerate(names):
-        if name == "I2":
-            out += [lambda i, k=k: i[k], lambda i, k=k: i[k] ** 2]
-        elif k not in (first, volume):
-            steepest = 4.0 / max(stretches[k] - 1.0, 1e-3) ** 2
-            out.append(lambda i, k=k: jnp.maximum(i[k] - 1.0, 0.0) ** 2)
-            out += [
-                lambda i, k=k, steep=steepest * 2.0**-octave: (
-                    jnp.expm1(steep * jnp.maximum(i[k] - 1.0, 0.0) ** 2) / steep
-                )
-                for octave in range(OCTAVES)
-            ]
-    return out
+        return nonnegative(np.moveaxis(basis, 1, 2).reshape(-1, basis.shape[1]), np.ravel(slopes * self._size))

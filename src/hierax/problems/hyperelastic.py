@@ -31,6 +31,7 @@ from hierax.problems.continued import ContinuedEnergy
 from hierax.problems.domain import Box, as_floats
 from hierax.problems.learned import Learned
 from hierax.problems.operators import divergence, gradient
+from hierax.problems.polyconvex import nonnegative, polyconvex
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Values
 from hierax.problems.unknowns import Function
@@ -183,13 +184,8 @@ def stored_energy(
     InputError
         For shapes that do not fit, and tensors that are not positive definite.
     """
-    where = "stored_energy(tensors, stresses)"
-    c, s = as_floats(tensors, f"{where}, tensors"), as_floats(stresses, f"{where}, stresses")
-    dim = c.shape[-1] if c.ndim == 3 else 0
-    if c.ndim != 3 or c.shape[1:] != (dim, dim) or s.shape != c.shape or dim not in (2, 3):
-        raise InputError(f"the shapes are {c.shape} and {s.shape}", where, "give (n, 2, 2) or (n, 3, 3) of both")
-    if not np.all(np.linalg.eigvalsh(0.5 * (c + c.transpose(0, 2, 1))) > 0.0):
-        raise InputError("some C is not positive definite", where, "give F'F; of strains E it is 2E + I")
+    c, s = _measured(tensors, stresses, "stored_energy(tensors, stresses)")
+    dim = c.shape[-1]
     own = invariants or Invariants(dim)
     rows, columns = np.triu_indices(dim)
     points = np.asarray(jax.vmap(own)(jnp.asarray(c)))
@@ -215,3 +211,52 @@ def stored_energy(
         unknowns={ENERGY: Function()},
         name=name,
     )
+
+
+def polyconvex_energy(
+    tensors: Float[ArrayLike, "n dim dim"],
+    stresses: Float[ArrayLike, "n dim dim"],
+    invariants: Invariants | None = None,
+) -> Callable[[Float[Array, " k"]], Float[Array, ""]]:
+    r"""Find a stored energy that is polyconvex: the sum with weights :math:`a_j \ge 0` that meets stresses best.
+
+    Less exact than `stored_energy`, and safe: bodies of it have minima, it can be trusted a little beyond the samples,
+    and few of these serve. See `hierax.problems.polyconvex` for the energies that are summed.
+
+    Parameters
+    ----------
+    tensors, stresses, invariants:
+        As of `stored_energy`.
+
+    Returns
+    -------
+    Callable
+        Of the invariants `(k,)`; `Hyperelastic(energy, invariants)` is the material.
+
+    Raises
+    ------
+    InputError
+        As of `stored_energy`.
+    """
+    c, s = _measured(tensors, stresses, "polyconvex_energy(tensors, stresses)")
+    own = invariants or Invariants(c.shape[-1])
+    points = np.asarray(jax.vmap(own)(jnp.asarray(c)))
+    energies = polyconvex(own.names, np.asarray(own(jnp.eye(own.dim))), points.max(axis=0))
+    resting = [_of_invariants(energy, own) for energy in energies]
+    slopes = jax.jit(jax.vmap(jax.jacfwd(lambda c: jnp.stack([energy(c) for energy in resting]))))(jnp.asarray(c))
+    columns = np.moveaxis(np.asarray(slopes + jnp.swapaxes(slopes, 2, 3)), 1, 3)
+    weights = nonnegative(columns.reshape(-1, len(energies)), np.ravel(s))
+    # far away one that has no weight may not be finite
+    kept = [(weight, energy) for weight, energy in zip(weights, energies, strict=True) if weight > 0.0]
+    return lambda i: jnp.sum(jnp.stack([weight * energy(i) for weight, energy in kept]))
+
+
+def _measured(tensors: Any, stresses: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of `C` and of stresses that can be such."""
+    c, s = as_floats(tensors, f"{where}, tensors"), as_floats(stresses, f"{where}, stresses")
+    dim = c.shape[-1] if c.ndim == 3 else 0
+    if c.ndim != 3 or c.shape[1:] != (dim, dim) or s.shape != c.shape or dim not in (2, 3):
+        raise InputError(f"the shapes are {c.shape} and {s.shape}", where, "give (n, 2, 2) or (n, 3, 3) of both")
+    if not np.all(np.linalg.eigvalsh(0.5 * (c + c.transpose(0, 2, 1))) > 0.0):
+        raise InputError("some C is not positive definite", where, "give F'F; of strains E it is 2E + I")
+    return c, s
