@@ -98,7 +98,7 @@ def rational(dim: int) -> hx.Problem:
     modes = 2 * n * np.pi * (1 - (-1.0) ** n * np.exp(-rates[:, None])) / (rates[:, None] ** 2 + (n * np.pi) ** 2)
     fading, r, depth = np.exp(-np.outer(times, (n * np.pi) ** 2)), rates[:, None], np.sqrt(times)
 
-    def half(x: Array, rate: Array, deep: Array) -> Array:
+    def half(x: Any, rate: Any, deep: Any) -> Any:
         """What is left of `exp(-rate x)` beside a wall at 0 that is kept at zero."""
         ahead, back = (erfc((2 * rate * deep**2 - way * x) / (2 * deep)) * jnp.exp(-way * rate * x) for way in (1, -1))
         return 0.5 * jnp.exp(rate**2 * deep**2) * (ahead - back)
@@ -229,8 +229,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
               f"{own['refused']} of {own['seeds']}"] for name, own in summary.items()]  # fmt: skip
     text = "\n".join(aligned([["case", "asked", "error", "worst", "seconds", "refused"], *cells]))
     paths = write_files(out, NAME, title, text, rows, lambda path: _draw(path, title, summary))
-    about = f"{__doc__}\n{so_far.reading()}"
-    return plain(record(NAME, quick, summary, paths, text, about, rows=rows))
+    return plain(record(NAME, quick, summary, paths, text, __doc__, rows=rows, reading=so_far.reading()))
 
 
 def measured(case: Case, seed: int) -> Row:

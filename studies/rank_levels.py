@@ -27,6 +27,7 @@ from hierax.solvers import GaussNewton, Tolerances
 from studies.common import Row, aligned, record, save, write_files
 from studies.high_dimension import constant
 from studies.registry import study
+from studies.so_far import SoFar
 
 NAME = "rank-levels"
 CASES, SEEDS, SECONDS = {"constant source, 4 coordinates": 4, "constant source, 6 coordinates": 6}, 10, 5.0
@@ -36,16 +37,18 @@ LEVELS, SINGLE = "coarse to fine", "one level"
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
     """Train every case both ways from ten seeds; the short form has one case and one seed."""
-    rows: list[Row] = []
-    for case in list(CASES)[:1] if quick else CASES:
-        for seed in range(1 if quick else SEEDS):
-            rows += measured(case, seed)
+    so_far = SoFar(out, NAME)
+    for seed in range(1 if quick else SEEDS):
+        for case in list(CASES)[:1] if quick else CASES:
+            so_far.add({"case": case, "seed": seed}, lambda case=case, seed=seed: measured(case, seed))
+    rows = so_far.rows
     summary = {case: _ratios([row for row in rows if row["case"] == case]) for case in {row["case"]: 0 for row in rows}}
     head = ["case", f"{LEVELS}, median", "worst", f"{SINGLE}, median", "worst", "ratio of medians", "of worst"]
     text = "\n".join(aligned([head, *([case, *(f"{v:.1e}" for v in found)] for case, found in summary.items())]))
     title = "Levels of rank against one level" + (" (short form)" if quick else "")
     paths = write_files(out, NAME, title, text, rows, lambda path: _draw(path, title, rows))
-    return plain(record(NAME, quick, {c: v[4:] for c, v in summary.items()}, paths, text, __doc__, rows=rows))
+    return plain(record(NAME, quick, {c: v[4:] for c, v in summary.items()}, paths, text, __doc__, rows=rows,
+                        reading=so_far.reading()))  # fmt: skip
 
 
 def measured(case: str, seed: int) -> list[Row]:
