@@ -435,10 +435,10 @@ def test_solvers_refuse_an_objective_that_cannot_do_what_they_need():
     assert LocalObjective(local.field, local.samples, [False], quadratic=True).rescaled([2.0]).quadratic
 
 
-def test_what_normal_equations_lose_is_found_by_conjugate_gradients():
+def test_what_normal_equations_lose_is_found_by_rows():
     """`e^2 u'''' - u'' = -2` with a layer at one end, where slopes are given: a shift is felt at the other end alone.
 
-    One correction with the same factor left 2.7e-2, and refinement no longer changed the solution.
+    One correction with the same factor left 2.7e-2, conjugate gradients 2.6e-4, and refinement changed neither.
     """
 
     def exact(x):
@@ -462,4 +462,4 @@ def test_what_normal_equations_lose_is_found_by_conjugate_gradients():
         ),
         reference=hx.Reference(exact, 1e-12),
     )
-    assert hx.train(problem, budget=60.0).accuracy.relative_l2 < 2e-3
+    assert hx.train(problem, budget=600.0).accuracy.relative_l2 < 1e-7

@@ -15,6 +15,7 @@ from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.damping import Damping
 from hierax.solvers.linear.multigrid import linear_solver_for
 from hierax.solvers.linear.solve import AbstractLinearSolver, ConjugateGradients, NotPositive, Solve
+from hierax.solvers.recovery import recovered
 
 SMALLEST = 1e-14
 HALVINGS = 6
@@ -170,7 +171,8 @@ class GaussNewton(AbstractSolver):
         correction = -solve(gradient)
         sizes = np.linalg.norm(correction), np.linalg.norm(change), np.linalg.norm(first)
         if np.isfinite(value) and sizes[0] > max(IMPRECISE * sizes[1], NOISE * sizes[2]):
-            second, value = _conjugate(objective, solve, first, value, gradient)
+            found = recovered(objective, solve, first, lin.curvature.diagonal())
+            second, value = found or _conjugate(objective, solve, first, value, gradient)
         else:
             second = first + correction
         if np.isfinite(value) and np.all(np.isfinite(second)):
