@@ -96,14 +96,14 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
             found, seconds = timed(make(hx.Hyperelastic(learned.function("W"), law.invariants)), quick)
             yield {"what": body, "seconds": seconds, **compared(found, truths[body])}
 
+    for seed, name, noise in itertools.product(range(seeds), () if quick else LAWS, NOISES):
+        key = {"law": name, "noise": noise, "seed": seed, "samples": 2000, "way": "polyconvex"}
+        kept.add(key, functools.partial(summed, name, noise, seed))
     laws = [(name, noise, count) for name in LAWS for noise in NOISES] + [("fibres, space", 0.0, MANY)]
     for seed in range(seeds):
         for name, noise, samples in laws[: 1 if quick else None]:
             key = {"law": name, "noise": noise, "seed": seed, "samples": samples}
             kept.add(key, functools.partial(measured, name, noise, seed, samples))
-    for seed, name, noise in itertools.product(range(seeds), () if quick else LAWS, NOISES):
-        key = {"law": name, "noise": noise, "seed": seed, "samples": 2000, "way": "polyconvex"}
-        kept.add(key, functools.partial(summed, name, noise, seed))
     result = written(out, kept.rows, quick, (curves, truths), kept.reading())
     write_json(out / f"{NAME}.json", plain(result))
     return result
