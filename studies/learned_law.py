@@ -102,7 +102,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     laws = [(name, noise, count) for name in LAWS for noise in NOISES] + [("fibres, space", 0.0, MANY)]
     for seed in range(seeds):
         for name, noise, samples in laws[: 1 if quick else None]:
-            key = {"law": name, "noise": noise, "seed": seed, "samples": samples}
+            key = {"law": name, "noise": noise, "seed": seed, "samples": samples, "way": "learned"}
             kept.add(key, functools.partial(measured, name, noise, seed, samples))
     result = written(out, kept.rows, quick, (curves, truths), kept.reading())
     write_json(out / f"{NAME}.json", plain(result))
