@@ -128,7 +128,9 @@ class Hyperelastic:
 
 def _of_invariants(energy: Callable[[Any], Any], invariants: Invariants) -> Callable[[Any], Float[Array, ""]]:
     """An energy of `C` that is zero at rest, without stress."""
-    rest = np.asarray(invariants(jnp.eye(invariants.dim)))
+    # a material may be made inside of a term
+    with jax.ensure_compile_time_eval():
+        rest = np.asarray(invariants(jnp.eye(invariants.dim)))
     felt = _felt_at_rest(invariants)
 
     if isinstance(energy, Learned):

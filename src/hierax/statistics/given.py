@@ -103,9 +103,8 @@ def _chain(groups: dict[Group, tuple[np.ndarray, np.ndarray]], levels: np.ndarra
         if count < FEWEST:
             what = " and ".join(f"{levels[k]:g}" for k in pair)
             raise InputError(f"{count} samples have level {what} as their finest.", WHERE, f"Give at least {FEWEST}.")
-        number = len(levels) - 1 - place
-        part = Part((number, number - 1)[: len(pair)], np.array([[1.0, -1.0][: len(pair)]]))
-        parts.append(Part(part.models, part.contrast, groups={part.everything: _samples(own)}))
+        number, contrast = len(levels) - 1 - place, np.array([[1.0, -1.0][: len(pair)]])
+        parts.append(Part((number, number - 1)[: len(pair)], contrast, groups={(0,): _samples(own)}))
     return tuple(parts)
 
 
