@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hierax.fields import parameter_count
-from hierax.fields.base import positions
+from hierax.fields.base import mesh, positions
 from hierax.hierarchy import Level
 from hierax.objective.local import ROW_WORK, STENCIL_WORK, factoring
 from hierax.objective.ordering import narrow_order
@@ -32,9 +34,9 @@ def fits(discrete: DiscreteProblem, field: Any) -> bool:
     """Whether the matrices of a level stay within memory."""
     size = parameter_count(field)
     if discrete.local(field):
-        mesh = discrete.stencil(field)
-        if mesh is not None:
-            return mesh.couplings <= COUPLINGS
+        stencil = discrete.stencil(field)
+        if stencil is not None:
+            return stencil.couplings <= COUPLINGS
         if discrete.bound:
             # the factor, and the diagonals that the cells meet
             k = field.gather(discrete.probes[:1])[0].shape[1]
@@ -50,17 +52,29 @@ def band_width(discrete: DiscreteProblem, field: Any) -> int:
     return order.band + order.dense
 
 
-def work(discrete: DiscreteProblem, level: Level) -> float:
-    """Work of one step on a level, in units that are the same for all levels of a field."""
+def work(discrete: DiscreteProblem, level: Level, coarser: Level | None = None) -> float:
+    """Work of one step on a level, in units that are the same for all levels of a field.
+
+    The points of a level that may not come to be are estimated from those of a `coarser` one, where they would have to
+    be looked for in the cells that a boundary cuts.
+    """
     field = level.field
     size = parameter_count(field)
     if not discrete.local(field):
         return float(size) ** 2 * (1 if level.points is None else min(level.points, discrete.rows.total))
     k = field.gather(discrete.probes[:1])[0].shape[1]
-    points, mesh = sum(s.count for s in discrete.samples(field)), discrete.stencil(field)
+    like = coarser if discrete.bound else None
+    stencil = discrete.stencil(field)
+    points = float(sum(s.count for s in discrete.samples(field if like is None else like.field)))
+    if like is not None:
+        points *= _cells(field) / _cells(like.field)
     dissected = discrete.problem.domain.dim if discrete.bound else None
-    solving = STENCIL_WORK * mesh.couplings if mesh else factoring(size, band_width(discrete, field), dissected)
+    solving = STENCIL_WORK * stencil.couplings if stencil else factoring(size, band_width(discrete, field), dissected)
     return ROW_WORK * points * k**2 + solving
+
+
+def _cells(field: Any) -> int:
+    return int(np.prod([len(lines) - 1 for lines in mesh(field) or ()]))
 
 
 def growth_of_work(discrete: DiscreteProblem, finer: Level, coarse: Level, steps: int) -> float:
@@ -68,7 +82,7 @@ def growth_of_work(discrete: DiscreteProblem, finer: Level, coarse: Level, steps
     # a level that sees a part of the data is a means: whatever time is left, its steps are of use
     worth = 1 if finer.points is not None else min(max(steps, 1), 6)
     # coarse levels of nonlinear problems take many steps, finer ones few
-    return worth / max(steps, 1) * work(discrete, finer) / work(discrete, coarse)
+    return worth / max(steps, 1) * work(discrete, finer, coarse) / work(discrete, coarse)
 
 
 def nominal_seconds(work_units: float, visits: int = 1) -> float:

@@ -128,7 +128,7 @@ def forecast(discrete: DiscreteProblem, coarse: Level, finer: Level, changes: Ma
     """What a finer level would bring for its work; unknown where data are kept back, whose noise ends the decrease."""
     if discrete.rows.held:
         return None
-    return Forecast.of([changes[k] for k in sorted(changes)], (work(discrete, coarse), work(discrete, finer)))
+    return Forecast.of([changes[k] for k in sorted(changes)], (work(discrete, coarse), work(discrete, finer, coarse)))
 
 
 def wants_slabs(
