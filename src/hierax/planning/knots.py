@@ -102,15 +102,25 @@ def wedges(problem: Problem) -> tuple[Peak, ...]:
     return tuple(found)
 
 
+def creases(found: Sequence[Peak], order: int) -> tuple[Break, ...]:
+    """Planes through corners and edges across which derivatives of an energy's own order may jump.
+
+    Splines that are smooth across them carry what is singular on one side to the other.
+    """
+    return tuple(Break(k, float(p.place[k]), order - 1) for p in found for k in np.flatnonzero(np.isfinite(p.widths)))
+
+
 def with_knots(
-    part: SplineGrid, features: Sequence[Feature], planes: Sequence[Break], bent: Sequence[Bend]
-) -> SplineGrid:
+    part: SplineGrid, features: Sequence[Feature], planes: Sequence[Break], bent: Sequence[Bend],
+    creased: Sequence[Break] = (),
+) -> SplineGrid:  # fmt: skip
     """The grid with break points near bends and at peaks, graded from their size on, and repeated where derivatives
-    jump. Its coefficients are constant."""
+    jump: on planes, and at break points that `creased` names. Its coefficients are constant."""
     axes = tuple(
-        _broken(_axis(_bent(axis, k, bent), k, features), [p for p in planes if p.axis == k])
+        _repeated(_broken(_axis(_bent(axis, k, bent), k, features), [p for p in planes if p.axis == k]),
+                  [c for c in creased if c.axis == k])
         for k, axis in enumerate(part.axes)
-    )
+    )  # fmt: skip
     if axes == part.axes:
         return part
     shape = (*(axis.size for axis in axes), *part.channels)
@@ -158,6 +168,16 @@ def _broken(axis: SplineAxis, planes: Sequence[Break]) -> SplineAxis:
     empty = np.histogram(points[apart][1:-1], ends)[0] == 0
     middles = 0.5 * (ends[1:] + ends[:-1])[empty]
     return axis.with_breakpoints(np.sort(np.r_[points[apart], middles, np.repeat(at[first], copies[first])]))
+
+
+def _repeated(axis: SplineAxis, creased: Sequence[Break]) -> SplineAxis:
+    points = axis.breakpoints()
+    for crease in creased:
+        same = np.abs(points - crease.at) <= ROUNDING * np.ptp(points)
+        more = axis.degree - max(crease.continuity, 0) - int(same.sum())
+        if same.any() and more > 0:
+            points = np.sort(np.r_[points, np.repeat(points[same][0], more)])
+    return axis if len(points) == axis.intervals + 1 else axis.with_breakpoints(points)
 
 
 def _graded(points: np.ndarray, middle: float, width: float) -> tuple[np.ndarray, float]:
