@@ -133,3 +133,75 @@ def test_networks_solve_a_periodic_problem(field):
     exact = np.sin(2 * np.pi * x) + 0.5 * np.cos(4 * np.pi * x)
     values = jax.jit(jax.vmap(solution.field))(jnp.asarray(x[:, None]))
     assert np.sqrt(np.mean((np.asarray(values) - exact) ** 2)) < 1e-4
+
+
+WAVE = 2.0 * np.pi
+
+
+def wave(x):
+    return jnp.sin(WAVE * x[0] + 0.3) * jnp.cos(WAVE * x[1])
+
+
+def cell(body, *names):
+    """`Lap u - u = f` in one period of a pattern, with the flux of `wave` on its boundary."""
+    return hx.Problem(
+        body,
+        (
+            hx.Residual("p", lambda u, x: hx.laplacian(u)(x) - u(x) + (2.0 * WAVE**2 + 1.0) * wave(x)),
+            hx.periodic(*names),
+            hx.Residual("flux", lambda u, x, n: (hx.gradient(u)(x) - jax.grad(wave)(x)) @ n, on="boundary"),
+        ),
+        reference=wave,
+    )
+
+
+def pattern(*centres):
+    body = hx.Rectangle((0.0, 0.0), (1.0, 1.0))
+    for number, centre in enumerate(centres):
+        body = body - hx.Disk(centre, 0.3, name=f"hole {number}")
+    return body
+
+
+@pytest.mark.parametrize("centres", [[(0.5, 0.5)], [(0, 0), (1, 0), (0, 1), (1, 1)]], ids=["inside", "at the ends"])
+def test_one_period_of_a_pattern(centres):
+    """Its ends are no boundary, wherever the holes are, and functions that hardly meet it are bound across them."""
+    problem = cell(pattern(*centres), "x", "y")
+    assert problem.domain.boundaries == tuple(f"hole {k}" for k in range(len(centres)))
+    assert problem.domain.quadrature("boundary").weights.sum() == pytest.approx(0.6 * np.pi, rel=1e-10)
+    solution = hx.train(problem, levels=3, budget=60.0)
+    assert solution.accuracy.relative_l2 < 1e-7
+    ends = np.array([[0.0, 0.5], [1.0, 0.5]])
+    for value in ("u", "u_x", "u_xx"):
+        assert np.ptp(solution.evaluate(ends, value)) < 1e-9
+
+
+def test_a_box_that_a_term_makes_periodic():
+    terms = (hx.Residual("p", lambda u, x: hx.derivative(u, "xx")(x) - u(x) + 1.0), hx.periodic("x"))
+    problem = hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0]), terms)
+    assert problem.domain.periodic == ("x",)
+    assert [term.name for term in problem.terms] == ["p"]
+    assert problem.changed(name="other").domain.periodic == ("x",)
+
+
+def test_periodic_refuses_what_has_no_ends_or_ends_that_differ():
+    term = hx.Residual("p", lambda u, x: u(x))
+    cloud = hx.PointCloud(np.random.default_rng(0).random((50, 2)))
+    for domain, name, message in (
+        (pattern((0.0, 0.5)), "x", "another at the lower end of x"),
+        (pattern((0.5, 0.5)), "z", "'z' is unknown"),
+        (cloud, "x", "a cloud of points has no ends"),
+    ):
+        with pytest.raises(hx.InputError, match=message):
+            hx.Problem(domain, (term, hx.periodic(name)))
+    with pytest.raises(hx.InputError, match="no part of the boundary"):
+        hx.Problem(pattern((0.5, 0.5)), (term, hx.periodic("x"), hx.dirichlet("left")))
+    with pytest.raises(hx.InputError, match="are no coordinates"):
+        hx.periodic()
+
+
+def test_a_period_is_saved_with_its_solution(tmp_path):
+    solution = hx.train(cell(pattern((0.5, 0.5)), "x", "y"), levels=1, budget=60.0)
+    hx.save(solution, tmp_path / "cell")
+    again = hx.load(tmp_path / "cell")
+    assert again.problem.domain.periodic == ("x", "y")
+    assert again.evaluate([[0.1, 0.1]], "u") == solution.evaluate([[0.1, 0.1]], "u")

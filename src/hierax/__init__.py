@@ -109,6 +109,7 @@ from hierax.problems import sides as sides
 from hierax.problems.conditions import Elastic as Elastic
 from hierax.problems.conditions import dirichlet as dirichlet
 from hierax.problems.conditions import neumann as neumann
+from hierax.problems.conditions import periodic as periodic
 from hierax.problems.conditions import robin as robin
 from hierax.problems.conditions import symmetry as symmetry
 from hierax.problems.conditions import traction as traction

@@ -8,6 +8,7 @@ from hierax.geometry.plane import Disk as Disk
 from hierax.geometry.plane import Ellipse as Ellipse
 from hierax.geometry.plane import Polygon as Polygon
 from hierax.geometry.plane import Rectangle as Rectangle
+from hierax.geometry.repeated import Repeated as Repeated
 from hierax.geometry.shape import AbstractShape as AbstractShape
 from hierax.geometry.shape import Difference as Difference
 from hierax.geometry.shape import Intersection as Intersection

@@ -41,7 +41,7 @@ class AbstractShape(abc.ABC):
 
     @property
     def periodic(self) -> tuple[str, ...]:
-        """A shape has no periodic coordinates."""
+        """Coordinates at whose ends the shape goes on; none but for repeated ones."""
         return ()
 
     @abc.abstractmethod
@@ -131,7 +131,7 @@ class AbstractShape(abc.ABC):
         Parameters
         ----------
         on:
-            The name of a part of the boundary, or `shape.boundary(...)`; inside by default.
+            The name of a part of the boundary, `"boundary"` for all of it, or `shape.boundary(...)`; inside by default.
         cells:
             Those of a grid along the longest edge of the box around the shape: the rule holds cell by cell.
         order:
@@ -155,7 +155,8 @@ class AbstractShape(abc.ABC):
         mesh = [np.linspace(a, b, n + 1) for a, b, n in zip(low, high, counts, strict=True)]
         if on is None:
             return interior_rule(self, mesh, order)
-        return surface_rule(self, self.boundary(on) if isinstance(on, str) else on, mesh, order)
+        part = self.boundary(None if on == "boundary" else on) if isinstance(on, str) else on
+        return surface_rule(self, part, mesh, order)
 
     @functools.cached_property
     def body(self) -> Any:

@@ -12,6 +12,7 @@ Hoellig, Reif, Wipper, SIAM J. Numer. Anal. 39 (2001) 442-462 (extended B-spline
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -19,6 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import KDTree
 
+from hierax.fields.axis import Periodic, SplineAxis
 from hierax.fields.base import positions
 from hierax.fields.broken_grid import BrokenGrid
 from hierax.fields.bspline import polar_weights
@@ -122,13 +124,28 @@ def _continued(
     """Of functions `outer` `(n, dim)` the functions of the nearest good cell, and their weights, both `(n, k)`."""
     # places are counted in cells, so that the nearest is so on graded meshes too
     where = [_in_cells(a.positions()[k], b) for a, b, k in zip(grid.axes, cells, outer.T, strict=True)]
-    nearest = good[KDTree(good + 0.5).query(np.stack(where, axis=1))[1]]
+    # along a periodic axis the nearest cell may lie in the period before or after
+    turns = [(-a.intervals, 0, a.intervals) if isinstance(a.ends, Periodic) else (0,) for a in grid.axes]
+    shifts = np.array(list(itertools.product(*turns)))
+    every = (good + shifts[:, None]).reshape(-1, good.shape[1])
+    number = KDTree(every + 0.5).query(np.stack(where, axis=1))[1]
+    nearest, shift = good[number % len(good)], shifts[number // len(good)]
     column, weight = np.zeros((len(outer), 1), int), np.ones((len(outer), 1))
-    for axis, j, i in zip(grid.axes, outer.T, nearest.T, strict=True):
-        alive, w = i[:, None] + np.arange(axis.degree + 1), polar_weights(axis.knots, axis.degree, j, i)
+    for axis, j, i in zip(grid.axes, (outer - shift).T, nearest.T, strict=True):
+        alive, w = (i[:, None] + np.arange(axis.degree + 1)) % axis.size, _continuing(axis, j, i)
         column = (column[:, :, None] * axis.size + alive[:, None]).reshape(len(outer), -1)
         weight = (weight[:, :, None] * w[:, None]).reshape(len(outer), -1)
     return column, weight
+
+
+def _continuing(axis: SplineAxis, number: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """As `polar_weights`; along a periodic axis numbers may be those of functions in the periods beside."""
+    if not isinstance(axis.ends, Periodic):
+        return polar_weights(axis.knots, axis.degree, number, piece)
+    ends, n = axis.breakpoints(), axis.intervals
+    far = np.arange(-n - axis.degree, 2 * n + axis.degree + 1)
+    knots = ends[far % n] + (ends[-1] - ends[0]) * (far // n)
+    return polar_weights(knots, axis.degree, number + n, piece + n)
 
 
 def _in_cells(x: np.ndarray, breaks: np.ndarray) -> np.ndarray:

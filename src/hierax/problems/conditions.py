@@ -16,7 +16,7 @@ from hierax._errors import InputError
 from hierax.geometry import Part
 from hierax.problems.domain import Face
 from hierax.problems.operators import divergence, gradient
-from hierax.problems.terms import Residual, Where
+from hierax.problems.terms import Periodic, Residual, Where
 
 Value = Callable[[Any], Any] | Any
 
@@ -127,6 +127,21 @@ def symmetry(
         return jnp.append(_tangents(normal) @ stress(u)(x) @ normal, u(x) @ normal)
 
     return Residual(name or _named("symmetry", on, None), condition, on=on)
+
+
+def periodic(*names: str) -> Periodic:
+    """All unknowns are the same at both ends of these coordinates, with all derivatives.
+
+    The domain, a box or one period of a shape whose ends are alike, then has no boundary there: `"boundary"` is the
+    rest. In a box `hx.Box(..., periodic=names)` says the same.
+
+    Examples
+    --------
+    >>> terms = (equation, hx.periodic("x", "y"), hx.neumann("hole"))  # doctest: +SKIP
+    """
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{names!r:.60} are no coordinates", "periodic(...)", 'give their names, as in periodic("x")')
+    return Periodic(names)
 
 
 class Elastic:

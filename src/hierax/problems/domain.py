@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
-from hierax.geometry import AbstractShape, Cuboid, Rectangle
+from hierax.geometry import AbstractShape, Cuboid, Rectangle, Repeated
 from hierax.geometry.regions import inside
 
 TIME = "t"
@@ -322,6 +322,22 @@ class PointCloud:
 
 
 Domain = Box | PointCloud | AbstractShape
+
+
+def repeated(domain: Domain, names: Sequence[str]) -> Domain:
+    """The domain that goes on at both ends of these coordinates, besides those that do already.
+
+    Raises
+    ------
+    InputError
+        For coordinates that it does not have, a cloud of points, and a shape whose ends are not alike.
+    """
+    wraps = tuple(dict.fromkeys((*domain.periodic, *names)))
+    if isinstance(domain, Box):
+        return Box(domain.lower, domain.upper, domain.names, wraps, domain.units)
+    if isinstance(domain, AbstractShape):
+        return Repeated(domain.shape if isinstance(domain, Repeated) else domain, wraps)
+    raise InputError("a cloud of points has no ends", "hx.periodic(...)", "give a box or one period of a shape")
 
 
 def default_names(dim: int) -> tuple[str, ...]:

@@ -199,6 +199,13 @@ class Values(AbstractValues):
     on: Where = None
 
 
+@dataclass(frozen=True, eq=False)
+class Periodic:
+    """Every unknown is periodic along some coordinates: what a problem makes of it is a domain without ends there."""
+
+    names: tuple[str, ...]
+
+
 Term = Residual | Energy | Data | Values
 
 
