@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
-from scipy.stats import qmc
 
 from hierax._errors import InputError
 from hierax.geometry.body import AbstractBody
@@ -46,7 +45,7 @@ class Repeated(AbstractShape):
         low, high = self.shape.bounds()
         for name in self.coordinates:
             axis = self.shape.axis(name)
-            points = low + qmc.Sobol(self.dim, seed=0).random(TRIED) * (high - low)
+            points = low + np.random.default_rng(0).random((TRIED, self.dim)) * (high - low)
             levels = []
             for end, inwards in ((low, 1.0), (high, -1.0)):
                 points[:, axis] = end[axis] + inwards * DEEP * (high - low)[axis]

@@ -107,7 +107,9 @@ def creases(found: Sequence[Peak], order: int) -> tuple[Break, ...]:
 
     Splines that are smooth across them carry what is singular on one side to the other.
     """
-    return tuple(Break(k, float(p.place[k]), order - 1) for p in found for k in np.flatnonzero(np.isfinite(p.widths)))
+    return tuple(
+        Break(int(k), float(p.place[k]), order - 1) for p in found for k in np.flatnonzero(np.isfinite(p.widths))
+    )
 
 
 def with_knots(
