@@ -13,13 +13,15 @@ import pytest
 import hierax as hx
 from hierax.devices import added, gathered
 from hierax.objective.reduction import concatenated
+from hierax.records.placement import Placement
 
 TRAINED = """
-import json, sys
+import json, os, sys
 import jax
 jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import hierax as hx
+from hierax._errors import ProcessesError
 from hierax.devices import dividing
 from hierax.objective import assembly
 from hierax.objective.build import SampledProblem, Sampling
@@ -30,7 +32,7 @@ out, address, process = json.loads(sys.argv[1])
 jax.config.update("jax_num_cpu_devices", 2)
 jax.distributed.initialize(address, 2, process, initialization_timeout=120)
 # few points for each call, so that there is something to divide
-assembly.LINE, assembly.FEW = 16, 16
+assembly.LINE, assembly.FEW = 64, 64
 
 def interior(u, x):
     return hx.derivative(u, "xx")(x) - u(x) ** 3 + 9.0 * jnp.sin(3.0 * x[0])
@@ -53,8 +55,15 @@ for where in ("four", "one") if process == 0 else ("four",):
         levels=[[level.parameters, level.points, level.steps] for level in s.levels],
         network=[value, *gradient, model.value, *model.gradient, model.curvature.quadratic(theta)],
     )
+if process == 0:
+    try:
+        hx.train(problem, levels=1, devices=hx.Devices(points=4))
+    except ProcessesError as error:
+        found["gone"] = str(error)
 with open(out, "w") as file:
     json.dump({**found, "told": len(told)}, file)
+# neither waits for the other
+os._exit(0)
 """
 
 
@@ -79,7 +88,7 @@ def free_address():
         return f"127.0.0.1:{found.getsockname()[1]}"
 
 
-def test_two_processes_of_two_devices_train_as_one_device_and_the_first_tells(tmp_path):
+def test_two_processes_of_two_devices_train_as_one_device_and_one_that_is_gone_is_told(tmp_path):
     address, outs = free_address(), [tmp_path / f"{k}.json" for k in range(2)]
     both = [started(str(out), address, k) for k, out in enumerate(outs)]
     for process in both:
@@ -90,6 +99,7 @@ def test_two_processes_of_two_devices_train_as_one_device_and_the_first_tells(tm
     assert one["levels"] == four["levels"]
     np.testing.assert_allclose(four["values"], one["values"], rtol=1e-10)
     np.testing.assert_allclose(four["network"], one["network"], rtol=1e-10, atol=1e-10)
+    assert "process of the training is gone" in first["gone"]
     assert first["told"] > 0
     assert second["told"] == 0
 
@@ -97,6 +107,22 @@ def test_two_processes_of_two_devices_train_as_one_device_and_the_first_tells(tm
 def test_more_devices_than_there_are_are_refused():
     with pytest.raises(hx.InputError, match="64 devices are asked for"):
         hx.train(hx.problems.poisson_1d(), devices=hx.Devices(points=64))
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        ({"devices": "points=none"}, "--devices"),
+        ({"devices": "points=0"}, "--devices"),
+        ({"process": 1}, "--process"),
+        ({"distributed": "here:1"}, "--distributed"),
+        ({"distributed": "auto", "processes": 2}, "--distributed"),
+    ],
+)
+def test_words_that_name_no_devices_are_refused(words, where):
+    with pytest.raises(hx.InputError) as refused:
+        Placement(**words).start()
+    assert refused.value.where == where
 
 
 def test_a_process_alone_gets_back_what_it_gives():

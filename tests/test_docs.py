@@ -63,7 +63,7 @@ def test_guards_options_and_commands_are_all_explained():
     for name in names:
         assert f"`{name}`" in text("guide/guards.md")
         assert f"`{name}`" in text("how_to_choose.md")
-    for name in cli.Options.__dataclass_fields__:
+    for name in {**cli.Options.__dataclass_fields__, **cli.Placement.__dataclass_fields__}.keys() - {"where"}:
         assert f"--{name.replace('_', '-')}" in text("command_line.md")
     for command in ("train", "fit", "resume", "predict", "report", "list", "doctor"):
         assert f"hierax {command}" in text("command_line.md")

@@ -46,12 +46,12 @@ ARROWS: dict[str, frozenset[str]] = {
     "models": MET | {"_results", "clock", "events", "planning", "results", "training"},
     "statistics": frozenset({"clock", "models", "results"}),
     "records": MET
-    | {"_results", "clock", "events", "dynamics", "planning", "results", "training"}
+    | {"_results", "clock", "devices", "events", "dynamics", "planning", "results", "training"}
     | {"materials", "models", "statistics"},
     "testing": MET | {"_results", "solvers", "results", "training"},
     "sklearn": frozenset({"_results", "problems", "results", "training"}),
     "cli": frozenset({"_results", "problems", "solvers", "cycles", "planning", "training", "results", "records"})
-    | {FRONT, "materials", "models", "statistics"},
+    | {FRONT, "devices", "materials", "models", "statistics"},
     FRONT: TRAINED
     | {"devices", "planning", "training", "results", "materials", "models", "statistics", "records", "sklearn"},
     "__main__": frozenset({"cli"}),

@@ -38,5 +38,9 @@ class InputError(ValueError):
         return f"{self.what}\n  where:  {self.where}\n  remedy: {self.remedy}"
 
 
+class ProcessesError(RuntimeError):
+    """Raised in a training of several processes where another one is gone, or does not add up numbers rightly."""
+
+
 class TrainingError(RuntimeError):
     """Raised by `train(..., throw=True)` in place of a result other than `successful`."""

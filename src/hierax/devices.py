@@ -19,10 +19,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hierax import clock
-from hierax._errors import InputError
+from hierax._errors import InputError, ProcessesError
 
 POINTS, PROCESSES = "points", "processes"
 """Names of the axes of meshes of devices."""
+GONE = "Another process of the training is gone, or cannot be reached."
 LARGEST = 2**23
 """Bytes that are told at once: few lengths of messages, so that few programs are compiled for them."""
 
@@ -103,9 +104,22 @@ def division() -> Division | None:
 
 @contextlib.contextmanager
 def dividing(devices: Devices | None) -> Iterator[None]:
-    """Divide samples between devices inside of the block; the clock is that of the first process."""
+    """Divide samples between devices inside of the block; the clock is that of the first process.
+
+    Raises
+    ------
+    ProcessesError
+        Where another process is gone, or the answers to sums that are known are wrong.
+    """
     with _set(None if devices is None else devices.division()):
-        yield
+        try:
+            _probe()
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            own = division()
+            if own is None or own.count == 1:
+                raise
+            raise _gone(error) from error
 
 
 @contextlib.contextmanager
@@ -138,6 +152,26 @@ def leads() -> bool:
     """Whether this process is the one that tells others and writes; every process that is alone does."""
     own = division()
     return own is None or own.process == 0
+
+
+def _probe() -> None:
+    """Compare what all processes are told with what it has to be."""
+    own = division()
+    if own is None or own.count == 1:
+        return
+    numbers = np.arange(1000.0)
+    shares = gathered(own.process + numbers)
+    right = all(np.array_equal(share, number + numbers) for number, share in enumerate(shares))
+    total = own.count * numbers + own.count * (own.count - 1) / 2
+    if not right or not np.array_equal(added(own.process + numbers), total):
+        raise ProcessesError(
+            "Numbers that processes tell each other do not arrive as they were: the network is at fault."
+        )
+
+
+def first(devices: Devices | None) -> bool:
+    """Whether this process is the one that writes what a training with these devices comes to."""
+    return devices is None or jax.process_index() == 0
 
 
 def gathered(tree: Tree) -> list[Tree]:
@@ -175,6 +209,10 @@ def _added(own: Division, leaf: Any) -> Any:
     return total.reshape(array.shape, order="F" if array.flags.f_contiguous and array.ndim > 1 else "C")
 
 
+def _gone(error: Exception) -> ProcessesError:
+    return ProcessesError(f"{GONE} ({str(error).splitlines()[0]})")
+
+
 def _blocks(flat: np.ndarray) -> Iterator[np.ndarray]:
     most = LARGEST // flat.itemsize
     for start in range(0, len(flat), most):
@@ -188,7 +226,10 @@ def _told(program: Callable[[Mesh], Any], own: Division, block: np.ndarray) -> n
     sharding = NamedSharding(own.processes, PartitionSpec(PROCESSES))
     here = jax.device_put(sent, own.own.devices.flat[0])
     rows = jax.make_array_from_single_device_arrays((own.count, sent.shape[1]), sharding, [here])
-    return np.asarray(program(own.processes)(rows).addressable_data(0))
+    try:
+        return np.asarray(program(own.processes)(rows).addressable_data(0))
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # of a call or of its result: JAX has one for each
+        raise _gone(error) from error
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,13 +17,14 @@ import tyro
 from rich.console import Console
 
 from hierax import IMPORT_BEGAN, __version__
-from hierax._errors import InputError
+from hierax._errors import InputError, ProcessesError
 from hierax._results import RESULTS
 from hierax.cli.codes import BAD_INPUT, FAILED, INTERRUPTED
 from hierax.cli.estimating import Estimating, is_estimation
 from hierax.cli.materials import Material
 from hierax.cli.predicting import Predict, Surrogates
 from hierax.cli.telling import ending
+from hierax.devices import Devices, first
 from hierax.problems.registry import catalogue
 from hierax.records.folder import Folder
 from hierax.records.health import examine
@@ -30,6 +32,7 @@ from hierax.records.live import BLOCKS, PLAIN, CurrentStep, LevelBoard
 from hierax.records.measures import MEASURES, write_measures
 from hierax.records.options import Options, check_budget
 from hierax.records.outputs import check_output
+from hierax.records.placement import Placement
 from hierax.records.progress import Progress
 from hierax.records.resumption import Resumption
 from hierax.records.run import RUNS, Run
@@ -132,14 +135,19 @@ class Resume:
     """Show a table of the levels with the course of the loss, where the output is a terminal."""
     force: bool = False
     """Let --json overwrite a file of another run."""
+    where: tyro.conf.OmitArgPrefixes[Placement] = Placement()
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
+        devices = self.where.start()
         if self.json is not None:
             check_output(self.json, (), self.force)
         if is_estimation(self.run):
             return Estimating.of_run(self.run, self.problem, self.budget_seconds, self.json, self.force)(console)
-        made = Resumption.of(self.run, self.problem, budget=self.budget_seconds, state=self.state)
+        how = {"budget": self.budget_seconds, "state": self.state, "devices": devices}
+        made = Resumption.of(self.run, self.problem, **how)
+        if not first(devices):
+            return made().result.exit_code
         return _kept(made.run, lambda progress: made((progress,)), dict(made.options), self.json, self.live, console)
 
 
@@ -256,10 +264,13 @@ def answer(commands: Any, program: str, description: str, argv: Sequence[str] | 
         return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return _left(BAD_INPUT)
+    except ProcessesError as error:
+        print(f"error: {error}\n  remedy: Go on by hierax resume, with these or other processes.", file=sys.stderr)
+        return _left(FAILED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _left(INTERRUPTED)
     except SystemExit as leaving:
         # The parser has said what is wrong; its own code for that, 2, means a numerical failure here.
         return BAD_INPUT if leaving.code else 0
@@ -268,7 +279,11 @@ def answer(commands: Any, program: str, description: str, argv: Sequence[str] | 
 def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], console: Console) -> int:
     """Train, show, and keep: the common part of `train` and `fit`."""
     options.check(source.inputs_read)
+    devices = options.where.start()
     problem, notes = source.read()
+    if not first(devices):
+        with user_errors(source.file):
+            return train(problem, devices=devices, **options.overrides()).result.exit_code
     for note in notes:
         print(note)
     run = Run.create(problem.name, options.run)
@@ -281,7 +296,7 @@ def _solve(source: AbstractSource, options: Options, asked: dict[str, Any], cons
             stack.enter_context(user_errors(source.file))
             run.write_settings(source, problem, asked)
             board = () if options.tensorboard is None else (stack.enter_context(TensorBoard(options.tensorboard)),)
-            return train(problem, subscribers=(run, *watches, *board, progress), **options.overrides())
+            return train(problem, subscribers=(run, *watches, *board, progress), devices=devices, **options.overrides())
 
     return _kept(run, trained, asked, options.json, options.live, console, watches)
 
@@ -320,6 +335,15 @@ def _kept(
     for sentence in (*run.troubles, *([ending(run, signals)] if interrupted else [])):
         print(sentence, file=sys.stderr)
     return solution.result.exit_code or (0 if run.whole else FAILED)
+
+
+def _left(code: int) -> int:
+    """The exit code of a command that ends early: at once, where other processes and this one would wait in vain."""
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

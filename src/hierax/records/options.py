@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
+import tyro
+
 from hierax._errors import InputError
 from hierax.planning.words import chosen
 from hierax.records.outputs import check_output
+from hierax.records.placement import Placement
 
 
 @final
@@ -43,6 +46,7 @@ class Options:
     """Measure spectra, contraction and tangent kernel, at most a twentieth of the seconds, for the report."""
     tensorboard: Path | None = None
     """Folder for scalars that TensorBoard shows (an extra: pip install 'hierax[tensorboard]')."""
+    where: tyro.conf.OmitArgPrefixes[Placement] = Placement()
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse values out of range and a JSON that could not be written, before any work."""

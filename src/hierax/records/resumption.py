@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from hierax._errors import InputError
+from hierax.devices import Devices, dividing, first, gathered, leads
 from hierax.events import Subscriber
 from hierax.planning.choose import plan as planned
 from hierax.planning.plan import Plan
@@ -47,6 +50,7 @@ class Resumption:
     budget: float
     options: Mapping[str, Any]
     source: AbstractSource | None
+    devices: Devices | None = None
 
     @classmethod
     def of(
@@ -57,10 +61,11 @@ class Resumption:
         plan: Plan | None = None,
         budget: float | None = None,
         state: int | None = None,
+        devices: Devices | None = None,
     ) -> Resumption:
         """Read a folder and compare what it notes with what is there; see `resume`."""
-        with as_written(path):
-            return cls._read(path, problem, plan, budget, state)
+        with as_written(path), dividing(devices):
+            return replace(cls._read(path, problem, plan, budget, state), devices=devices)
 
     @classmethod
     def _read(
@@ -93,13 +98,16 @@ class Resumption:
                 "Give the same plan: hx.resume(path, problem, plan=...).",
             )
         run = Run(path, folder.manifest)
-        run.goes_on(number, int(record["events"]))
+        gathered(np.zeros(1))  # all processes have read before the first one writes
+        if leads():
+            run.goes_on(number, int(record["events"]))
         seconds = float(options.get("budget_seconds", 60.0)) if budget is None else budget
         return cls(run, reached, problem, plan or how, seed, seconds, options, source)
 
     def __call__(self, subscribers: Iterable[Subscriber] = ()) -> Solution:
         """Train on."""
         asked = {"key": self.seed, "budget": self.budget, "subscribers": (self.run, *subscribers)}
+        asked["devices"] = self.devices
         with user_errors(self.source and self.source.file):
             if self.state is not None:
                 return go_on(self.state, self.problem, self.how, **asked)
@@ -115,6 +123,7 @@ def resume(
     budget: float | None = None,
     state: int | None = None,
     subscribers: Iterable[Subscriber] = (),
+    devices: Devices | None = None,
 ) -> Solution:
     """Go on with a run that was killed, interrupted, or ended by its budget, in its folder.
 
@@ -135,6 +144,8 @@ def resume(
         Number of a state before the last one.
     subscribers:
         As those of `hierax.train`.
+    devices:
+        Likewise; others than before, also of another number of processes, lead to the same but for rounding.
 
     Raises
     ------
@@ -142,10 +153,11 @@ def resume(
         For another problem, other data or another version than the run was started with, by name; for a folder that
         is damaged.
     """
-    made = Resumption.of(Path(path), problem, plan=plan, budget=budget, state=state)
+    made = Resumption.of(Path(path), problem, plan=plan, budget=budget, state=state, devices=devices)
     try:
         solution = made(subscribers)
-        made.run.write_solution(solution, solution.to_json(run=str(path)))
+        if first(devices):
+            made.run.write_solution(solution, solution.to_json(run=str(path)))
     finally:
         made.run.close()
     return solution

@@ -40,7 +40,8 @@ def environment() -> dict[str, str]:
         "packages": ", ".join(versions()[0]),
         "system": f"{platform.system()} {platform.machine()}",
         "processor cores": str(os.cpu_count()),
-        "device": ", ".join(f"{device.platform} ({device.device_kind})" for device in devices),
+        # how many there are changes results by rounding alone
+        "device": ", ".join(dict.fromkeys(f"{device.platform} ({device.device_kind})" for device in devices)),
         "numbers": str(jnp.zeros(()).dtype),
     }
 
