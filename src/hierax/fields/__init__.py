@@ -34,6 +34,7 @@ from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import Stretch, StretchedGrid
 from hierax.fields.sums import Sum, multilevel
+from hierax.fields.trees import Splits, Trees
 from hierax.fields.unknowns import Scalar, Unknowns
 
 __all__ = [
@@ -75,9 +76,11 @@ __all__ = [
     "Slabs",
     "SplineAxis",
     "SplineGrid",
+    "Splits",
     "Stretch",
     "StretchedGrid",
     "Sum",
+    "Trees",
     "Unknowns",
     "kriging",
     "linear_in_parameters",

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 
 from hierax import clock
@@ -14,15 +15,18 @@ from hierax.checks.evidence import NOISE
 from hierax.checks.guards import verdict
 from hierax.clock import compile_seconds
 from hierax.events import EventDispatcher, Reached, Subscriber
-from hierax.fields import Unknowns
+from hierax.fields import Splits, Trees, Unknowns
 from hierax.objective.compiled import forget_if_many
+from hierax.objective.data_rows import folds
 from hierax.planning.choose import plan as planned_for
 from hierax.planning.families import GRID_DIMENSIONS, Tensor
 from hierax.planning.plan import Plan
+from hierax.problems.grouping import belonging
 from hierax.problems.keys import Key
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.results.solution import Candidate, Solution
+from hierax.solvers.boosting import boosted, validated
 from hierax.training.account import account, in_the_users_units, so_far
 from hierax.training.anew import trained
 from hierax.training.context import Context
@@ -35,6 +39,7 @@ from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
 
 KRIGING, LOGARITHMIC = "kriging (linear in its weights)", "exponential of kriging"
+TREES = "boosted trees (linear in their values)"
 OUTLIERS = "Outliers: {} of {} values, which all others contradict, do not count for kriging."
 CLEARLY = 0.9
 """Part of the error of the planned field that a rival has to reach, which is told from luck."""
@@ -48,6 +53,8 @@ HALF = 0.5
 """Share of the seconds left for the tensor, as long as a network may follow."""
 SHORT = 4.0
 """Seconds of a budget below which kriging is all that is tried."""
+FOLDS = 5
+"""Parts of the rows that are left out in turn to tell how many trees serve."""
 SHARE = 0.2
 """Share of the budget for steps with all rows, by counted work."""
 
@@ -98,6 +105,8 @@ def solved(state: RunState, context: Context) -> Solution:
     if tensor is not None and tensor.result is RESULTS.interrupted:
         return told_of(replace(rival, result=RESULTS.interrupted, stopped_by="budget"), context)
     others = [] if tensor is None else [(tensor, _error(tensor))]
+    trees = _trees(min([process.left_out, *(error for _, error in others)]), state, context)
+    others += [] if trees is None else [(trees, _error(trees))]
     least = min([process.left_out, *(error for _, error in others)])
     if _worth_more(process, least, context):
         planned = finish(run(state, context), context)
@@ -116,7 +125,7 @@ def _error(solution: Solution) -> float:
 
 def _best(process: TableProcess, rival: Solution, others: list[tuple[Solution, float]], context: Context) -> Solution:
     """The process, or what rows not seen prefer to it, with all that was tried."""
-    least = min((error for _, error in others), default=np.inf)
+    least = min((error for _, error in _admitted(process, others)), default=np.inf)
     better = _tells_less(process, least)
     chosen = rival if better else next(solution for solution, error in others if error == least)
     each = [*others, (rival, process.left_out)]
@@ -137,6 +146,14 @@ def _best(process: TableProcess, rival: Solution, others: list[tuple[Solution, f
         seconds_compile=compiled,
         processes={next(iter(chosen.problem.functions)): process.found},
     )
+
+
+def _admitted(process: TableProcess, others: list[tuple[Solution, float]]) -> list[tuple[Solution, float]]:
+    """Those among which is chosen: trees, which have no slopes, only where they tell clearly more than all others."""
+    smooth = [(solution, error) for solution, error in others if solution.field_kind != TREES]
+    least = min(_beyond(process, error) for error in (process.left_out, *(error for _, error in smooth)))
+    clear = [one for one in others if one not in smooth and _beyond(process, one[1]) < CLEARLY**2 * least]
+    return [*smooth, *clear]
 
 
 def _tells_less(process: TableProcess, own: float) -> bool:
@@ -199,15 +216,42 @@ def _tensor(process: TableProcess, context: Context) -> Solution | None:
     return finish(run(begin(within), within), within)
 
 
+def _trees(least: float, state: RunState, context: Context) -> Solution | None:
+    """Boosted trees as a solution, where others have come to an error that steps and corners in the values may be."""
+    terms = context.problem.data_of(next(iter(context.problem.functions)))
+    points, values = np.concatenate([t.points for t in terms]), np.concatenate([t.values for t in terms]).ravel()
+    if len(points) < MANY or least <= WORTH or context.budget < SHORT or context.over:
+        return None
+    end = context.elapsed + HALF * (context.budget - context.elapsed)
+    parts = folds(belonging(terms), FOLDS, np.random.default_rng(0))
+    count, square = validated(points, values, parts, lambda: context.elapsed > end)
+    made, variance = boosted(points, values, count, lambda: context.over), float(np.var(values))
+    splits = Splits(jnp.asarray(made.inputs), jnp.asarray(made.thresholds))
+    field = Trees(jnp.asarray(made.mean), jnp.asarray(made.values), splits)
+    loss, error = 0.5 * float(np.mean((made.at(points) - values) ** 2)) / variance, float(np.sqrt(square / variance))
+    level = Visited(field, None, loss, count, len(points), 0.0, 0.0, float(count * len(points)), error)
+    return _of_one_level(level, TREES, ("boosting", "tree by tree"), state, context)
+
+
 def _kriging(process: TableProcess, state: RunState, context: Context) -> Solution:
     """The process as a solution."""
+    count, error = len(process.rows.points), process.left_out
+    level = Visited(process.field, None, process.loss, 0, count, 0.0, 0.0, float(count) ** 3, error)
+    kind = LOGARITHMIC if process.scale.sign else KRIGING
+    return _of_one_level(level, kind, ("maximum likelihood", "from few rows to all"), state, context)
+
+
+def _of_one_level(level: Visited, kind: str, how: tuple[str, str], state: RunState, context: Context) -> Solution:
+    """The solution whose only level has a field of the output; `how`: its solver and cycle.
+
+    The error of the level is that of rows left out, all once.
+    """
     problem, discrete = context.problem, context.problem_of(state)
     name = next(iter(problem.functions))
-    field = Unknowns(**{name: process.field}) if problem.named else process.field
-    count, error = len(process.rows.points), process.left_out
+    field = Unknowns(**{name: level.field}) if problem.named else level.field
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
-    level = Visited(field, None, process.loss, 0, count, seconds, compiled, float(count) ** 3, error)
-    guards = guarded(discrete, {0: level}, {}, 0, field, context.key, False, error)
+    level = level._replace(field=field, seconds=seconds, seconds_compile=compiled)
+    guards = guarded(discrete, {0: level}, {}, 0, field, context.key, False, level.validation)
     reached = discrete.accuracy(field)
     solution = replace(
         account(state._replace(visited={0: level}, easier=()), context, 0, field),
@@ -215,10 +259,15 @@ def _kriging(process: TableProcess, state: RunState, context: Context) -> Soluti
         stopped_by="converged",
         levels=[level.record(0, reached.relative_l2)],
         guards=guards,
-        solver="maximum likelihood",
-        cycle="from few rows to all",
-        field_kind=LOGARITHMIC if process.scale.sign else KRIGING,
-        accuracy=replace(reached, validation_error=error, left_out=error, over_box=value_of(guards, "everywhere")),
+        solver=how[0],
+        cycle=how[1],
+        field_kind=kind,
+        accuracy=replace(
+            reached,
+            validation_error=level.validation,
+            left_out=level.validation,
+            over_box=value_of(guards, "everywhere"),
+        ),
         seconds_total=context.elapsed,
         seconds_compile=compile_seconds() - context.compiled,
         second_order=False,
