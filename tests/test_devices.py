@@ -20,9 +20,10 @@ import json, os, sys
 import jax
 jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
+import numpy as np
 import hierax as hx
 from hierax._errors import ProcessesError
-from hierax.devices import dividing
+from hierax.devices import agree_on, dividing
 from hierax.objective import assembly
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.objective import flat_parameters
@@ -55,6 +56,12 @@ for where in ("four", "one") if process == 0 else ("four",):
         levels=[[level.parameters, level.points, level.steps] for level in s.levels],
         network=[value, *gradient, model.value, *model.gradient, model.curvature.quadratic(theta)],
     )
+for numbers in ([1.0, 2.0], [1.0, 2.0 + process]):
+    with dividing(hx.Devices(points=4)):
+        try:
+            agree_on({"theta": np.array(numbers)})
+        except ProcessesError as error:
+            found["apart"] = str(error)
 if process == 0:
     try:
         hx.train(problem, levels=1, devices=hx.Devices(points=4))
@@ -99,6 +106,8 @@ def test_two_processes_of_two_devices_train_as_one_device_and_one_that_is_gone_i
     assert one["levels"] == four["levels"]
     np.testing.assert_allclose(four["values"], one["values"], rtol=1e-10)
     np.testing.assert_allclose(four["network"], one["network"], rtol=1e-10, atol=1e-10)
+    assert "have come to different numbers" in first["apart"]
+    assert second["apart"] == first["apart"]
     assert "process of the training is gone" in first["gone"]
     assert first["told"] > 0
     assert second["told"] == 0

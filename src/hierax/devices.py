@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import zlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ POINTS, PROCESSES = "points", "processes"
 GONE = "Another process of the training is gone, or cannot be reached."
 LARGEST = 2**23
 """Bytes that are told at once: few lengths of messages, so that few programs are compiled for them."""
+
+ARRAYS = (np.ndarray, jax.Array)
 
 Tree = TypeVar("Tree")
 
@@ -191,6 +194,22 @@ def gathered(tree: Tree) -> list[Tree]:
         found = [p.copy().view(a.dtype).reshape(a.shape) for p, a in zip(pieces, arrays, strict=True)]
         out.append(jax.tree.unflatten(structure, found))
     return out
+
+
+def agree_on(tree: Any) -> None:
+    """See that all processes have come to the same numbers, without which they would take different ways.
+
+    Raises
+    ------
+    ProcessesError
+        Where they have not: hosts that are not alike round differently.
+    """
+    own = division()
+    if own is None or own.count == 1:
+        return
+    sums = [zlib.crc32(np.asarray(leaf).tobytes()) for leaf in jax.tree.leaves(tree) if isinstance(leaf, ARRAYS)]
+    if any(not np.array_equal(share, sums) for share in gathered(np.array(sums))):
+        raise ProcessesError("Processes have come to different numbers: use hosts of one kind, with the same versions.")
 
 
 def added(tree: Tree) -> Tree:

@@ -13,6 +13,7 @@ from hierax import clock
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import Action, Ascend, Descend, Done, Grow, NestedIteration, Outcome, Pace, Visit
+from hierax.devices import agree_on
 from hierax.events import LevelFinished, LevelStarted, Reached, RunStarted, StepTaken
 from hierax.hierarchy import Level
 from hierax.problems.keys import seed_of
@@ -46,6 +47,7 @@ def run(state: RunState, context: Context) -> RunState:
     try:
         while state.stopped is None:
             state = advance(state, replace(context, origin=state))
+            agree_on([v.field for v in state.visited.values()])
             state = told(state, context)
             if _can_go_on(state, context):
                 context.emit(Reached(state, functools.partial(so_far, state, context)))
