@@ -229,7 +229,15 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
               f"{own['refused']} of {own['seeds']}"] for name, own in summary.items()]  # fmt: skip
     text = "\n".join(aligned([["case", "asked", "error", "worst", "seconds", "refused"], *cells]))
     paths = write_files(out, NAME, title, text, rows, lambda path: _draw(path, title, summary))
-    return plain(record(NAME, quick, summary, paths, text, __doc__, rows=rows, reading=so_far.reading()))
+    return plain(record(NAME, quick, summary, paths, text, __doc__, rows=rows, reading=_reading(so_far)))
+
+
+def _reading(so_far: SoFar) -> str:
+    """A sentence on the code that rows are from, and on what is missing."""
+    seeds = {case.name: sum(row["case"] == case.name for row in so_far.rows) for case in CASES}
+    few = [f"{name} ({count})" for name, count in seeds.items() if count < SEEDS]
+    missing = f" With fewer than {SEEDS} seeds: {'; '.join(few)}." if few else ""
+    return so_far.reading() + missing
 
 
 def measured(case: Case, seed: int) -> Row:
