@@ -253,6 +253,19 @@ def test_slow_refinement_is_no_success_where_its_last_change_is_small():
     assert not solution.guards["resolution"].passed
 
 
+def test_a_jump_of_what_is_prescribed_is_met_but_in_one_cell():
+    """Walls of 0 and 1 that meet: no continuous field meets both, and points are many where it does not."""
+    exact = lambda x: 0.5 + jnp.arctan2(x[0], x[1] + 1e-300) / jnp.pi  # noqa: E731
+    floor = hx.Residual("floor", lambda u, x, n: u(x) - jnp.where(x[0] > 0.0, 1.0, 0.0), on=hx.Face("y", "lower"))
+    others = [hx.Face("x", "lower"), hx.Face("x", "upper"), hx.Face("y", "upper")]
+    terms = (hx.Residual("laplace", lambda u, x: hx.laplacian(u)(x)), floor, hx.dirichlet(others, exact))
+    solution = hx.train(hx.Problem(hx.Box([-1.0, 0.0], [1.0, 1.0], names=("x", "y")), terms), budget=300.0)
+    points = np.random.default_rng(0).uniform([-1.0, 0.0], [1.0, 1.0], (400, 2))
+    known = np.asarray(jax.vmap(exact)(points))
+    assert np.linalg.norm(solution.evaluate(points) - known) < 1e-5 * np.linalg.norm(known)
+    assert solution.result is hx.RESULTS.successful, str(solution)
+
+
 def test_a_level_that_was_left_early_still_owes_its_next_step():
     """Two steps of Newton's method leave a solution that is off by about as much as the third would change it."""
     balance = hx.Residual("balance", lambda u, x: hx.derivative(u, "xx")(x) - 40.0 * u(x) ** 3 + 20.0)

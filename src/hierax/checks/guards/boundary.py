@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
@@ -23,6 +24,8 @@ from hierax.problems.terms import Values
 
 INSIDE = 256
 """Fewest points inside the domain at which the size of a condition is looked at."""
+NEIGHBOURS = 6
+"""Training points nearest to one, with one of which it is mixed."""
 LINES = {1: 2, 2: 53, 3: 11}
 """Cells along an axis of the mesh on which points of the boundary of a shape are spread."""
 ROUNDING = 1e-10
@@ -33,6 +36,9 @@ ROUNDING = 1e-10
 @dataclass(frozen=True)
 class Boundary(AbstractGuard):
     """Misfit of the conditions, between their training points, over the size of the condition in its own units.
+
+    It is the root of the mean over each face, not over points, most of which may lie in next to no part of it: beside
+    a jump of what is prescribed, which no continuous field meets.
 
     That size is the largest of what the condition prescribes, which is its value for fields that are zero, of its
     value for the solution at points inside the domain (of `u = 0` the size of `u`, of a stress the size of stresses),
@@ -58,8 +64,8 @@ def _misfit(evidence: Evidence, term: int) -> float:
     """Largest misfit of any component of a condition over the size of that component."""
     if isinstance(evidence.sampled.terms[term], Values):
         return _missed_values(evidence, term)
-    points, normals = elsewhere(evidence, term)
-    missed = _columns(evidence.residuals(term, evidence.field, points, normals))
+    points, normals, weights = elsewhere(evidence, term)
+    missed = _columns(evidence.residuals(term, evidence.field, points, normals), weights)
     if not np.all(np.isfinite(missed)):
         return np.inf
     asked = _columns(evidence.residuals(term, evidence.nothing, points, normals))
@@ -94,17 +100,17 @@ def _missed_values(evidence: Evidence, term: int) -> float:
     return worst if np.isfinite(worst) else np.inf
 
 
-def _columns(values: np.ndarray) -> np.ndarray:
-    """Root mean square of every component."""
-    return np.sqrt(np.mean(values**2, axis=0))
+def _columns(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Root of the mean square of every component, with weights."""
+    return np.sqrt(np.average(values**2, axis=0, weights=weights))
 
 
 def _inside(problem: Problem, count: int, key: Key) -> np.ndarray:
     return points_in(problem.domain, seed_of(key, 3), count)
 
 
-def elsewhere(evidence: Evidence, term: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points where a condition holds that training has not used, with normals."""
+def elsewhere(evidence: Evidence, term: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points where a condition holds that training has not used, with normals and weights of a mean over them."""
     problem = evidence.problem
     places, domain = problem.places(evidence.sampled.terms[term]), problem.domain
     shape = places[0].shape if isinstance(places[0], Interface) else None
@@ -115,20 +121,29 @@ def elsewhere(evidence: Evidence, term: int) -> tuple[np.ndarray, np.ndarray]:
         rules = [problem.regions.wall(shape, cells, 2)]  # pyright: ignore
     else:
         rules = [surface_rule(domain, place, cells, 2) for place in places]  # pyright: ignore
-    return np.concatenate([r.points for r in rules]), np.concatenate([r.normals for r in rules])  # pyright: ignore
+    points = np.concatenate([r.points for r in rules])
+    return points, np.concatenate([r.normals for r in rules]), np.ones(len(points))  # pyright: ignore
 
 
-def between(samples: Samples, problem: Problem, key: Key) -> tuple[np.ndarray, np.ndarray]:
-    """Points between the training points of each face: convex combinations of pairs with the same normal."""
+def between(samples: Samples, problem: Problem, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points between the training points of each face: convex combinations of neighbours with the same normal.
+
+    Each stands for the mean of what its two training points stand for, and every face for as much as it has points.
+    """
     if problem.domain.dim == 1 or not isinstance(problem.domain, Box):
-        return samples.points, samples.normals
+        return samples.points, samples.normals, np.ones(samples.count)
     rng = np.random.default_rng(seed_of(key, 2))
     points, normals = samples.points, samples.normals
     order = np.lexsort(normals.T)
     groups = np.split(order, np.flatnonzero(np.any(np.diff(normals[order], axis=0) != 0, axis=1)) + 1)
-    mixed, kept = [], []
+    mixed, kept, weights = [], [], []
     for group in groups:
-        partner, share = rng.permutation(group), rng.random((len(group), 1))
+        near = np.asarray(KDTree(points[group]).query(points[group], k=min(NEIGHBOURS + 1, len(group)))[1])
+        near = near.reshape(len(group), -1)
+        partner = group[near[np.arange(len(group)), rng.integers(near.shape[1], size=len(group))]]
+        share = rng.random((len(group), 1))
         mixed.append(share * points[group] + (1 - share) * points[partner])
         kept.append(normals[group])
-    return np.concatenate(mixed), np.concatenate(kept)
+        own = samples.weights[group] + samples.weights[partner]
+        weights.append(own / np.mean(own))
+    return np.concatenate(mixed), np.concatenate(kept), np.concatenate(weights)
