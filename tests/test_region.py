@@ -105,3 +105,40 @@ def test_a_plate_with_a_hole_whose_displacement_is_measured():
     with hx.coordinates(("x", "y")):
         tops = [stress(solution.field.u, jnp.array([0.0, y]))[0, 0] for y in (0.2, -0.2)]
     np.testing.assert_allclose(jax.device_get(tops), 3.0, rtol=0.01)
+
+
+ANGLE = [[0, 0], [2, 0], [2, 1], [1, 1], [1, 3], [0, 3]]
+
+
+def bracket(strong):
+    """An angle that is held at its foot and pulled at its top."""
+    material = hx.Elastic(young=2e11, poisson=0.3, plane_stress=True)
+    body = hx.Polygon(ANGLE)
+    foot, top = (body.boundary(None, where=lambda x, y=y: abs(x[1] - y) < 1e-9) for y in (0.0, 3.0))
+    pulled = hx.Energy("pull", lambda w, x, n: -1e6 * w.u(x)[0], on=top)
+    stored = hx.Energy("stored", lambda w, x: material.energy(w.u)(x))
+    terms = (hx.Residual("balance", lambda w, x: material.balance(w.u)(x)),) if strong else (stored, pulled)
+    return hx.Problem(body, (*terms, hx.dirichlet(foot, unknown="u")), unknowns={"u": hx.Function(2)})
+
+
+@pytest.mark.parametrize("strong", [True, False])
+def test_splines_of_energies_bend_at_corners_into_the_body(strong):
+    """A strong form has no sense across a knot where slopes jump."""
+    grid = hx.plan(bracket(strong)).hierarchy.levels[0].field.u
+    for axis in grid.axes:
+        assert np.sum(np.abs(axis.breakpoints() - 1.0) < 1e-9) == (1 if strong else axis.degree)
+
+
+def test_linear_elasticity_by_its_energy_takes_one_step_a_level():
+    solution = hx.train(bracket(False), levels=2, budget=60.0)
+    assert [level.steps for level in solution.levels] == [1, 1]
+    assert all(guard.passed for guard in solution.guards.values())
+    # the work of the load is twice the stored energy
+    top = solution.problem.domain.quadrature(solution.problem.terms[1].on)
+    work = 1e6 * top.weights @ solution.evaluate(top.points, "u")[:, 0]
+    inside = solution.problem.domain.quadrature(cells=16, order=4)
+    slopes = [solution.evaluate(inside.points, f"u[{i}]_{x}") for i in range(2) for x in "xy"]
+    a, b, c, d = slopes
+    lame, shear = 2e11 * 0.3 / 0.91, 2e11 / 2.6
+    stored = 0.5 * lame * (a + d) ** 2 + shear * (a**2 + d**2 + 0.5 * (b + c) ** 2)
+    assert inside.weights @ stored == pytest.approx(0.5 * work, rel=1e-2)
