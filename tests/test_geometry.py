@@ -182,3 +182,10 @@ def test_integrals_over_a_body_and_a_part_of_its_boundary():
     assert top.weights.sum() == pytest.approx(1.0, rel=1e-12)
     with pytest.raises(hx.InputError, match="the names are"):
         body.quadrature("lid")
+
+
+def test_a_level_set_that_moves_changes_only_at_its_ends():
+    """Its boundary is traced through a grid, of which it crosses other cells at every height: that is no change."""
+    moving = hx.LevelSet(lambda z: (z[0] - 0.3 * z[2]) ** 2 + z[1] ** 2 - 0.25, (-0.6, -0.6, 0.0), (0.9, 0.6, 1.0))
+    assert len(moving.body.heights) == 2
+    assert moving.measure == pytest.approx(0.25 * np.pi, rel=1e-10)

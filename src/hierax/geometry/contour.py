@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from hierax.geometry.curves import AbstractCurves, bisected
@@ -23,6 +25,8 @@ SHARP = 0.05
 """Least sine of the angle by which a corner turns."""
 BESIDE = 1e-7
 """Distance from a piece, in sizes of the shape, at which both of its sides are looked at."""
+JOINED = 1e-7
+"""Distance of two ends, in sizes of the shape, within which pieces go on in each other."""
 CANDIDATES = 4
 """Samples of the boundary beside which the nearest point is looked for."""
 NODES = 12
@@ -88,6 +92,16 @@ class Contour:
             whole.pieces, lambda points, leaf: [other.level(points) for other in _others(leaves, leaf)]
         )
         return cls(shape, tuple(leaves), curves, whole.kept(broken), size)
+
+    def lines(self, number: int) -> tuple[int, int]:
+        """Connected lines that the pieces of a leaf make, and ends of these."""
+        own = self.pieces.take(self.pieces.leaf == number)
+        count, ends = len(own.first), np.concatenate([self.at(own, own.first), self.at(own, own.last)])
+        if not count:
+            return 0, 0
+        pairs = KDTree(ends).query_pairs(JOINED * self.size, output_type="ndarray")
+        graph = coo_array((np.ones(len(pairs)), tuple((pairs % count).T)), shape=(count, count))
+        return connected_components(graph, directed=False)[0], len(ends) - len(np.unique(pairs))
 
     def at(self, pieces: Pieces, t: np.ndarray) -> np.ndarray:
         """Points `(n, 2)` of pieces at parameters `(n,)`."""

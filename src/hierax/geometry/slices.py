@@ -22,7 +22,7 @@ from hierax.geometry.contour import Contour
 from hierax.geometry.cut_cells import Cells, inside, on_boundary
 from hierax.geometry.part import Part
 from hierax.geometry.shape import AbstractShape
-from hierax.geometry.solid import AbstractSolidLeaf, solid
+from hierax.geometry.solid import AbstractSolidLeaf, SolidLevel, solid
 
 PROBES = 48
 """Heights at which slices are compared."""
@@ -134,8 +134,14 @@ class SolidBody(AbstractBody):
         return found
 
     def _kind(self, height: float) -> tuple[int, ...]:
+        """How many pieces of boundary each leaf has; of one that is traced through a grid how many lines and ends."""
         own = self.slice(height)
-        return () if own is None else tuple(np.bincount(own.contour.pieces.leaf, minlength=len(own.sources)).tolist())
+        if own is None:
+            return ()
+        counts = np.bincount(own.contour.pieces.leaf, minlength=len(own.sources)).tolist()
+        traced = [isinstance(leaf, SolidLevel) for leaf in own.sources]
+        each = [own.contour.lines(k) if traced[k] else (count,) for k, count in enumerate(counts)]
+        return tuple(itertools.chain.from_iterable(each))
 
     @functools.cached_property
     def heights(self) -> np.ndarray:
