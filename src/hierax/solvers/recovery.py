@@ -64,7 +64,7 @@ def _lost(
 ) -> np.ndarray:
     """Changes `(N, m)` of the size of the parameters of which next to nothing comes back from the factor."""
     root = np.sqrt(np.maximum(diagonal, 1e-10 * diagonal.max()))
-    size = np.linalg.norm(root * theta)
+    size = float(np.linalg.norm(root * theta))
     found = np.random.default_rng(0).normal(size=(len(theta), min(COUNT, len(theta))))
     found = _orthogonal(solve(found * root[:, None]), root, size)
     for _ in range(SWEEPS):

@@ -120,16 +120,16 @@ def _may_start(discrete: DiscreteProblem, field: Any) -> bool:
     """Whether a level is small, and nothing but its terms chooses among their solutions."""
     plan = discrete.plan
     chosen = plan.linear or plan.evolution is not None or bool(discrete.rows.total) or not discrete.equations.any()
-    return not chosen and plan.local and isinstance(plan.solver, GaussNewton) and suits(field, LARGEST)
+    return not chosen and plan.local and suits(field, LARGEST)
 
 
 def _starts(discrete: DiscreteProblem, field: Any) -> list[Prepared]:
     """A small level beside its field, on both sides along the change to which the terms object least, near by first."""
-    plan = discrete.plan
-    if not _may_start(discrete, field):
+    solver = discrete.plan.solver
+    if not (isinstance(solver, GaussNewton) and _may_start(discrete, field)):
         return []
     start = discrete.prepare(field)
-    change = _softest(discrete, plan.solver, start) if spline_axes(field) else None
+    change = _softest(discrete, solver, start) if spline_axes(field) else None
     steps = [] if change is None else [sign * size * change for size in AMPLITUDES for sign in (1.0, -1.0)]
     return [replace(start, theta=start.theta + step) for step in steps]
 
