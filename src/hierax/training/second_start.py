@@ -120,7 +120,7 @@ def _may_start(discrete: DiscreteProblem, field: Any) -> bool:
     """Whether a level is small, and nothing but its terms chooses among their solutions."""
     plan = discrete.plan
     chosen = plan.linear or plan.evolution is not None or bool(discrete.rows.total) or not discrete.equations.any()
-    return not chosen and plan.local and suits(field, LARGEST)
+    return not chosen and plan.local and isinstance(plan.solver, GaussNewton) and suits(field, LARGEST)
 
 
 def _starts(discrete: DiscreteProblem, field: Any) -> list[Prepared]:
