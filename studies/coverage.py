@@ -3,8 +3,8 @@
 Three small inverse problems, whose noise is not stated: the rate of a decay, the diffusivity of the heat equation with
 an unknown start, and rate and capacity of logistic growth from an unknown start. Every draw has its own noise at the
 same points and is trained by the same plan. The share of the draws whose interval holds the truth has a standard
-deviation of 1.5 % with 200 draws and a true 95 %, 2.8 % with 60; what of it is chance is seen beside least squares with
-the solution in closed form, fitted to the same draws, where there is one. Draws in which training ends at a bound of
+deviation of 1.5 % with 200 draws and a true 95 %; what of it is chance is seen beside least squares with the
+solution in closed form, fitted to the same draws, where there is one. Draws in which training ends at a bound of
 the constant have no interval (`none`), and do not count; whoever solves such a problem alone is told by a guard.
 """
 
@@ -37,8 +37,8 @@ from studies.registry import study
 from studies.so_far import SoFar
 
 NAME = "coverage"
-QUICK = 20
-"""Draws of each case in the short form."""
+DRAWS, QUICK = 200, 20
+"""Draws of each case, and in the short form."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,6 @@ class Case:
     model, others:
         The state in closed form, of the points, the constants and further unknown numbers, and these; `None` where it
         has none.
-    draws:
-        Of the noise, in the full form.
     """
 
     name: str
@@ -74,7 +72,6 @@ class Case:
     truth: dict[str, float]
     model: Callable[..., np.ndarray] | None = None
     others: tuple[float, ...] = ()
-    draws: int = 200
 
     def values(self, draw: int) -> np.ndarray:
         """Measured values of a draw."""
@@ -128,7 +125,7 @@ def diffusion() -> Case:
         return hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x")), terms, unknowns=unknowns)
 
     # a draw takes four times as long as those of the others
-    return Case("diffusion", make, points, state, 0.05, {"nu": nu}, draws=60)
+    return Case("diffusion", make, points, state, 0.05, {"nu": nu})
 
 
 def logistic() -> Case:
@@ -158,7 +155,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
     so_far = SoFar(out, NAME)
     for case in CASES:
         rows = drawn(case)
-        for draw in range(QUICK if quick else case.draws):
+        for draw in range(QUICK if quick else DRAWS):
             so_far.add({"case": case.name, "draw": draw}, lambda rows=rows, draw=draw: rows(draw))
     return written(out, title, so_far.rows, quick) | {"reading": so_far.reading()}
 
