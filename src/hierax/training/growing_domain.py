@@ -24,6 +24,7 @@ from hierax.planning.starting import fitted
 from hierax.problems.dilated import dilated
 from hierax.problems.domain import Box
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.terms import Residual
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.visit import stepped
@@ -43,7 +44,7 @@ def grown(discrete: DiscreteProblem, onto: Any, clock: Callable[[], tuple[float,
     simple = all(isinstance(t, Residual) for t in problem.terms) and not problem.interfaces and problem.regions is None
     if not (isinstance(problem.domain, Box) and simple and any(free) and _is_grid(first) and _is_grid(onto)):
         return None
-    terms = MemberTerms(problem, tuple(_dilated(problem, k) for k in range(len(problem.terms))), np.ones(len(free)))
+    terms = _terms(problem)
     field = first
     while parameter_count(finer := IntervalDoubling().refine(Level(field, None))[0].field) <= LARGEST:
         field = finer
@@ -53,6 +54,13 @@ def grown(discrete: DiscreteProblem, onto: Any, clock: Callable[[], tuple[float,
         if field is None:
             return None
     return _on_grid(field, onto)
+
+
+@once_for_each
+def _terms(problem: Problem) -> MemberTerms:
+    """Terms of a domain of any length; what is compiled for them serves every training of the problem."""
+    each = tuple(_dilated(problem, number) for number in range(len(problem.terms)))
+    return MemberTerms(problem, each, np.ones(problem.domain.dim))
 
 
 def _dilated(problem: Problem, number: int) -> AbstractPointTerm:
