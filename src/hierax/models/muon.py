@@ -54,7 +54,7 @@ def _orthogonal() -> optax.GradientTransformation:
     def init(params: Any) -> MuonState:
         return MuonState(tuple(jnp.zeros_like(leaf) for leaf in jax.tree.leaves(params)))
 
-    def update(updates: Any, state: MuonState, params: Any = None) -> tuple[Any, MuonState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, MuonState]:
         del params
         leaves, tree = jax.tree.flatten(updates)
         momenta = tuple(MOMENTUM * m + (1.0 - MOMENTUM) * g for m, g in zip(state.momenta, leaves, strict=True))
