@@ -247,7 +247,7 @@ def test_sums_of_an_energy_by_jets_are_those_by_rows():
     theta = np.random.default_rng(3).normal(size=objective.size)
     for term in objective.terms:
         assert isinstance(term, EnergyTerm)
-        rows = LocalTerm(term.samples, term.elements, term.layout)
+        rows = LocalTerm(term.samples, term.elements, term.layout, term.together)
         for (_, by_jets), (_, by_rows) in zip(term.sums(theta), rows.sums(theta), strict=True):
             for name in ("value", "gradient", "gram", "diagonal"):
                 assert relative(getattr(by_jets, name), getattr(by_rows, name)) < 1e-11

@@ -166,6 +166,8 @@ class LocalTerm:
     samples: Samples
     elements: Elements
     layout: Layout
+    together: int
+    """Points in one call."""
 
     def gathered(self, pick: np.ndarray) -> tuple[np.ndarray, Any]:
         """Numbers `(n, k)` of the local coefficients, and the untrained part of the local fields, of some elements."""
@@ -184,11 +186,10 @@ class LocalTerm:
         """Number of local coefficients."""
         return sum(int(np.prod(shape, dtype=int)) for shape in self.layout.shapes)
 
-    @property
-    def together(self) -> int:
-        """Points in one call: what is kept for many members is worth programs of its size on each level."""
-        most, size = chunk(self.samples), self.elements.order.size
-        return most if self.elements.memory is None else max(fitting(size, most), self.elements.order.shape[1])
+    def keeping(self) -> LocalTerm:
+        """The same, which keeps what it gathers: for many members a program of its own size is worth compiling."""
+        size = max(fitting(self.elements.order.size, self.together), self.elements.order.shape[1])
+        return replace(self, elements=replace(self.elements, memory={}), together=size)
 
     def value(self, theta: np.ndarray) -> float:
         """Own share of the weighted sum of the density, without the term's scale."""

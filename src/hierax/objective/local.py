@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from hierax.devices import added
 from hierax.fields.base import positions
-from hierax.objective.assembly import AbstractGramSum, LocalTerm, layout_of, local_residuals
+from hierax.objective.assembly import AbstractGramSum, LocalTerm, chunk, layout_of, local_residuals
 from hierax.objective.curvature import Ordering, SparseGram
 from hierax.objective.diagonals import BandSum, SparseSum
 from hierax.objective.extension import ExtendedGram, Extension
@@ -127,7 +127,7 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
     def keeping(self) -> LocalObjective:
         """The same, which keeps what it gathers of the field for all that are made from it by `of_member`."""
         other = self._with(self.samples)
-        other.terms = [replace(t, elements=replace(t.elements, memory={})) for t in self.terms]
+        other.terms = [t.keeping() for t in self.terms]
         _ = other.ordering
         return other
 
@@ -212,4 +212,4 @@ def _local_term(whole: Any, samples: Samples) -> LocalTerm:
     # gathering is NumPy's work: with its arrays nothing is converted again for every block
     host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
     elements = Elements(order, padded, host, {} if samples.count <= KEPT else None)
-    return kind(samples, elements, layout_of(local)[0])
+    return kind(samples, elements, layout_of(local)[0], chunk(samples))
