@@ -20,7 +20,7 @@ from hierax.solvers.recovery import recovered
 SMALLEST = 1e-14
 HALVINGS = 6
 """Most halvings of a step that ends where terms are not finite."""
-IMPRECISE, NOISE, CONJUGATE = 1e-3, 1e-11, 12
+IMPRECISE, NOISE, CONJUGATE = 1e-5, 1e-11, 12
 """Part of a step that a second one with the same factor may add, part of the parameters that is rounding, and most
 steps of conjugate gradients where it adds more."""
 ROUNDS_TO = 1e-12
