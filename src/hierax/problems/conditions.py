@@ -16,7 +16,7 @@ from hierax._errors import InputError
 from hierax.geometry import Part
 from hierax.problems.domain import Face
 from hierax.problems.operators import divergence, gradient
-from hierax.problems.terms import Periodic, Residual, Where
+from hierax.problems.terms import Residual, Where, Wrapped
 
 Value = Callable[[Any], Any] | Any
 
@@ -129,7 +129,7 @@ def symmetry(
     return Residual(name or _named("symmetry", on, None), condition, on=on)
 
 
-def periodic(*names: str) -> Periodic:
+def periodic(*names: str) -> Wrapped:
     """All unknowns are the same at both ends of these coordinates, with all derivatives.
 
     The domain, a box or one period of a shape whose ends are alike, then has no boundary there: `"boundary"` is the
@@ -141,7 +141,7 @@ def periodic(*names: str) -> Periodic:
     """
     if not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"{names!r:.60} are no coordinates", "periodic(...)", 'give their names, as in periodic("x")')
-    return Periodic(names)
+    return Wrapped(names)
 
 
 class Elastic:

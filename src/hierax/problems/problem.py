@@ -18,7 +18,7 @@ from hierax.problems.calls import check_arguments, usable
 from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud, as_floats, repeated
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
-from hierax.problems.terms import AbstractValues, Data, Energy, Periodic, Residual, Term, Values
+from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term, Values, Wrapped
 from hierax.problems.unknowns import Constant, Function, Unknown
 
 SINGLE = "u"
@@ -73,7 +73,7 @@ class Problem:
     def __init__(
         self,
         domain: Domain,
-        terms: Sequence[Term | Periodic],
+        terms: Sequence[Term | Wrapped],
         *,
         unknowns: Mapping[str, Unknown] | None = None,
         constraint: Callable[[Any], Any] | None = None,
@@ -83,9 +83,9 @@ class Problem:
         name: str | None = None,
     ) -> None:
         every = tuple(terms) if isinstance(terms, Sequence) else (terms,)
-        wraps = tuple(name for t in every if isinstance(t, Periodic) for name in t.names)
+        wraps = tuple(name for t in every if isinstance(t, Wrapped) for name in t.names)
         self.domain = repeated(domain, wraps) if wraps else domain
-        self.terms = tuple(t for t in every if not isinstance(t, Periodic))
+        self.terms = tuple(t for t in every if not isinstance(t, Wrapped))
         self.named = unknowns is not None
         self.unknowns: dict[str, Unknown] = dict(unknowns) if unknowns is not None else {SINGLE: Function()}
         self.constraint = constraint

@@ -200,7 +200,7 @@ class Values(AbstractValues):
 
 
 @dataclass(frozen=True, eq=False)
-class Periodic:
+class Wrapped:
     """Every unknown is periodic along some coordinates: what a problem makes of it is a domain without ends there."""
 
     names: tuple[str, ...]
