@@ -16,8 +16,8 @@ import numpy as np
 
 from hierax.objective import AbstractObjective
 
-COUNT, ENTRIES = 32, 4e6
-"""Directions that are looked for, and most entries of the rows of all of them."""
+COUNT, WORK = 32, 1e8
+"""Directions that are looked for, and most work of one linearisation: about a hundred passes over the points follow."""
 SWEEPS, ROUNDS = 2, 3
 """Times that what a factor solves is taken from the directions, and corrections by them and by the factor in turn."""
 
@@ -27,7 +27,7 @@ Apply = Callable[[np.ndarray], np.ndarray]
 def recovered(
     objective: AbstractObjective, solve: Apply, theta: np.ndarray, diagonal: np.ndarray
 ) -> tuple[np.ndarray, float] | None:
-    """Parameters with no more of a quadratic objective, and its value; `None` without rows, or with many of them.
+    """Parameters with no more of a quadratic objective, and its value; `None` without rows, or where they are dear.
 
     Parameters
     ----------
@@ -38,11 +38,9 @@ def recovered(
     theta, diagonal:
         Where to begin `(N,)`, and the diagonal of the curvature.
     """
-    if objective.least_squares() is None:
+    if objective.work > WORK or objective.least_squares() is None:
         return None
     rows = _rows(objective, theta)
-    if rows.size * COUNT > ENTRIES:
-        return None
     value, gradient = objective.value_and_gradient(theta)
     found = _lost(objective, solve, theta, gradient, diagonal)
     ahead = np.stack([_rows(objective, theta + change) - rows for change in found.T], axis=1)
