@@ -376,7 +376,10 @@ class Solution:
             "outliers": {name: list(rows) for name, rows in self.outliers.items()},
             "remarks": list(self.remarks),
             "unknowns": {name: found._asdict() for name, found in self.unknowns.items()},
-            "guards": {name: dataclasses.asdict(guard) for name, guard in self.guards.items()},
+            "guards": {
+                name: {"value": guard.value, "limit": guard.limit, "passed": guard.passed, "sentence": guard.sentence}
+                for name, guard in self.guards.items()
+            },
             "fresh_residual_ratio": self.fresh_residual_ratio,
             "seconds_total": self.seconds_total,
             "seconds_compile": self.seconds_compile,
