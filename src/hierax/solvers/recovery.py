@@ -20,6 +20,8 @@ COUNT, WORK = 32, 1e8
 """Directions that are looked for, and most work of one linearisation: about a hundred passes over the points follow."""
 SWEEPS, ROUNDS = 2, 3
 """Times that what a factor solves is taken from the directions, and corrections by them and by the factor in turn."""
+LARGEST = 10.0
+"""Size of a correction, over that of the parameters, from which on it goes where no row tells anything."""
 
 Apply = Callable[[np.ndarray], np.ndarray]
 
@@ -27,7 +29,9 @@ Apply = Callable[[np.ndarray], np.ndarray]
 def recovered(
     objective: AbstractObjective, solve: Apply, theta: np.ndarray, diagonal: np.ndarray
 ) -> tuple[np.ndarray, float] | None:
-    """Parameters with no more of a quadratic objective, and its value; `None` without rows, or where they are dear.
+    """Parameters with no more of a quadratic objective, and its value.
+
+    `None` without rows, where they are dear, and where they do not tell the directions.
 
     Parameters
     ----------
@@ -48,7 +52,10 @@ def recovered(
         return None
     best, least = theta, value
     for _ in range(ROUNDS):
-        theta = theta - found @ np.linalg.lstsq(ahead, _rows(objective, theta))[0]
+        change = np.linalg.lstsq(ahead, _rows(objective, theta))[0]
+        if np.linalg.norm(change) > LARGEST:
+            return None
+        theta = theta - found @ change
         theta = theta - solve(objective.value_and_gradient(theta)[1])
         now = objective.value(theta)
         if not now < least:

@@ -63,10 +63,13 @@ class Resolution(AbstractGuard):
 
 
 def pace(changes: Sequence[float], losses: Sequence[float]) -> float:
-    """Factor by which the last changes fell from level to level, in the geometric mean; of one the residual's."""
+    """Factor by which the last changes fell from level to level, in the geometric mean; of one the residual's.
+
+    That holds of two levels: in a cycle the losses of coarse levels are those of corrected equations.
+    """
     steps = min(LAST, len(changes) - 1)
     if steps < 1:
-        return _limited(np.sqrt(max(losses[-1], 0.0) / max(losses[-2], 1e-300))) if len(losses) > 1 else FASTEST
+        return _limited(np.sqrt(max(losses[-1], 0.0) / max(losses[-2], 1e-300))) if len(losses) == 2 else FASTEST
     return _limited((changes[-1] / max(changes[-1 - steps], 1e-300)) ** (1.0 / steps))
 
 
