@@ -83,7 +83,7 @@ def test_nothing_keeps_a_problem_that_was_trained(case):
 def test_a_second_training_of_a_problem_compiles_nothing(compilations):
     problem, solutions, counts = ordinary(), [], [sum(compilations.values())]
     for _ in range(2):
-        solutions.append(hx.train(problem, budget=4.0))
+        solutions.append(hx.train(problem, budget=60.0))
         counts.append(sum(compilations.values()))
     assert np.diff(counts)[1] == 0
     assert np.array_equal(*(s.evaluate(np.linspace(0.0, 1.0, 7)[:, None]) for s in solutions))
