@@ -20,8 +20,9 @@ COUNT, WORK = 32, 1e8
 """Directions that are looked for, and most work of one linearisation: about a hundred passes over the points follow."""
 SWEEPS, ROUNDS = 2, 3
 """Times that what a factor solves is taken from the directions, and corrections by them and by the factor in turn."""
-LARGEST = 10.0
-"""Size of a correction, over that of the parameters, from which on it goes where no row tells anything."""
+LARGEST = 1e8
+"""Size of a correction, over that of the parameters, from which on it goes where no row tells anything: of narrow loads
+it may be 1e5, of functions outside of a cloud it is 1e12."""
 
 Apply = Callable[[np.ndarray], np.ndarray]
 
