@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hierax.models.regression import matern
+
 KEPT, MODES = 1e-10, 100
 """Part of the variance of a first mode below which modes of inputs and outputs are left out; most modes of inputs."""
 LENGTHS = 0.5, 1.0, 2.0, 4.0, 8.0, 16.0
@@ -64,8 +66,7 @@ def bumps(a: Any, b: Any, linear: float, xp: Any) -> Any:
     """The kernel between rows `(n, k)` and `(m, k)` in lengths of the bump."""
     products = a @ b.T
     square = xp.sum(a**2, axis=1)[:, None] + xp.sum(b**2, axis=1) - 2.0 * products
-    r = xp.sqrt(5.0 * xp.maximum(square, 0.0) + 1e-30)
-    return (1.0 + r + r**2 / 3.0) * xp.exp(-r) + linear * products
+    return matern(xp.maximum(square, 0.0), xp) + linear * products
 
 
 class _Tried(NamedTuple):

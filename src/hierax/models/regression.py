@@ -96,8 +96,11 @@ class KernelRegression(AbstractRegression):
 def kernel(a: Any, b: Any, lengths: Any, smooth: bool, xp: Any) -> Any:
     """Matrix of the bumps between rows."""
     square = xp.sum(((a[:, None] - b[None]) / lengths) ** 2, axis=-1)
-    if smooth:
-        return xp.exp(-0.5 * square)
+    return xp.exp(-0.5 * square) if smooth else matern(square, xp)
+
+
+def matern(square: Any, xp: Any) -> Any:
+    """Matern's bump of order 5/2, of squared distances in its lengths."""
     r = xp.sqrt(5.0 * square + 1e-30)
     return (1.0 + r + r**2 / 3.0) * xp.exp(-r)
 
