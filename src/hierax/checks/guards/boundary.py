@@ -68,11 +68,12 @@ def _misfit(evidence: Evidence, term: int) -> float:
     missed = _columns(evidence.residuals(term, evidence.field, points, normals), weights)
     if not np.all(np.isfinite(missed)):
         return np.inf
-    asked = _columns(evidence.residuals(term, evidence.nothing, points, normals))
+    asked = _columns(evidence.residuals(term, evidence.nothing, points, normals), weights)
     inside = _columns(_free(evidence, term, points, normals))
     shaken = _columns(
         evidence.residuals(term, evidence.shaken, points, normals)
-        - evidence.residuals(term, evidence.field, points, normals)
+        - evidence.residuals(term, evidence.field, points, normals),
+        weights,
     )
     size = np.max([np.where(np.isfinite(own), own, 0.0) for own in (asked, inside, shaken)], axis=0)
     return float(np.max(missed / np.maximum(size, 1e-300)))
