@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo study test test-fast lint types format docs clean distclean
+.PHONY: help install demo study test test-fast suite lint types format docs clean distclean
 
 help:
 	@echo "make demo    install, solve and smooth in less than a minute, say where the report and its picture are"
@@ -37,13 +37,15 @@ study: $(STAMP)
 	$(BIN)/python -m studies $(or $(NAME),list) $(if $(QUICK),--quick) $(if $(PAGE),--page)
 
 # Two processes on two cores: threads of small matrices would only wait for each other.
-test test-fast: export OPENBLAS_NUM_THREADS := 1
+suite: export OPENBLAS_NUM_THREADS := 1
+test-fast: export PYTEST_ADDOPTS := -m "not slow"
 
-test: $(STAMP) lint types
+# The type checker has one thread: beside the tests it takes half of its time on two cores.
+test test-fast: $(STAMP) lint
+	@$(MAKE) --no-print-directory --jobs=2 types suite
+
+suite: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2
-
-test-fast: $(STAMP) lint types
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check src studies tests examples

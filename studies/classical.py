@@ -9,7 +9,6 @@ come from the problem itself and would have to be compiled, and the evaluation.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from scipy.integrate import solve_ivp
 from scipy.interpolate import CloughTocher2DInterpolator, NearestNDInterpolator, RegularGridInterpolator
 from scipy.sparse.linalg import spsolve
 
+from hierax import clock
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data, Residual
 from studies.gap import reference_values
@@ -118,7 +118,7 @@ def collocation(problem: Problem, count: int, operator: Operator, power: int = 0
     nodes = [pair[0] for pair in pairs]
     points = np.stack([part.ravel() for part in np.meshgrid(*nodes, indexing="ij")], axis=1)
     right = source(problem, points)
-    began = time.perf_counter()
+    began = clock.seconds_now()
     matrix = operator([_along(k, pair[1], len(pairs)) for k, pair in enumerate(pairs)], points)
     wall = np.any(np.isclose(points, lower) | np.isclose(points, upper), axis=1)
     u = np.where(wall, reference_values(problem, points)[:, 0], 0.0)
@@ -132,7 +132,7 @@ def collocation(problem: Problem, count: int, operator: Operator, power: int = 0
         if np.abs(step).max() < 1e-12:
             break
     values = functools.partial(tensor_values, nodes, u)
-    return Control(f"Chebyshev collocation, {count} points an axis", len(u), time.perf_counter() - began, values)
+    return Control(f"Chebyshev collocation, {count} points an axis", len(u), clock.seconds_now() - began, values)
 
 
 def _along(axis: int, matrix: np.ndarray, dim: int) -> np.ndarray:
@@ -149,7 +149,7 @@ def wave_lines(problem: Problem, count: int = 48) -> Control:
     across, along = ((d @ d)[1:-1, 1:-1] for d in (dx, dy))
     points = np.stack([part.ravel() for part in np.meshgrid([lower[0]], x[1:-1], y[1:-1], indexing="ij")], axis=1)
     start = reference_values(problem, points)[:, 0]
-    began = time.perf_counter()
+    began = clock.seconds_now()
 
     def rate(_: float, state: np.ndarray) -> np.ndarray:
         u, speed = state.reshape(2, count - 2, count - 2)
@@ -160,7 +160,7 @@ def wave_lines(problem: Problem, count: int = 48) -> Control:
         rate, (lower[0], upper[0]), np.r_[start, 0.0 * start], "DOP853", t_eval=times, rtol=1e-10, atol=1e-10
     )
     table = np.pad(path.y[: len(start)].T.reshape(-1, count - 2, count - 2), ((0, 0), (1, 1), (1, 1)))
-    seconds = time.perf_counter() - began
+    seconds = clock.seconds_now() - began
     values = functools.partial(_in_blocks, functools.partial(tensor_values, (times, x, y), table))
     return Control(f"Chebyshev and Runge-Kutta, {count} points an axis", 2 * len(start), seconds, values)
 
@@ -182,7 +182,7 @@ def l_shape_differences(problem: Problem, cells: int = 512) -> Control:
     free = (x > 0) & (y > 0) & (((x < 0.5) & (y < 1)) | ((y < 0.5) & (x < 1)))
     right = source(problem, points)
     known = reference_values(problem, points)[:, 0]
-    began = time.perf_counter()
+    began = clock.seconds_now()
     second = _tridiagonal(np.ones(cells), np.full(cells + 1, -2.0))
     five = sp.csr_array(_kronecker_sum(second, second)) * cells**2
     compact = sp.eye_array(len(x), format="csr") + five / (12.0 * cells**2)
@@ -191,14 +191,14 @@ def l_shape_differences(problem: Problem, cells: int = 512) -> Control:
     balance = compact @ right - matrix @ u
     inner = sp.csc_array(matrix[free][:, free])
     u[free] = spsolve(inner, balance[free])
-    seconds = time.perf_counter() - began
+    seconds = clock.seconds_now() - began
     values = RegularGridInterpolator((ticks, ticks), u.reshape(cells + 1, cells + 1), method="cubic")
     return Control(f"compact differences, {cells} cells an axis", int(free.sum()), seconds, values)
 
 
 def burgers_lines(problem: Problem, viscosity: float, count: int = 256) -> Control:
     """Burgers' equation: Chebyshev collocation in space, implicit Runge-Kutta steps in time."""
-    began = time.perf_counter()
+    began = clock.seconds_now()
     lower, upper = problem.domain.bounds()
     nodes, slope = chebyshev(count, lower[1], upper[1])
     second = slope @ slope
@@ -215,12 +215,12 @@ def burgers_lines(problem: Problem, viscosity: float, count: int = 256) -> Contr
         u = np.pad(path(points[:, 0]).T, ((0, 0), (1, 1)))
         return np.einsum("pi,pi->p", interpolation(nodes, points[:, 1]), u)
 
-    return Control(f"Chebyshev and Radau, {count} points", count, time.perf_counter() - began, values)
+    return Control(f"Chebyshev and Radau, {count} points", count, clock.seconds_now() - began, values)
 
 
 def allen_cahn_lines(problem: Problem, diffusion: float = 1e-4, count: int = 512) -> Control:
     """The Allen-Cahn equation: Fourier collocation in space, implicit multistep integration in time."""
-    began = time.perf_counter()
+    began = clock.seconds_now()
     lower, upper = problem.domain.bounds()
     nodes = lower[1] + (upper[1] - lower[1]) * np.arange(count) / count
     waves = 2.0 * np.pi * np.fft.fftfreq(count, (upper[1] - lower[1]) / count)
@@ -237,7 +237,7 @@ def allen_cahn_lines(problem: Problem, diffusion: float = 1e-4, count: int = 512
         phases = np.exp(1j * np.outer(points[:, 1] - lower[1], waves))
         return np.real(np.sum(modes * phases, axis=1))
 
-    return Control(f"Fourier and BDF, {count} points", count, time.perf_counter() - began, values)
+    return Control(f"Fourier and BDF, {count} points", count, clock.seconds_now() - began, values)
 
 
 def _starts(at: float, nodes: np.ndarray) -> np.ndarray:
@@ -251,7 +251,7 @@ def jump_differences(problem: Problem, cells: int = 256) -> Control:
     inner = np.stack([part.ravel() for part in np.meshgrid(x[1:-1], y[1:-1], indexing="ij")], axis=1)
     shift = np.array([1e-9, 0.0])
     right = (source(problem, inner - shift, 1) + source(problem, inner + shift, 1)) / 2
-    began = time.perf_counter()
+    began = clock.seconds_now()
     h = x[1] - x[0]
     edges = np.where((x[1:] + x[:-1]) / 2 < 0, 1.0, 0.5)
     mean = (edges[1:] + edges[:-1]) / 2
@@ -261,12 +261,12 @@ def jump_differences(problem: Problem, cells: int = 256) -> Control:
     solved: Any = spsolve(sp.csc_array(matrix / h**2), right)
     grid = np.pad(solved.reshape(cells - 1, cells - 1), 1)
     values = RegularGridInterpolator((x, y), grid)
-    return Control(f"differences, {cells} x {cells} cells", len(solved), time.perf_counter() - began, values)
+    return Control(f"differences, {cells} x {cells} cells", len(solved), clock.seconds_now() - began, values)
 
 
 def scattered(problem: Problem) -> Control:
     """Piecewise cubic interpolation of scattered data on triangles; the nearest value outside of their hull."""
-    began = time.perf_counter()
+    began = clock.seconds_now()
     data = problem.terms[0]
     assert isinstance(data, Data)
     inside, outside = (
@@ -278,7 +278,7 @@ def scattered(problem: Problem) -> Control:
         found = inside(points)
         return np.where(np.isfinite(found), found, outside(points))
 
-    return Control("Clough-Tocher interpolation", len(data.points), time.perf_counter() - began, values)
+    return Control("Clough-Tocher interpolation", len(data.points), clock.seconds_now() - began, values)
 
 
 def poisson_differences(problem: Problem, cells: int) -> tuple[int, float, float]:
@@ -294,7 +294,7 @@ def poisson_differences(problem: Problem, cells: int) -> tuple[int, float, float
     axes = [np.linspace(a, b, cells + 1)[1:-1] for a, b in zip(lower, upper, strict=True)]
     points = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
     right = source(problem, points)
-    began = time.perf_counter()
+    began = clock.seconds_now()
     n = cells - 1
     second = [
         _tridiagonal(np.full(n - 1, -1.0), np.full(n, 2.0)) * (cells / (b - a)) ** 2
@@ -302,7 +302,7 @@ def poisson_differences(problem: Problem, cells: int) -> tuple[int, float, float
     ]
     matrix = functools.reduce(_kronecker_sum, second)
     solved: Any = spsolve(sp.csc_array(matrix), right)
-    seconds = time.perf_counter() - began
+    seconds = clock.seconds_now() - began
     exact = reference_values(problem, points)[:, 0]
     return len(points), seconds, float(np.linalg.norm(solved - exact) / np.linalg.norm(exact))
 

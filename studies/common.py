@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import csv
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hierax import clock
 from hierax.cycles import AbstractCycle
 from hierax.events import Event, LevelFinished
 from hierax.fields import KAN, Unknowns
@@ -133,14 +133,14 @@ class Shares(AbstractSolver):
         return self.solver.second_order
 
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> SharesState:
-        return SharesState(self.solver.init(objective, theta), time.perf_counter())
+        return SharesState(self.solver.init(objective, theta), clock.seconds_now())
 
     def kinds(self, state: SharesState) -> Any:
         return SharesState(self.solver.kinds(state.inner), RESET)  # pyright: ignore
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: SharesState) -> Step:
         step = self.solver.step(objective, theta, state.inner)
-        spent = objective.size < self.finest and time.perf_counter() - state.began > self.seconds
+        spent = objective.size < self.finest and clock.seconds_now() - state.began > self.seconds
         return step._replace(state=SharesState(step.state, state.began), done=step.done or spent)
 
 

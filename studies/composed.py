@@ -23,7 +23,7 @@ from hierax.planning.choose import choose
 from hierax.problems import Problem
 from hierax.solvers import GaussNewton, Multigrid, Tolerances
 from hierax.solvers.gauss_newton import DampingState
-from hierax.solvers.linear.solve import AbstractStop, conjugate_gradients, factorise
+from hierax.solvers.linear.solve import AbstractStop, factorise, iterated
 from hierax.training.discrete import DiscreteProblem
 from studies.common import Network, Row, aligned
 
@@ -97,9 +97,9 @@ def iterations(objective: RowObjective, theta: np.ndarray, damping: float) -> Ro
     shifted = gram.shifted(damping * np.maximum(diagonal, 1e-10 * diagonal.max()))
     stop = Decrease(0.5 * float(right @ factorise(shifted, np.zeros(gram.size))(right)))
     inverse = 1.0 / shifted.diagonal()
-    _, plain = conjugate_gradients(shifted.mv, right, lambda r: inverse * r, stop, PLAIN_LIMIT)
+    plain = iterated(shifted.mv, right, lambda r: inverse * r, stop, PLAIN_LIMIT).iterations
     cycle = Multigrid(coarsest=COARSEST, sweeps=1).cycle(shifted)
-    _, few = conjugate_gradients(shifted.mv, right, cycle, stop, LIMIT)
+    few = iterated(shifted.mv, right, cycle, stop, LIMIT).iterations
     return {"parameters": gram.size, "damping": damping, "plain": plain, "hierarchy": few, "ratio": plain / few}
 
 

@@ -30,7 +30,7 @@ from hierax.results.intervals import LEVEL, Interval
 from hierax.training.anew import settled
 from hierax.training.context import Context
 from hierax.training.finish import returned
-from hierax.training.intervals import intervals
+from hierax.training.intervals import half_widths, intervals
 from hierax.training.run import begin
 from studies.common import Row, aligned, record, write_files
 from studies.registry import study
@@ -169,7 +169,8 @@ def drawn(case: Case) -> Callable[[int], list[Row]]:
         values = measuring(context, case.values(draw))
         state, own = settled(begin(values), values)
         level, field = returned(state, own)
-        found = intervals(own.problem_of(state), field, state.visited[level].state)
+        discrete = own.problem_of(state)
+        found = intervals(discrete, field, half_widths(discrete, field, state.visited[level].state))
         return [row_of(case, draw, name, in_units(context, name, interval)) for name, interval in found.items()]
 
     return rows

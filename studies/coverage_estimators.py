@@ -6,8 +6,8 @@ above one. Tolerances are those that 50 or 300 independent samples would reach w
 the heavy tail: with a made-up kurtosis of 40). Monte Carlo and Sobol sequences have one level; levels differ from the
 limit by shifts of the normal number that fall fourfold; the surrogate shrinks the normal number by 3 %. "Held" is the
 share of repetitions whose interval holds the truth, with a standard error of one and a half percentage points, "below"
-and "above" are those in which the truth lies there, "said" is the share that says that tails are heavy, "error" the
-root mean square error over the tolerance.
+and "above" are those in which the truth lies there, "said" is the share that says that tails are heavy, "unsaid" that
+which misses the truth and does not say so, "error" the root mean square error over the tolerance.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
                     so_far.add(key | {"repetitions": repetitions}, lambda key=key: [measured(**key, count=repetitions)])
     rows = [row for row in so_far.rows if row["repetitions"] == repetitions]
     title = "Intervals of estimators that hold the truth, nominal 95 %" + (" (short form)" if quick else "")
-    head = ["estimator, statistic, number", "samples", "held", "below", "above", "said", "error", "cost"]
+    head = ["estimator, statistic, number", "samples", "held", "below", "above", "said", "unsaid", "error", "cost"]
     text = "\n".join(aligned([head, *map(_cells, rows)])) + "\n\n" + so_far.reading()
     summary = {f"{row['arm']}, {row['statistic']}, {row['number']}, {row['samples']}": row["held"] for row in rows}
     paths = write_files(out, NAME, title, text, rows, lambda path: _draw(path, title, rows))
@@ -119,10 +119,11 @@ def measured(arm: str, statistic: str, number: str, samples: int, count: int) ->
         )
         for key in range(count)
     ]
-    below, above = np.mean([truth < one.low for one in found]), np.mean([truth > one.high for one in found])
+    below, above = np.array([(truth < one.low, truth > one.high) for one in found]).T
+    said = np.array([any("heavy" in sentence for sentence in one.sentences) for one in found])
     return {
-        "held": 1.0 - below - above, "below": below, "above": above,
-        "said": np.mean([any("heavy" in sentence for sentence in one.sentences) for one in found]),
+        "held": 1.0 - np.mean(below | above), "below": np.mean(below), "above": np.mean(above), "said": np.mean(said),
+        "unsaid": np.mean((below | above) & ~said),
         "error": np.sqrt(np.mean([(one.value - truth) ** 2 for one in found])) / tolerance,
         "cost": np.mean([one.spent for one in found]),
     }  # fmt: skip
@@ -131,7 +132,8 @@ def measured(arm: str, statistic: str, number: str, samples: int, count: int) ->
 def _cells(row: Row) -> list[str]:
     shares = [f"{100.0 * row[key]:.1f}" for key in ("held", "below", "above")]
     return [f"{row['arm']}, {row['statistic']}, {row['number']}", str(row["samples"]), *shares,
-            f"{100.0 * row['said']:.0f}", f"{row['error']:.2f}", f"{row['cost']:.3g}"]  # fmt: skip
+            f"{100.0 * row['said']:.0f}", f"{100.0 * row['unsaid']:.1f}", f"{row['error']:.2f}",
+            f"{row['cost']:.3g}"]  # fmt: skip
 
 
 def _draw(path: Path, title: str, rows: list[Row]) -> None:

@@ -1,6 +1,6 @@
 """Do cycles pay? Nested iteration against V-, F- and full-multigrid cycles, at equal seconds, on one row after another.
 
-- A row is a problem, a hierarchy (knots, width or depth; networks, and spline grids as a control) and a solver, of the
+- A row is a problem, a hierarchy (knots or width; networks, and spline grids as a control) and a solver, of the
   whole batch or on samples drawn anew for every step. All trainings of a row end on a level of the same size.
 - Seconds are processor seconds of the training, compilation in them; every training compiles what belongs to its
   problem, and ends after equal seconds without compilation. The column `warm` is the best ratio without it. Errors are
@@ -17,8 +17,6 @@
   does in the same time, and how much of the decrease that a Gauss-Newton step on the finest level promises could be
   had on the level below, where nested iteration ended.
 - Networks are run with five seeds. Grids start from zero and have Gauss points: they are run once.
-- The rows on batches of one fit compare AdaGrad in cycles that never ask for a value (`AdaGradRadius`) with Adam on one
-  level and on levels.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ from hierax.objective.flat_transfer import FlatTransfer
 from hierax.problems.problem import Problem
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
 from studies.common import Row, aligned, record, save, write_files
-from studies.laps import CASES, NESTED, ONE, SHORT, Case, Lap, Mark, Ruler, lap
+from studies.laps import CASES, NESTED, SHORT, Case, Lap, Mark, Ruler, lap
 from studies.registry import study
 
 NAME = "cycles"
@@ -46,7 +44,6 @@ MARGIN, SLACK = 1.1, 1.25
 SEEDS = 5
 DENSE = 1500
 """Most parameters for which a dense Gauss-Newton step is computed."""
-NOISY = "on batches"
 
 
 @study(NAME)
@@ -64,7 +61,7 @@ def compare(out: Path, cases: Mapping[str, Case], seeds: int, quick: bool = Fals
     rows: list[Row] = []
     told: dict[str, Any] = {}
     for name, case in cases.items():
-        more = row(name, case, 1 if case.fixed else seeds, (NESTED, *CYCLES, *_alone(name, quick)))
+        more = row(name, case, 1 if case.fixed else seeds, (NESTED, *CYCLES))
         found.append(more.pop("summary"))
         rows += more["trainings"]
         told = leave(out, found, rows, quick)
@@ -82,10 +79,6 @@ def leave(out: Path, found: list[Row], rows: list[Row], quick: bool) -> dict[str
 
 def _short() -> dict[str, Case]:
     return {name: replace(case, seconds=1.0) for name, case in SHORT.items()}
-
-
-def _alone(name: str, quick: bool) -> tuple[str, ...]:
-    return (ONE,) if NOISY in name and not quick else ()
 
 
 def row(name: str, case: Case, seeds: int, arms: tuple[str, ...]) -> dict[str, Any]:
@@ -231,20 +224,7 @@ def summary(found: list[Row]) -> dict[str, Any]:
         "ratios_without_compilation": {r["row"]: r["ratios_without_compilation"] for r in found},
         "verdicts": {r["row"]: r["verdict"] for r in found},
         "reasons": {r["row"]: _sentence(r) for r in found},
-        "function_free": function_free(found),
     }
-
-
-def function_free(found: list[Row]) -> dict[str, float] | None:
-    """Errors of the fit on batches: Adam on one level and on levels, AdaGrad in cycles without values."""
-    noisy = [r for r in found if NOISY in r["row"] and r["row"].startswith("fit, knots")]
-    if len(noisy) < 2:
-        return None
-    own, adam = (next(r for r in noisy if ("function-free" in r["row"]) is free)["arms"] for free in (True, False))
-    errors = {f"Adam, {arm}": row["error"] for arm, row in adam.items()}
-    errors |= {f"AdaGrad, {arm}": row["error"] for arm, row in own.items()}
-    best = min(own[arm]["error"] for arm in CYCLES)
-    return errors | {"Adam on one level over AdaGrad in the best cycle": adam[ONE]["error"] / best}
 
 
 def table(found: list[Row]) -> str:
@@ -259,7 +239,7 @@ def table(found: list[Row]) -> str:
         "warm",
         "verdict",
     ]
-    head += [f"error {arm}" for arm in (NESTED, *CYCLES, ONE)]
+    head += [f"error {arm}" for arm in (NESTED, *CYCLES)]
     cells = [
         [r["row"], str(r["parameters"]), f"{r['target']:.2e}"]
         + [_seconds(r["arms"][arm]) for arm in (NESTED, *CYCLES)]
@@ -269,7 +249,7 @@ def table(found: list[Row]) -> str:
             f"{max(r['ratios_without_compilation'].values()):.2f}",
             r["verdict"],
         ]
-        + [f"{r['arms'][arm]['error']:.1e}" if arm in r["arms"] else "" for arm in (NESTED, *CYCLES, ONE)]
+        + [f"{r['arms'][arm]['error']:.1e}" for arm in (NESTED, *CYCLES)]
         for r in found
     ]
     return "\n".join(aligned([head, *cells]))
@@ -294,14 +274,10 @@ def answer(main: dict[str, Any]) -> str:
     """The question of the study, answered by its numbers."""
     won, lost, equal = (len(main[key]) for key in ("wins", "losses", "equal"))
     warm, cold = len(main["wins_without_compilation"]), len(main["losses_without_compilation"])
-    lines = [
+    return (
         f"Cycles win {won} of {main['rows']} rows, lose {lost}, {equal} are equal; without the seconds of compilation "
         f"they win {warm} and lose {cold}."
-    ]
-    free = main["function_free"]
-    if free is not None:
-        lines.append("Fit on batches, errors: " + ", ".join(f"{name} {value:.2g}" for name, value in free.items()))
-    return "\n".join(lines)
+    )
 
 
 COLORS = {"V": ACCENT, "F": MUTED, "full multigrid": WARM}

@@ -15,7 +15,6 @@ bound of the minimum, so the gap of a network is a lower bound.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 from scipy.spatial import KDTree
 
+from hierax import clock
 from hierax.fields import SplineGrid, parameter_count
 from hierax.fields.axis import SplineAxis
 from hierax.fields.slabs import Slabs
@@ -198,8 +198,8 @@ def _fitted_network(problem: Problem, start: Any, seconds: float) -> Any:
     weights = np.full(len(points), 1.0 / (len(points) * np.mean(targets**2)))
     objective = RowObjective(start, [make_samples(_FIT, points, weights, None, targets)])
     solver = GaussNewton(tolerances=Tolerances(1e-3, 60))
-    state, began, done = solver.init(objective, theta), time.perf_counter(), False
-    while not done and time.perf_counter() - began < seconds:
+    state, began, done = solver.init(objective, theta), clock.seconds_now(), False
+    while not done and clock.seconds_now() - began < seconds:
         step = solver.step(objective, theta, state)
         theta, state, done = step.theta, step.state, step.done
     return build(theta)

@@ -14,26 +14,22 @@ import numpy as np
 
 from hierax.clock import compile_seconds
 from hierax.cycles import (
-    AbstractAcceptance,
     AbstractCycle,
     AbstractMultigrid,
     Action,
-    AdaGradRadius,
     Done,
     FCycle,
     FullMultigrid,
     LineSearch,
     NestedIteration,
     Outcome,
-    SingleLevel,
     Until,
     VCycle,
 )
 from hierax.dynamics import seconds_to
-from hierax.fields import MLP, ResidualNetwork
+from hierax.fields import MLP
 from hierax.hierarchy import (
     AbstractRefinement,
-    DepthGrowth,
     Hierarchy,
     IntervalDoubling,
     WidthGrowth,
@@ -43,7 +39,7 @@ from hierax.hierarchy.transport import RESET
 from hierax.objective import AbstractObjective, flat_parameters, physical
 from hierax.objective.corrected import AbstractCorrection, CorrectedObjective
 from hierax.problems.problem import Problem
-from hierax.solvers import AbstractSolver, GaussNewton, Relaxation, Step, Tolerances, adagrad, adam, lbfgs
+from hierax.solvers import AbstractSolver, GaussNewton, Relaxation, Step, Tolerances, adam, lbfgs
 from hierax.training.train import train
 from studies.bouts import known
 from studies.climbs import elliptic, grid
@@ -54,7 +50,7 @@ ENDLESS = 10**9
 PROBES = 4096
 MARKS = 24
 """Most points in time at which the error of a training is measured."""
-NESTED, ONE = "nested iteration", "one level"
+NESTED = "nested iteration"
 SHARE = 1e-6
 
 
@@ -74,8 +70,6 @@ class Case:
         Of every level.
     bottom:
         Steps on the coarsest level of a cycle.
-    acceptance:
-        Of coarse corrections.
     fixed:
         Whether nothing depends on the seed: run once.
     seconds:
@@ -88,7 +82,6 @@ class Case:
     levels: int
     solver: AbstractSolver
     bottom: int = 5
-    acceptance: AbstractAcceptance = LineSearch()
     fixed: bool = False
     seconds: float = 20.0
 
@@ -98,9 +91,9 @@ class Case:
 
     def cycles(self) -> dict[str, tuple[AbstractCycle, AbstractCycle | None]]:
         """The orders of training to be compared, each with what goes on after it until the time is over."""
-        parts: dict[str, Any] = {"coarsest": Until(steps=self.bottom), "acceptance": self.acceptance}
+        parts: dict[str, Any] = {"coarsest": Until(steps=self.bottom)}
         many = VCycle(**parts, cycles=ENDLESS, share=SHARE)
-        found: dict[str, tuple[AbstractCycle, AbstractCycle | None]] = {
+        return {
             NESTED: (NestedIteration(most=self.levels), None),
             "V": (many, None),
             "F": (FCycle(**parts, cycles=ENDLESS, share=SHARE), None),
@@ -109,7 +102,6 @@ class Case:
                 many,
             ),
         }
-        return found | {ONE: (SingleLevel(), None)}
 
 
 class Mark(NamedTuple):
@@ -239,7 +231,7 @@ class Clocked(AbstractCycle):
         return self._multigrid.correction
 
     @property
-    def acceptance(self) -> AbstractAcceptance:
+    def acceptance(self) -> LineSearch:
         return self._multigrid.acceptance
 
     def init(self, levels: int) -> ClockedState:
@@ -327,11 +319,6 @@ def narrow(problem: Problem, seed: int) -> MLP:
     return MLP([problem.domain.dim, 6, 6, 1], key=seed, domain=problem.domain.bounds())
 
 
-def shallow(problem: Problem, seed: int) -> ResidualNetwork:
-    """Two blocks of ten units."""
-    return ResidualNetwork([problem.domain.dim, 10, 10, 10, 1], key=seed, domain=problem.domain.bounds())
-
-
 def cells(intervals: int, degree: int) -> Callable[[Problem, int], Any]:
     """A uniform spline grid, which starts from zero whatever the seed."""
     return lambda problem, seed: grid(intervals, degree)(problem)
@@ -339,20 +326,16 @@ def cells(intervals: int, degree: int) -> Callable[[Problem, int], Any]:
 
 FIT, POISSON = known("rotated-regression", points=6000), known("poisson-2d", scales=2)
 SEMILINEAR, BURGERS = lambda: elliptic(2, 4, cubic=True), known("burgers", viscosity=0.05)
-KNOTS, WIDTH, DEPTH = (network, IntervalDoubling(), 3), (narrow, WidthGrowth(2.0), 3), (shallow, DepthGrowth(), 3)
+KNOTS, WIDTH = (network, IntervalDoubling(), 3), (narrow, WidthGrowth(2.0), 3)
 NEWTON, QUASI = GaussNewton(tolerances=Tolerances(1e-3, 200)), lbfgs(ENDLESS)
-BATCHES, FUNCTION_FREE = adam(3e-3, ENDLESS, batch=256), adagrad(3e-2, ENDLESS, batch=256)
-SMOOTHER = Relaxation(coarsest=100)
+BATCHES, SMOOTHER = adam(3e-3, ENDLESS, batch=256), Relaxation(coarsest=100)
 
 CASES: dict[str, Case] = {
     "fit, knots, Gauss-Newton": Case(FIT, *KNOTS, NEWTON),
     "fit, knots, L-BFGS": Case(FIT, *KNOTS, QUASI),
     "fit, knots, Adam on batches": Case(FIT, *KNOTS, BATCHES),
-    "fit, knots, AdaGrad on batches, function-free": Case(FIT, *KNOTS, FUNCTION_FREE, acceptance=AdaGradRadius()),
     "fit, width, Gauss-Newton": Case(FIT, *WIDTH, NEWTON),
     "fit, width, Adam on batches": Case(FIT, *WIDTH, BATCHES),
-    "fit, depth, L-BFGS": Case(FIT, *DEPTH, QUASI),
-    "fit, depth, Adam on batches": Case(FIT, *DEPTH, BATCHES),
     "Poisson, grid, relaxation": Case(POISSON, cells(4, 5), IntervalDoubling(), 4, SMOOTHER, fixed=True),
     "Poisson, grid, L-BFGS": Case(POISSON, cells(4, 5), IntervalDoubling(), 4, QUASI, fixed=True),
     "Poisson, grid, Gauss-Newton": Case(POISSON, cells(4, 5), IntervalDoubling(), 4, NEWTON, fixed=True),
@@ -363,12 +346,11 @@ CASES: dict[str, Case] = {
     "semilinear, grid, relaxation": Case(SEMILINEAR, cells(4, 5), IntervalDoubling(), 4, SMOOTHER, fixed=True),
     "Burgers, grid, relaxation": Case(BURGERS, cells(4, 4), IntervalDoubling(), 4, SMOOTHER, fixed=True),
     "Burgers, knots, Gauss-Newton": Case(BURGERS, *KNOTS, NEWTON),
-    "Burgers, depth, L-BFGS": Case(BURGERS, *DEPTH, QUASI),
 }
-"""Fits of scattered data and three equations; hierarchies in knots, width and depth; solvers of first and second order.
+"""Fits of scattered data and three equations; hierarchies in knots and width; solvers of first and second order.
 
 Splines have degree 4 in networks and 4 or 5 in grids. Networks of the hierarchy in knots have 88 to 184 parameters, in
-width 67 to 697, in depth 281 to 1001, grids 81 to 1369.
+width 67 to 697, grids 81 to 1369.
 """
 
 SHORT: dict[str, Case] = {

@@ -18,7 +18,6 @@ included?
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CloughTocher2DInterpolator, NearestNDInterpolator, RBFInterpolator
 
+from hierax import clock
 from hierax.cycles import NestedIteration, SingleLevel
 from hierax.fields import MLP
 from hierax.hierarchy import Hierarchy, Level, MoreData, WidthGrowth, refine
@@ -216,7 +216,7 @@ def summary(medians: list[Row]) -> dict[str, Any]:
 
 def control(case: Case, problem: Problem) -> Row:
     """The classical control as a row: interpolation of the same samples."""
-    term, began = next(term for term in problem.terms if isinstance(term, Data)), time.perf_counter()
+    term, began = next(term for term in problem.terms if isinstance(term, Data)), clock.seconds_now()
     (points, exact), values = held_out(problem), term.values.reshape(len(term.points), -1)
     if problem.domain.dim == 2:
         inside = np.asarray(CloughTocher2DInterpolator(term.points, values)(points))
@@ -230,5 +230,5 @@ def control(case: Case, problem: Problem) -> Row:
         "problem": case.problem, "arm": CONTROLS[problem.domain.dim], "seed": 0, "budget_seconds": case.budget,
         "relative_l2": float(np.sqrt(mean_square / np.mean(exact**2))), "max_error": float(np.abs(wrong).max()),
         "mse": mean_square, "loss": 0.0, "parameters": values.size, "linear_in_parameters": True,
-        "seconds": time.perf_counter() - began, "seconds_compile": 0.0,
+        "seconds": clock.seconds_now() - began, "seconds_compile": 0.0,
     }  # fmt: skip

@@ -2,23 +2,28 @@
 
 - A Gauss-Newton step of a bicubic spline grid for Poisson's equation in the plane, and value and gradient of a
   perceptron for the same equation, as Adam asks for them. `divided`: processor seconds that the devices share (points
-  evaluated, rows multiplied, matrices of elements added up). `whole`: those that every process spends for itself, on
+  evaluated, rows multiplied, matrices of elements added up). `strips`: those on strips of the smoother, which processes
+  share as far as there are strips along an axis. `whole`: those that every process spends for itself, on the rest of
   solving.
-- `MB told`: sizes of what is added up over processes in a step: value, gradient and, of the grid, the couplings.
-- `on D`: predicted efficiency on D devices, (divided + whole) / D over the seconds of a step: `divided / D + whole` and
-  a ring that adds up, `2 (D - 1) (latency + bytes / (D bandwidth))` (Thakur, Rabenseifner, Gropp, International Journal
-  of High Performance Computing Applications 19, 2005). Latency 1.93 us and bandwidth 37.23 Gbit/s are those that
-  J. Squyres has published for Open MPI on 40 Gbit/s Ethernet (blogs.cisco.com/performance/mpi-over-40gb-ethernet).
+- `MB told`: sizes of what is added up over processes in a step: value, gradient and, of the grid, the couplings and
+  corrections of the smoother.
+- `on D`: predicted efficiency on D devices, each a process, (divided + strips + whole) / D over the seconds of a step:
+  `divided / D + strips / min(D, number of strips) + whole` and rings that add up, `2 (D - 1) (sums latency + bytes / (D
+  bandwidth))` (Thakur, Rabenseifner, Gropp, International Journal of High Performance Computing Applications 19, 2005).
+  Latency 1.93 us and bandwidth 37.23 Gbit/s are those that J. Squyres has published for Open MPI on 40 Gbit/s Ethernet
+  (blogs.cisco.com/performance/mpi-over-40gb-ethernet).
 - A prediction and no measurement: there was one machine. It counts nothing for waiting, nor for what processes decide
   between steps.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -30,6 +35,7 @@ from hierax.objective.rows import RowObjective
 from hierax.planning.choose import plan
 from hierax.problems import poisson_2d
 from hierax.results.figures import ACCENT, STYLE, WARM
+from hierax.solvers.linear.smoothers import DIVIDED, Strips
 from hierax.training.discrete import DiscreteProblem
 from studies.common import Row, aligned, record, save, write_files
 from studies.registry import study
@@ -66,9 +72,43 @@ def grid(intervals: int) -> Row:
     mesh = discrete.stencil(field)
     matrix = mesh.couplings if mesh is not None else (objective.ordering.band + 1) * len(theta)  # pyright: ignore
     state = plans.solver.init(objective, theta)
-    whole = seconds(lambda: plans.solver.step(objective, theta, state))[0] - divided
+    step = seconds(lambda: plans.solver.step(objective, theta, state))[0]
+    with strips_watched() as watched:
+        plans.solver.step(objective, theta, state)
+    shared = sum(spent for spent, _, _ in watched)
+    sums = sum(told for _, told, _ in watched) / 2  # those along both axes are added up together
     points = sum(s.count for s in objective.samples)
-    return _row("Gauss-Newton, grid", len(theta), points, divided, whole, 1 + len(found.gradient) + matrix)
+    row = _row(
+        "Gauss-Newton, grid",
+        len(theta),
+        points,
+        divided,
+        step - divided - shared,
+        1 + len(found.gradient) + matrix + sums,
+    )
+    count = max((strips for _, _, strips in watched), default=1)
+    return {**row, "strips": shared, "strip_count": count, "sums": 1 + sum(told > 0 for _, told, _ in watched) / 2}
+
+
+@contextlib.contextmanager
+def strips_watched() -> Iterator[list[tuple[float, int, int]]]:
+    """Inside of the block, for every use of strips that processes share: its seconds, the numbers that are added up
+    after it, and how many strips there are."""
+    found: list[tuple[float, int, int]] = []
+
+    def watched(method: Callable[..., Any], told: bool) -> Callable[..., Any]:
+        def run(strips: Strips, given: Any) -> Any:
+            began = time.process_time()
+            out = method(strips, given)
+            if strips.gram.mesh.size >= DIVIDED:
+                found.append((time.process_time() - began, told * strips.gram.mesh.size, len(strips.cross)))
+            return out
+
+        return run
+
+    use, factors = watched(Strips.__call__, True), watched(Strips._factored, False)
+    with patch.multiple(Strips, __call__=use, _factored=factors):
+        yield found
 
 
 def perceptron(points: int) -> Row:
@@ -87,8 +127,9 @@ def perceptron(points: int) -> Row:
 
 def efficiency(row: Row, devices: int) -> float:
     """Seconds of one device over those of all devices together; see the head of the file."""
-    told = 2 * (devices - 1) * (LATENCY + row["bytes"] / (devices * BANDWIDTH))
-    return (row["divided"] + row["whole"]) / devices / (row["divided"] / devices + row["whole"] + told)
+    told = 2 * (devices - 1) * (row["sums"] * LATENCY + row["bytes"] / (devices * BANDWIDTH))
+    own = row["divided"] / devices + row["strips"] / min(devices, row["strip_count"]) + row["whole"]
+    return (row["divided"] + row["strips"] + row["whole"]) / devices / (own + told)
 
 
 def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
@@ -101,18 +142,29 @@ def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
     return min(spent), found
 
 
-def _row(step: str, parameters: int, points: int, divided: float, whole: float, numbers: int) -> Row:
+def _row(step: str, parameters: int, points: int, divided: float, whole: float, numbers: float) -> Row:
     whole = max(whole, 0.0)
     sizes = {"parameters": parameters, "points": points, "bytes": 8 * int(numbers)}
-    return {"step": step, **sizes, "divided": divided, "whole": whole}
+    alone = {"strips": 0.0, "strip_count": 1, "sums": 1}
+    return {"step": step, **sizes, "divided": divided, "whole": whole, **alone}
 
 
 def table(rows: list[Row]) -> str:
     """Steps with their parts and predictions."""
-    head = ["step", "parameters", "points", "divided s", "whole s", "MB told", *(f"on {d}" for d in DEVICES)]
+    head = [
+        "step",
+        "parameters",
+        "points",
+        "divided s",
+        "strips s",
+        "whole s",
+        "MB told",
+        *(f"on {d}" for d in DEVICES),
+    ]
     lines = [
         [
-            row["step"], f"{row['parameters']}", f"{row['points']}", f"{row['divided']:.3f}", f"{row['whole']:.3f}",
+            row["step"], f"{row['parameters']}", f"{row['points']}", f"{row['divided']:.3f}",
+            f"{row['strips']:.3f}", f"{row['whole']:.3f}",
             f"{row['bytes'] / 1e6:.2f}", *(f"{100 * row['efficiency'][str(d)]:.0f} %" for d in DEVICES),
         ]
         for row in rows

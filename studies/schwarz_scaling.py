@@ -38,7 +38,7 @@ from hierax.results.evaluation import evaluate
 from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
 from hierax.solvers.linear.coarse_spaces import Nicolaides, NoCoarseSpace
 from hierax.solvers.linear.schwarz import least_squares
-from hierax.solvers.linear.subdomains import Schwarz, parts_of
+from hierax.solvers.linear.subdomains import Schwarz, part_of
 from studies.common import Row, aligned, record, save, write_files
 from studies.registry import study
 
@@ -108,7 +108,7 @@ def measured(family: Family, side: int) -> list[Row]:
     rows: list[Row] = []
     for name, solver in SOLVERS.items():
         began = time.process_time()
-        basis, two_level = solver.preconditioner(matrix, parts_of(field))
+        basis, two_level = solver.preconditioner(matrix, part_of(field))
         found = least_squares(basis.matrix, residual, two_level, solver.precision, MOST)
         seconds = time.process_time() - began
         values = evaluate(problem, flat_parameters(field)[1](-(basis.back @ found.x)), points, "u")

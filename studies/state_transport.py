@@ -1,6 +1,6 @@
 """Does it pay to carry an optimiser's state to the next level? Steps until training goes on as before a refinement.
 
-- A coarse level is trained for some steps, stopped while its loss still falls, and refined in knots, width or depth
+- A coarse level is trained for some steps, stopped while its loss still falls, and refined in knots or width
   without changing the function. The finer level goes on with what the solver has learned (`carried`), or anew
   (`reset`): moments of Adam, pairs of L-BFGS, the damping of Gauss-Newton. A third arm of Adam also takes twice as long
   steps in parameters that are new (`carried, larger steps`).
@@ -33,7 +33,7 @@ from hierax.results.figures import ACCENT, INK, MUTED, STYLE, WARM
 from hierax.solvers import AbstractSolver, GaussNewton, Optax, Step, Tolerances
 from hierax.training.discrete import DiscreteProblem, Prepared
 from studies.common import Row, aligned, record, save, write_files
-from studies.laps import DEPTH, FIT, KNOTS, POISSON, WIDTH, Case
+from studies.laps import FIT, KNOTS, POISSON, WIDTH, Case
 from studies.registry import study
 
 NAME = "state-transport"
@@ -79,7 +79,6 @@ SOLVERS: dict[str, tuple[int, int, dict[str, AbstractSolver]]] = {
 CASES: dict[str, Case] = {
     "fit, knots": Case(FIT, *KNOTS, _NEWTON),
     "fit, width": Case(FIT, *WIDTH, _NEWTON),
-    "fit, depth": Case(FIT, *DEPTH, _NEWTON),
     "Poisson, knots": Case(POISSON, *KNOTS, _NEWTON),
 }
 """Two levels of the hierarchies of the study `cycles`."""

@@ -27,8 +27,8 @@ NAME = "units"
 SCALINGS, BUDGET = 10, 600.0
 KINDS = ("controls", "units", "energies", "systems", "given values", "inverse")
 """Kinds of the battery that are tried besides the catalogue."""
-OTHERS = ("four-fidelities",)
-"""Of the catalogue: not trained as one problem."""
+OTHERS = ("four-fidelities", "constitutive")
+"""Of the catalogue: not trained as one problem, or until its budget ends, however long."""
 QUICK = ("poisson-1d", "cooling")
 AGREE = 1e-8
 
@@ -47,8 +47,9 @@ def run(out: Path, quick: bool) -> dict[str, Any]:
         draft.write_text(text + "\n", encoding="utf-8")
     agree = [row["same"] == row["units"] and row["difference"] < AGREE for row in rows]
     return record(
-        NAME, quick, {"problems": len(rows), "agree": sum(agree)}, [str(out / f"{NAME}.txt")], text, __doc__, rows=rows
-    )
+        NAME, quick, {"problems": len(rows), "agree": sum(agree)}, [str(out / f"{NAME}.txt")], text, __doc__, rows=rows,
+        reading=so_far.reading(),
+    )  # fmt: skip
 
 
 def problems() -> Iterator[tuple[str, Callable[[], Problem]]]:

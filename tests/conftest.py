@@ -8,10 +8,16 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Compilation is most of the time of these tests: what one test has compiled, others read from disk, also those of
 # another worker or process, and of the next run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
-# The settings that the library gives its own programs (`hierax.objective.compiled.LEAN`), here for all others as well.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1")
+# What tests compile themselves runs for milliseconds: a third of their time was the compiler's. The library's programs
+# have settings of their own (`hierax.objective.compiled.LEAN`), which stay as they are.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1",
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# Processes that tests start read the library's bytecode in place of compiling it again, half of what importing takes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import time
 from collections import Counter

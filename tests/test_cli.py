@@ -1,6 +1,7 @@
 """The command line: exit codes, files, messages; run in this process."""
 
 import json
+import os
 import re
 import sys
 
@@ -320,6 +321,14 @@ def test_a_table_of_a_laboratory_is_fitted_as_it_is(here, capsys):
     read = read_columns(here / "v.csv", ["x", "log_q", "q"])
     np.testing.assert_allclose(read["q"], np.exp(-0.3 * read["x"]), rtol=1e-3)
     np.testing.assert_allclose(read["log_q"], -0.3 * read["x"], atol=1e-3)
+
+
+def test_help_may_lose_its_reader(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        assert cli.main(["estimate", "--help"]) == 0
 
 
 def test_a_damaged_run_is_refused(trained, capsys):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import hierax as hx
+from hierax.objective.sizes import own_units
 
 BUDGET = 60.0
 LINE = hx.Box([0.0], [1.0], names=("x",))
@@ -28,18 +29,12 @@ WALLS = hx.Residual("walls", lambda u, x, normal: u(x) - x[1], on=(LEFT, RIGHT))
 BEGIN = hx.Residual("begin", lambda u, x, normal: u(x) - x[1] - jnp.sin(jnp.pi * x[1]), on=START)
 
 
-def oscillator(frequency):
-    """Frequency times the lowest resonance of a square that is turned by its coefficients."""
-    law = hx.Residual(
-        "wave",
-        lambda u, x: (
-            2.0 * hx.derivative(u, "xx")(x)
-            + hx.derivative(u, "yy")(x)
-            + frequency * 3.0 * jnp.pi**2 * u(x)
-            - (0.0 if frequency == 1.0 else 1.0)
-        ),
-    )
-    return hx.Problem(SQUARE, (law, ENDS))
+# the lowest resonance of a square that is turned by its coefficients
+TURNED = hx.Residual(
+    "wave",
+    lambda u, x: 2.0 * hx.derivative(u, "xx")(x) + hx.derivative(u, "yy")(x) + 3.0 * jnp.pi**2 * u(x),
+)
+RESONANT = hx.Problem(SQUARE, (TURNED, ENDS))
 
 
 def from_data(law, values, constants, **noise):
@@ -74,11 +69,10 @@ def sensitivity(guard):
 
 FREE = {
     "no start": (heat(WALLS), "u at t = 0"),
-    "no walls": (heat(BEGIN), "Nothing fixes u"),
     "one end": (hx.Problem(LINE, (second(0.0, 1.0), ONE_END)), "u at x = 1"),
     "resonance": (hx.Problem(LINE, (second(900.0 * jnp.pi**2), ENDS)), "u, to which a wave can be added"),
     "one value": (hx.Problem(LINE, (second(100.0), hx.Values("u", [[0.3]], [0.5]))), "Nothing fixes u"),
-    "turned resonance": (oscillator(1.0), "u, to which a wave can be added"),
+    "turned resonance": (RESONANT, "u, to which a wave can be added"),
     "insulated": (hx.Problem(SQUARE, (SOURCE, INSULATED)), "u, free up to a constant"),
     "pressure": (flux((INFLOW,)), "p, free up to a constant"),
     "sum": (
@@ -112,16 +106,11 @@ def test_what_is_free_is_named(problem, says):
 
 
 CIRCLE = hx.Box([0.0], [2.0 * np.pi], names=("x",), periodic="x")
-BENDING = hx.Residual("bending", lambda u, x: hx.derivative(u, "xxxx")(x) - 24.0)
-CLAMPED = hx.Residual("clamped", lambda u, x, normal: jnp.stack([u(x), hx.derivative(u, "x")(x)]), on="boundary")
 
 DETERMINED = {
-    "heat": heat(WALLS, BEGIN),
     "little heat": heat(WALLS, BEGIN, rate=1e-3),
     "between resonances": hx.Problem(LINE, (second(9.3 * jnp.pi**2, 1.0), ENDS)),
-    "turned": oscillator(1.5),
     "periodic": hx.Problem(CIRCLE, (second(-1e-2, 1.0),)),
-    "clamped": hx.Problem(LINE, (BENDING, CLAMPED)),
     "layer": hx.Problem(
         LINE,
         (
@@ -225,3 +214,47 @@ def test_a_minimum_that_is_no_solution_is_left_by_a_second_start():
     points = np.linspace(-1.0, 1.0, 101)[:, None]
     assert any("training starts once more, elsewhere" in sentence for sentence in said)
     np.testing.assert_allclose(found.evaluate(points), layer(points.T), atol=1e-3)
+
+
+def test_constants_of_which_noisy_data_tell_the_quotient_alone_are_open():
+    # saturation at 50 shows in none of values below 1
+    times = np.linspace(0.0, 60.0, 40)
+    values = np.exp(-0.04 * times) + 0.01 * np.random.default_rng(1).normal(size=40)
+    problem = hx.Problem(
+        hx.Box([0.0], [60.0], names=("t",)),
+        (
+            hx.Residual("uptake", lambda w, x: hx.derivative(w.s, "t")(x) + w.v * w.s(x) / (w.k + w.s(x))),
+            hx.Data("s", times[:, None], values, noise=0.01),
+        ),
+        unknowns={
+            "s": hx.Function(),
+            "v": hx.Constant(1.0, bounds=(0.0, None)),
+            "k": hx.Constant(10.0, bounds=(0.0, None)),
+        },
+    )
+    solution = hx.train(problem, budget=BUDGET)
+    assert solution.result is hx.RESULTS.guard_determined
+    assert "v and k" in solution.guards["determined"].sentence
+
+
+def cooling(end):
+    """`u' = -h(t) u`, of which noise hides everything after a time of about 300."""
+    rng = np.random.default_rng(6)
+    times = np.sort(rng.uniform(0.0, end, (150, 1)), axis=0)
+    lost = 0.02 * times[:, 0] + 0.6 * (1.0 - np.cos(times[:, 0] / 40.0))
+    terms = (
+        hx.Residual("cooling", lambda w, x: hx.derivative(w.u, "t")(x) + w.h(x) * w.u(x)),
+        hx.Data("u", times, 67.0 * np.exp(-lost) + 0.3 * rng.normal(size=150), noise=0.3),
+    )
+    return hx.Problem(hx.Box([0.0], [end], names=("t",)), terms, unknowns={"u": hx.Function(), "h": hx.Function()})
+
+
+@pytest.mark.parametrize(("end", "fixed"), [(80.0, True), (1000.0, False)])
+def test_a_rate_that_noisy_data_no_longer_show_is_open(end, fixed):
+    solution = hx.train(cooling(end), budget=BUDGET)
+    assert solution.guards["determined:h"].passed == fixed
+    assert (solution.result.exit_code == 0) == fixed
+
+
+def test_a_rate_has_a_size_although_its_own_effect_is_the_largest_that_it_meets():
+    assert 1e-3 < own_units(cooling(1000.0)).sizes["h"] < 1.0

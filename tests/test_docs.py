@@ -141,11 +141,3 @@ def test_every_public_name_is_in_the_reference():
     text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
     public = {name for name, item in vars(hierax).items() if not (name.startswith("_") or isinstance(item, ModuleType))}
     assert {name for name in public - {"IMPORT_BEGAN"} if f"hierax.{name}\n" not in text} == set()
-
-
-def test_every_promise_is_kept_by_a_test_or_taken_off():
-    tests = re.findall(r"`(tests/\w+\.py)::(\w+)`", text("promises.md"))
-    assert {f"{file}::{name}" for file, name in tests if f"def {name}(" not in (ROOT / file).read_text()} == set()
-    assert {int(number) for number in re.findall(r"^\| R(\d+) \|", text("promises.md"), re.MULTILINE)} == set(
-        range(1, 31)
-    )

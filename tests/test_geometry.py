@@ -11,6 +11,9 @@ import hierax as hx
 from hierax._errors import InputError
 from hierax.geometry import Part
 from hierax.geometry.body import interior_rule, surface_rule
+from hierax.geometry.curves import root
+from hierax.planning import knots
+from hierax.results.figures import Plane, show_plane
 from hierax.results.report.pictures import show_body
 
 PLATE = hx.Rectangle((0.0, 0.0), (2.0, 1.0)) - hx.Disk((1.0, 0.5), 0.3, name="hole")
@@ -158,6 +161,19 @@ def test_knots_are_graded_towards_corners_into_a_body_and_hold_its_bends():
     assert np.min(np.diff(breaks)[np.abs(breaks[:-1]) < 1e-9]) < 2e-3
 
 
+def test_an_energy_follows_the_root_at_an_edge_into_a_body_on_its_first_level():
+    def exact(x):
+        angle = jnp.mod(jnp.arctan2(x[1], x[0]), 2.0 * jnp.pi)
+        return (x[0] ** 2 + x[1] ** 2 + 1e-300) ** (1.0 / 3.0) * jnp.sin(2.0 * angle / 3.0) * (1.0 + 0.0 * x[2])
+
+    ell = hx.Polygon([[0, 0], [0, -1], [-1, -1], [-1, 1], [1, 1], [1, 0]])
+    body = hx.Extrusion(ell, 0.0, 1.0)
+    stored = hx.Energy("stored", lambda u, x: 0.5 * jnp.sum(hx.gradient(u)(x) ** 2))
+    terms = (stored, hx.dirichlet(tuple(f"side{k}" for k in range(6)), exact))
+    solution = hx.train(hx.Problem(body, terms, reference=hx.Reference(exact, 1e-12)), levels=1)
+    assert solution.accuracy.relative_l2 < 5e-4
+
+
 def test_edges_along_an_axis_into_a_body_in_space_have_knots():
     notch = hx.Cuboid((0, 0, 0), (2, 3, 4)) - hx.Cuboid((1.3, -1, 2.7), (5, 5, 5))
     np.testing.assert_allclose(notch.body.inward_corners, [[1.3, np.nan, 2.7]], rtol=1e-12)
@@ -166,9 +182,32 @@ def test_edges_along_an_axis_into_a_body_in_space_have_knots():
         axis.breakpoints()
         for axis in hx.plan(hx.Problem(notch, [hx.dirichlet("boundary")])).hierarchy.levels[0].field.axes
     )
-    assert np.min(np.abs(across - 1.3)) < 1e-12
-    assert np.min(np.abs(up - 2.7)) < 1e-12
+    for breaks, edge, size in ((across, 1.3, 2.0), (up, 2.7, 4.0)):
+        beside = np.sort(np.abs(np.unique(breaks) - edge))[:9]
+        wanted = size / 8.0 * 0.25 ** np.arange(3, -1, -1)
+        np.testing.assert_allclose(beside, np.r_[0.0, np.repeat(wanted, 2)], atol=1e-12)
+    assert len(along) == 5
+    between = hx.Cuboid((0, 0, 0), (3, 1, 1)) - hx.Cuboid((1.4, -1, 0.6), (1.6, 2, 2))
+    inner = hx.plan(hx.Problem(between, [hx.dirichlet("boundary")])).hierarchy.levels[0].field.axes[0].breakpoints()
+    inner = np.unique(inner[(inner > 1.39) & (inner < 1.61)])
+    # graded to both, with one in the middle
+    np.testing.assert_allclose(inner - 1.5, 1.5 - inner[::-1], atol=1e-12)
+    assert np.min(np.abs(inner - 1.5)) < 1e-12
+    assert np.min(np.diff(inner)) == pytest.approx(0.1 / 64.0)
     np.testing.assert_allclose(along, np.linspace(0.0, 3.0, 5))
+
+
+@pytest.mark.parametrize("fins", [1, 2, 3, 4, 5])
+def test_knots_between_many_corners_stay_between_them(fins):
+    """A comb: two corners into the body a fin, ever fewer break points for each."""
+    comb = hx.Rectangle((0, 0), (2 * fins + 1, 1))
+    for k in range(fins):
+        comb = comb | hx.Rectangle((2 * k + 1, 0), (2 * k + 2, 3))
+    edges = [edge for edge in knots.edges(hx.Problem(comb, [hx.dirichlet("boundary")])) if edge.axis == 0]
+    assert [edge.at for edge in edges] == pytest.approx(list(range(1, 2 * fins + 1)))
+    for edge in edges:
+        assert len(edge.points) >= 3
+        assert np.max(np.abs(edge.points - edge.at)) <= 0.5 + 1e-12
 
 
 def test_integrals_over_a_body_and_a_part_of_its_boundary():
@@ -189,3 +228,40 @@ def test_a_level_set_that_moves_changes_only_at_its_ends():
     moving = hx.LevelSet(lambda z: (z[0] - 0.3 * z[2]) ** 2 + z[1] ** 2 - 0.25, (-0.6, -0.6, 0.0), (0.9, 0.6, 1.0))
     assert len(moving.body.heights) == 2
     assert moving.measure == pytest.approx(0.25 * np.pi, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("value", "exact", "most"),
+    [(np.cos, np.pi / 2, 12), (lambda t: t**3 - 1e-9, 1e-3, 25), (lambda t: np.where(t < 0.3, -1.0, 1.0), 0.3, 60)],
+)
+def test_roots_are_found_to_rounding_in_few_steps(value, exact, most):
+    steps = []
+    found = root(lambda t: steps.append(None) or value(t), np.array([-0.4, 0.1]), np.array([2.0, 0.3 + 1.5]))
+    if exact > 0.1:
+        assert np.allclose(found, exact, rtol=0.0, atol=1e-15)
+    else:
+        assert abs(found[0] - exact) < 1e-12
+    assert len(steps) <= most
+
+
+def test_boxes_turned_into_each_other_are_sliced_at_their_corners():
+    bar = hx.Cuboid((-1.0, -0.3, -0.3), (1.0, 0.3, 0.3))
+    body = bar.rotated(25.0, axis="x").rotated(30.0, axis="z") - bar.rotated(70.0, axis="y").rotated(20.0, axis="x")
+    cells = [np.linspace(a, b, 4) for a, b in zip(*body.bounds(), strict=True)]
+    rule, wall = interior_rule(body, cells, 4), surface_rule(body, Part(), cells, 4)
+    (x, y, z), (u, v, w) = rule.points.T, wall.points.T
+    assert body.measure == pytest.approx(rule.weights.sum(), rel=1e-12)
+    for inside, flux in ((1.0 + 0.0 * x, w), (z**2, w**3 / 3.0), (x * y**2 * z, u * v**2 * w**2 / 2.0)):
+        assert rule.weights @ inside == pytest.approx(wall.weights @ (flux * wall.normals[:, 2]), rel=1e-12)
+
+
+@pytest.mark.parametrize(("domain", "aspect"), [(hx.Rectangle((0, 0), (5, 1)), 1.0), (hx.Box([0, 0], [5, 1]), "auto")])
+def test_a_plane_of_a_shape_is_drawn_to_scale_with_a_bar_as_high_as_it(domain, aspect):
+    plane = Plane.through(hx.Problem(domain, [hx.dirichlet("boundary")]), (0, 1))
+    figure = Figure(layout="constrained")
+    axes = figure.add_subplot()
+    show_plane(axes, plane, plane.points[:, 0], "u", "viridis")
+    figure.draw_without_rendering()
+    assert axes.get_aspect() == aspect
+    (bar,) = axes.child_axes
+    assert bar.get_window_extent().height == pytest.approx(axes.get_window_extent().height)

@@ -1,4 +1,4 @@
-"""Growth of networks in width and depth: laws, symmetry, and training."""
+"""Growth of networks in width: laws, symmetry, and training."""
 
 import equinox as eqx
 import jax
@@ -24,7 +24,6 @@ POINTS = np.random.default_rng(0).uniform(-1.3, 1.3, (40, 2))
 
 NETWORKS = {
     "perceptron": lambda: hx.MLP([2, 5, 4, 2], key=0),
-    "residual": lambda: hx.ResidualNetwork([2, 5, 5, 5, 1], key=0),
     "kan": lambda: hx.KAN([2, 3, 2, 1], intervals=3, key=0, linear_first=True, first_bias=True),
     "fourier": lambda: hx.FourierNetwork([2, 5, 1], modes=3, key=0),
     "adaptive basis": lambda: hx.AdaptiveBasis([2, 4, 5, 1], key=0),
@@ -67,22 +66,6 @@ def test_widths_are_multiplied_and_numbers_follow_the_key():
     assert hx.WidthGrowth(1.01).refine(Level(field))[0].field.widths == (2, 6, 5, 2)
 
 
-def test_depth_growth_keeps_the_equation_and_tells_that_it_changes_the_function():
-    first = hx.ResidualNetwork([2, 4, 4, 1], key=0)
-
-    def change(blocks, rule):
-        depth = 1.0 + 0.5 * (np.arange(blocks) + 0.5) / blocks
-        smooth = lambda leaf: jnp.asarray(depth.reshape(-1, *[1] * (leaf.ndim - 1)) * leaf)  # noqa: E731
-        field = eqx.tree_at(lambda f: f.blocks, first, jax.tree.map(smooth, first.blocks))
-        fine = rule.refine(Level(field))[0].field
-        return float(jnp.abs(jax.vmap(fine)(POINTS) - jax.vmap(field)(POINTS)).max())
-
-    for rule in (hx.DepthGrowth(), hx.DepthGrowth(interpolate=False)):
-        verify(NETWORKS["residual"](), rule, frozenset({LINEAR, INJECTIVE}))
-        changes = [change(blocks, rule) for blocks in (8, 16, 32)]
-        np.testing.assert_allclose(np.log2(np.divide(changes[:2], changes[1:])), 1.0, atol=0.25)
-
-
 def grid(axes):
     shape = tuple(axis.size for axis in axes)
     return hx.SplineGrid(axes, np.random.default_rng(0).normal(size=shape))
@@ -119,7 +102,6 @@ def test_nested_iteration_over_widths_trains():
     [
         (lambda: hx.WidthGrowth(1.0), "above 1"),
         (lambda: hx.WidthGrowth().refine(Level(hx.SplineGrid.uniform([0.0], [1.0], 4, 2))), "no hidden units"),
-        (lambda: hx.DepthGrowth().refine(Level(NETWORKS["kan"]())), "no depth"),
     ],
 )
 def test_what_cannot_be_grown_is_refused(call, text):

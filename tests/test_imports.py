@@ -36,14 +36,14 @@ ARROWS: dict[str, frozenset[str]] = {
     "hierarchy": frozenset({"fields"}),
     "objective": frozenset({"devices", "geometry", "problems", "fields", "hierarchy"}),
     "dynamics": MET,
-    "solvers": MET | {"_results"},
+    "solvers": MET | {"_results", "devices"},
     "cycles": frozenset({"objective"}),
     "planning": MET | {"solvers", "cycles"},
     "checks": MET | {"_results", "events"},
     "results": MET | {"_results", "clock", "events", "checks"},
     "training": TRAINED | {"clock", "devices", "dynamics", "planning", "checks", "results"},
-    "materials": frozenset({"clock"}),
-    "models": MET | {"_results", "clock", "events", "planning", "results", "training"},
+    "materials": frozenset({"clock", "devices"}),
+    "models": MET | {"_results", "clock", "devices", "events", "planning", "results", "training"},
     "statistics": frozenset({"clock", "models", "results"}),
     "records": MET
     | {"_results", "clock", "devices", "events", "dynamics", "planning", "results", "training"}

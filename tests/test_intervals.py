@@ -57,6 +57,11 @@ def test_stated_noise_gives_the_normal_quantile_in_any_unit():
     assert found.high - found.low == pytest.approx(2 * 1.959964 * NOISE * deviation(found.value), rel=0.03)
 
 
+def test_noise_that_the_misfit_contradicts_is_not_believed(trained):
+    known, found = trained.unknowns["k"], hx.train(decay(NOISE / 20)).unknowns["k"]
+    assert found.high - found.low == pytest.approx(known.high - known.low, rel=0.05)
+
+
 def test_interval_of_a_constant_with_bounds_stays_inside_them():
     problem = decay(None)
     unknowns = {"u": hx.Function(), "k": hx.Constant(0.5, bounds=(0.0, None))}

@@ -165,10 +165,10 @@ def centre(dim):
     return float(np.trapezoid(heat**dim * t, np.log(t)))
 
 
-def test_six_coordinates_by_default():
-    solution = hx.train(poisson(6, lambda x: 1.0), budget=40.0)
+def test_five_coordinates_by_default():
+    solution = hx.train(poisson(5, lambda x: 1.0), budget=40.0)
     assert solution.result is hx.RESULTS.successful
-    assert float(solution.field(jnp.full(6, 0.5))) == pytest.approx(centre(6), rel=1e-3)
+    assert float(solution.field(jnp.full(5, 0.5))) == pytest.approx(centre(5), rel=1e-3)
 
 
 def test_values_on_the_boundary_that_are_not_zero():
@@ -240,7 +240,7 @@ def test_an_inflow_without_a_condition_is_named(open_, damping):
     plan = hx.plan(problem)
     discrete = DiscreteProblem.of(plan.in_its_units(problem), plan, 0)
     seen = by_polynomials(discrete, plan.hierarchy.levels[0].field)
-    guard = Determined().judge(SimpleNamespace(flatness=seen, problem=problem, constants={}))
+    guard = Determined().judge(SimpleNamespace(flatness=seen, problem=problem, constants={}, widths={}))
     assert guard.passed == (open_ is None)
     if open_ is None:
         assert seen.violations[-1] > 0.05

@@ -57,6 +57,17 @@ def in_four_coordinates():
     )
 
 
+def in_time():
+    return hx.Problem(
+        hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x")),
+        [
+            hx.Residual("inside", lambda u, x: hx.derivative(u, "t")(x) - 0.1 * hx.derivative(u, "xx")(x) + u(x) ** 3),
+            hx.Residual("wall", lambda u, x, n: u(x), on=(hx.Face("x", "lower"), hx.Face("x", "upper"))),
+            hx.Residual("start", lambda u, x, n: u(x) - jnp.sin(jnp.pi * x[1]), on=hx.Face("t", "lower")),
+        ],
+    )
+
+
 CASES = {
     "equation": (ordinary, {}),
     "unknown constant": (unknown_constant, {}),
@@ -80,10 +91,12 @@ def test_nothing_keeps_a_problem_that_was_trained(case):
     assert [one() for one in held] == [None, None]
 
 
-def test_a_second_training_of_a_problem_compiles_nothing(compilations):
-    problem, solutions, counts = ordinary(), [], [sum(compilations.values())]
+@pytest.mark.parametrize("make", [ordinary, in_time])
+def test_a_second_training_of_a_problem_compiles_nothing(compilations, make):
+    problem, solutions, counts = make(), [], [sum(compilations.values())]
     for _ in range(2):
-        solutions.append(hx.train(problem, budget=60.0))
+        solutions.append(hx.train(problem, levels=2, budget=60.0))
         counts.append(sum(compilations.values()))
     assert np.diff(counts)[1] == 0
-    assert np.array_equal(*(s.evaluate(np.linspace(0.0, 1.0, 7)[:, None]) for s in solutions))
+    points = np.linspace(0.0, 1.0, 7 * problem.domain.dim).reshape(7, -1)
+    assert np.array_equal(*(s.evaluate(points) for s in solutions))

@@ -164,6 +164,46 @@ def test_tetrahedra_are_a_body_with_flat_faces(tmp_path):
     assert turned.quadrature(cells=3, order=2).weights.sum() == pytest.approx(24.0, rel=1e-9)
 
 
+def prism():
+    """An L of three unit squares, one high, as triangles seen from outside that share no corners, as STL has them."""
+    corners = np.array([[0, 0], [2, 0], [2, 1], [1, 1], [1, 2], [0, 2]], float)
+    flat = corners[[[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 5]]]
+    bottom, top = np.insert(flat[:, ::-1], 2, 0.0, axis=2), np.insert(flat, 2, 1.0, axis=2)
+    low, high = np.insert(corners, 2, 0.0, axis=1), np.insert(corners, 2, 1.0, axis=1)
+    after = np.roll(np.arange(6), -1)
+    sides = [np.stack([low, low[after], high[after]], axis=1), np.stack([low, high[after], high], axis=1)]
+    return np.concatenate([bottom, top, *sides])
+
+
+def surface(triangles):
+    number = np.arange(3 * len(triangles)).reshape(-1, 3)
+    return meshio.Mesh(triangles.reshape(-1, 3), {"triangle": number})
+
+
+def test_a_closed_surface_is_the_body_that_it_encloses(tmp_path):
+    file = tmp_path / "prism.stl"
+    surface(prism()).write(file)
+    body = hx.mesh(file, unit=2.0)
+    assert body.measure == pytest.approx(24.0, rel=1e-6)  # numbers of the file have seven digits
+    assert body.contains([[1.0, 1.0, 1.0], [3.0, 3.0, 1.0], [1.0, 1.0, 2.1]]).tolist() == [True, False, False]
+    assert body.quadrature("wall", cells=4, order=2).weights.sum() == pytest.approx(4.0 * 14.0, rel=1e-6)
+    inside_out = tmp_path / "inside_out.stl"
+    surface(prism()[:, ::-1]).write(inside_out)
+    assert hx.mesh(inside_out).measure == pytest.approx(3.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda t: t[:-1], "is not closed at"),
+    (lambda t: np.concatenate([t, t[:1, ::-1]]), "touches itself at"),
+    (lambda t: np.concatenate([t[:1, ::-1], t[1:]]), "changes its side at"),
+])  # fmt: skip
+def test_broken_surfaces_are_refused_by_what_and_where(tmp_path, change, said):
+    file = tmp_path / "broken.stl"
+    surface(change(prism())).write(file)
+    with pytest.raises(hx.InputError, match=said):
+        hx.mesh(file)
+
+
 @pytest.mark.parametrize(("change", "said"), [
     (lambda m: m.points.__setitem__(0, m.points[1]), "no volume"),
     (lambda m: m.cells[0].data.__setitem__(1, m.cells[0].data[0]), "more than two cells"),
@@ -183,7 +223,7 @@ def test_broken_bodies_are_refused_by_what_and_where(tmp_path, change, said, mon
 
 @pytest.mark.parametrize(("change", "said"), [
     (lambda m: m.cells.append(meshio.CellBlock("triangle10", np.arange(10)[None])), "'triangle10'"),
-    (lambda m: m.points.__setitem__((0, 2), 3.0), "does not lie in a plane"),
+    (lambda m: m.points.__setitem__((0, 2), 3.0), "is not closed at"),
     (lambda m: m.points.__setitem__(0, m.points[1]), "no area"),
     (lambda m: m.points.__setitem__(6, [2.5, 0.5, 0.0]), "no area or is not convex"),
 ])  # fmt: skip

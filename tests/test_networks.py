@@ -1,4 +1,4 @@
-"""Residual networks, networks of waves and adaptive bases: values, trained parts, initial laws."""
+"""Networks of waves and adaptive bases: values, trained parts, initial laws."""
 
 import equinox as eqx
 import jax
@@ -14,7 +14,6 @@ DOMAIN = ([0.0, 0.0], [2.0, 4.0])
 POINTS = jnp.asarray(np.random.default_rng(0).uniform([0.0, 0.0], [2.0, 4.0], (30, 2)))
 
 NETWORKS = {
-    "residual": lambda out=1, domain=None: hx.ResidualNetwork([2, 5, 5, 5, out], key=0, domain=domain),
     "fourier": lambda out=1, domain=None: hx.FourierNetwork([2, 6, out], modes=4, key=0, domain=domain),
     "siren": lambda out=1, domain=None: hx.siren([2, 5, 5, out], key=0, domain=domain, frequency=5.0),
     "adaptive basis": lambda out=1, domain=None: hx.AdaptiveBasis([2, 5, 6, out], key=0, domain=domain),
@@ -63,20 +62,6 @@ def test_linear_parameters_of_other_fields():
     assert count(Unknowns(u=grid, v=network)) == 29
 
 
-def test_residual_blocks_are_steps_of_an_equation():
-    # y' = a s(W y + b) with constant coefficients: the error of the steps falls like 1 / L
-    first = hx.ResidualNetwork([2, 4, 4, 1], key=1)
-
-    def values(blocks):
-        same = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (blocks, *leaf.shape[1:])), first.blocks)
-        return jax.vmap(eqx.tree_at(lambda f: f.blocks, first, same))(POINTS)
-
-    errors = [float(jnp.abs(values(blocks) - values(1024)).max()) for blocks in (8, 16, 32)]
-    assert errors[0] < 0.1
-    np.testing.assert_allclose(np.log2(np.divide(errors[:2], errors[1:])), 1.0, atol=0.1)
-    assert hx.ResidualNetwork([2, 4, 4, 4, 4, 1], key=0).widths == (2, 4, 4, 4, 4, 1)
-
-
 def test_modes_are_not_trained():
     field = hx.FourierNetwork([2, 6, 1], modes=4, scale=3.0, key=0)
     assert parameter_count(field) == (8 * 6 + 6) + 7
@@ -102,8 +87,6 @@ def test_sines_keep_the_distribution_of_values_from_layer_to_layer():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: hx.ResidualNetwork([2, 4, 1], key=0), "ResidualNetwork: widths"),
-        (lambda: hx.ResidualNetwork([2, 4, 5, 1], key=0), "two equal hidden widths"),
         (lambda: hx.FourierNetwork([2, 4, 1], modes=0, key=0), "at least one mode"),
         (lambda: hx.AdaptiveBasis([2, 1], key=0), "basis functions"),
     ],

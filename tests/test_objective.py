@@ -262,6 +262,9 @@ def test_energy_that_is_not_convex_keeps_the_positive_part():
     assert np.abs(objective.linearise(np.full(3, 0.3)).curvature.diagonal()).max() == 0.0
     steep = objective.linearise(np.full(3, 1.0)).curvature
     assert steep.quadratic(np.ones(3)) == pytest.approx(2.0, rel=1e-12)
+    assert objective.exact is not None
+    whole = objective.exact.linearise(np.full(3, 0.3)).curvature
+    assert whole.quadratic(np.ones(3)) == pytest.approx(3 * 0.3**2 - 1, rel=1e-12)
 
 
 def test_scales_and_penalties_add_up():

@@ -19,17 +19,13 @@ from hierax.fields import (
     Polynomials,
     RandomFeatures,
     RandomWaves,
-    Sum,
-    multilevel,
     partition,
     supports_local,
 )
-from hierax.fields.base import has_fixed_cells, mesh
+from hierax.fields.base import has_fixed_cells
 from hierax.fields.partition_of_unity import subdomain_parameters
 from hierax.fields.windows import PowerWindow
-from hierax.objective import LocalObjective, flat_parameters
-from hierax.objective.build import SampledProblem, Sampling
-from hierax.objective.rows import RowObjective
+from hierax.objective import flat_parameters
 from hierax.planning.families import Subdomains
 from hierax.planning.words import FIELDS
 from hierax.records import load, save
@@ -165,22 +161,6 @@ def test_readouts_of_networks_enter_linearly():
     assert partition(field)[0].cover.centres is None
 
 
-def test_elements_of_several_levels_agree_with_dense_differentiation():
-    field = filled(multilevel([0.0], [1.0], [1, 5], local=Polynomials(1)))
-    term = hx.Residual("law", lambda u, x: hx.derivative(u, "xx")(x) + u(x) ** 3 - x[0])
-    samples = SampledProblem(hx.Problem(hx.Box([0.0], [1.0]), (term,))).sample(field, Sampling(), 0)
-    theta = flat_parameters(field)[0]
-    assert samples[0].count > 2 * len(theta)
-    local, dense = LocalObjective(field, samples, [False]), RowObjective(field, samples, local=False)
-    a, b = local.linearise(theta), dense.linearise(theta)
-    matrix = np.stack([a.curvature.mv(unit) for unit in np.eye(len(theta))])
-    exact = np.stack([b.curvature.mv(unit) for unit in np.eye(len(theta))])
-    # the coarsest level acts everywhere: its parameters are dense rows beside a band
-    assert (local.ordering.dense, local.ordering.band) == (2, 3)
-    assert np.abs(matrix - exact).max() < 1e-12 * np.abs(exact).max()
-    np.testing.assert_allclose(a.gradient, b.gradient, atol=1e-10 * np.abs(b.gradient).max())
-
-
 def test_a_moving_cell_inside_of_a_fixed_one():
     field = filled(
         PartitionOfUnity.uniform([0.0], [1.0], 3, 1.9, local=Copies(hx.KAN([1, 2, 1], intervals=2, degree=2, key=0)))
@@ -212,16 +192,6 @@ def test_the_strategy_halves_subdomains_and_compiles_their_kernel_once(compilati
     assert (solution.accuracy.relative_l2 or 1.0) < 1e-9
     # the values by which levels are compared are a term as well, first needed on the second level
     assert len({count for level, count in kernels.items() if level > 0}) == 1
-
-
-def test_cells_follow_all_uniform_levels():
-    field = multilevel([0.0], [1.0], [1, 2, 3], local=Polynomials(1))
-    cells = mesh(field)
-    assert cells is not None
-    np.testing.assert_allclose(cells[0], [0, 1 / 3, 1 / 2, 2 / 3, 1])
-    patch = PartitionOfUnity.on(Cover([[0.8]], [[0.3]]), Polynomials(1))
-    np.testing.assert_allclose(mesh(Sum([field.parts[0], patch]))[0], [0, 0.5, 0.8, 1.0])
-    assert mesh(Sum([patch])) is None
 
 
 def test_what_does_not_fit_is_refused():

@@ -9,7 +9,6 @@ import pytest
 import hierax as hx
 from hierax.fields import Frame, InputBox, MovingGrid, Slabs, Unknowns, partition, place
 from hierax.fields.local_fields import Polynomials
-from hierax.fields.sums import multilevel
 from hierax.planning.choose import choose
 from hierax.planning.families import DecodedFeatures, Grid, HiddenLayer, Perceptron, SplineNetwork, Subdomains, Tensor
 from hierax.solvers import Tolerances
@@ -36,7 +35,6 @@ FIELDS = {
     "moving grid": lambda: moving(5),
     "slabs of moving grids": lambda: Slabs([moving(5, 0.0, 0.8), moving(6, 0.8, 2.0, 0.3)], 0),
     "partition of unity": lambda: hx.PartitionOfUnity.uniform(LOWER, UPPER, 3, local=Polynomials(2), periodic=WRAPS),
-    "sum": lambda: multilevel(LOWER, UPPER, [2, 4], local=Polynomials(2), periodic=WRAPS),
     "low-rank tensor": lambda: hx.LowRank.uniform(LOWER, UPPER, 5, 3, 2, key=0, out=2, periodic=WRAPS),
     "unknowns": lambda: Unknowns(u=hx.MLP([2, 5, 1], key=0, domain=BOX), nu=hx.Scalar(0.3)),
 }

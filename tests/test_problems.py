@@ -117,7 +117,6 @@ def test_data_depend_on_the_seed_alone():
         ("wave-2d", {"width": 0.01}),
         ("helmholtz", {"octave": 6}),
         ("helmholtz-l-shape", {"cells": 7}),
-        ("rough-diffusion", {"octaves": 0}),
     ],
 )
 def test_settings_out_of_range_are_refused(name, settings):
@@ -250,6 +249,7 @@ NAN_AT_3 = np.where(np.arange(6).reshape(3, 2) == 3, np.nan, 0.5)
         (lambda: hp.Box([0.0], [1.0], units={"y": "m"}), "'y'", "units"),
         (lambda: jax.make_jaxpr(lambda k: len(hp.Box([0.0], [k]).names))(1.0), "is traced", "Box(upper)"),
         (lambda: dirichlet("hole", "zero"), "'zero' is no number", "value of a condition on hole"),
+        (lambda: dirichlet("hole", exact=True), "not built in by the distance", "exact of a condition on hole"),
         (lambda: robin("hole", 1.0, ambient=[[1.0], [1.0, 2.0]]), "is no number", "ambient of a condition"),
         (lambda: hp.PointCloud(INSIDE, [1.0]), "weights have shape (1,)", "weights"),
         (lambda: hp.PointCloud(INSIDE, [1.0, -1.0]), "negative", "weights"),

@@ -43,7 +43,6 @@ FIELDS = {
     "kan": lambda: hx.KAN([2, 3, 1], intervals=3, degree=3, key=0, domain=([0, 0], [1, 1])),
     "power": lambda: hx.KAN([2, 3, 1], intervals=3, degree=2, key=1, linear_first=True, geometry=PowerReLUBasis()),
     "mlp": lambda: hx.MLP([2, 4, 1], key=0, activation=jax.nn.silu),
-    "residual": lambda: hx.ResidualNetwork([2, 3, 3, 1], key=0, domain=([0, 0], [1, 1])),
     "fourier": lambda: hx.FourierNetwork([2, 3, 1], modes=2, key=0),
     "siren": lambda: hx.siren([2, 3, 1], key=0),
     "adaptive basis": lambda: hx.AdaptiveBasis([2, 3, 1], key=0),

@@ -16,7 +16,6 @@ from hierax.problems import (
     inverse_constant,
     poisson_jump,
     rotated_regression,
-    rough_diffusion,
     wave_2d,
 )
 from hierax.problems.allen_cahn import STARTS
@@ -25,7 +24,6 @@ from hierax.problems.helmholtz import l_shape
 from hierax.problems.regression import ANGLE
 from hierax.problems.shocks import merging, start_values
 from hierax.problems.spectral import Etdrk4
-from hierax.problems.spectral_elements import SpectralElements
 
 # weights of the eighth-order central differences for the first and second derivative
 FIRST = np.array([1 / 280, -4 / 105, 1 / 5, -4 / 5, 0, 4 / 5, -1 / 5, 4 / 105, -1 / 280])
@@ -269,38 +267,6 @@ def test_the_pulse_satisfies_the_wave_equation_and_the_start():
     pulse = np.exp(-0.5 * np.sum(points[:, 1:] ** 2, axis=1) / 0.15**2)
     assert np.abs(value(points) - pulse).max() <= 1e-9
     assert np.abs(value(np.array([[0.4, 1.0, 0.2], [0.5, 0.1, -1.0]]))).max() <= 1e-13
-
-
-def test_spectral_elements_solve_a_known_problem():
-    """`u = sin(pi x) sin(2 pi y)`, `a = 2 + sin(3 x + y)`."""
-
-    def exact(p):
-        return np.sin(np.pi * p[:, 0]) * np.sin(2 * np.pi * p[:, 1])
-
-    def coefficient(p):
-        return 2.0 + np.sin(3.0 * p[:, 0] + p[:, 1])
-
-    def source(p):
-        bend = np.cos(3.0 * p[:, 0] + p[:, 1])
-        u_x = np.pi * np.cos(np.pi * p[:, 0]) * np.sin(2 * np.pi * p[:, 1])
-        u_y = 2 * np.pi * np.sin(np.pi * p[:, 0]) * np.cos(2 * np.pi * p[:, 1])
-        return 5 * np.pi**2 * coefficient(p) * exact(p) - bend * (3.0 * u_x + u_y)
-
-    points = np.random.default_rng(2).uniform(size=(100, 2))
-    errors = [np.abs(SpectralElements(coefficient, source, 3, d)(points) - exact(points)).max() for d in (4, 8)]
-    assert errors[1] <= 1e-7
-    assert errors[1] <= 1e-3 * errors[0]
-
-
-def test_rough_diffusion_states_a_floor_that_finer_elements_keep():
-    bound = rough_diffusion(2).reference.error_bound
-    assert 1e-12 <= bound <= 1e-5
-    points = np.random.default_rng(3).uniform(size=(300, 2))
-    coarse = rough_diffusion(2).reference.evaluate(points, "u")
-    fine = rough_diffusion(2).reference.named()["u"]
-    finer = SpectralElements(fine.coefficient, fine.source, fine.cells + 4, fine.degree + 2)(points)
-    assert np.linalg.norm(coarse - finer) <= bound * np.linalg.norm(finer)
-    assert coarse.min() > 0.0
 
 
 def test_the_l_shape_has_its_area_perimeter_and_normals():

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,6 +40,23 @@ def problem(wave=3.0):
     )
 """
 WORDS = ["train", "own.py:problem", "--levels", "5", "--run"]
+TOLD = []
+"""The events of the whole run, and its solution at the end."""
+
+
+def told_again(problem, subscribers, **rest):
+    """The whole training once more, without its steps: for tests of what becomes of its events."""
+    for event in TOLD[:-1]:
+        for subscriber in subscribers:
+            subscriber(event)
+    return TOLD[-1]
+
+
+def kept(problem, subscribers, **rest):
+    """The training, of which all is kept."""
+    TOLD.clear()
+    TOLD.append(hx.train(problem, subscribers=[*subscribers, TOLD.append], **rest))
+    return TOLD[-1]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +68,7 @@ def home(tmp_path_factory):
         patch.chdir(path)
         patch.setattr(Run, "write_figure", lambda run, solution: None)
         patch.setattr("hierax.records.run.SHARE", 10.0)
+        patch.setattr(cli, "train", kept)
         assert cli.main([*WORDS, "whole"]) == 0
     return path
 
@@ -72,7 +91,7 @@ def bits(solution):
     return fields, steps, levels, guards, solution.result, solution.stopped_by
 
 
-def cut_off(path, level, words=WORDS, **changes):
+def cut_off(path, level, words=WORDS, train=told_again):
     """A run that is stopped, as a kill would, right after a level was kept."""
 
     def stop(event):
@@ -80,8 +99,8 @@ def cut_off(path, level, words=WORDS, **changes):
             raise SystemExit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "train", lambda problem, subscribers, **rest: hx.train(
-            problem, subscribers=[*subscribers, stop], **rest | changes))  # fmt: skip
+        patch.setattr(cli, "train", lambda problem, subscribers, **rest: train(
+            problem, subscribers=[*subscribers, stop], **rest))  # fmt: skip
         assert cli.main([*words, str(path)]) == 0
     return path
 
@@ -113,7 +132,7 @@ def test_the_state_before_is_offered_where_the_last_one_is_damaged(here, tmp_pat
 
 
 def test_a_larger_budget_goes_on_to_the_bits_of_a_run_that_had_it(here, tmp_path):
-    run = cut_off(tmp_path / "run", 1, [*WORDS[:-1], "--budget-seconds", "1e-3", "--run"], budget=60.0)
+    run = cut_off(tmp_path / "run", 1, [*WORDS[:-1], "--budget-seconds", "1e-3", "--run"])
     assert Folder.open(run).settings["options"]["budget_seconds"] == 1e-3
     assert bits(hx.resume(run, "own.py:problem", budget=60.0)) == bits(hx.load("whole"))
 
@@ -162,7 +181,7 @@ def test_a_fit_goes_on_only_with_its_table(here, tmp_path, capsys):
     table.write_text("x,u\n" + "\n".join(f"{a},{np.sin(9 * a)}" for a in x))
     words = ["fit", str(table), "--inputs", "x", "--outputs", "u", "--levels", "3", "--run"]
     assert cli.main([*words, str(tmp_path / "whole")]) == 0
-    run = cut_off(tmp_path / "run", 0, words)
+    run = cut_off(tmp_path / "run", 0, words, hx.train)
     table.rename(tmp_path / "moved.csv")
     assert cli.main(["resume", str(run)]) == 1
     assert "The table of this run is gone" in capsys.readouterr().err
@@ -183,7 +202,7 @@ def test_tables_go_on_with_what_is_done_of_them(here, tmp_path, outputs):
     words = ["fit", str(tmp_path / "data.csv"), "--inputs", "x", "--outputs", *outputs, *options, "--run"]
     cli.main([*words, str(tmp_path / "whole")])
     for done in (0, 1) if len(outputs) == 2 else (1,):
-        run = cut_off(tmp_path / f"run{done}", done, words)
+        run = cut_off(tmp_path / f"run{done}", done, words, hx.train)
         reached = hx.load(run)
         assert reached.result is hx.RESULTS.interrupted
         assert list(reached.problem.unknowns) == ["u"]
@@ -224,6 +243,19 @@ def test_fingerprints_tell_equations_and_numbers_apart():
     assert made(2.0) == made(2.0)
     assert {k for k, v in made(2.0).items() if made(np.array(3.0))[k] != v} == {"term r"}
     assert {k for k, v in made(2.0).items() if made(2.0, (0.1, 0.3))[k] != v} == {"term u"}
+
+
+def test_fingerprints_tell_arrays_of_compiled_functions_apart():
+    def made(table):
+        within = jax.jit(lambda y: jnp.interp(y, grid, table))
+        return fingerprint(hx.Problem(hx.Box([0.0], [1.0]), [hx.Residual("r", lambda u, x: u(x) - within(x[0]))]))
+
+    grid = np.linspace(0.0, 1.0, 2000)
+    table = np.sin(grid)
+    first = made(table)
+    assert made(table.copy()) == first
+    table[1000] += 1e-9
+    assert made(table) != first
 
 
 def test_what_was_written_in_part_is_not_there(here, tmp_path):
@@ -298,10 +330,11 @@ def started(home, folder, *words):
     )  # fmt: skip
 
 
-def reached(folder):
-    """Wait until a state is there."""
-    for _ in range(600):
-        if (folder / "state-0001.npz").exists():
+def reached(process, folder):
+    """Wait until a state is there: its file, and its name in the list of what is whole, which is written after it."""
+    manifest = folder / "manifest.json"
+    while process.poll() is None:
+        if manifest.exists() and "state-0001.npz" in manifest.read_text():
             return
         time.sleep(0.1)
 
@@ -310,7 +343,7 @@ def reached(folder):
 def test_signals_leave_what_was_reached(home, tmp_path, number):
     folder = tmp_path / "run"
     process = started(home, folder)
-    reached(folder)
+    reached(process, folder)
     process.send_signal(number)
     output = process.communicate(timeout=60)[1]
     solution = hx.load(folder)
@@ -346,6 +379,7 @@ def test_a_full_disk_costs_no_result(here, tmp_path, monkeypatch, after, capsys)
             raise OSError(28, "No space left on device")
         return whole(draft, content)
 
+    monkeypatch.setattr(cli, "train", told_again)
     monkeypatch.setattr(Path, "write_bytes", written)
     code = cli.main([*WORDS, str(tmp_path / "run")])
     monkeypatch.undo()
@@ -373,6 +407,7 @@ def test_the_older_state_makes_room(here, tmp_path, monkeypatch, capsys):
             raise OSError(28, "No space left on device")
         return whole(draft, content)
 
+    monkeypatch.setattr(cli, "train", told_again)
     monkeypatch.setattr(Path, "write_bytes", written)
     assert cli.main([*WORDS, str(folder)]) == 0
     monkeypatch.undo()
@@ -395,6 +430,7 @@ def test_a_figure_that_cannot_be_drawn_costs_nothing(here, tmp_path, monkeypatch
     def fails(solution, path):
         raise RuntimeError("no font")
 
+    monkeypatch.setattr(cli, "train", told_again)
     monkeypatch.setattr(hx.Solution, "plot", fails)
     assert cli.main([*WORDS, str(tmp_path / "run")]) == 0
     assert "figure.png could not be written: RuntimeError: no font" in capsys.readouterr().err

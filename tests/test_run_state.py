@@ -1,5 +1,6 @@
 """The state of a training is one record: copied after any action, it goes on to the same bits."""
 
+import functools
 import time
 
 import jax
@@ -65,20 +66,18 @@ def network():
     return hx.refine(hx.KAN([2, 2, 1], intervals=3, degree=2, key=0), levels=2)
 
 
+def planned(problem, *given, **how):
+    return problem, hx.plan(problem, *given, **how)
+
+
 CASES = {
-    "nested": lambda: (peak(), hx.plan(peak(), levels=3)),
-    "fit": lambda: (fitted(), hx.plan(fitted(), levels=3)),
-    "network": lambda: (
-        fitted(),
-        hx.plan(fitted(), network(), solver=hx.GaussNewton(), cycle=CYCLE),
-    ),
-    "momentum": lambda: (
-        fitted(),
-        hx.plan(fitted(), network(), solver=hx.adam(1e-3, 20), cycle=CYCLE),
-    ),
-    "continuation": lambda: (path(), hx.plan(path(), levels=3)),
-    "inverse": lambda: (inverse(), hx.plan(inverse(), levels=2)),
-    "slabs": lambda: (growth(), hx.plan(growth(), levels=6)),
+    "nested": lambda: planned(peak(), levels=3),
+    "fit": lambda: planned(fitted(), levels=3),
+    "network": lambda: planned(fitted(), network(), solver=hx.GaussNewton(), cycle=CYCLE),
+    "momentum": lambda: planned(fitted(), network(), solver=hx.adam(1e-3, 20), cycle=CYCLE),
+    "continuation": lambda: planned(path(), levels=3),
+    "inverse": lambda: planned(inverse(), levels=2),
+    "slabs": lambda: planned(growth(), levels=6),
 }
 
 
@@ -111,13 +110,27 @@ def to_the_end(state, context):
     return state
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_training_goes_on_elsewhere_to_the_same_bits(name):
+def telling(problem, plan):
+    """The context of a training, and the sentences of its decisions as they come."""
+    said = []
+    listen = lambda event: said.append(event.sentence) if isinstance(event, Decision) else None  # noqa: E731
+    return Context.of(problem, plan, 0, 600.0, [listen]), said
+
+
+@functools.cache
+def trained(name):
+    """Problem and plan, the context of a training, all its states and what it said."""
     problem, plan = CASES[name]()
-    context = Context.of(problem, plan, 0, 600.0)
+    context, said = telling(problem, plan)
     states = [begin(context)]
     while states[-1].stopped is None:
         states.append(advance(states[-1], context))
+    return problem, plan, context, tuple(states), tuple(said)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_training_goes_on_elsewhere_to_the_same_bits(name):
+    problem, plan, context, states, _ = trained(name)
     if name == "slabs":
         assert states[-1].slabs is not None
     for number in sorted({len(states) // 3, 2 * len(states) // 3}):
@@ -130,9 +143,7 @@ def test_a_training_goes_on_elsewhere_to_the_same_bits(name):
 
 @pytest.mark.parametrize("name", ["nested", "network", "fit"])
 def test_the_state_holds_no_matrix_no_closure_and_no_objective(name):
-    problem, plan = CASES[name]()
-    context = Context.of(problem, plan, 0, 600.0)
-    state = to_the_end(begin(context), context)
+    state = trained(name)[3][-1]
     largest = max(v.record(0).parameters for v in state.visited.values())
     for leaf in jax.tree.leaves(state):
         assert not callable(leaf)
@@ -152,17 +163,11 @@ class SlowClock:
 
 @pytest.mark.parametrize("name", ["nested", "slabs"])
 def test_a_clock_that_is_five_times_slower_changes_no_bit(name, monkeypatch):
-    problem, plan = CASES[name]()
-    runs = []
-    for clock in (time.perf_counter, SlowClock()):
-        monkeypatch.setattr(clock_module, "seconds_now", clock)
-        said = []
-        context = Context.of(
-            problem, plan, 0, 600.0, [lambda e, said=said: said.append(e.sentence) if isinstance(e, Decision) else None]
-        )
-        runs.append((to_the_end(begin(context), context), said))
-    assert_same_bits(runs[0][0], runs[1][0])
-    assert runs[0][1] == runs[1][1]
+    problem, plan, _, states, sentences = trained(name)
+    monkeypatch.setattr(clock_module, "seconds_now", SlowClock())
+    context, said = telling(problem, plan)
+    assert_same_bits(states[-1], to_the_end(begin(context), context))
+    assert said == list(sentences)
 
 
 def test_networks_on_levels_are_told_of_when_they_are_trained():

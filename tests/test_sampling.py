@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from hierax.problems import Box, CellCentres, Face, Gauss, Sobol
+from hierax.problems import Box, Face, Gauss, Sobol
 from hierax.problems.sampling import Batch, on_face, thinned, uniform_cells, without
 
 KEY = jax.random.key(3)
@@ -35,7 +35,7 @@ def test_sobol_depends_on_the_key_and_stays_inside():
     assert BOX.contains(a.points).all()
 
 
-@pytest.mark.parametrize("sampler", [Sobol(BOX), CellCentres(BOX), Gauss(3)])
+@pytest.mark.parametrize("sampler", [Sobol(BOX), Gauss(3)])
 @pytest.mark.parametrize("count", [27, 50])
 def test_weights_add_to_the_measure(sampler, count):
     batch = sampler.sample(KEY, 0, count, uniform_cells(BOX, (2, 3, 1)))

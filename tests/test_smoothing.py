@@ -66,6 +66,13 @@ def test_the_trace_is_that_of_the_influence_matrix(model, log):
     assert estimate == pytest.approx(exact, rel=0.15)
 
 
+def test_rounding_decides_nothing_about_penalties(model, monkeypatch):
+    """Every other unit of a problem rounds its scores in another way."""
+    chosen, rng = model.choose(None, True), np.random.default_rng(0)
+    monkeypatch.setattr(model, "score", lambda logs, exact=model.score: exact(logs) + 1e-7 * rng.normal())
+    assert np.array_equal(model.choose(None, True), chosen)
+
+
 def test_finer_levels_do_not_follow_the_noise():
     """The source is a second derivative of what was measured: penalties chosen too small let it grow with the level."""
     solution = hx.train(source(), budget=60.0)

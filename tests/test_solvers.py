@@ -15,8 +15,18 @@ from hierax.objective.curvature import BandCombination, DenseGram
 from hierax.objective.pointwise import SquaredResidual
 from hierax.objective.roughness import Roughness
 from hierax.objective.rows import RowObjective
-from hierax.solvers import Cholesky, ConjugateGradients, GaussNewton, Optax, Smoothing, Step, Tolerances, adam
-from hierax.solvers.linear.solve import ErrorEstimate, ModelDecrease, conjugate_gradients, factorise, iterated
+from hierax.solvers import (
+    Cholesky,
+    ConjugateGradients,
+    GaussNewton,
+    Optax,
+    Smoothing,
+    Step,
+    Tolerances,
+    adam,
+    smoothing,
+)
+from hierax.solvers.linear.solve import ErrorEstimate, ModelDecrease, factorise, iterated
 from hierax.testing import check_solver
 from hierax.testing.solvers import CUBIC, LINEAR
 
@@ -170,6 +180,18 @@ def test_a_slope_that_lies_moves_nothing():
     assert np.array_equal(step.theta, theta)
 
 
+@pytest.mark.parametrize(("least", "moved"), [(0, False), (4, True)])
+def test_a_refused_step_ends_no_level_before_its_fewest_steps(least, moved):
+    """Products that begin at zero promise little, and their first steps go too far: the damping is raised."""
+    # the model promises 5e-5 of the value, and its step ends higher
+    objective = Handmade(lambda t: 1.0 + 1e-3 * np.sin(t[0]) ** 2, lambda t: [1e-3 * np.sin(2 * t[0]), 0.0],
+                         np.diag([2e-4, 1.0]))  # fmt: skip
+    theta, solver = np.array([0.05, 0.0]), GaussNewton(tolerances=Tolerances(1e-4, 60, least))
+    step = solver.step(objective, theta, solver.init(objective, theta))
+    assert step.done is not moved
+    assert (step.value < objective.value(theta)) is moved
+
+
 def test_values_that_are_not_finite_are_a_result_on_the_way_too():
     """Finite at the start, not finite wherever a step leads."""
     objective = Handmade(lambda t: 2.0 if t[0] == 1.0 else np.nan, lambda t: 2 * t, 2 * np.eye(2))
@@ -221,23 +243,22 @@ def test_conjugate_gradients_stop_on_the_decrease_of_the_model():
     matrix, b = spread(200, 1e4)
     inverse = 1 / np.diag(matrix)
     runs = [
-        conjugate_gradients(lambda v: matrix @ v, b, lambda r: inverse * r, ModelDecrease(t), 5000)
-        for t in (1e-1, 1e-3, 1e-12)
+        iterated(lambda v: matrix @ v, b, lambda r: inverse * r, ModelDecrease(t), 5000) for t in (1e-1, 1e-3, 1e-12)
     ]
-    counts = [count for _, count in runs]
+    counts = [run.iterations for run in runs]
     assert counts[0] < counts[1] < counts[2]
     exact = np.linalg.solve(matrix, b)
     best = 0.5 * b @ exact
-    model = [b @ s - 0.5 * s @ matrix @ s for s, _ in runs]
+    model = [b @ s - 0.5 * s @ matrix @ s for s in (run.solution for run in runs)]
     assert model[0] < model[1] < best * (1 + 1e-9)
     # the last iteration still has its share: what is left out is of the order of the tolerance
     assert model[1] > 0.9 * model[2]
     # a test on the residual would have gone on: it is still large where the model has stopped falling
-    assert np.linalg.norm(b - matrix @ runs[1][0]) > 1e-3 * np.linalg.norm(b)
+    assert np.linalg.norm(b - matrix @ runs[1].solution) > 1e-3 * np.linalg.norm(b)
 
 
 def test_conjugate_gradients_refuse_directions_without_curvature():
-    step, count = conjugate_gradients(lambda v: -v, np.ones(3), lambda r: r, ModelDecrease(1e-3), 10)
+    step, count = iterated(lambda v: -v, np.ones(3), lambda r: r, ModelDecrease(1e-3), 10)[:2]
     assert count == 0
     assert not step.any()
 
@@ -249,6 +270,16 @@ def test_conjugate_gradients_say_that_a_preconditioner_is_not_positive():
     assert bad.broken
     assert not good.broken
     np.testing.assert_allclose(good.solution, [1.0, 0.5, 0.25], rtol=1e-9)
+
+
+def test_what_a_sum_of_squares_cannot_tell_is_not_sought():
+    rng = np.random.default_rng(3)
+    rows, rest = np.diag(np.geomspace(1.0, 1e-4, 60)), 0.5 * 1e4
+    b = rows @ rng.normal(size=60)
+    ends = [iterated(lambda v: rows @ v, b, lambda r: r, ErrorEstimate(1e-8, squares), 400) for squares in (0.0, rest)]
+    left = [0.5 * (end.solution - b / np.diag(rows)) @ rows @ (end.solution - b / np.diag(rows)) for end in ends]
+    assert ends[1].iterations < 0.7 * ends[0].iterations
+    assert left[0] < left[1] < 1e-6 * rest
 
 
 def test_lbfgs_reaches_the_minimum_with_one_compilation(compilations):
@@ -388,6 +419,18 @@ def test_smoothness_is_chosen_nearly_as_well_as_with_the_truth_known(dim, interv
         ratios.append(error(smoothed(objective, count, len(axes))) / best)
     assert np.median(ratios) < 1.1
     assert max(ratios) < 1.6
+
+
+def test_a_level_of_smoothing_costs_as_many_solves_as_it_says(monkeypatch):
+    """On these the time of the next level is told."""
+    points, values = noisy(1, 200, 0.1, 0)
+    objective = smoothing_case(1, 20, points, values, [Roughness("", (0,), 2)])
+    solver, theta, made = Smoothing((0,), (1,), 200), np.zeros(objective.size), []
+    first = solver.step(objective, theta, solver.init(objective, theta))
+    monkeypatch.setattr(smoothing, "factorise", lambda *args: made.append(args) or factorise(*args))
+    monkeypatch.setattr(Smoothing, "_thorough", lambda *args: False)
+    solver.step(objective, theta, first.state._replace(steps=0))
+    assert solver.solves <= len(made) <= solver.solves + 2
 
 
 def test_refining_does_not_make_a_smoothed_answer_worse():

@@ -119,14 +119,3 @@ def test_new_parameters_take_larger_steps():
     new = np.asarray(newness(flat, jnp.zeros(coarse)))
     assert np.all((twice == once)[new < 1e-12])
     assert np.any(np.abs(twice - once)[new > 0.5] > 0)
-
-
-def test_momentum_adds_up_the_steps_of_adagrad():
-    """With equal gradients steps are `rate / sqrt(k)`, and their sums weighted by powers of the momentum."""
-    optimiser = hx.adagrad(0.1, momentum=0.5).optimiser
-    state, theta = optimiser.init(jnp.zeros(1)), []
-    for _ in range(2):
-        update, state = optimiser.update(jnp.array([3.0]), state, jnp.zeros(1))
-        theta.append(float(update[0]))
-    first, second = 1.0, 1.0 / np.sqrt(2.0)
-    np.testing.assert_allclose(theta, [-0.1 * (first + 0.5 * first), -0.1 * (second + 0.5 * (second + 0.5 * first))])

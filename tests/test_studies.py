@@ -18,7 +18,7 @@ ENDLESS = 3600.0
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    cases = [replace(case, budget=3.0) for case in multilevel_kan.short_cases()]
+    cases = [replace(case, budget=0.5, levels=2) for case in multilevel_kan.short_cases()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multilevel_kan, "short_cases", lambda: cases)
         code = main(["multilevel-kan", "--quick", "--out", str(folder), "--json", str(folder / "all.json")])

@@ -1,5 +1,6 @@
 """Families as surrogates: inputs, kernels that all members share, errors that are known, and run folders."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -11,18 +12,20 @@ from jax import export
 from scipy.io import netcdf_file
 
 import hierax as hx
-from hierax import cli
+from hierax import cli, clock
 from hierax._errors import InputError
 from hierax.models import operator_training
 from hierax.models.doubt import ErrorModel
 from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import Judge, predict
-from hierax.models.network import MultigridNetwork, to_cells, to_channels
+from hierax.models.network import MultigridNetwork, predicted, to_cells, to_channels
 from hierax.models.regression import fitted, products
 from hierax.models.solving import Member, _floor, restored
 from hierax.models.surrogate import Calibration
+from hierax.models.telescoped import CoarseNetwork, TelescopedNetwork
 from hierax.objective.objective import flat_parameters
 from hierax.objective.reduction import CHUNK
+from hierax.results.archive import pack, unpack
 from hierax.results.arrays import write_arrays
 from studies import data_levels
 from studies.media import amplitudes, gaussian, media, solved
@@ -296,9 +299,8 @@ def test_patches_and_cells_are_inverse_and_a_network_serves_other_grids():
     np.testing.assert_array_equal(to_cells(to_channels(x, 4), 4), x)
     np.testing.assert_array_equal(to_channels(x, 4)[0, 0, 0, :3], x[0, 0, 0])
     network = MultigridNetwork.drawn(0, 2, 1, 2, patch=2, widths=(8, 8), blocks=(1, 1), periodic=True)
-    assert network.multiple == 4
     y = jnp.asarray(np.random.default_rng(0).standard_normal((1, 16, 16, 1)), jnp.float32)
-    # on a periodic grid a network of patches commutes with shifts by what it is a multiple of
+    # on a periodic grid a network of patches commutes with shifts by its patch on the coarsest grid
     np.testing.assert_allclose(jnp.roll(network(y), 4, 1), network(jnp.roll(y, 4, 1)), atol=1e-5)
     assert network(jnp.zeros((1, 24, 32, 1), jnp.float32)).shape == (1, 24, 32, 2)
 
@@ -309,6 +311,12 @@ def test_symmetries_are_those_of_the_data_alone():
     assert symmetries(a[..., None], u[..., None]) == [("flip", 0), ("flip", 1), ("swap", 0)]
     a, u = smoothed(200, 16, rng, shift=0.8)
     assert symmetries(a[..., None], u[..., None]) == [("flip", 1)]
+    # crests move to the right and troughs to the left: mirrored, this holds with the other sign alone
+    x, k, (c, s) = np.arange(16) * np.pi / 8, np.array([1, 2]), rng.standard_normal((2, 1000, 1, 2))
+    wave = lambda z: np.sum(c * np.cos(k * z[..., None]) + s * np.sin(k * z[..., None]), axis=-1)  # noqa: E731
+    a = wave(np.broadcast_to(x, (1000, 16)))
+    assert symmetries(a[..., None], wave(x - 0.6 * a)[..., None]) == []
+    assert symmetries(a[..., None], a[..., None] ** 2) == [("flip", 0)]
 
 
 def test_norms_of_errors_and_other_resolutions():
@@ -341,6 +349,39 @@ def test_a_correction_learned_on_the_command_line_is_never_worse_than_its_base(s
     assert "arrays to arrays" in capsys.readouterr().err
     assert cli.main(["surrogate", *words, "--inputs", "b"]) == 1
     assert "There is no array 'b'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("often", [False, True])
+def test_a_loss_that_is_not_finite_is_left_for_parameters_from_before(small, monkeypatch, often):
+    """Steps in 32 bits may go too far once; where all of them do, the samples are to be looked at."""
+    a, u = smoothed(24, 16, np.random.default_rng(8))
+    every, calls, step_of = np.arange(24), [], operator_training._step
+
+    def failing(*settings):
+        step = step_of(*settings)
+
+        def one(params, *rest):
+            calls.append(rest[-1])
+            found = step(params, *rest)
+            lost = often or len(calls) == 12
+            return (jax.tree.map(lambda leaf: leaf * jnp.nan, found[0]), found[1], jnp.nan) if lost else found
+
+        return one
+
+    monkeypatch.setattr(operator_training, "_step", failing)
+    monkeypatch.setattr(operator_training, "KEEPING", 5)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "seconds_now", lambda: 0.01 * next(ticks))
+    samples = hx.Samples({"a": a}, {"u": u}, periodic=True)
+    training = operator_training.Training.of(samples, every[:20], every[20:], 0.5, 0, ())
+    if often:
+        with pytest.raises(InputError, match="The loss is nan after"):
+            training.trained()
+        return
+    trained = training.trained()
+    assert trained.steps > 12
+    assert calls[12] < 0.55 * calls[10] * 13 / 11
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(trained.network) if hasattr(leaf, "dtype"))
 
 
 def test_an_exact_base_is_kept_and_inputs_far_from_the_samples_are_told(small):
@@ -403,14 +444,14 @@ def test_errors_of_an_operator_are_told_sample_by_sample_and_unlike_inputs_are_s
     estimates, bounds = doubt.told(new)
     ratios = errors / estimates
     assert np.all(np.abs(np.quantile(ratios, [0.05, 0.5, 0.95]) / [0.6, 1.0, 1.65] - 1.0) < 0.25)
-    assert np.mean(errors > bounds) < 0.06
+    assert np.mean(errors > bounds) < 0.02
     assert np.mean(np.isinf(bounds)) < 0.02
     # each feature is within its range, but they never come together so
     assert np.all(np.isinf(doubt.told(np.array([[4.5, -3.2, 0.0], [3.0, -2.0, 9.0]]))[1]))
     # few samples promise little, and do not call all others unlike
     few = ErrorModel.of(drawn(8), apart[:4], wrong(apart[:4]))
     assert np.mean(np.isinf(few.told(new)[1])) < 0.25
-    assert np.mean(errors > few.told(new)[1]) < 0.3
+    assert np.mean(errors > few.told(new)[1]) < 0.1
 
 
 def test_media_are_the_same_draw_on_every_grid_and_solutions_are_of_second_order():
@@ -435,10 +476,53 @@ def test_levels_of_data_are_chosen_by_fine_samples_and_need_no_coarse_solution_t
     coarse = hx.Samples({"a": a[8:]}, {"c": below[8:]}, periodic=True)
     made = hx.surrogate(pairs, coarse=coarse, budget=1.0)
     assert made.inputs == ("a",)
-    assert min(made.candidates["levels"], made.candidates["fine samples alone"]) == pytest.approx(np.mean(made.errors))
-    assert made({"a": a[:2]})["u"].shape == (2, 16, 16)
+    chosen = min(made.candidates[name] for name in ("levels", "fine samples alone"))
+    assert chosen == pytest.approx(np.mean(made.errors))
+    own = made({"a": a[:2]})["u"]
+    assert own.shape == (2, 16, 16)
+    # what was learned belongs to cells of one size: finer ones are between them
+    np.testing.assert_allclose(made({"a": a[:2]}, grid=(48, 48))["u"][:, 1::3, 1::3], own, atol=1e-6)
     with pytest.raises(InputError, match="coarse samples map"):
         hx.surrogate(pairs, coarse=hx.Samples({"a": a[8:]}, {"v": below[8:]}), budget=1.0)
+
+
+def test_levels_of_data_that_teach_nothing_leave_their_seconds_to_the_fine_samples(small):
+    rng = np.random.default_rng(7)
+    shapes = np.cos(np.pi * np.arange(3)[:, None] * (np.arange(16) + 0.5) / 16)
+    a = np.einsum("nij,ix,jy->nxy", rng.standard_normal((80, 3, 3)), shapes, shapes)
+    u, noise = 2.0 + a, rng.standard_normal((80, 8, 8))
+    pairs = hx.Samples({"a": a[:20], "c": noise[:20]}, {"u": u[:20]}, base="c")
+    told = []
+    made = hx.surrogate(
+        pairs, coarse=hx.Samples({"a": a[20:]}, {"c": noise[20:]}), budget=0.5, subscribers=(told.append,)
+    )
+    assert any("do not help" in one.sentence for one in told)
+    assert "levels" not in made.candidates
+    assert np.mean(made.errors) < 0.01
+
+
+def test_a_network_of_two_levels_is_its_parts_on_any_grids():
+    rng, wave = np.random.default_rng(0), np.cos(np.pi * (np.arange(12) + 0.5) / 12)
+    draw = lambda *sizes, **how: MultigridNetwork.drawn(*sizes, patch=1, widths=(8,), blocks=(1,), **how)  # noqa: E731
+    first = CoarseNetwork(draw(0, 2, 4, 2), (8, 8), 2, False)
+    x = jnp.asarray(rng.standard_normal((3, 1, 1, 1)) * wave[:, None, None] * wave[:, None], jnp.float32)
+    # 12 cells an axis go to 16, two to each of the 8 coarse ones
+    fine = jnp.asarray(resampled(np.asarray(x), (16, 16), False), jnp.float32)
+    size = jnp.ones(1, jnp.float32)
+    coarse = predicted(first.network, to_channels(fine, 2), None, 1.0, 2.0 * size)
+    base = resampled(np.asarray(coarse), (12, 12), False).astype(np.float32)
+    alone = TelescopedNetwork(first, None, (2.0 * size, size))
+    np.testing.assert_allclose(predicted(alone, x, None, 1.0, size), base, atol=1e-5)
+    second = draw(1, 2, 2, 4)
+    scale = np.sqrt(np.mean(base**2, axis=(1, 2, 3), keepdims=True))
+    wanted = predicted(second, jnp.concatenate([x, base / scale], -1), base, scale, 0.5 * size)
+    kept = pack(TelescopedNetwork(first, second, (2.0 * size, 0.5 * size)))
+    both = predicted(unpack(kept, "both"), x, None, 1.0, size)
+    np.testing.assert_allclose(both, wanted, atol=1e-4)
+    # the last outputs are factors of the slopes of the base
+    flat = predicted(second, jnp.concatenate([x, base / scale], -1), 0.0 * base + 1.0, scale, 0.5 * size)
+    out = second(jnp.concatenate([x, base / scale], -1))
+    np.testing.assert_allclose(flat, 1.0 + scale * 0.5 * out[..., :1] * np.exp(out[..., 1:2]), rtol=1e-4, atol=1e-5)
 
 
 def test_the_study_of_levels_of_data_goes_on_from_its_rows(small, tmp_path, monkeypatch):

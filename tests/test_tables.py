@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 import hierax as hx
-from hierax.checks.guards.everywhere import Everywhere
+from hierax.checks.guards.everywhere import Everywhere, upper_mean
 from hierax.fields import LowRank
 from hierax.objective.data_rows import DataRows, folds
 from hierax.problems.grouping import at_values, clusters, few_values, specimen_axes, together
 from hierax.solvers.alternating import alternated
-from hierax.solvers.gaussian_process import Likelihood, fit_process, warped
+from hierax.solvers.gaussian_process import Likelihood, fit_process
+from hierax.solvers.kernels import Kernel, warped
 from hierax.testing import check_table
-from hierax.training.processes import table_process
+from hierax.training.processes import given_table_process, table_process
+from hierax.training.state import FoundProcess
 from studies import tables
 from studies.tabulated import TABLES
 
@@ -74,6 +76,13 @@ def test_the_likelihood_has_its_gradient_and_what_is_left_out_is_a_fit_without_i
     rest = Likelihood(x[5:], values[5:], spread[5:], True).given(whole.kernel(theta))
     left = whole.given(whole.kernel(theta)).left_out([np.arange(5)])
     np.testing.assert_allclose(left[:5], values[:5] - rest.predict(x[:5])[0], rtol=1e-8)
+    across = Likelihood(x, values, spread, True, 1)
+    theta = np.r_[theta[:4], 0.7, -1.3, theta[4:]]
+    slopes = [(across(theta + 1e-6 * e)[0] - across(theta - 1e-6 * e)[0]) / 2e-6 for e in np.eye(8)]
+    np.testing.assert_allclose(across(theta)[1], slopes, rtol=1e-5, atol=1e-6)
+    found, tiny = whole.given(whole.kernel(np.delete(theta, [4, 5]))), 1e-3 * np.array([1.0, 2.0])
+    longer = across(np.r_[theta[:4], tiny, theta[6:]])[0] - across(np.r_[theta[:4], 0.0, 0.0, theta[6:]])[0]
+    assert longer == pytest.approx(tiny @ whole.turning(found) @ tiny, rel=1e-3)
     ends, _ = warped(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([2.0, -3.0]))
     np.testing.assert_allclose(ends, [[0.0, 0.0], [1.0, 1.0]], atol=1e-14)
 
@@ -89,6 +98,58 @@ def test_a_process_finds_the_inputs_that_matter_and_stretches_a_layer():
     errors = mean - (1.0 / (fresh[:, 0] + 0.05) / 5.0 + fresh[:, 1])
     assert np.sqrt(np.mean(errors**2)) < 5e-3
     assert np.sqrt(np.mean(deviation**2)) < 2e-2
+
+
+def test_an_input_that_few_noisy_rows_do_not_show_is_found_by_more():
+    """Of 150 rows the second input means nothing, and at a length without end no gradient brings it back."""
+    rng = np.random.default_rng([0, 1060547780])
+    x = rng.uniform(size=(2700, 6))[:700]
+    values = x[:, 0] + 0.5 * np.sin(3.0 * x[:, 1])
+    values = values + 1.5 * values.std() * rng.normal(size=700)
+    found = fit_process(x, (values - values.mean()) / values.std(), np.ones(700), True)
+    assert np.all(found.kernel.inverse_lengths[:2] > 0.5)
+
+
+def test_what_noise_does_to_errors_at_rows_is_no_error_of_a_process():
+    """Another process that follows the noise differs by its own error, however alike both are to noisy rows."""
+    rng = np.random.default_rng(5)
+    x = rng.uniform(size=(400, 1))
+    own, other = (
+        Kernel(np.array([a]), np.array([1e-4]), 100.0, n, np.zeros((0, 1))) for a, n in ((0.5, 10.0), (100.0, 0.05))
+    )
+    found = FoundProcess(own, True, rows=400, others=(FoundProcess(other, True, rows=400),))
+    process = given_table_process(table(x, 0.5 * rng.normal(size=400)), "u", found)
+    known = process.witness("u", lambda points: process.predict(points)[0]).everywhere
+    apart = (process.others[0].predict(known.places)[0] - process.predict(known.places)[0]) / process.rows.scale.spread
+    assert np.sqrt(np.mean(known.doubt**2)) < 0.5 * np.sqrt(np.mean(apart**2))
+
+
+def test_a_ridge_across_the_inputs_is_a_direction_of_the_kernel():
+    """Along its axes alone a front across four inputs needs rows everywhere."""
+    rng, ridge = np.random.default_rng(4), np.array([0.6, -0.5, 0.4, 0.48])
+    law = lambda x: np.tanh(5.0 * ((x - 0.5) @ ridge)) + 0.3 * x[:, 0] ** 2  # noqa: E731
+    x, fresh = rng.uniform(size=(250, 4)), rng.uniform(0.05, 0.95, size=(500, 4))
+    problem = table(x, law(x))
+    process = table_process(problem, "u")
+    assert process is not None
+    (found,) = process.process.kernel.directions[:1]
+    assert abs(found @ ridge) > 0.95 * np.linalg.norm(found) * np.linalg.norm(ridge)
+    error = np.sqrt(np.mean((process.predict(fresh)[0] - law(fresh)) ** 2))
+    assert error < 0.2 * np.sqrt(np.mean((process.others[0].predict(fresh)[0] - law(fresh)) ** 2))
+    assert error < 2.0 * process.error * process.scale.spread
+    np.testing.assert_allclose(jax.vmap(process.field)(fresh), process.predict(fresh)[0], rtol=0.0, atol=1e-6)
+    again = given_table_process(problem, "u", process.found)
+    np.testing.assert_array_equal(again.predict(fresh)[0], process.predict(fresh)[0])
+
+
+def test_a_process_that_was_given_more_rows_is_given_them_again():
+    x = np.random.default_rng(5).uniform(size=(2300, 1))
+    problem = table(x, np.sin(6.0 * x[:, 0]))
+    kernel = Kernel(np.array([3.0]), np.array([1e-4]), 100.0, 1e-8, np.zeros((0, 1)))
+    found = FoundProcess(kernel, True, rows=2200, others=(FoundProcess(kernel, True, rows=2000),))
+    process = given_table_process(problem, "u", found)
+    assert [len(one.rows.points) for one in (process, *process.others)] == [2200, 2000]
+    assert process.found.rows == 2200
 
 
 def test_values_of_noise_alone_have_their_mean_as_process():
@@ -312,6 +373,13 @@ def test_single_wrong_values_do_not_spoil_a_table_and_features_are_not_wrong():
     bump = np.exp(-np.sum((x[:, :2] - 0.5) ** 2, axis=1) / 0.01)
     for other in (bump + 0.05 * rng.normal(size=150), np.sign(x[:, 0] - 0.6), law(x) + 0.2 * rng.normal(size=150)):
         assert table_process(table(x, other), "u").outliers is None
+
+
+def test_a_mean_that_one_point_of_many_makes_is_known_to_a_factor():
+    assert upper_mean(np.full(1000, 0.5)) == pytest.approx(0.5)
+    assert upper_mean(np.eye(1000)[0]) == pytest.approx(3e-3, rel=1e-3)
+    squares = np.random.default_rng(0).normal(size=1000) ** 2
+    assert upper_mean(squares) < 1.15 * np.mean(squares)
 
 
 def told_everywhere(points, values, wrong=lambda p: 0.0):

@@ -172,7 +172,7 @@ def test_a_periodic_function():
 # order of convergence
 
 
-@pytest.mark.parametrize("degree", [2, 3, 4, 5])
+@pytest.mark.parametrize("degree", [2, 5])
 def test_order_of_convergence(degree):
     """Least squares of the strong form of an equation of order 2m = 2 under uniform refinement, error in L2.
 

@@ -17,7 +17,7 @@ from hierax.objective.compiled import forget_if_many
 from hierax.objective.prior import Held
 from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import corrected, sentence, solved, unconfirmed, with_level
-from hierax.training.cost import SPEED, VISIT_SECONDS, growth_of_work, nominal_seconds
+from hierax.training.cost import SPEED, VISIT_SECONDS, growth_of_work, nominal_seconds, work
 from hierax.training.discrete import DiscreteProblem
 from hierax.training.galerkin_step import polished
 from hierax.training.moving_knots import moved
@@ -92,7 +92,7 @@ def test_a_level_that_was_cut_off_while_worse_is_not_returned(losses, over, leve
 
 
 def test_with_corrections_only_a_level_trained_for_itself_stands_in():
-    own = LevelState(np.zeros(1), (1.0,), None)
+    own = LevelState(np.zeros(1), (1.0,))
     run = state([1.0, 2.0], corrections=StackState({0: own, 1: own._replace(solved=True)}))
     assert last_level(run, True) == 1
     run = run._replace(corrections=with_level(run.corrections, 0, own._replace(solved=True)))  # pyright: ignore
@@ -116,6 +116,16 @@ def test_the_coarsest_of_equally_good_levels_is_returned():
     levels[1] = levels[1]._replace(validation=0.05)
     assert best_validated(fake(equations=np.array([True])), levels)[0] == 2  # pyright: ignore
     assert best_validated(fake(), {0: trained()}) is None  # pyright: ignore
+
+
+def test_exact_values_are_computed_once_for_all_levels():
+    asked = []
+    exact = hx.TabulatedReference(lambda points: asked.append(len(points)) or points[:, 0], 0.0)
+    base = poisson()
+    own = discrete(hx.Problem(base.domain, base.terms, reference=exact))
+    levels = [own.accuracy(line(intervals)) for intervals in (4, 8)]
+    assert asked == [8192]
+    assert levels[0].relative_l2 == levels[1].relative_l2 == pytest.approx(1.0)
 
 
 # refinement
@@ -142,6 +152,14 @@ def test_a_level_is_too_large_for_the_plan_or_too_long_for_the_clock():
     assert 1.5 < ratio < 3.0
     assert ends_the_budget(own, trained(), coarse, finer, 0.51 * ratio, None) is None
     assert ends_the_budget(own, trained(), coarse, finer, 0.49 * ratio, None).reason == "budget"  # pyright: ignore
+
+
+def test_the_time_of_a_level_holds_its_fit_to_the_values_kept_back():
+    points = np.linspace(0.0, 1.0, 60)[:, None]
+    own = discrete(hx.Problem(hx.Box([0.0], [1.0]), (hx.Data("u", points, points[:, 0] ** 2),)))
+    coarse, finer = hx.Level(line(8)), hx.Level(line(16))
+    assert own.rows.held
+    assert growth_of_work(own, finer, coarse, 1) == pytest.approx(2 * work(own, finer, coarse) / work(own, coarse))
 
 
 def test_counted_work_decides_how_a_level_is_refined_and_the_clock_only_whether():
@@ -209,7 +227,7 @@ def test_no_last_step_for_elliptic_equations_or_without_time():
 
 
 def test_what_is_corrected_and_what_is_solved():
-    own = LevelState(np.zeros(1), (1.0,), None)
+    own = LevelState(np.zeros(1), (1.0,))
     stack = StackState({0: own._replace(above=np.ones(2)), 1: own._replace(solved=True)})
     assert [corrected(stack, k) for k in (0, 1, 2)] == [True, False, False]
     assert [solved(stack, k) for k in (0, 1, 2)] == [False, True, False]

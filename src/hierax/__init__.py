@@ -20,7 +20,6 @@ from hierax import materials as materials
 from hierax import problems as problems
 from hierax._errors import InputError as InputError
 from hierax._results import RESULTS as RESULTS
-from hierax.cycles import AdaGradRadius as AdaGradRadius
 from hierax.cycles import AdditiveCycle as AdditiveCycle
 from hierax.cycles import Automatic as Automatic
 from hierax.cycles import FCycle as FCycle
@@ -41,7 +40,6 @@ from hierax.fields import FourierNetwork as FourierNetwork
 from hierax.fields import InputBox as InputBox
 from hierax.fields import LowRank as LowRank
 from hierax.fields import PartitionOfUnity as PartitionOfUnity
-from hierax.fields import ResidualNetwork as ResidualNetwork
 from hierax.fields import Scalar as Scalar
 from hierax.fields import SplineGrid as SplineGrid
 from hierax.fields import Stretch as Stretch
@@ -59,7 +57,6 @@ from hierax.geometry import Polygon as Polygon
 from hierax.geometry import Rectangle as Rectangle
 from hierax.geometry import Sphere as Sphere
 from hierax.geometry import mesh as mesh
-from hierax.hierarchy import DepthGrowth as DepthGrowth
 from hierax.hierarchy import Hierarchy as Hierarchy
 from hierax.hierarchy import IntervalDoubling as IntervalDoubling
 from hierax.hierarchy import KnotInsertion as KnotInsertion
@@ -128,7 +125,6 @@ from hierax.results.solution import Solution as Solution
 from hierax.solvers import GaussNewton as GaussNewton
 from hierax.solvers import Optax as Optax
 from hierax.solvers import Relaxation as Relaxation
-from hierax.solvers import adagrad as adagrad
 from hierax.solvers import adam as adam
 from hierax.solvers import lbfgs as lbfgs
 from hierax.statistics import Estimate as Estimate

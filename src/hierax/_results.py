@@ -49,9 +49,11 @@ class RESULTS(enum.Enum):
     guard_levels = (
         "Refinement does not converge: the solution still changes too much from level to level, or the residual does "
         "not fall. "
-        "Likely causes: a solution with a jump or layer that no level resolves yet, a problem with more than one "
-        "solution, or a level that was stopped before it was trained. "
-        "Add levels, give the run a larger budget, or check that the problem has one solution."
+        "Likely causes: a solution with a jump or layer that no level resolves yet, infinite derivatives where the "
+        "boundary has a corner or its conditions change, a problem with more than one solution, or a level that was "
+        "stopped before it was trained. "
+        "Add levels, give the run a larger budget, write the equation as an hx.Energy, which finds such solutions, or "
+        "check that the problem has one solution."
     )
     guard_stationary = (
         "The answer is no minimum of its energy: the gradient does not vanish, or the energy curves downwards. "

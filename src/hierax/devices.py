@@ -1,17 +1,20 @@
-"""Devices and processes between which the samples of a training are divided, and what processes tell each other.
+"""Devices and processes between which a training is divided, and what processes tell each other.
 
-All processes run one program on the same numbers and come to the same decisions; what they divide are sums over
-samples. Without `Devices` there is one device and one process, and the functions below give back what they are given.
+All processes run one program on the same numbers and come to the same decisions; what they divide are sums, over points
+and samples, and what does not know of each other: random starts, subdomains. Without `Devices` there is one device and
+one process, and the functions below give back what they are given.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import pickle
 import zlib
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, TypeVar, final
 
@@ -22,8 +25,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hierax import clock
 from hierax._errors import InputError, ProcessesError
 
-POINTS, PROCESSES = "points", "processes"
-"""Names of the axes of meshes of devices."""
+DEVICES, PROCESSES = "devices", "processes"
+"""Names of the axes of meshes."""
+POINTS, SAMPLES, SEEDS, PARTS = "points", "samples", "seeds", "parts"
+"""What can be divided."""
+DIVIDED = {
+    POINTS: "the points of one problem (hx.train)",
+    SAMPLES: "the samples of a step (hx.surrogate of hx.Samples, an operator)",
+    SEEDS: "random starts (hx.materials.learn_network)",
+    PARTS: "overlapping subdomains (hx.train with the solver Schwarz)",
+}
 GONE = "Another process of the training is gone, or cannot be reached."
 LARGEST = 2**23
 """Bytes that are told at once: few lengths of messages, so that few programs are compiled for them."""
@@ -36,40 +47,75 @@ Tree = TypeVar("Tree")
 @final
 @dataclass(frozen=True)
 class Devices:
-    """Devices of a training: `hx.train(problem, devices=hx.Devices(points=4))`.
+    """Devices of a training, and what they divide: `hx.train(problem, devices=hx.Devices(points=4))`.
+
+    One of these numbers is given: devices of all processes together, the same in each. Without any, all devices that
+    there are divide what there is to divide. A processor counts as several where
+    `jax.config.update("jax_num_cpu_devices", 4)` comes before anything else.
 
     Parameters
     ----------
     points:
-        Number of devices, of all processes together and the same in each, between which the samples of every term are
-        divided; all that there are if not given. A processor counts as several where
-        `jax.config.update("jax_num_cpu_devices", 4)` comes before anything else.
+        Devices between which the points of every term of a problem are divided.
+    samples:
+        Devices between which the samples of every step of an operator are divided.
+    seeds:
+        Devices that each train some of several random starts.
+    parts:
+        Devices that each see to some of the subdomains of a partition of unity, and of the points.
 
     Raises
     ------
     InputError
-        When training begins, for more devices than there are, and for a number that processes cannot share evenly.
+        When training begins, for more devices than there are, for a number that processes cannot share evenly, for
+        several numbers, and for one of what this training has nothing of.
     """
 
     points: int | None = None
+    samples: int | None = None
+    seeds: int | None = None
+    parts: int | None = None
 
-    def division(self) -> Division:
-        """The devices of this process and of all."""
-        found, processes = jax.devices(), jax.process_count()
-        count = len(found) if self.points is None else self.points
+    @property
+    def axis(self) -> str | None:
+        """What is divided, as it was asked for."""
+        return next(iter(self._given), None)
+
+    @property
+    def _given(self) -> dict[str, int]:
+        return {axis: count for axis, count in asdict(self).items() if count is not None}
+
+    def division(self, axes: tuple[str, ...]) -> Division:
+        """The devices of this process and of all, for what has something to divide along some axes."""
+        given, found, processes = self._given, jax.devices(), jax.process_count()
+        if len(given) > 1:
+            raise InputError(
+                f"{len(given)} axes are given.", _written(*given), "Devices divide along one axis: choose."
+            )
+        if (self.axis or next(iter(axes), None)) not in axes:
+            meant = "; ".join(f"{axis}: {what}" for axis, what in DIVIDED.items() if self.axis in (axis, None))
+            raise InputError(
+                f"There is nothing here that devices could divide like that ({meant}).", _written(*given),
+                f"Divide {' or '.join(axes)}." if axes else "Leave the devices out.",
+            )  # fmt: skip
+        count = next(iter(given.values()), len(found))
         if not 0 < count <= len(found) or count % processes:
             raise InputError(
                 f"{count} devices are asked for; there are {len(found)}, of {processes} processes.",
-                "Devices(points=...)",
+                _written(*given),
                 f"Give a multiple of {processes} up to {len(found)}; a processor is made several devices by "
                 'jax.config.update("jax_num_cpu_devices", N) before anything else.',
             )
         own = [[d for d in found if d.process_index == p][: count // processes] for p in range(processes)]
         return Division(
-            Mesh(np.array(own).ravel(), (POINTS,)),
-            Mesh(np.array(own[jax.process_index()]), (POINTS,)),
+            Mesh(np.array(own).ravel(), (DEVICES,)),
+            Mesh(np.array(own[jax.process_index()]), (DEVICES,)),
             Mesh(np.array([devices[0] for devices in own]), (PROCESSES,)),
         )
+
+
+def _written(*axes: str) -> str:
+    return f"Devices({', '.join(f'{axis}=...' for axis in axes)})"
 
 
 @final
@@ -101,20 +147,23 @@ _DIVISION: ContextVar[Division | None] = ContextVar("_DIVISION", default=None)
 
 
 def division() -> Division | None:
-    """Between what samples are divided at present; `None` where this process does all on one device."""
+    """Between what work is divided at present; `None` where this process does all on one device."""
     return _DIVISION.get()
 
 
 @contextlib.contextmanager
-def dividing(devices: Devices | None) -> Iterator[None]:
-    """Divide samples between devices inside of the block; the clock is that of the first process.
+def dividing(devices: Devices | None, axes: tuple[str, ...] = (POINTS,)) -> Iterator[None]:
+    """Divide between devices inside of the block, which has something to divide along some axes; the clock is that of
+    the first process.
 
     Raises
     ------
+    InputError
+        For devices that are asked for along another axis.
     ProcessesError
         Where another process is gone, or the answers to sums that are known are wrong.
     """
-    with _set(None if devices is None else devices.division()):
+    with _set(None if devices is None else devices.division(axes)):
         try:
             _probe()
             yield
@@ -157,6 +206,79 @@ def leads() -> bool:
     return own is None or own.process == 0
 
 
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+def own_share(items: Sequence[Item]) -> Sequence[Item]:
+    """Those of some items that this process sees to."""
+    own = division()
+    return items if own is None else items[own.process :: own.count]
+
+
+def each(function: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+    """What a function makes of items that do not know of each other, in their order: processes take turns.
+
+    Between processes results are told as `pickle` writes them.
+
+    Raises
+    ------
+    ProcessesError
+        Where the function has failed in another process.
+    """
+    own = division()
+    found: list[Found] = []
+    failure: Exception | None = None
+    try:
+        found = beside(function, own_share(items))
+    except Exception as error:  # told before it is raised: the others wait for this process
+        failure = error
+    failed = gathered(np.array(failure is not None))
+    if failure is not None:
+        raise failure
+    if any(map(bool, failed)):
+        raise ProcessesError("Another process of the training has failed in its share.")
+    out: list[Any] = [None] * len(items)
+    for process, share in enumerate(_gathered_objects(found)):
+        out[process :: 1 if own is None else own.count] = share
+    return out
+
+
+def beside(function: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+    """The same of items of this process alone: its devices take turns, with a thread for each; nothing is divided
+    further."""
+    own = division()
+    devices = [] if own is None else list(own.own.devices.flat)
+
+    def on(item: Item, number: int) -> Found:
+        with jax.default_device(devices[number % len(devices)]) if devices else contextlib.nullcontext():
+            return function(item)
+
+    with alone():
+        if len(devices) < 2:
+            return [on(item, number) for number, item in enumerate(items)]
+        with ThreadPoolExecutor(len(devices)) as threads:
+            jobs = [threads.submit(copy_context().run, on, item, number) for number, item in enumerate(items)]
+            return [job.result() for job in jobs]
+
+
+def shares() -> int:
+    """In how many shares work is divided at present: the number of devices."""
+    own = division()
+    return 1 if own is None else own.every.size
+
+
+def _gathered_objects(value: Found) -> list[Found]:
+    """What all processes have found, whatever it is, in the order of the processes."""
+    own = division()
+    if own is None or own.count == 1:
+        return [value]
+    sent = np.frombuffer(pickle.dumps(value), np.uint8)
+    lengths = [int(length) for length in gathered(np.array(len(sent)))]
+    told = gathered(np.pad(sent, (0, max(lengths) - len(sent))))
+    return [pickle.loads(part[:length].tobytes()) for part, length in zip(told, lengths, strict=True)]
+
+
 def _probe() -> None:
     """Compare what all processes are told with what it has to be."""
     own = division()
@@ -185,7 +307,7 @@ def gathered(tree: Tree) -> list[Tree]:
     leaves, structure = jax.tree.flatten(tree)
     arrays = [np.asarray(leaf) for leaf in leaves]
     sent = np.concatenate([np.zeros(0, np.uint8), *(a.ravel().view(np.uint8) for a in arrays)])
-    parts = [_told(_all, own, block)[:, : len(block)] for block in _blocks(sent)]
+    parts = [_told(jax.lax.all_gather, own, block)[:, : len(block)] for block in _blocks(sent)]
     told = np.concatenate(parts, axis=1) if parts else np.zeros((own.count, 0), np.uint8)
     out = []
     for row in told:
@@ -221,7 +343,7 @@ def added(tree: Tree) -> Tree:
 def _added(own: Division, leaf: Any) -> Any:
     array = np.asarray(leaf, float)
     flat = array.ravel(order="K")
-    total = np.concatenate([_told(_sum, own, block)[: len(block)] for block in _blocks(flat)] or [flat])
+    total = np.concatenate([_told(jax.lax.psum, own, block)[: len(block)] for block in _blocks(flat)] or [flat])
     if array.ndim == 0:
         return float(total[0])
     # in the order of memory that the array has: factorisations count on it
@@ -238,29 +360,21 @@ def _blocks(flat: np.ndarray) -> Iterator[np.ndarray]:
         yield flat[start : start + most]
 
 
-def _told(program: Callable[[Mesh], Any], own: Division, block: np.ndarray) -> np.ndarray:
-    """What a program of all processes makes of a block of each, filled up to a power of two."""
+def _told(collective: Callable[..., Any], own: Division, block: np.ndarray) -> np.ndarray:
+    """What a collective operation of all processes makes of a block of each, filled up to a power of two."""
     sent = np.zeros((1, 1 << max(len(block) - 1, 1).bit_length()), block.dtype)
     sent[0, : len(block)] = block
     sharding = NamedSharding(own.processes, PartitionSpec(PROCESSES))
     here = jax.device_put(sent, own.own.devices.flat[0])
     rows = jax.make_array_from_single_device_arrays((own.count, sent.shape[1]), sharding, [here])
     try:
-        return np.asarray(program(own.processes)(rows).addressable_data(0))
+        return np.asarray(_program(collective, own.processes)(rows).addressable_data(0))
     except (jax.errors.JaxRuntimeError, ValueError) as error:  # of a call or of its result: JAX has one for each
         raise _gone(error) from error
 
 
 @functools.cache
-def _all(mesh: Mesh) -> Any:
-    return _collective(lambda part: jax.lax.all_gather(part[0], PROCESSES), mesh)
-
-
-@functools.cache
-def _sum(mesh: Mesh) -> Any:
-    return _collective(lambda part: jax.lax.psum(part[0], PROCESSES), mesh)
-
-
-def _collective(function: Callable[[Any], Any], mesh: Mesh) -> Any:
+def _program(collective: Callable[..., Any], mesh: Mesh) -> Any:
     own, every = PartitionSpec(PROCESSES), PartitionSpec()
-    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=own, out_specs=every, check_vma=False))
+    together = lambda part: collective(part[0], PROCESSES)  # noqa: E731
+    return jax.jit(jax.shard_map(together, mesh=mesh, in_specs=own, out_specs=every, check_vma=False))

@@ -103,3 +103,13 @@ def hanging_rubber() -> Posed:
 
     problem = hx.Problem(line(1.0), (hx.Energy("energy", energy), fixed("held", 0.0, LEFT)))
     return Posed(problem, ({"u": exact},))
+
+
+@enter()
+def slanted_interface() -> Posed:
+    """`eps^2 |grad u|^2 / 2 + (1 - u^2)^2 / 4` with `eps = 0.05` on a square: between its ends an interface is free."""
+    eps = 0.05
+    exact = lambda x: jnp.tanh((0.8 * x[0] + 0.6 * x[1] - 0.7) / (np.sqrt(2.0) * eps))  # noqa: E731
+    density = lambda u, x: 0.5 * eps**2 * jnp.sum(hx.gradient(u)(x) ** 2) + 0.25 * (1.0 - u(x) ** 2) ** 2  # noqa: E731
+    terms = (hx.Energy("interface", density), fixed("rim", exact))
+    return Posed(hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0]), terms), ({"u": exact},))

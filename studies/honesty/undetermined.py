@@ -174,3 +174,17 @@ def floating_body() -> Posed:
         ),
     )
     return Posed(hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0]), terms, unknowns={"v": hx.Function(2)}), ())
+
+
+@enter()
+def cooling_that_is_over() -> Posed:
+    """`T' = -h(t) (T - 293 K)` from readings with 0.3 K of noise, in which nothing is seen after 300 s: `h` is open."""
+    times = np.sort(np.random.default_rng(24).uniform(0.0, 1000.0, (150, 1)), axis=0)
+    lost = 0.02 * times[:, 0] + 0.6 * (1.0 - np.cos(times[:, 0] / 40.0))
+    readings = 293.0 + 67.0 * np.exp(-lost) + 0.3 * np.random.default_rng(25).normal(size=150)
+    terms = (
+        hx.Residual("cooling", lambda w, x: hx.derivative(w.T, "t")(x) + w.h(x) * (w.T(x) - 293.0)),
+        hx.Data("T", times, readings, noise=0.3),
+    )
+    unknowns = {"T": hx.Function(), "h": hx.Function()}
+    return Posed(hx.Problem(line(1000.0, name="t"), terms, unknowns=unknowns), ())

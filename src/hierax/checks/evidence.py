@@ -125,6 +125,8 @@ class Evidence:
         Training samples of the returned level, one entry a term.
     changes:
         Relative changes of the solution from level to level, coarsest first.
+    partial:
+        How many refinements just before the last one gave a tensor more products alone, or finer knots alone.
     losses, mesh_widths:
         Losses of the levels; shortest intervals along each axis, where the equations admit kinks.
     ahead:
@@ -156,8 +158,9 @@ class Evidence:
         Peaks and jumps of the terms that points may not see, found before training.
     flatness:
         The changes of the unknowns that violate the terms of the coarse levels least; `None` where that is not known.
-    constants:
-        The unknown constants by name.
+    constants, widths:
+        The unknown constants by name; half the widths of their intervals, in their sizes, or in powers of e where they
+        have a bound.
     """
 
     sampled: SampledProblem
@@ -170,6 +173,7 @@ class Evidence:
     samples: Sequence[Samples]
     changes: Sequence[float]
     losses: Sequence[float]
+    partial: int = 0
     mesh_widths: Sequence[np.ndarray] = ()
     ahead: float | None = None
     cut_short: bool = False
@@ -187,6 +191,7 @@ class Evidence:
     missed: Sequence[Feature] = ()
     flatness: Flatness | None = None
     constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    widths: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def problem(self) -> Problem:

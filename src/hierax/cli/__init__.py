@@ -250,14 +250,15 @@ def answer(commands: Any, program: str, description: str, argv: Sequence[str] | 
     """
     jax.config.update("jax_enable_x64", True)
     try:
-        command = tyro.cli(
-            commands,
-            args=None if argv is None else list(argv),
-            prog=program,
-            description=description,
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-        )
+        # help is output too
         with steady_output() as output:
+            command = tyro.cli(
+                commands,
+                args=None if argv is None else list(argv),
+                prog=program,
+                description=description,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+            )
             code = command(Console())
         if output.lost:
             print("The output was closed by its reader; the command went on to its end.", file=sys.stderr)

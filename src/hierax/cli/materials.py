@@ -12,9 +12,11 @@ from rich.console import Console
 
 from hierax.cli.codes import FAILED, GUARD_FAILED
 from hierax.cli.telling import discarded, tell
-from hierax.materials.learning import learn_network
+from hierax.devices import SEEDS, first
+from hierax.materials.learning import LearnedNetwork, learn_network
 from hierax.records.materials import cell_of_file, write_network
 from hierax.records.outputs import check_output
+from hierax.records.placement import Placement
 from hierax.records.run import Run
 from hierax.records.sources import checksum
 
@@ -44,22 +46,27 @@ class Material:
     """File for the record as JSON."""
     force: bool = False
     """Let --json overwrite an input or a file of another run."""
+    where: tyro.conf.OmitArgPrefixes[Placement] = Placement()
 
     def __call__(self, console: Console) -> int:
         settings = tuple(word for group in self.set for word in group)
+        devices = self.where.start((SEEDS,))
         cell, path = cell_of_file(self.cell, settings)
         if self.json is not None:
             check_output(self.json, (path,), self.force)
+        how = {"depth": self.depth, "samples": self.samples, "members": self.members, "seed": self.seed}
+
+        def learned() -> LearnedNetwork:
+            return learn_network(cell, elastic=not self.conduction, devices=devices, **how)
+
+        if not first(devices):
+            return GUARD_FAILED if not learned().passed else 0
         run = Run.create(path.stem, self.run)
-        asked = {"set": list(settings), "conduction": self.conduction, "depth": self.depth, "samples": self.samples,
-                 "members": self.members, "seed": self.seed}  # fmt: skip
+        asked = {"set": list(settings), "conduction": self.conduction, **how}
         with contextlib.closing(run):
             with discarded(run), console.status("solving the cell and training trees"):
                 run.write_request({"kind": "cell", "file": str(path), "sha256": checksum(path)}, asked)
-                made = learn_network(
-                    cell, elastic=not self.conduction, depth=self.depth, samples=self.samples, members=self.members,
-                    seed=self.seed,
-                )  # fmt: skip
+                made = learned()
             record = write_network(run, made, asked)
         tell(made, run, record, self.json)
         return GUARD_FAILED if not made.passed else 0 if run.whole else FAILED

@@ -16,6 +16,7 @@ from rich.console import Console
 from hierax._errors import InputError
 from hierax.cli.codes import FAILED, GUARD_FAILED
 from hierax.cli.telling import discarded, tell
+from hierax.devices import SAMPLES, first
 from hierax.materials.learning import LearnedNetwork
 from hierax.models.family import Family
 from hierax.models.generated import learn_generated
@@ -29,6 +30,7 @@ from hierax.records.live import CurrentStep
 from hierax.records.materials import predicted_tensors
 from hierax.records.options import check_budget
 from hierax.records.outputs import check_output
+from hierax.records.placement import Placement
 from hierax.records.predict import OUTSIDE, Outside, predicted, predicted_on_mesh, write_on_mesh
 from hierax.records.progress import Progress
 from hierax.records.recorded import recorded_source
@@ -216,8 +218,6 @@ class Surrogates:
     keep: Path | None = None
     """NPZ in which members with random fields, or of a simulator, are kept as they come; those that are there already
     are not evaluated again."""
-    processes: int | None = None
-    """Processes of a simulator; those that it says if not given."""
     seed: int = 0
     """Seed of the members."""
     run: Path | None = None
@@ -226,11 +226,14 @@ class Surrogates:
     """File for the record as JSON."""
     force: bool = False
     """Let --json overwrite an input or a file of another run."""
+    where: tyro.conf.OmitArgPrefixes[Placement] = Placement()
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
         if self.family.endswith(ARRAYS):
             return self._operator(console)
+        # no step of a family has samples that could be divided; --processes are those of a simulator
+        dataclasses.replace(self.where, processes=None).start(())
         words = [tuple(word for group in groups for word in group) for groups in (self.vary, self.set)]
         source = FamilySource(self.family, *words)
         if self.json is not None:
@@ -257,8 +260,8 @@ class Surrogates:
         """Learn from members with random fields, or of a simulator, that are made for it."""
         if self.tolerance is not None:
             raise InputError("Functions are learned for a time.", "--tolerance", "Give --budget-seconds.")
-        if self.processes is not None and isinstance(made_of, AbstractLeveled):
-            made_of.processes = self.processes
+        if self.where.processes is not None and isinstance(made_of, AbstractLeveled):
+            made_of.processes = self.where.processes
         run = Run.create(made_of.name or "family", self.run)
         kept = None if self.keep is None else str(self.keep)
         asked = {"vary": list(source.vary), "set": list(source.settings), "seed": self.seed, "keep": kept,
@@ -290,11 +293,16 @@ class Surrogates:
             raise InputError("Nothing is named.", str(path), "Add --inputs NAME ... and --outputs NAME ...")
         if self.json is not None:
             check_output(self.json, (path,), self.force)
+        devices = self.where.start((SAMPLES,))
         samples = Samples.read(path, list(self.inputs), list(self.outputs), self.base, self.periodic)
         more = None
         if self.coarse is not None:
             others = [name for name in self.inputs if name != self.base]
             more = Samples.read(self.coarse, others, [str(self.base)], None, self.periodic)
+        how: dict[str, Any] = {"coarse": more, "budget": self.budget_seconds, "key": self.seed, "devices": devices}
+        if not first(devices):
+            surrogate(samples, **how)
+            return 0
         run = Run.create(path.stem, self.run)
         asked = {"inputs": list(self.inputs), "outputs": list(self.outputs), "base": self.base, "seed": self.seed,
                  "coarse": None if self.coarse is None else str(self.coarse), "periodic": self.periodic,
@@ -302,8 +310,6 @@ class Surrogates:
         with contextlib.closing(run):
             with discarded(run), Progress(console, CurrentStep()) as progress:
                 run.write_request({"kind": "samples", "file": str(path), "sha256": checksum(path)}, asked)
-                made = surrogate(
-                    samples, coarse=more, budget=self.budget_seconds, key=self.seed, subscribers=(progress, run.decided)
-                )
+                made = surrogate(samples, subscribers=(progress, run.decided), **how)
                 assert isinstance(made, Operator)
             return self._judged(run, made, asked)

@@ -1,8 +1,6 @@
 """In which order levels are trained."""
 
-from hierax.cycles.acceptance import AbstractAcceptance as AbstractAcceptance
 from hierax.cycles.acceptance import Accepted as Accepted
-from hierax.cycles.acceptance import AdaGradRadius as AdaGradRadius
 from hierax.cycles.acceptance import LineSearch as LineSearch
 from hierax.cycles.acceptance import Trial as Trial
 from hierax.cycles.automatic import Automatic as Automatic

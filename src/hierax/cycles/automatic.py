@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from hierax.cycles.acceptance import AbstractAcceptance
+from hierax.cycles.acceptance import LineSearch
 from hierax.cycles.base import AbstractCycle, Action, Done, Outcome, Until
 from hierax.cycles.multigrid import AbstractMultigrid, Cycling, VCycle
 from hierax.cycles.nested import NestedIteration
@@ -76,7 +76,7 @@ class Automatic(AbstractCycle):
         return self.cycle.correction
 
     @property
-    def acceptance(self) -> AbstractAcceptance:
+    def acceptance(self) -> LineSearch:
         """That of the cycle."""
         return self.cycle.acceptance
 

@@ -11,7 +11,7 @@ import abc
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from hierax.cycles.acceptance import AbstractAcceptance, LineSearch
+from hierax.cycles.acceptance import LineSearch
 from hierax.cycles.base import AbstractCycle, Action, Ascend, Descend, Done, Outcome, Until, Visit
 from hierax.cycles.nested import NestedIteration
 from hierax.objective.corrected import AbstractCorrection, FirstOrder
@@ -42,8 +42,7 @@ class AbstractMultigrid(AbstractCycle):
     cycles:
         Most cycles.
     share:
-        Cycles end when one lowers the finest objective by less than this share of it; not where the acceptance does
-        not ask for values.
+        Cycles end when one lowers the finest objective by less than this share of it.
     correction:
         How coarse objectives are made consistent with the finer one.
     acceptance:
@@ -60,7 +59,7 @@ class AbstractMultigrid(AbstractCycle):
     cycles: int = 50
     share: float = 1e-6
     correction: AbstractCorrection = FirstOrder()
-    acceptance: AbstractAcceptance = LineSearch()
+    acceptance: LineSearch = LineSearch()
 
     @property
     def corrects(self) -> bool:
@@ -96,7 +95,7 @@ class AbstractMultigrid(AbstractCycle):
         return state._replace(left=state.left[1:]), state.left[0]
 
     def _small(self, before: float, after: float) -> bool:
-        return self.acceptance.asks and before - after < self.share * max(abs(after), 1e-300)
+        return before - after < self.share * max(abs(after), 1e-300)
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,8 @@ class AdditiveCycle(AbstractMultigrid):
     """The changes of all levels start from the same iterate and are added, from the coarsest up.
 
     All coarse problems are made on the way down, before any level has moved, so that no level waits for another one.
-    Such sums overshoot: the acceptance, by line search unless asked otherwise, cuts what comes from below to what the
-    level can use on top of its own change. See `AbstractMultigrid` for the parameters; there is no step after a
-    correction.
+    Such sums overshoot: the line search cuts what comes from below to what the level can use on top of its own change.
+    See `AbstractMultigrid` for the parameters; there is no step after a correction.
 
     References
     ----------
@@ -191,7 +189,7 @@ class FullMultigrid(AbstractCycle):
         return self.cycle.correction
 
     @property
-    def acceptance(self) -> AbstractAcceptance:
+    def acceptance(self) -> LineSearch:
         """That of the cycle."""
         return self.cycle.acceptance
 

@@ -13,7 +13,6 @@ from hierax.fields.base import (
     supports_local,
     trainable,
 )
-from hierax.fields.broken import BrokenPartition
 from hierax.fields.bspline import NotNested
 from hierax.fields.cover import Cover
 from hierax.fields.decoded_grid import DecodedGrid
@@ -29,11 +28,9 @@ from hierax.fields.mlp import MLP, siren
 from hierax.fields.moving import Frame, MovingGrid
 from hierax.fields.partition_of_unity import PartitionOfUnity
 from hierax.fields.recursive import Coupled
-from hierax.fields.residual import ResidualNetwork
 from hierax.fields.slabs import Slabs
 from hierax.fields.spline_grid import SplineGrid
 from hierax.fields.stretched import Stretch, StretchedGrid
-from hierax.fields.sums import Sum, multilevel
 from hierax.fields.trees import Splits, Trees
 from hierax.fields.unknowns import Scalar, Unknowns
 
@@ -46,7 +43,6 @@ __all__ = [
     "AbstractLocalField",
     "AdaptiveBasis",
     "BSplineBasis",
-    "BrokenPartition",
     "Clamped",
     "Copies",
     "Coupled",
@@ -71,7 +67,6 @@ __all__ = [
     "PowerReLUBasis",
     "RandomFeatures",
     "RandomWaves",
-    "ResidualNetwork",
     "Scalar",
     "Slabs",
     "SplineAxis",
@@ -79,13 +74,11 @@ __all__ = [
     "Splits",
     "Stretch",
     "StretchedGrid",
-    "Sum",
     "Trees",
     "Unknowns",
     "kriging",
     "linear_in_parameters",
     "linear_parameters",
-    "multilevel",
     "on_scale",
     "parameter_count",
     "partition",

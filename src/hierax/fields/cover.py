@@ -24,15 +24,12 @@ class Subdomains(AbstractFixed):
     window : AbstractWindow
     periods : tuple of float
         Period of each coordinate, 0 for those that do not wrap.
-    unity : bool
-        Whether windows are made to add up to one.
     """
 
     centres: Float[Array, "members dim"]
     half_widths: Float[Array, "members dim"]
     window: AbstractWindow
     periods: tuple[float, ...] = eqx.field(static=True)
-    unity: bool = eqx.field(static=True, default=True)
 
     def coordinates(self, x: Float[Array, " dim"]) -> Float[Array, "members dim"]:
         """Local coordinates :math:`(x - c_j) / h_j` of a point, in ``[-1, 1]`` inside of a subdomain."""
@@ -44,9 +41,9 @@ class Subdomains(AbstractFixed):
         return apart / self.half_widths
 
     def weights(self, z: Float[Array, "members dim"]) -> Float[Array, " members"]:
-        """Windows from local coordinates; where they have to add up to one but no subdomain is, NaN."""
+        """Windows from local coordinates, which add up to one; NaN where no subdomain is."""
         values = self.window(z)
-        return values / jnp.sum(values) if self.unity else values
+        return values / jnp.sum(values)
 
 
 class Cover(AbstractFixed):
@@ -60,9 +57,6 @@ class Cover(AbstractFixed):
         A table of cells by default.
     periods : sequence of float, optional
         Period of each coordinate, 0 for those that do not wrap.
-    unity : bool
-        Whether windows are made to add up to one. Patches on a part of the domain keep theirs as they are, so that
-        they end smoothly.
 
     Raises
     ------
@@ -77,8 +71,7 @@ class Cover(AbstractFixed):
 
     References
     ----------
-    Moseley, Markham, Nissen-Meyer, Adv. Comput. Math. 49 (2023), arXiv 2107.07871 (windows and local coordinates);
-    Dolean, Heinlein, Mishra, Moseley, Comput. Methods Appl. Mech. Eng. 429 (2024), arXiv 2306.05486 (levels).
+    Moseley, Markham, Nissen-Meyer, Adv. Comput. Math. 49 (2023), arXiv 2107.07871 (windows and local coordinates).
     """
 
     centres: Float[Array, "subdomains dim"]
@@ -86,7 +79,6 @@ class Cover(AbstractFixed):
     window: AbstractWindow
     finder: AbstractFinder
     periods: tuple[float, ...] = eqx.field(static=True)
-    unity: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -96,7 +88,6 @@ class Cover(AbstractFixed):
         window: AbstractWindow | None = None,
         finder: AbstractFinder | None = None,
         periods=None,
-        unity: bool = True,
     ):
         centres, half_widths = (np.asarray(part, dtype=float) for part in (centres, half_widths))
         if centres.ndim != 2 or centres.shape != half_widths.shape or not len(centres):
@@ -111,7 +102,7 @@ class Cover(AbstractFixed):
         if finder is None and any(self.periods):
             raise ValueError("Cover: periodic coordinates need a uniform cover; use Cover.uniform(..., periodic=...)")
         self.finder = finder or table_finder(centres - half_widths, centres + half_widths)
-        self.window, self.unity = window or PowerWindow(), unity
+        self.window = window or PowerWindow()
         self.centres, self.half_widths = (jnp.asarray(part, dtype=float) for part in (centres, half_widths))
 
     @classmethod
@@ -209,7 +200,7 @@ class Cover(AbstractFixed):
 
     def at(self, ids: Int[Array, " members"]) -> Subdomains:
         """The subdomains of these numbers."""
-        return Subdomains(self.centres[ids], self.half_widths[ids], self.window, self.periods, self.unity)
+        return Subdomains(self.centres[ids], self.half_widths[ids], self.window, self.periods)
 
     def keep(self, wanted: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> "Cover":
         """The subdomains for which ``wanted(lower, upper)``, of corners ``(subdomains, dim)``, is true."""

@@ -77,8 +77,8 @@ class TableFinder(AbstractFinder):
         return xp.asarray(self.table)[tuple(cells)]
 
 
-def table_finder(lower: np.ndarray, upper: np.ndarray, capacity: int = 1) -> TableFinder:
-    """The table of boxes ``(boxes, dim)``, with at least `capacity` members a cell."""
+def table_finder(lower: np.ndarray, upper: np.ndarray) -> TableFinder:
+    """The table of boxes ``(boxes, dim)``."""
     lines = _lines(lower, upper)
     shape = tuple(len(line) - 1 for line in lines)
     # edges that agree up to rounding are one line: a box does not reach into a cell by less than this
@@ -93,7 +93,7 @@ def table_finder(lower: np.ndarray, upper: np.ndarray, capacity: int = 1) -> Tab
         boxes.append(np.full(len(met), box))
     middles = np.meshgrid(*(0.5 * (line[1:] + line[:-1]) for line in lines), indexing="ij")
     points = np.stack([part.ravel() for part in middles], axis=1)
-    table = _filled(np.concatenate(cells), np.concatenate(boxes), points, 0.5 * (lower + upper), capacity)
+    table = _filled(np.concatenate(cells), np.concatenate(boxes), points, 0.5 * (lower + upper))
     inner = tuple(jnp.asarray(line[1:-1], dtype=float) for line in lines)
     return TableFinder(inner, jnp.asarray(table.reshape(*shape, -1), dtype=jnp.int32))
 
@@ -111,12 +111,12 @@ def _lines(lower: np.ndarray, upper: np.ndarray) -> list[np.ndarray]:
     return lines
 
 
-def _filled(cells: np.ndarray, boxes: np.ndarray, points: np.ndarray, centres: np.ndarray, capacity: int) -> np.ndarray:
+def _filled(cells: np.ndarray, boxes: np.ndarray, points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Members of every cell `(cells, members)` from pairs of cells and boxes, with near boxes where there are few."""
     order = np.argsort(cells, kind="stable")
     cells, boxes = cells[order], boxes[order]
     counts = np.bincount(cells, minlength=len(points))
-    members = min(max(int(counts.max()), capacity), len(centres))
+    members = int(counts.max())
     table = np.full((len(points), members), -1, dtype=np.int64)
     table[cells, np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)] = boxes
     few = np.flatnonzero(counts < members)

@@ -14,7 +14,7 @@ LARGEST = 50.0
 
 
 class WarpedInputs(AbstractFixed):
-    r"""Maps a point to :math:`w((x_a - b_a) / h_a; \kappa_a) / \ell_a`.
+    r"""Maps a point to :math:`w(t_a; \kappa_a) / \ell_a` and :math:`p_b \cdot t`, with :math:`t_a = (x_a - b_a) / h_a`.
 
     The warp :math:`w(t; \kappa) = \log(1 + t (e^\kappa - 1)) / \kappa` stretches one end of an axis and maps `[0, 1]`
     to itself; outside it goes on as its tangent.
@@ -25,26 +25,30 @@ class WarpedInputs(AbstractFixed):
         :math:`b` and :math:`h`, `(dim,)`: the box of the inputs.
     warps, inverse_lengths:
         :math:`\kappa`, none of them zero, and :math:`1 / \ell`, `(dim,)`.
+    directions:
+        :math:`p`, `(k, dim)`.
     """
 
     corner: Float[Array, " dim"]
     widths: Float[Array, " dim"]
     warps: Float[Array, " dim"]
     inverse_lengths: Float[Array, " dim"]
+    directions: Float[Array, "k dim"]
 
-    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " dim"]:
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " places"]:
         t, grown = (x - self.corner) / self.widths, jnp.expm1(self.warps)
         # not `clip`, whose derivatives on the ends are means of both sides
         inside = jnp.where(t < 0.0, 0.0, jnp.where(t > 1.0, 1.0, t))
         slope = grown / (self.warps * (1.0 + inside * grown))
         # the logarithm ends a little outside of the box
-        return (jnp.log1p(inside * grown) / self.warps + slope * (t - inside)) * self.inverse_lengths
+        own = (jnp.log1p(inside * grown) / self.warps + slope * (t - inside)) * self.inverse_lengths
+        return jnp.concatenate([own, self.directions @ t])
 
 
 class Centres(AbstractFixed):
-    r"""Centres `(n, dim)` of kernels in warped inputs, and the exponent :math:`\alpha` of their tails, `()`."""
+    r"""Centres `(n, places)` of kernels in warped inputs, and the exponent :math:`\alpha` of their tails, `()`."""
 
-    positions: Float[Array, "n dim"]
+    positions: Float[Array, "n places"]
     tails: Float[Array, ""]
 
 
@@ -117,6 +121,7 @@ def on_scale(field: Kriging, scale: Any) -> Kriging | Exponential:
 def kriging(process: Any, corner: Any, widths: Any) -> Kriging:
     """The field of a `hierax.solvers.gaussian_process.Process` in the unit box of the inputs."""
     kernel = process.kernel
-    inputs = WarpedInputs(*map(jnp.asarray, (corner, widths, kernel.warps, kernel.inverse_lengths)))
+    shape = corner, widths, kernel.warps, kernel.inverse_lengths, kernel.directions
+    inputs = WarpedInputs(*map(jnp.asarray, shape))
     centres = Centres(jnp.asarray(kernel.places(process.centres)), jnp.asarray(kernel.tails))
     return Kriging(jnp.asarray(process.mean), jnp.asarray(process.weights), inputs, centres)

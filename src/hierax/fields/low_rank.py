@@ -11,8 +11,6 @@ from hierax.fields.axis import Clamped, Periodic, SplineAxis, collocation
 from hierax.fields.base import AbstractField
 from hierax.fields.initial import Key, generator_of
 
-Orders = tuple[int, ...]
-"""Orders of a partial derivative, one for each coordinate."""
 Ends = tuple[bool, bool]
 """Whether values are zero at the lower and at the upper end of an axis."""
 

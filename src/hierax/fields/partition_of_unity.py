@@ -7,8 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
-from scipy.spatial import KDTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from hierax.fields.base import (
     AbstractField,
@@ -27,17 +26,15 @@ from hierax.fields.windows import AbstractWindow
 
 
 class LocalPartition(AbstractField):
-    """What a `PartitionOfUnity` is near a point: a few subdomains with their fields, and which of these count."""
+    """What a `PartitionOfUnity` is near a point: a few subdomains with their fields."""
 
     subdomains: Subdomains
     locals: Any
-    bears: Bool[Array, " members"] | None = None
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "..."]:
         z = self.subdomains.coordinates(x)
         values = jax.vmap(lambda field, z: field(z))(self.locals, z)
-        weights = self.subdomains.weights(z)
-        return jnp.tensordot(weights if self.bears is None else weights * self.bears, values, axes=1)
+        return jnp.tensordot(self.subdomains.weights(z), values, axes=1)
 
     @property
     def linear_in_parameters(self) -> bool:
@@ -56,14 +53,11 @@ class PartitionOfUnity(AbstractLocalField):
         Subdomains with centres :math:`c_j`, half widths :math:`h_j` and windows :math:`w_j` that add up to one.
     locals : callable pytree
         One field whose arrays carry the subdomains on their first axis, see `hierax.fields.local_fields`.
-    owners : int array, optional
-        Numbers of the subdomains that have a local field, in the order of `locals`; all of them by default. The others
-        carry zero, and windows add up to one with theirs.
 
     Raises
     ------
     ValueError
-        If an array of `locals` has not one entry for each subdomain that has a field.
+        If an array of `locals` has not one entry for each subdomain.
 
     Examples
     --------
@@ -78,17 +72,14 @@ class PartitionOfUnity(AbstractLocalField):
 
     cover: Cover
     locals: Any
-    place: Int[Array, " subdomains"] | None
 
-    def __init__(self, cover: Cover, locals: Any, owners: Any = None):
+    def __init__(self, cover: Cover, locals: Any):
         self.cover, self.locals = cover, locals
-        self.place = None if owners is None else jnp.asarray(_places(np.asarray(cover.centres), np.asarray(owners)))
         shapes, count = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(locals)}, cover.subdomains
-        if shapes != {(count if owners is None else len(owners),)}:
+        if shapes != {(count,)}:
             raise ValueError(
                 f"PartitionOfUnity: the arrays of the local fields begin with axes of length "
                 f"{sorted(shape[0] if shape else 0 for shape in shapes)}, the cover has {count} subdomains"
-                + ("" if owners is None else f", {len(owners)} of them with a field")
             )
 
     @classmethod
@@ -131,38 +122,22 @@ class PartitionOfUnity(AbstractLocalField):
         if not supports_local(self.locals):
             return ids, ()
         z = jax.lax.stop_gradient(self.cover.at(ids).coordinates(x))
-        return ids, jax.vmap(lambda field, z: field.locate(z))(taken(self.locals, self.slots(ids)[0]), z)
-
-    @property
-    def owners(self) -> Int[np.ndarray, " fields"]:
-        """Numbers of the subdomains that have a local field (NumPy)."""
-        if self.place is None:
-            return np.arange(self.cover.subdomains)
-        place = np.asarray(self.place)
-        return np.argsort(np.where(place < 0, len(place), place))[: int(place.max()) + 1]
-
-    def slots(self, ids: Any) -> tuple[Any, Any]:
-        """Where the fields of subdomains stand in `locals`, and which have one (nothing: all); NumPy for NumPy."""
-        if self.place is None:
-            return ids, None
-        place = (np.asarray(self.place) if isinstance(ids, np.ndarray) else self.place)[ids]
-        return abs(place + (place < 0)), place >= 0
+        return ids, jax.vmap(lambda field, z: field.locate(z))(taken(self.locals, ids), z)
 
     def at(self, cell: tuple[Int[Array, " members"], PyTree]) -> tuple[Int[Array, " local"], LocalPartition]:
         ids, inner = cell
-        slots, bears = self.slots(ids)
-        fields = taken(self.locals, slots)
+        fields = taken(self.locals, ids)
         if supports_local(fields):
             own, fields = jax.vmap(lambda field, cell: field.at(cell))(fields, inner)
         else:
             count = sum(own_sizes(self.locals))
             own = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), (*ids.shape, count))
         base, stride = (jnp.asarray(part, dtype=jnp.int32) for part in numbering(self.locals))
-        numbers = base[own] + slots[:, None].astype(jnp.int32) * stride[own]
+        numbers = base[own] + ids[:, None].astype(jnp.int32) * stride[own]
         # local fields ravel array by array, each with all members: so do the indices
         ends = np.cumsum([0, *own_sizes(fields)])
         indices = [numbers[:, start:stop].ravel() for start, stop in itertools.pairwise(ends)]
-        return jnp.concatenate(indices), LocalPartition(self.cover.at(ids), fields, bears)
+        return jnp.concatenate(indices), LocalPartition(self.cover.at(ids), fields)
 
     @property
     def has_fixed_cells(self) -> bool:
@@ -174,12 +149,11 @@ class PartitionOfUnity(AbstractLocalField):
         ids = np.asarray(self.cover.locate(np.asarray(points)))
         cover, locals_ = (jax.tree.map(np.asarray, part) for part in (self.cover, self.locals))
         base, stride = numbering(self.locals)
-        slots, bears = self.slots(ids)
-        numbers = base + slots[:, :, None] * stride
+        numbers = base + ids[:, :, None] * stride
         ends = np.cumsum([0, *own_sizes(self.locals)])
         parts = [numbers[:, :, start:stop].reshape(len(points), -1) for start, stop in itertools.pairwise(ends)]
-        near = Subdomains(cover.centres[ids], cover.half_widths[ids], cover.window, cover.periods, cover.unity)
-        return np.concatenate(parts, axis=1), LocalPartition(near, taken(locals_, slots), bears)
+        near = Subdomains(cover.centres[ids], cover.half_widths[ids], cover.window, cover.periods)
+        return np.concatenate(parts, axis=1), LocalPartition(near, taken(locals_, ids))
 
     def cell_keys(self, points: np.ndarray) -> np.ndarray:
         if supports_local(self.locals):
@@ -205,7 +179,7 @@ class PartitionOfUnity(AbstractLocalField):
 
     def positions(self, dim: int) -> np.ndarray:
         del dim
-        centres = np.asarray(self.cover.centres)[self.owners]
+        centres = np.asarray(self.cover.centres)
         return np.concatenate([np.repeat(centres, size, axis=0) for size in own_sizes(self.locals)])
 
     @property
@@ -239,16 +213,6 @@ def subdomain_parameters(locals: PyTree) -> np.ndarray:
     """Numbers ``(fields, own)`` of the parameters of every local field among the raveled ones (NumPy)."""
     base, stride = numbering(locals)
     return base + np.arange(jax.tree.leaves(locals)[0].shape[0])[:, None] * stride
-
-
-def _places(centres: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """For every subdomain the place of its field, or `-1 - place` of the nearest one where it has none.
-
-    What is gathered for a subdomain without a field does not count; a near one keeps bands of matrices narrow.
-    """
-    place = -1 - np.asarray(KDTree(centres[owners]).query(centres)[1])
-    place[owners] = np.arange(len(owners))
-    return place.astype(np.int32)
 
 
 def _of_locals(field: Any, answer: PyTree[bool]) -> PyTree[bool]:

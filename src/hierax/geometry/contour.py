@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from hierax.geometry.curves import AbstractCurves, bisected
+from hierax.geometry.curves import AbstractCurves, root
 from hierax.geometry.part import Part
 from hierax.geometry.plane import AbstractPlaneLeaf
 from hierax.geometry.shape import ROUNDING, AbstractShape
@@ -31,6 +31,10 @@ CANDIDATES = 4
 """Samples of the boundary beside which the nearest point is looked for."""
 NODES = 12
 """Gauss points of a piece for lengths."""
+
+
+Level = Callable[[np.ndarray], np.ndarray]
+"""A function of points `(n, 2)`, negative inside."""
 
 
 class Pieces(NamedTuple):
@@ -88,9 +92,7 @@ class Contour:
         size = float(np.max(high - low))
         curves = tuple(leaf.curves() for leaf in leaves)
         whole = cls(shape, tuple(leaves), curves, _all(curves), size)
-        broken = whole.broken(
-            whole.pieces, lambda points, leaf: [other.level(points) for other in _others(leaves, leaf)]
-        )
+        broken = whole.broken(whole.pieces, lambda number: [own.level for k, own in enumerate(leaves) if k != number])
         return cls(shape, tuple(leaves), curves, whole.kept(broken), size)
 
     def lines(self, number: int) -> tuple[int, int]:
@@ -129,23 +131,19 @@ class Contour:
         known = [leaf.labels() for leaf in self.leaves]
         return [known[leaf][curve] for leaf, curve in zip(pieces.leaf, pieces.curve, strict=True)]
 
-    def broken(self, pieces: Pieces, levels) -> Pieces:
-        """Pieces cut where one of the functions `levels(points, leaf)` of points on curves of a leaf changes its sign,
-        or begins or ends to be zero."""
+    def broken(self, pieces: Pieces, levels: Callable[[int], Sequence[Level]]) -> Pieces:
+        """Pieces cut where one of the functions `levels(leaf)` of points changes its sign, or starts or ends a zero."""
         out = []
         for number in np.unique(pieces.leaf):
             own = pieces.take(pieces.leaf == number)
             share = np.linspace(0.0, 1.0, SAMPLES)
             t = own.first[:, None] + share * (own.last - own.first)[:, None]
             t[:, -1] = own.last
-            rows = np.repeat(np.arange(len(own.first)), SAMPLES)
-
-            def level(t: np.ndarray, rows: np.ndarray, own=own, number=number) -> list[np.ndarray]:
-                return levels(self.at(own.take(rows), t), number)
-
+            points = self.at(own.take(np.repeat(np.arange(len(own.first)), SAMPLES)), t.ravel())
             cuts: list[list[float]] = [[a, b] for a, b in zip(own.first, own.last, strict=True)]
-            for which, values in enumerate(level(t.ravel(), rows)):
-                self._cut(cuts, t, values.reshape(t.shape), lambda s, r, w=which: level(s, r)[w])
+            for level in levels(number):
+                values = level(points).reshape(t.shape)
+                self._cut(cuts, t, values, lambda s, rows, own=own, of=level: of(self.at(own.take(rows), s)))
             limits = [np.sort(c) for c in cuts]
             again = np.repeat(np.arange(len(limits)), [len(c) - 1 for c in limits])
             first = np.concatenate([c[:-1] for c in limits])
@@ -162,15 +160,16 @@ class Contour:
         before, after = kind[at[:, 0], at[:, 1]], kind[at[:, 0], at[:, 1] + 1]
         across = before * after < 0
 
-        def same(s: np.ndarray) -> np.ndarray:
+        def changed(s: np.ndarray) -> np.ndarray:
             found = level(s, at[:, 0])
-            ternary = np.where(np.abs(found) <= tiny, 0, np.sign(found)) == before
-            return np.where(across, np.sign(found) == before, ternary)
+            return np.where(across, found, np.abs(found) - tiny)
 
-        places = [(at[:, 0], bisected(same, low, high))]
-        # two crossings between neighbouring points: the value comes close to zero there and goes away again
+        places = [(at[:, 0], root(changed, low, high))]
+        # two crossings between neighbouring points: the value comes close to zero there and goes away again, by less
+        # than half of what it changes between points where it is a distance, by a quarter where it is smooth
         size = np.abs(values)
         near = (size[:, 1:-1] < size[:, :-2]) & (size[:, 1:-1] <= size[:, 2:]) & (kind[:, 1:-1] != 0)
+        near &= 2.0 * size[:, 1:-1] <= np.maximum(size[:, :-2], size[:, 2:])
         near &= (kind[:, :-2] == kind[:, 1:-1]) & (kind[:, 2:] == kind[:, 1:-1])
         spots = np.argwhere(near)
         if len(spots):
@@ -186,12 +185,8 @@ class Contour:
         sign, first, last = kind[rows, spots[:, 1] + 1], low.copy(), high.copy()
         middle = shortest(lambda s: sign * level(s, rows), low, high)
         crossed = sign * level(middle, rows) < 0
-        rows, middle, first, last, sign = rows[crossed], middle[crossed], first[crossed], last[crossed], sign[crossed]
-
-        def inside(s: np.ndarray) -> np.ndarray:
-            return np.sign(level(s, rows)) == sign
-
-        return [(rows, bisected(inside, first, middle)), (rows, bisected(inside, last, middle))]
+        rows, middle, first, last = rows[crossed], middle[crossed], first[crossed], last[crossed]
+        return [(rows, root(lambda s: level(s, rows), end, middle)) for end in (first, last)]
 
     def kept(self, pieces: Pieces) -> Pieces:
         """Those on one side of which the shape lies, with that side; one of several that coincide."""
@@ -212,7 +207,7 @@ class Contour:
         named = self.pieces.take(np.array([part.named(own) for own in names], bool))
         if part.where is None or not len(named.first):
             return named
-        cut = self.broken(named, lambda points, leaf: [np.where(part.holds(points), -1.0, 1.0)])
+        cut = self.broken(named, lambda _: [lambda points: np.where(part.holds(points), -1.0, 1.0)])
         return cut.take(part.holds(self.at(cut, cut.middle)))
 
     @functools.cached_property
@@ -271,7 +266,3 @@ def _all(curves: Sequence[AbstractCurves]) -> Pieces:
     curve = np.concatenate([np.arange(len(s)) for s in spans])
     first, last = np.concatenate(spans).T
     return Pieces(leaf, curve, first, last, np.ones(len(leaf)))
-
-
-def _others(leaves: Sequence[AbstractPlaneLeaf], number: int) -> list[AbstractPlaneLeaf]:
-    return [leaf for k, leaf in enumerate(leaves) if k != number]

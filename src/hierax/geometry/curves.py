@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -98,25 +99,39 @@ def _clenshaw(coefficients: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.einsum("nk,nkd->nd", basis, coefficients)
 
 
-def bisected(test, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Where `test(t)`, a mask that is true at `low` and false at `high`, changes; all `(n,)`."""
-    low, high = low.copy(), high.copy()
-    for _ in range(HALVINGS if len(low) else 0):
-        middle = 0.5 * (low + high)
-        same = test(middle)
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return 0.5 * (low + high)
+def root(value: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Where a function has other signs on both sides, between `low` and `high` `(n,)`, at which it has other signs.
+
+    By inverse quadratic interpolation where three points allow it, by halving otherwise: in at most as many steps as
+    halving alone takes where the function jumps, in a fifth of them where it is smooth (Chandrupatla, Adv. Eng.
+    Software 28, 1997, 145-149).
+    """
+    new, old = low, high
+    at_new, at_old = (value(low), value(high)) if len(low) else (low, high)
+    share = np.full(len(low), 0.5)
+    tiny = 0.5**HALVINGS * np.abs(high - low) + np.spacing(np.maximum(np.abs(low), np.abs(high)))
+    for _ in range(HALVINGS):
+        t = new + share * (old - new)
+        at_t = value(t) if len(t) else t
+        same = (at_t < 0.0) == (at_new < 0.0)
+        last, at_last = np.where(same, new, old), np.where(same, at_new, at_old)
+        old, at_old = np.where(same, old, new), np.where(same, at_old, at_new)
+        new, at_new = t, at_t
+        done = (np.abs(old - new) <= 2.0 * tiny) | (at_new == 0.0)
+        if done.all():
+            break
+        share = np.where(done, 0.0, _share(new, old, last, at_new, at_old, at_last, tiny))
+    return np.where(np.abs(at_new) < np.abs(at_old), new, old)
 
 
-def crossing(
-    curves: AbstractCurves, number: np.ndarray, spans: np.ndarray, axis: np.ndarray, value: np.ndarray
+def _share(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, at_a: np.ndarray, at_b: np.ndarray, at_c: np.ndarray, tiny: np.ndarray
 ) -> np.ndarray:
-    """Parameters `(n,)` at which monotone pieces, between parameters `spans` `(n, 2)`, have a coordinate `value`."""
-    pick = np.arange(len(number))
-    start, end = (curves.at(number, spans[:, k])[pick, axis] for k in (0, 1))
-    rising = end >= start
-    low, high = np.where(rising, start, end), np.where(rising, end, start)
-    t = bisected(lambda t: (curves.at(number, t)[pick, axis] < value) == rising, spans[:, 0], spans[:, 1])
-    # a value at an end, up to rounding, is that end
-    t = np.where(value <= low, np.where(rising, spans[:, 0], spans[:, 1]), t)
-    return np.where(value >= high, np.where(rising, spans[:, 1], spans[:, 0]), t)
+    """Where between `a` and `b` to look next."""
+    with np.errstate(all="ignore"):
+        place, height = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)
+        safe = (height**2 < place) & ((1.0 - height) ** 2 < 1.0 - place)
+        t = at_a / (at_b - at_a) * at_c / (at_b - at_c)
+        t += (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+        least = tiny / np.abs(b - a)
+        return np.where(safe, np.clip(t, least, 1.0 - least), 0.5)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hierax.geometry.contour import Contour, Pieces
-from hierax.geometry.curves import bisected
+from hierax.geometry.curves import root
 
 SAME = 1e-13
 """Positions that differ by less, in sizes of the shape, are the same."""
@@ -69,7 +69,7 @@ def along(contour: Contour, pieces: Pieces, axis: int | np.ndarray, value: np.nd
     pick, axis = np.arange(len(value)), np.broadcast_to(axis, len(value))
     start, end = (contour.at(pieces, t)[pick, axis] for t in (pieces.first, pieces.last))
     rising = end >= start
-    t = bisected(lambda t: (contour.at(pieces, t)[pick, axis] < value) == rising, pieces.first, pieces.last)
+    t = root(lambda t: contour.at(pieces, t)[pick, axis] - value, pieces.first, pieces.last)
     low, high = np.minimum(start, end), np.maximum(start, end)
     t = np.where(value <= low, np.where(rising, pieces.first, pieces.last), t)
     return np.where(value >= high, np.where(rising, pieces.last, pieces.first), t)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -11,7 +10,7 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.geometry.contour import shortest
 from hierax.geometry.shape import AbstractShape
-from hierax.geometry.solid import AbstractSolidLeaf
+from hierax.geometry.solid import AbstractSolidLeaf, Heights
 
 
 @final
@@ -62,8 +61,8 @@ class Extrusion(AbstractSolidLeaf):
         inside = self.lower < height < self.upper or height == (self.lower if above else self.upper)
         return self.base if inside else None
 
-    def heights(self) -> tuple[Sequence[float], Sequence[float]]:
-        return (self.lower, self.upper), ()
+    def heights(self) -> Heights:
+        return Heights((self.lower, self.upper))
 
     def normals(self, points: np.ndarray) -> np.ndarray:
         ends = np.stack([self.lower - points[:, 2], points[:, 2] - self.upper], axis=1)

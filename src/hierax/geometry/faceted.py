@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
@@ -16,7 +15,7 @@ from scipy.spatial import KDTree
 
 from hierax.geometry.outline import Nearby, Outline, closed_lines, first_of_least
 from hierax.geometry.shape import AbstractShape
-from hierax.geometry.solid import UPRIGHT, AbstractSolidLeaf
+from hierax.geometry.solid import UPRIGHT, AbstractSolidLeaf, Heights
 
 SAME = 1e-9
 """Distances, in sizes of the body, and angles that are rounding."""
@@ -100,12 +99,10 @@ class Faceted(AbstractSolidLeaf):
         straight = (count == 2) & (np.linalg.norm(total, axis=1) <= SAME)
         return np.flatnonzero((count > 0) & ~straight)
 
-    def heights(self) -> tuple[Sequence[float], Sequence[float]]:
+    def heights(self) -> Heights:
         flat = np.linalg.norm(self._across[:, :2], axis=1) <= UPRIGHT
         planes = self._apart(self.points[self.triangles[flat]][..., 2].ravel())
-        others = self._apart(self.points[self._corners, 2])
-        beside = np.min(np.abs(others[:, None] - planes), axis=1, initial=np.inf) > self._tiny
-        return tuple(planes), tuple(others[beside])
+        return Heights(planes, self._apart(self.points[self._corners, 2]))
 
     def _apart(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
         values = np.sort(values)

@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierax._errors import InputError
-from hierax.geometry.curves import AbstractCurves, Fitted, bisected
+from hierax.geometry.curves import AbstractCurves, Fitted, root
 from hierax.geometry.shape import AbstractLeaf, AbstractShape, corners
 
 CELLS = 64
 """Cells of the grid on which a boundary is traced, along the longer edge of the box."""
 DEGREE = 12
 """Degree of the polynomials that follow the boundary through a cell."""
+SETTLED = 1e-9
+"""A step, in the most that there may be, after which Newton's method has converged to rounding."""
 KEPT = {2: 257, 3: 65}
 """Points along an axis of the grid on which files keep a function."""
 SAMPLES = 33
@@ -154,25 +156,13 @@ def _trace(leaf: LevelSet) -> np.ndarray:
     nodes = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1)
     values = leaf.function_at(nodes.reshape(-1, 2)).reshape(nodes.shape[:2])
     inside = values < 0.0
-    # crossings of the edges along both axes, by the number of the edge
-    found = {}
-    for axis in (0, 1):
-        first, last = (inside[:-1], inside[1:]) if axis == 0 else (inside[:, :-1], inside[:, 1:])
-        at = np.argwhere(first != last)
-        step = np.array([1, 0]) if axis == 0 else np.array([0, 1])
-        start, end = nodes[tuple(at.T)], nodes[tuple((at + step).T)]
-        flips = inside[tuple(at.T)]
-        t = bisected(lambda t, s=start, e=end, f=flips: (leaf.function_at(s + t[:, None] * (e - s)) < 0) == f,
-                     np.zeros(len(at)), np.ones(len(at)))  # fmt: skip
-        points = start + t[:, None] * (end - start)
-        found |= {(axis, *map(int, where)): point for where, point in zip(at, points, strict=True)}
+    found = _crossed(leaf, nodes, inside)
     starts, ends = [], []
     for i, j in np.argwhere(_mixed(inside)):
         edges = [(0, i, j), (1, i + 1, j), (0, i, j + 1), (1, i, j)]
         crossed = [found[e] for e in edges if e in found]
         if len(crossed) == 4:
             middle = leaf.function_at(0.5 * (nodes[i, j] + nodes[i + 1, j + 1])[None])[0] < 0
-            pairs = [(3, 2), (0, 1)] if middle == inside[i, j] else [(3, 0), (1, 2)]
             pairs = [(1, 0), (2, 3)] if middle == inside[i, j] else [(0, 3), (1, 2)]
         else:
             pairs = [(0, 1)]
@@ -183,6 +173,16 @@ def _trace(leaf: LevelSet) -> np.ndarray:
     apart = np.linalg.norm(end - start, axis=1) > 1e-13 * size.max()
     pieces = _fitted(leaf, start[apart], end[apart], 0.5 * float(np.min(size / counts)))
     return np.concatenate([pieces, _rim(leaf, nodes, inside, found)])
+
+
+def _crossed(leaf: LevelSet, nodes: np.ndarray, inside: np.ndarray) -> dict[Any, np.ndarray]:
+    """Where the boundary crosses edges of the grid, by their axis and the numbers of their first node."""
+    each = np.argwhere(inside[:-1] != inside[1:]), np.argwhere(inside[:, :-1] != inside[:, 1:])
+    at, axis = np.concatenate(each), np.repeat([0, 1], [len(own) for own in each])
+    start, end = nodes[tuple(at.T)], nodes[tuple((at + np.eye(2, dtype=int)[axis]).T)]
+    t = root(lambda t: leaf.function_at(start + t[:, None] * (end - start)), np.zeros(len(at)), np.ones(len(at)))
+    points = start + t[:, None] * (end - start)
+    return {(k, *where): point for k, where, point in zip(axis.tolist(), at.tolist(), points, strict=True)}
 
 
 def _mixed(inside: np.ndarray) -> np.ndarray:
@@ -203,7 +203,9 @@ def _fitted(leaf: LevelSet, start: np.ndarray, end: np.ndarray, most: float) -> 
         value, slope = leaf.both(points.reshape(-1, 2))
         along = np.sum(slope.reshape(points.shape) * normal[:, None], axis=2)
         safe = np.where(np.abs(along) > 1e-12, along, 1e-12)
-        off = np.clip(off - value.reshape(off.shape) / safe, -most, most)
+        before, off = off, np.clip(off - value.reshape(off.shape) / safe, -most, most)
+        if np.max(np.abs(off - before), initial=0.0) <= SETTLED * most:
+            break
     off[:, [0, -1]] = 0.0
     points = chord + off[..., None] * normal[:, None]
     vandermonde = np.polynomial.chebyshev.chebvander(nodes, DEGREE)
@@ -238,11 +240,7 @@ def _monotone(coefficients: np.ndarray) -> Fitted:
     cuts = [[-1.0, 1.0] for _ in range(len(coefficients))]
     for axis in (0, 1):
         at = np.argwhere(slopes[:, :-1, axis] * slopes[:, 1:, axis] < 0)
-        up = slopes[at[:, 0], at[:, 1], axis] > 0
-        turn = bisected(
-            lambda t, p=at[:, 0], u=up, a=axis: (whole.slope(p, t)[:, a] > 0) == u,
-            ticks[at[:, 1]], ticks[at[:, 1] + 1],
-        )  # fmt: skip
+        turn = root(lambda t, p=at[:, 0], a=axis: whole.slope(p, t)[:, a], ticks[at[:, 1]], ticks[at[:, 1] + 1])
         for piece, t in zip(at[:, 0], turn, strict=True):
             cuts[piece].append(float(t))
     limits = [np.sort(c) for c in cuts]

@@ -18,6 +18,8 @@ from hierax.geometry.faceted import Faceted
 from hierax.geometry.outline import STRAIGHT, Outline, closed_lines
 from hierax.geometry.shape import AbstractShape, positive
 
+FACES = {"triangle": 3, "quad": 4}
+"""Cells of surfaces in space, with the number of their corners."""
 PLANE = {"triangle": 3, "quad": 4, "triangle6": 3, "quad8": 4, "quad9": 4}
 """Cells of areas, with the number of their corners; those of second order have a node on every edge as well."""
 SOLID = {
@@ -43,7 +45,7 @@ SEEN = 500
 
 
 def mesh(path: str | Path, region: str | None = None, unit: float = 1.0) -> AbstractShape:
-    """The area or the body that the cells of a mesh fill, read by meshio.
+    """The area or the body that the cells of a mesh fill, or that a closed surface encloses, read by meshio.
 
     Its boundary is that of the mesh: edges of second order are parabolas, faces in space are flat. Edges, or faces, of
     a named group have the name of the group, others are called `wall`.
@@ -51,7 +53,7 @@ def mesh(path: str | Path, region: str | None = None, unit: float = 1.0) -> Abst
     Parameters
     ----------
     path:
-        A file that meshio reads: `.msh` of Gmsh, `.vtu`, `.xdmf`, `.inp` and others.
+        A file that meshio reads: `.msh` of Gmsh, `.vtu`, `.xdmf`, `.inp`, surfaces as `.stl` and others.
     region:
         A named group of cells: the body of these alone, for example for `hx.Interface(hx.mesh(path, "rod"))`.
     unit:
@@ -62,7 +64,7 @@ def mesh(path: str | Path, region: str | None = None, unit: float = 1.0) -> Abst
     InputError
         For files that cannot be read, cells of other kinds, groups that are not there, and meshes that are broken:
         cells without area or volume, cells that overlap, edges or faces of more than two cells, boundaries that touch
-        themselves.
+        themselves, surfaces that are open or whose triangles do not agree on what is outside.
 
     Examples
     --------
@@ -73,7 +75,7 @@ def mesh(path: str | Path, region: str | None = None, unit: float = 1.0) -> Abst
     if any(block.type in SOLID for block in found.cells):
         return _body(points, found, region, where)
     if points.shape[1] == 3 and np.ptp(points[:, 2]) > SAME * np.ptp(points):
-        raise InputError("the mesh does not lie in a plane z = constant", where, "surfaces in space are not read")
+        return _enclosed(points, found, region, where)
     return _area(points[:, :2], found, region, where)
 
 
@@ -272,6 +274,38 @@ def _body(points: Float[np.ndarray, "n 3"], found: Any, region: str | None, wher
                       tuple(names.get(key, WALL) for key, own in single.items() for _ in own))  # fmt: skip
     _refuse_overlap(surface, np.concatenate(middles), where)
     return surface
+
+
+def _enclosed(points: Float[np.ndarray, "n 3"], found: Any, region: str | None, where: str) -> AbstractShape:
+    """The inside of a closed surface of triangles and quadrilaterals."""
+    blocks = _chosen(found, FACES, region, where)
+    places = _united(points, np.unique(np.concatenate([cells.ravel() for _, cells in blocks])), where)
+    names, triangles, sides = _names(found, 2, places), [], []
+    for _, cells in blocks:
+        flat = places[cells[:, FLAT_PARTS[cells.shape[1]]]]
+        triangles.append(flat.reshape(-1, 3))
+        sides += [names.get(tuple(sorted(own)), WALL) for own in places[cells].tolist() for _ in range(flat.shape[1])]
+    every = np.concatenate(triangles)
+    solid = np.array([len(set(own)) == 3 for own in every.tolist()])
+    every, at = every[solid], np.zeros((places.max() + 1, 3))
+    at[places] = points
+    _refuse_open(at, every, where)
+    a, b, c = np.moveaxis(at[every], 1, 0)
+    if np.sum(a * np.cross(b, c)) < 0.0:
+        every = every[:, ::-1]
+    used, every = np.unique(every, return_inverse=True)
+    return Faceted(at[used], every.reshape(-1, 3), tuple(side for side, own in zip(sides, solid, strict=True) if own))
+
+
+def _refuse_open(points: np.ndarray, triangles: Int[np.ndarray, "m 3"], where: str) -> None:
+    """Every edge of a closed surface belongs to two triangles, which run through it in opposite directions."""
+    edges = np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)])
+    pairs, same, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
+    turns = np.bincount(same.ravel(), np.sign(edges[:, 1] - edges[:, 0]))
+    for bad, what in ((count == 1, "is not closed"), (count > 2, "touches itself"), (turns != 0, "changes its side")):
+        if bad.any():
+            place = np.round(points[pairs[np.argmax(bad)]].mean(axis=0), 6).tolist()
+            raise InputError(f"the surface {what} at {place}", where, "give a closed surface, seen from outside")
 
 
 def _volumes(

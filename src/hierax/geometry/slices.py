@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
@@ -22,16 +23,22 @@ from hierax.geometry.contour import Contour
 from hierax.geometry.cut_cells import Cells, inside, on_boundary
 from hierax.geometry.part import Part
 from hierax.geometry.shape import AbstractShape
-from hierax.geometry.solid import AbstractSolidLeaf, SolidLevel, solid
+from hierax.geometry.solid import AbstractSolidLeaf, Heights, Polyhedron, SolidLevel, meeting, solid
 
 PROBES = 48
 """Heights at which slices are compared."""
 NODES = 10
 """Gauss points between two heights for volumes."""
+STRAIGHT = 2
+"""As many where all faces are flat, between whose corners the area of a slice is a quadratic polynomial."""
+ROUNDING = 1e-10
+"""Largest error, in the value at the end of a cell, of powers that are integrated over a short part of it."""
 SAME = 1e-9
 """Heights that differ by less, in sizes of the shape, are the same."""
 EDGES = (np.arange(12) + 0.5) / 12
 """Heights, in that of the body, of the slices in which edges are looked for."""
+PLANES = 100
+"""Most faces of all leaves together of which corners are calculated."""
 STEPS = 6
 """Steps of the way to the nearest point of a boundary."""
 
@@ -67,17 +74,17 @@ class SolidBody(AbstractBody):
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for names in self._wall(None, 3).names for name in names if name))
+        return tuple(dict.fromkeys(name for names in self._wall(None, 1).names for name in names if name))
 
     @functools.cached_property
     def sides(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(names[-1] for names in self._wall(None, 3).names if names))
+        return tuple(dict.fromkeys(names[-1] for names in self._wall(None, 1).names if names))
 
     @functools.cached_property
     def measure(self) -> float:
         low, high = self.bounds
         cells = [np.array([a, b]) for a, b in zip(low, high, strict=True)]
-        return float(self.interior(cells, NODES).weights.sum())
+        return float(self.interior(cells, NODES if len(self._events.curved) else STRAIGHT).weights.sum())
 
     @functools.cached_property
     def leaves(self) -> tuple[AbstractSolidLeaf, ...]:
@@ -107,19 +114,33 @@ class SolidBody(AbstractBody):
         return Slice(contour, tuple(sources[own] for own in shape.leaves)) if len(contour.pieces.first) else None
 
     @functools.cached_property
-    def _events(self) -> tuple[np.ndarray, np.ndarray]:
-        """Heights of flat faces, and those at which slices change their kind otherwise."""
+    def _events(self) -> Heights:
         low, high = (float(end[2]) for end in self.shape.box())
-        flat = [z for leaf in self.leaves for z in leaf.heights()[0] if low <= z <= high]
-        curved = [z for leaf in self.leaves for z in leaf.heights()[1] if low < z < high]
-        every = np.unique([low, high, *flat, *curved])
+        own = zip(*(leaf.heights() for leaf in self.leaves), strict=True)
+        flat, straight, curved = (np.unique(np.concatenate(heights)) for heights in own)
+        flat, straight, curved = (z[(z >= low) & (z <= high)] for z in (flat, straight, curved))
+        vertices = self._vertices()
+        if vertices is not None:
+            return Heights(flat, vertices)
+        every = np.unique(np.r_[low, high, flat, straight, curved])
         every = every[np.r_[True, np.diff(every) > SAME * (high - low)]]
         found = [z for a, b in itertools.pairwise(every) for z in self._changes(a, b)]
-        return np.unique(flat), np.unique([*curved, *found, low, high])
+        return Heights(flat, straight, np.unique([*curved, *found, low, high]))
+
+    def _vertices(self) -> np.ndarray | None:
+        """Heights of all corners where every face is flat; otherwise, and of very many faces, they are looked for."""
+        planes = [leaf for leaf in self.leaves if isinstance(leaf, Polyhedron)]
+        if len(planes) < len(self.leaves) or sum(len(leaf.faces) for leaf in planes) > PLANES:
+            return None
+        points = meeting(
+            *(np.concatenate(part) for part in zip(*((p.directions, p.offsets) for p in planes), strict=True))
+        )
+        return np.unique(points[np.abs(self.shape.level(points)) <= SAME * self.reach, 2])
 
     def _changes(self, low: float, high: float) -> list[float]:
         """Heights between two at which the pieces of the contour become others."""
-        count = max(4, int(PROBES * (high - low) / float(np.ptp([end[2] for end in self.shape.box()]))))
+        size = float(np.ptp([end[2] for end in self.shape.box()]))
+        count = max(4, int(PROBES * (high - low) / size))
         # closer to the ends, where curves meet the tops of others
         ticks = low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count))
         kinds = [self._kind(z) for z in ticks]
@@ -127,7 +148,7 @@ class SolidBody(AbstractBody):
         for a, b, one, other in zip(ticks[:-1], ticks[1:], kinds[:-1], kinds[1:], strict=True):
             if one == other:
                 continue
-            for _ in range(40):
+            while b - a > SAME * size:
                 middle = 0.5 * (a + b)
                 a, b = (middle, b) if self._kind(middle) == one else (a, middle)
             found.append(0.5 * (a + b))
@@ -150,15 +171,15 @@ class SolidBody(AbstractBody):
         if len(every) < 2:
             return every
         every = every[np.r_[True, np.diff(every) > SAME * (every[-1] - every[0])]]
-        full = [self.slice(z) is not None for z in 0.5 * (every[1:] + every[:-1])]
-        if not any(full):
-            return every[:0]
-        first, last = full.index(True), len(full) - full[::-1].index(True)
-        return every[first : last + 1]
+        middles = 0.5 * (every[1:] + every[:-1])
+        full = (k for k, z in enumerate(middles) if self.slice(z) is not None)
+        back = (k for k in range(len(middles) - 1, -1, -1) if self.slice(middles[k]) is not None)
+        first = next(full, None)
+        return every[:0] if first is None else every[first : next(back) + 2]
 
     def _nodes(self, breaks: np.ndarray | None, order: int) -> tuple[np.ndarray, np.ndarray]:
         """Heights and weights of all slices."""
-        heights, curved = self.heights, self._events[1]
+        heights, curved = self.heights, np.asarray(self._events.curved)
         size = heights[-1] - heights[0]
         inner = np.zeros(0) if breaks is None else breaks[(breaks > heights[0]) & (breaks < heights[-1])]
         ends = np.sort(np.r_[heights, inner])
@@ -166,7 +187,9 @@ class SolidBody(AbstractBody):
         at, weights = [], []
         for a, b in itertools.pairwise(ends):
             low, high = (bool(np.min(np.abs(curved - z), initial=np.inf) <= SAME * size) for z in (a, b))
-            s, w = np.polynomial.legendre.leggauss(order if not (low or high) else order + 2 + (low and high))
+            share = 1.0 if breaks is None else (b - a) / _cell(breaks, 0.5 * (a + b))
+            count = order + 2 + (low and high) if low or high else _enough(order, share)
+            s, w = np.polynomial.legendre.leggauss(count)
             s, w = 0.5 * (s + 1.0), 0.5 * w
             if low and high:
                 s, w = s**2 * (3.0 - 2.0 * s), 6.0 * s * (1.0 - s) * w
@@ -251,7 +274,7 @@ class SolidBody(AbstractBody):
     def _flat(self, cells: Cells | None, order: int) -> list[Wall]:
         """Flat faces across the last coordinate."""
         out = []
-        for z in self._events[0]:
+        for z in self._events.flat:
             above, below = self.slice(z, True), self.slice(z, False)
             for first, second, up in ((below, above, 1.0), (above, below, -1.0)):
                 if first is None:
@@ -290,6 +313,22 @@ class SolidBody(AbstractBody):
             nearer = on & (np.linalg.norm(there - points, axis=1) < np.linalg.norm(best - points, axis=1))
             best = np.where(nearer[:, None], there, best)
         return best
+
+
+def _cell(breaks: np.ndarray, height: float) -> float:
+    """Length of the cell in which a height is."""
+    k = min(max(int(np.searchsorted(breaks, height)), 1), len(breaks) - 1)
+    return float(breaks[k] - breaks[k - 1])
+
+
+def _enough(order: int, share: float) -> int:
+    """Gauss points for powers up to `2 order + 1` on a part of a cell: fewer than `order` where it is a small one."""
+    most = 2 * order + 1
+    for n in range(2, order):
+        rest = math.factorial(n) ** 4 / ((2 * n + 1) * math.factorial(2 * n) ** 3)
+        if share ** (2 * n) * rest * math.perm(most, 2 * n) <= ROUNDING:
+            return n
+    return order
 
 
 @functools.lru_cache(maxsize=24)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,15 @@ UPRIGHT = 1e-12
 """Most difference of the direction of a face or axis from that of a coordinate."""
 
 
+class Heights(NamedTuple):
+    """Heights at which slices begin, end or change their kind: at flat faces across the last coordinate, at corners
+    between flat faces, beside which sizes of slices are polynomials, and at tops of curved ones, where they are not."""
+
+    flat: Sequence[float] | np.ndarray = ()
+    straight: Sequence[float] | np.ndarray = ()
+    curved: Sequence[float] | np.ndarray = ()
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AbstractSolidLeaf(AbstractLeaf):
     """A leaf in space: its slices, the heights at which these change their kind, and normals."""
@@ -34,8 +44,8 @@ class AbstractSolidLeaf(AbstractLeaf):
         """The slice at a height of the last coordinate, just above it or below, cut off at a distance `reach`."""
 
     @abc.abstractmethod
-    def heights(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Where slices begin and end at flat faces, and where they do so at points or lines."""
+    def heights(self) -> Heights:
+        """Where slices change."""
 
     @abc.abstractmethod
     def normals(self, points: np.ndarray) -> np.ndarray:
@@ -80,9 +90,9 @@ class Ball(AbstractSolidLeaf):
             return Disk(centre, float(radii[0]), self.name)
         return Ellipse(centre, radii, float(np.rad2deg(np.arctan2(vectors[1, 0], vectors[0, 0]))), self.name)
 
-    def heights(self) -> tuple[Sequence[float], Sequence[float]]:
+    def heights(self) -> Heights:
         low, high = self.box()
-        return (), (low[2], high[2])
+        return Heights(curved=(low[2], high[2]))
 
     def normals(self, points: np.ndarray) -> np.ndarray:
         inverse = np.linalg.inv(self.axes)
@@ -123,14 +133,7 @@ class Polyhedron(AbstractSolidLeaf):
         return np.max(points @ self.directions.T - self.offsets, axis=1)
 
     def _corners(self) -> np.ndarray:
-        count, found = len(self.offsets), []
-        for i in range(count):
-            for j in range(i + 1, count):
-                for k in range(j + 1, count):
-                    rows = self.directions[[i, j, k]]
-                    if abs(np.linalg.det(rows)) > 1e-9:
-                        found.append(np.linalg.solve(rows, self.offsets[[i, j, k]]))
-        points = np.array(found).reshape(-1, 3)
+        points = meeting(self.directions, self.offsets)
         return points[self.level(points) <= 1e-9 * (1.0 + np.abs(points).max(initial=0.0))]
 
     def box(self) -> tuple[np.ndarray, np.ndarray]:
@@ -157,11 +160,11 @@ class Polyhedron(AbstractSolidLeaf):
         labels = [face for face, own in zip(self.faces, rows, strict=True) if own]
         return convex(self.directions[rows, :2], room[rows], labels, reach, self.name)
 
-    def heights(self) -> tuple[Sequence[float], Sequence[float]]:
+    def heights(self) -> Heights:
         flat = self._flat()
         planes = self.offsets[flat] * self.directions[flat, 2]
         others = self._corners()[:, 2]
-        return tuple(planes), tuple(z for z in others if np.min(np.abs(planes - z), initial=np.inf) > 1e-12)
+        return Heights(planes, others)
 
     def _face(self, points: np.ndarray) -> np.ndarray:
         return np.argmax(points @ self.directions.T - self.offsets, axis=1)
@@ -171,6 +174,14 @@ class Polyhedron(AbstractSolidLeaf):
 
     def labels(self, points: np.ndarray) -> list[tuple[str, ...]]:
         return [(self.name, self.faces[k]) for k in self._face(points)]
+
+
+def meeting(directions: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Points `(n, 3)` in which three of the planes `directions @ x = offsets` meet."""
+    triples = np.array(list(itertools.combinations(range(len(offsets)), 3)), int).reshape(-1, 3)
+    rows = directions[triples]
+    apart = np.abs(np.linalg.det(rows)) > 1e-9
+    return np.linalg.solve(rows[apart], offsets[triples[apart]][..., None])[..., 0]
 
 
 def cuboid(lower: ArrayLike, upper: ArrayLike, name: str = "cuboid") -> Polyhedron:
@@ -269,12 +280,12 @@ class Cylinder(AbstractSolidLeaf):
         radii = np.array([self.radius / abs(d[2]), self.radius])
         return None if ends is None else Ellipse(begin + z / d[2] * d[:2], radii, turned, self.name) & ends
 
-    def heights(self) -> tuple[Sequence[float], Sequence[float]]:
+    def heights(self) -> Heights:
         ends, d = (self.start[2], self.end[2]), self.direction
         if abs(abs(d[2]) - 1.0) <= UPRIGHT:
-            return ends, ()
+            return Heights(ends)
         half = self.radius * np.sqrt(max(1.0 - d[2] ** 2, 0.0))
-        return (), tuple(z + sign * half for z in ends for sign in (-1.0, 1.0))
+        return Heights(curved=[z + sign * half for z in ends for sign in (-1.0, 1.0)])
 
     def normals(self, points: np.ndarray) -> np.ndarray:
         away, beyond = self._parts(points)
@@ -314,8 +325,8 @@ class SolidLevel(AbstractSolidLeaf):
         flat = self.of.sliced(2, height)
         return flat if len(flat.curves().spans) else None
 
-    def heights(self) -> tuple[Sequence[float], Sequence[float]]:
-        return (self.of.lower[2], self.of.upper[2]), ()
+    def heights(self) -> Heights:
+        return Heights((self.of.lower[2], self.of.upper[2]))
 
     def normals(self, points: np.ndarray) -> np.ndarray:
         slope = self.of.both(points)[1]

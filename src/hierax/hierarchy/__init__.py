@@ -2,7 +2,6 @@
 
 from hierax.hierarchy.axis_transfer import AbstractAxisMap, AxisMap, AxisTransfer, KnotMap, LeafTransfer, axis_map
 from hierax.hierarchy.data_growth import Fit, MoreData, WiderOrMoreData
-from hierax.hierarchy.depth import DepthGrowth
 from hierax.hierarchy.growth import UnitMap, WidthGrowth, unit_map, widen
 from hierax.hierarchy.hierarchy import Hierarchy, refine
 from hierax.hierarchy.level import Level
@@ -55,7 +54,6 @@ __all__ = [
     "AbstractTransfer",
     "AxisMap",
     "AxisTransfer",
-    "DepthGrowth",
     "Fit",
     "Hierarchy",
     "IntervalDoubling",

@@ -27,7 +27,6 @@ from hierax.fields.fourier import FourierNetwork
 from hierax.fields.initial import generator_of
 from hierax.fields.kan import KAN
 from hierax.fields.mlp import MLP, linear_layer
-from hierax.fields.residual import ResidualBlocks, ResidualNetwork
 from hierax.fields.spline_layer import BoundedLinear, SplineLayer
 from hierax.fields.unknowns import Unknowns
 from hierax.hierarchy.axis_transfer import AxisMap, LeafTransfer
@@ -170,21 +169,6 @@ def _(field: AdaptiveBasis, widening: Widening) -> tuple[AdaptiveBasis, tuple[Le
         lambda net: (net.basis.layers, net.coefficients), field, (layers, readout.prolong(field.coefficients))
     )
     return fine, (*leaves, readout)
-
-
-@widen.register
-def _(field: ResidualNetwork, widening: Widening) -> tuple[ResidualNetwork, tuple[LeafTransfer, ...]]:
-    # the state of all blocks is one, and so are its matrices: pairs have equal paths, which cancel where they are read
-    units = widening(field.widths[1])
-    (lift,), first = _dense([field.lift], [None, units])
-    (readout,), last = _dense([field.readout], [units, None])
-    # factors belong to channels: those of a pair are the factors of its parent
-    scales = AxisMap(1, jnp.asarray(units.total.T), jnp.asarray(units.average))
-    leaves = (LeafTransfer((units.made(1), units.read(2))), LeafTransfer((units.made(1),)), LeafTransfer((scales,)))
-    old = (field.blocks.weights, field.blocks.shifts, field.blocks.scales)
-    blocks = ResidualBlocks(*(leaf.prolong(value) for leaf, value in zip(leaves, old, strict=True)))
-    parts = (lift, blocks, readout)
-    return eqx.tree_at(lambda net: (net.lift, net.blocks, net.readout), field, parts), (*first, *leaves, *last)
 
 
 @widen.register

@@ -89,7 +89,7 @@ def _halved_field(field: Any) -> tuple[PyTree, tuple[LeafTransfer, ...]]:
         found = {name: _halved_field(part) for name, part in sorted(field.parts.items())}
         leaves = tuple(leaf for _, more in found.values() for leaf in more)
         return Unknowns(**{name: part for name, (part, _) in found.items()}), leaves
-    known = isinstance(field, PartitionOfUnity) and isinstance(field.locals, Expansion) and field.place is None
+    known = isinstance(field, PartitionOfUnity) and isinstance(field.locals, Expansion)
     if not known or not isinstance(field.locals.basis, Legendre) or not isinstance(field.cover.window, SplineWindow):
         return field, unchanged(field)
     finder, degrees, p = field.cover.finder, field.locals.basis.degrees, field.cover.window.degree

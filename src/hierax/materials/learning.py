@@ -10,6 +10,7 @@ import numpy as np
 
 from hierax import clock
 from hierax._errors import InputError
+from hierax.devices import SEEDS, Devices, dividing, each
 from hierax.materials.cells import Cell
 from hierax.materials.fft import LoadPath, cell_path, effective_tensors
 from hierax.materials.fitting import TensorSamples, fitted, grow, relative_errors
@@ -116,7 +117,7 @@ def _effective(network: MaterialNetwork, phases: Any) -> Any:
 
 def learn_network(
     cell: Cell, *, elastic: bool = True, depth: int = 6, samples: int = 200, members: int = 2, seed: int = 0,
-    start: int | None = None,
+    start: int | None = None, devices: Devices | None = None,
 ) -> LearnedNetwork:  # fmt: skip
     """Learn how a cell carries load, by random linear phases, as a tree of laminates.
 
@@ -137,11 +138,13 @@ def learn_network(
         Random starts.
     start:
         Levels from which trees are grown by nucleation; all levels are trained at once if not given.
+    devices:
+        Those that members are divided between, of this process or of several that call this alike; one if not given.
 
     Raises
     ------
     InputError
-        For sizes out of range.
+        For sizes out of range, and devices that are not there.
     """
     if depth not in range(1, 10) or samples < 10 or members < 1 or not (start is None or 1 <= start <= depth):
         raise InputError(
@@ -154,10 +157,10 @@ def learn_network(
     middle = clock.seconds_now()
     kept = np.arange(samples) % KEPT == KEPT - 1
     shares = np.where(kept, 0.0, 1.0 / np.sum(~kept))
-    found: list[tuple[float, float, tuple[float, float], MaterialNetwork, np.ndarray]] = []
     truth = _probe(cell, physics, len(data.fractions)) if elastic else None
-    for member in range(members):
-        network = seedling(depth, physics, len(data.fractions), 1000 * seed + member, start)
+
+    def member(number: int) -> tuple[float, float, tuple[float, float], MaterialNetwork, np.ndarray]:
+        network = seedling(depth, physics, len(data.fractions), 1000 * seed + number, start)
         if start is None:
             network, _, _ = fitted(network, data, shares)
         else:
@@ -166,7 +169,10 @@ def learn_network(
         errors = relative_errors(network, data)[kept]
         path = (np.nan, np.nan) if truth is None else _path_error(network, truth)
         rank = float(np.mean(errors)) if truth is None else path[1]
-        found.append((rank, float(np.mean(errors)), path, network, errors))
+        return rank, float(np.mean(errors)), path, network, errors
+
+    with dividing(devices, (SEEDS,)):
+        found = each(member, range(members))
     least = min(one[1] for one in found)
     # a tree that is far worse where it was trained is not taken for its luck on one path
     best = min((one for one in found if one[1] <= 2.0 * least), key=lambda one: one[0])

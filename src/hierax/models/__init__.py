@@ -14,10 +14,12 @@ from hierax.models.operators import Operator
 from hierax.models.random_fields import GaussianField
 from hierax.models.samples import Samples
 from hierax.models.surrogate import Surrogate
+from hierax.models.telescoped import CoarseNetwork, TelescopedNetwork
 
 __all__ = [
     "AbstractLeveled",
     "Choice",
+    "CoarseNetwork",
     "Evaluated",
     "Family",
     "FamilyLevels",
@@ -30,6 +32,7 @@ __all__ = [
     "Samples",
     "Simulation",
     "Surrogate",
+    "TelescopedNetwork",
     "Uniform",
     "learn_generated",
     "learn_levels",

@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import stdtrit
 
 RIDGE = 1e-3
 """Least part of their variance that is added to that of all features."""
 SLACK = 2.0
 """Over the root of the number of samples: by what part new ones may be further out than all of these."""
-SHARE, FEW = 0.95, 4.0
-"""Share of the samples kept apart that bounds hold for; over their number, by what part bounds are widened."""
+SHARE = 0.99
+"""Share of new samples that bounds hold for, where errors over estimates are log-normal."""
+SPREAD, WORTH = 0.4, 4
+"""Spread of the logarithm of errors over estimates that is assumed before any is seen; samples that it counts for."""
 RIDGES = 10.0 ** np.arange(-1, 6)
 """Penalties of slopes that are tried."""
 
@@ -28,7 +31,8 @@ class ErrorModel(NamedTuple):
         Mean :math:`\mu` `(k,)` and matrix :math:`W` `(k, k)` of features that were learned, the middle and half of the
         range of each, widened as few samples ask for, and the distance that new ones of the same kind stay below.
     level, slope, factor:
-        Logarithm of the error, its slopes `(2 k,)`, and what nearly all errors stay below over the estimate.
+        Logarithm of the error, its slopes `(2 k,)`, and what nearly all errors stay below over the estimate: the limit
+        of a further one by Student's law, and no less than the largest that was seen.
     left_out:
         Estimates for the samples kept apart, each from the others.
 
@@ -63,8 +67,11 @@ class ErrorModel(NamedTuple):
         low, high = every.min(axis=0), every.max(axis=0)
         half = wider * np.maximum(0.5 * (high - low), size)
         limit = wider * float(np.max(np.linalg.norm((every - mean) @ whitening.T, axis=1)))
-        level, slope, told = _line(_bent((apart - mean) @ whitening.T), np.log(np.maximum(errors, 1e-300)))
-        over = float(np.quantile(errors / np.exp(told), SHARE)) * (1.0 + FEW / len(errors))
+        logs = np.log(np.maximum(errors, 1e-300))
+        level, slope, told = _line(_bent((apart - mean) @ whitening.T), logs)
+        left, known = logs - told, WORTH + len(errors) - 1
+        spread = np.sqrt((WORTH * SPREAD**2 + np.sum((left - left.mean()) ** 2)) / known * (1.0 + 1.0 / len(errors)))
+        over = float(np.exp(max(left.mean() + stdtrit(known, SHARE) * spread, left.max())))
         return cls(mean, whitening, 0.5 * (low + high), half, limit, level, slope, over, np.exp(told))
 
     def outside(self, features: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:

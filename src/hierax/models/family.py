@@ -16,8 +16,6 @@ from hierax.models.varied import AbstractVaried
 from hierax.problems.domain import Box
 from hierax.problems.problem import Problem
 
-DEFAULT_NAME = "family"
-
 
 @final
 class Family(AbstractVaried):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -77,8 +76,8 @@ def symmetries(inputs: np.ndarray, outputs: np.ndarray) -> list[tuple[str, int]]
     """Flips of axes (`("flip", axis)`) and whether the first two may be swapped (`("swap", 0)`), as far as data tell.
 
     A symmetry leaves the law of pairs of inputs and outputs as it is: then means, mean squares, and means of products
-    of inputs, also of shifted ones, with outputs are those of mirrored samples, within what so few samples tell. Arrays
-    are `(n, *grid, c)`, axes counted from the first of the grid.
+    of inputs and their squares, also of shifted ones, with outputs are those of mirrored samples, within what so few
+    samples tell. Arrays are `(n, *grid, c)`, axes counted from the first of the grid.
     """
     dim = inputs.ndim - 2
     found = [("flip", k) for k in range(dim) if _same(inputs, outputs, lambda a, k=k: np.flip(a, k + 1))]
@@ -94,14 +93,19 @@ def _same(inputs: np.ndarray, outputs: np.ndarray, moved: Any) -> bool:
     b, v = moved(a), moved(u)
     shifts = [np.roll(_coarse(inputs), 1, axis=axis) for axis in range(1, inputs.ndim - 1)]
     moved_shifts = [np.roll(b, 1, axis=axis) for axis in range(1, inputs.ndim - 1)]
-    own = [u, u**2, a, a**2, *(x * y for x, y in itertools.product((a, *shifts), [u.mean(-1, keepdims=True)]))]
-    other = [v, v**2, b, b**2, *(x * y for x, y in itertools.product((b, *moved_shifts), [v.mean(-1, keepdims=True)]))]
+    own, other = _moments(u, a, shifts), _moments(v, b, moved_shifts)
     for one, two in zip(own, other, strict=True):
         apart = one - two
         spread = apart.std(axis=0) / np.sqrt(len(apart))
         if np.any(np.abs(apart.mean(axis=0)) > SIGMAS * spread + 1e-6 * np.abs(one).max()):
             return False
     return True
+
+
+def _moments(u: np.ndarray, a: np.ndarray, shifts: list[np.ndarray]) -> list[np.ndarray]:
+    """What means are compared of; products of third order tell a mirror from one that changes all signs as well."""
+    mean = u.mean(-1, keepdims=True)
+    return [u, u**2, a, a**2, *(x**k * mean for x in (a, *shifts) for k in (1, 2))]
 
 
 def _coarse(values: np.ndarray, cells: int = 8) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hierax import clock
 from hierax._errors import InputError
+from hierax.devices import SAMPLES, Devices, dividing
 from hierax.events import Decision, Subscriber
 from hierax.fields import parameter_count
 from hierax.models.correction import Correction
@@ -60,6 +61,7 @@ def surrogate(
     budget: float = 60.0,
     key: int = 0,
     subscribers: Iterable[Subscriber] = (),
+    devices: Devices | None = None,
 ) -> Surrogate | Operator:
     """Learn the solution of a family as a function of its inputs, or the map that samples show.
 
@@ -82,12 +84,15 @@ def surrogate(
         Seed of the members.
     subscribers:
         Get what is decided, such as `hierax.Progress()`.
+    devices:
+        Of pairs of functions, those that the samples of every step are divided between, of this process or of several
+        that call this alike; one if not given.
 
     Raises
     ------
     InputError
-        For families that cannot be traced or have no spline grids, a middle that fails its guards, and budgets that end
-        before there are members enough.
+        For families that cannot be traced or have no spline grids, devices for a family, a middle that fails its
+        guards, and budgets that end before there are members enough.
 
     References
     ----------
@@ -96,9 +101,12 @@ def surrogate(
     if isinstance(family, Samples):
         if tolerance is not None:
             raise InputError("Samples are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")
-        if coarse is not None:
-            return learn_levels(family, coarse, budget=budget, key=key, subscribers=subscribers)
-        return learn_operator(family, budget=budget, key=key, subscribers=subscribers)
+        how: dict[str, Any] = {"budget": budget, "key": key, "subscribers": subscribers}
+        with dividing(devices, (SAMPLES,)):
+            return learn_operator(family, **how) if coarse is None else learn_levels(family, coarse, **how)
+    if devices is not None:
+        # members are solved one by one, each from what those before have shown
+        devices.division(())
     if isinstance(family, AbstractLeveled) or family.random_fields:
         if tolerance is not None:
             raise InputError("Functions are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")

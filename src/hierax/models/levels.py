@@ -1,29 +1,35 @@
 """Levels of data: few samples on the fine level, many on a coarse one that cost little.
 
-From pairs, the same input on both levels, a network learns to lift a coarse solution to the fine one. It lifts all
-coarse samples, and a network is trained on these labels and on the fine ones. Lifting is learned from few pairs since
-the coarse solution is its base; the map itself is learned from as many inputs as the coarse level has. What is trained
-on the fine samples alone stands beside it, and fine samples that neither has seen choose.
+From pairs, the same input on both levels, a network learns what a coarse solution lacks: few pairs tell, since the
+coarse solution is its base. The coarse solution itself is learned from as many inputs as the coarse level has, on its
+own grid, and the two networks in a row are the map. Beside them stands what the fine samples alone give: fine samples
+that neither has seen choose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import final
 
+import jax.numpy as jnp
 import numpy as np
 
+from hierax import clock
 from hierax._errors import InputError
 from hierax.events import Decision, Subscriber
-from hierax.models.grids import symmetries
+from hierax.models.grids import resampled, symmetries
 from hierax.models.operator_training import HELD, Training
 from hierax.models.operators import Moves, Operator, Scaling
 from hierax.models.samples import Samples, channels
+from hierax.models.telescoped import CoarseNetwork, TelescopedNetwork
 
 LEAST_PAIRS, LEAST_HELD = 4, 2
 """Fewest pairs, and fewest of them that choose."""
-LIFTING, FINE = 0.3, 0.2
-"""Shares of the budget for lifting, and for the network of the fine samples alone."""
+LIFTING, FINE = 0.2, 0.1
+"""Shares of the budget for what coarse solutions lack, and for the network of the fine samples alone."""
+BATCH = 4
+"""Samples of a step: each training has a part of the seconds, and more steps of fewer samples come further in few."""
 
 
 def learn_levels(
@@ -54,45 +60,121 @@ def learn_levels(
     ----------
     Lu, Pestourie, Johnson, Romano, Phys. Rev. Research 4 (2022), arXiv 2204.06684 (what a coarse solution lacks).
     """
-    names = _inputs(pairs, coarse)
-    told = tuple(subscribers)
-    order = np.random.default_rng(key).permutation(len(pairs))
-    count = max(LEAST_HELD, round(HELD * len(pairs)))
-    learned, held = pairs.take(order[count:]), pairs.take(order[:count])
-    # few pairs show no symmetry; the coarse samples do
-    moves = shown_moves(coarse, names)
-    lifting = _trained(joined(learned, held), count, LIFTING * budget, key, told, moves)
-    (output,) = pairs.outputs
-    lifted = lifting({**coarse.inputs, str(pairs.base): coarse.outputs[str(pairs.base)]}, pairs.grid)[output]
-    fine_learned, fine_held = (_without_base(part, names) for part in (learned, held))
-    more = Samples(coarse.inputs, {output: lifted}, periodic=pairs.periodic)
-    everything = joined(joined(fine_learned, more), fine_held)
-    levels = _trained(everything, count, (1.0 - LIFTING - FINE) * budget, key, told, moves)
-    alone = _trained(joined(fine_learned, fine_held), count, FINE * budget, key, told, moves)
-    own, other = float(np.mean(levels.errors)), float(np.mean(alone.errors))
-    chosen = levels if own <= other else alone
-    for subscriber in told:
-        subscriber(
-            Decision(f"Errors at {count} fine samples kept apart: with levels {own:.3g}, fine alone {other:.3g}.")
-        )
-    seconds = sum(one.seconds for one in (lifting, levels, alone))
-    compiled = sum(one.seconds_compile for one in (lifting, levels, alone))
-    candidates = {"levels": own, "fine samples alone": other, "lifting": float(np.mean(lifting.errors))}
-    return replace(chosen, candidates=candidates, seconds=seconds, seconds_compile=compiled)
+    began, compiled = clock.seconds_now(), clock.compile_seconds()
+    both = TwoLevels.of(pairs, coarse, key, tuple(subscribers))
+    fine = both.fine_alone()
+    trained = replace(fine, budget=FINE * budget).trained()
+    alone, lift = fine.judged(trained), both.lift(LIFTING * budget)
+    named = {"fine samples alone": alone, "on a true coarse solution": lift}
+    left = budget - (clock.seconds_now() - began)
+    if _error(lift) < _error(alone):
+        named["levels"] = replace(both.telescoped(fine, lift, left), samples=len(pairs) + len(coarse))
+    else:
+        both.say("Coarse solutions do not help: the seconds that are left are for the fine samples alone.")
+        named["fine samples alone"] = replace(fine, budget=left, start=trained.network).run()
+    errors = {name: _error(one) for name, one in named.items()}
+    chosen = named[min(("levels", "fine samples alone"), key=lambda name: errors.get(name, np.inf))]
+    told = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
+    both.say(f"Errors in L2 and H1 together at {len(both.apart)} fine samples kept apart: {told}.")
+    return replace(
+        chosen, candidates={name: float(np.mean(one.errors)) for name, one in named.items()},
+        seconds=clock.seconds_now() - began, seconds_compile=clock.compile_seconds() - compiled,
+    )  # fmt: skip
+
+
+def _error(made: Operator) -> float:
+    return float(np.mean(made.errors + made.h1))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TwoLevels:
+    """Samples of two levels, and what their trainings share.
+
+    Attributes
+    ----------
+    known, apart:
+        Pairs that are learned, and those that choose; the coarse solution is the last input.
+    coarse:
+        Further coarse samples.
+    raw, scaling, moves:
+        All inputs that are learned, on the fine grid; their sizes and symmetries, of which few pairs show little.
+    """
+
+    known: Samples
+    apart: Samples
+    coarse: Samples
+    raw: np.ndarray
+    scaling: Scaling
+    moves: Moves
+    key: int
+    subscribers: tuple[Subscriber, ...]
+
+    @classmethod
+    def of(cls, pairs: Samples, coarse: Samples, key: int, subscribers: tuple[Subscriber, ...]) -> TwoLevels:
+        """A tenth of the pairs are kept apart, and two at least."""
+        names = _inputs(pairs, coarse)
+        given = {name: pairs.inputs[name] for name in (*names, str(pairs.base))}
+        pairs = Samples(given, pairs.outputs, base=pairs.base, periodic=pairs.periodic)
+        order = np.random.default_rng(key).permutation(len(pairs))
+        count = max(LEAST_HELD, round(HELD * len(pairs)))
+        known, apart = pairs.take(order[count:]), pairs.take(order[:count])
+        inputs = {name: np.concatenate([coarse.inputs[name], known.inputs[name]]) for name in names}
+        raw = channels(inputs, names, pairs.grid, pairs.periodic)
+        return cls(known, apart, coarse, raw, Scaling.of(raw), shown_moves(coarse, names), key, subscribers)
+
+    def say(self, sentence: str) -> None:
+        """Tell what is decided."""
+        for subscriber in self.subscribers:
+            subscriber(Decision(sentence))
+
+    def fine_alone(self) -> Training:
+        """From inputs to fine solutions, by the pairs."""
+        pairs = _both(self.known, self.apart)
+        inputs = {name: pairs.inputs[name] for name in self.coarse.inputs}
+        return self._training(Samples(inputs, pairs.outputs, periodic=pairs.periodic), len(self.apart), 0.0)
+
+    def lift(self, budget: float) -> Operator:
+        """From inputs and coarse solutions to fine ones, by the pairs."""
+        training = self._training(_both(self.known, self.apart), len(self.apart), budget)
+        # what it teaches is judged at the end: a few samples need not be sure of it here
+        return replace(training, sure=0.0).run()
+
+    def telescoped(self, fine: Training, lift: Operator, budget: float) -> Operator:
+        """From inputs to coarse solutions, by all of them, and from these to fine ones; judged as `fine` is."""
+        (name,) = self.coarse.outputs
+        own = self.coarse.outputs[name]
+        below = resampled(self.known.inputs[name][..., None], own.shape[1:], self.coarse.periodic)[..., 0]
+        inputs = {key: np.concatenate([values, self.known.inputs[key]]) for key, values in self.coarse.inputs.items()}
+        samples = Samples(inputs, {name: np.concatenate([own, below])}, periodic=self.coarse.periodic)
+        training = self._training(samples, 0, budget)
+        # finest cells of an axis to one of the coarse grid
+        block = max(-(-n // m) for n, m in zip(self.known.grid, samples.grid, strict=True))
+        start = CoarseNetwork(training.network(block), samples.grid, block, samples.periodic)
+        trained = replace(training, start=start).trained()
+        sizes = tuple(jnp.asarray(size, jnp.float32) for size in (training.scale, lift.size))
+        both = TelescopedNetwork(trained.network, lift.network, sizes)
+        # sizes are those of the two networks
+        judging = replace(fine, raw=self.raw, scale=np.ones(1))
+        return judging.judged(trained._replace(network=both, steps=trained.steps + lift.steps))
+
+    def _training(self, samples: Samples, held: int, budget: float) -> Training:
+        """All but the last samples are learned, on the fine grid of inputs."""
+        logs, shift, size = self.scaling
+        # a base is seen in its own size
+        own = Scaling((*logs, False), np.append(shift, 0.0), np.append(size, 1.0)) if samples.base else self.scaling
+        numbers, learned = np.arange(len(samples)), len(samples) - held
+        training = Training.of(
+            samples, numbers[:learned], numbers[learned:], budget, self.key, self.subscribers, self.moves, own,
+            self.known.grid,
+        )  # fmt: skip
+        return replace(training, batch=BATCH)
 
 
 def shown_moves(coarse: Samples, names: tuple[str, ...]) -> Moves:
     """Flips and swaps that the coarse samples show."""
     raw = channels(coarse.inputs, names, coarse.grid, coarse.periodic)
     return tuple(symmetries(Scaling.of(raw)(raw), np.stack(list(coarse.outputs.values()), axis=-1)))
-
-
-def _trained(
-    samples: Samples, held: int, budget: float, key: int, subscribers: tuple[Subscriber, ...], moves: Moves
-) -> Operator:
-    """Train on all samples but the last ones, which judge."""
-    order = np.arange(len(samples))
-    return Training.of(samples, order[:-held], order[-held:], budget, key, subscribers, moves).run()
 
 
 def _inputs(pairs: Samples, coarse: Samples) -> tuple[str, ...]:
@@ -121,12 +203,7 @@ def _inputs(pairs: Samples, coarse: Samples) -> tuple[str, ...]:
     return names
 
 
-def _without_base(samples: Samples, names: tuple[str, ...]) -> Samples:
-    return Samples({name: samples.inputs[name] for name in names}, samples.outputs, periodic=samples.periodic)
-
-
-def joined(first: Samples, second: Samples) -> Samples:
-    """Samples of both."""
+def _both(first: Samples, second: Samples) -> Samples:
     inputs = {name: np.concatenate([values, second.inputs[name]]) for name, values in first.inputs.items()}
     outputs = {name: np.concatenate([values, second.outputs[name]]) for name, values in first.outputs.items()}
     return Samples(inputs, outputs, base=first.base, periodic=first.periodic)

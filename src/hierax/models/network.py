@@ -1,8 +1,8 @@
 """A multigrid network for functions on grids: patches, a U of coarser and coarser grids, and patches again.
 
 Values of a patch become channels, so that all convolutions work on a grid that is coarser by the size of a patch; the U
-goes down to coarser ones, where a block costs a quarter each time. Nothing depends on the number of cells, which has to
-be a multiple of `MultigridNetwork.multiple`.
+goes down to coarser ones, where a block costs a quarter each time. Any number of cells fits that is a multiple of the
+patch on the coarsest grid; what was learned is a map between cells of one size.
 """
 
 from __future__ import annotations
@@ -130,11 +130,6 @@ class MultigridNetwork(eqx.Module):
             patch,
         )
 
-    @property
-    def multiple(self) -> int:
-        """What the number of cells along each axis is a multiple of."""
-        return self.patch * 2 ** len(self.down)
-
     def __call__(self, x: Float[Array, "batch *grid into"]) -> Float[Array, "batch *grid out"]:
         x = self.stem(to_channels(x, self.patch))
         skipped = []
@@ -149,6 +144,27 @@ class MultigridNetwork(eqx.Module):
             for block in self.after[level]:
                 x = block(x)
         return to_cells(self.head(jax.nn.gelu(x)), self.patch)
+
+
+def predicted(network: Any, seen: Any, base: Any, size: Any, scale: Any) -> Float[Array, "batch *grid c"]:
+    """What a network makes of a batch: values, each with a factor that it chooses; with a base what this lacks.
+
+    Of what a base lacks a part is its slopes, each with a factor that the network chooses, as in expansions of
+    homogenisation: the first outputs are values and logarithms of factors, and the others, if any, factors of slopes.
+    """
+    out, count = network(seen), len(scale)
+    values = out[..., :count] * jnp.exp(jnp.clip(out[..., count : 2 * count], -4.0, 4.0))
+    if out.shape[-1] > 2 * count:
+        values = values + jnp.sum(out[..., 2 * count :] * slopes(base), axis=-1, keepdims=True)
+    return size * scale * values if base is None else base + size * scale * values
+
+
+def slopes(base: Float[Array, "batch *grid 1"]) -> Float[Array, "batch *grid dim"]:
+    """Differences of a function along each axis, of mean square one over a sample."""
+    parts = [jnp.asarray(jnp.gradient(base[..., 0], axis=axis)) for axis in range(1, base.ndim - 1)]
+    found = jnp.stack(parts, axis=-1)
+    square = jnp.mean(jnp.sum(found**2, axis=-1, keepdims=True), axis=tuple(range(1, base.ndim)), keepdims=True)
+    return found / jnp.maximum(jnp.sqrt(square), 1e-30)
 
 
 def to_channels(x: Any, size: int) -> Any:

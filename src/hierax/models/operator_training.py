@@ -6,24 +6,26 @@ import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from hierax import clock
 from hierax._errors import InputError
+from hierax.devices import DEVICES, Division, agree_on, division, shares
 from hierax.events import Decision, Subscriber
 from hierax.models.doubt import ErrorModel
 from hierax.models.grids import moved_batch, relative_errors, symmetries
 from hierax.models.kernel_map import KernelMap, fitted_map
 from hierax.models.muon import muon
-from hierax.models.network import MultigridNetwork
-from hierax.models.operators import Moves, Operator, Scaling, features, in_blocks, predicted, prepared
+from hierax.models.network import MultigridNetwork, predicted
+from hierax.models.operators import Moves, Operator, Scaling, features, in_blocks, prepared
 from hierax.models.samples import Samples, channels
 from hierax.models.surrogate import ranked
 
@@ -34,15 +36,18 @@ RATES = 2.7e-3, 2e-3
 WARM, LAST = 60, 0.01
 """Steps until the height is reached; share of it at the end."""
 SURE = 2.0
-"""Standard errors by which a correction has to gain on its base at the samples that choose."""
+"""Standard errors by which a correction has to gain on its base at the samples that choose, where nothing else does."""
 HELD, LEAST = 0.1, 4
 """Share of the samples that choose, and the least number of them."""
 FEW = 256
 """Samples below which a kernel stands beside the network."""
 CLIPPED = 2.0
 """Largest norm of a gradient."""
+KEEPING, CALMEST = 100, 0.1
+"""Steps after which parameters are kept, to go on from with steps of half the height where a loss is not finite; the
+height below which there is no further try."""
 LOOK = "Look at the samples: sizes, and outliers."
-WIDTHS = {1: ((64, 64, 96, 96), (2, 1, 1, 2)), 2: ((48, 64, 64), (2, 1, 2))}
+WIDTHS = {1: ((64, 64, 96, 96), (2, 1, 1, 2)), 2: ((48, 64, 64), (1, 1, 1))}
 """Channels and blocks on each grid, by the number of axes."""
 PATCHED = 16
 """Cells along an axis that the finest grid of a network keeps at least."""
@@ -92,10 +97,21 @@ def learn_operator(
     return Training.of(samples, order[count:], order[:count], budget, key, tuple(subscribers)).run()
 
 
+class Trained(NamedTuple):
+    """A network, its steps, and what the clocks of seconds and of compilation said before."""
+
+    network: Any
+    steps: int
+    began: float
+    compiled: float
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Training:
-    """One training: arrays of the samples that are learned and of those kept apart, all in 32 bits."""
+    """One training: arrays of the samples that are learned and of those kept apart, all in 32 bits; the network that it
+    starts from, a new one if there is none; the standard errors by which a correction has to gain on its base; the
+    samples of a step."""
 
     samples: Samples
     budget: float
@@ -108,17 +124,22 @@ class Training:
     raw: np.ndarray
     scale: np.ndarray
     moves: Moves
+    start: Any = None
+    sure: float = SURE
+    batch: int = BATCH
 
     @classmethod
     def of(
         cls, samples: Samples, learned: np.ndarray, held: np.ndarray, budget: float, key: int,
-        subscribers: tuple[Subscriber, ...], moves: Moves | None = None,
+        subscribers: tuple[Subscriber, ...], moves: Moves | None = None, scaling: Scaling | None = None,
+        grid: tuple[int, ...] | None = None,
     ) -> Training:  # fmt: skip
-        """Of samples, those to learn and those to keep apart, by number; moves, where other data show them."""
+        """Of samples, those to learn and those to keep apart, by number; moves and the scaling of inputs, where other
+        data show them; the grid of inputs where that is not the one of the outputs."""
         names = tuple(samples.inputs)
-        raw = channels(samples.inputs, names, samples.grid, samples.periodic)
+        raw = channels(samples.inputs, names, grid or samples.grid, samples.periodic)
         outputs = np.stack(list(samples.outputs.values()), axis=-1)
-        scaling = Scaling.of(raw[learned])
+        scaling = scaling or Scaling.of(raw[learned])
         seen, base, size = prepared(raw, scaling, names, samples.base)
         left = outputs if base is None else (outputs - base) / size
         scale = np.maximum(np.sqrt(np.mean(left[learned] ** 2, axis=tuple(range(left.ndim - 1)))), 1e-30)
@@ -136,12 +157,13 @@ class Training:
 
     def run(self) -> Operator:
         """See `learn_operator`."""
-        began, compiled = clock.seconds_now(), clock.compile_seconds()
-        names = ", ".join(f"{kind} {axis}" for kind, axis in self.moves) or "none"
+        return self.judged(self.trained())
+
+    def judged(self, trained: Trained) -> Operator:
+        """The best of a network and of what needs no training, at the samples kept apart."""
         learned, held = len(self.learned[0]), len(self.held[0])
-        self.say(f"{learned} samples learned, {held} kept apart; symmetries that they show: {names}.")
         maps: dict[str, Any] = {"kernel": self._kernel()} if learned < FEW else {}
-        maps["network"], steps = self._trained(began)
+        maps["network"] = trained.network
         found = {name: self._errors(one) for name, one in maps.items()}
         candidates = {name: float(np.mean(own[0])) for name, own in found.items()}
         best = min(candidates, key=candidates.__getitem__)
@@ -153,7 +175,7 @@ class Training:
             own = self._errors(None)
             candidates["base alone"] = float(np.mean(own[0]))
             # a correction that makes slopes worse is none
-            if not (_better(errors, own[0]) and _better(h1, own[1])):
+            if not (_better(errors, own[0], self.sure) and _better(h1, own[1], self.sure)):
                 network, (errors, h1) = None, own
                 self.say("The base alone is as good as what was learned: it is kept.")
         if not np.all(np.isfinite(errors)):
@@ -165,8 +187,8 @@ class Training:
         return Operator(
             network, tuple(self.samples.inputs), tuple(self.samples.outputs), self.samples.base, self.samples.periodic,
             self.samples.grid, self.scaling, self.scale.astype(np.float32), errors, h1, candidates, self.moves, doubt,
-            steps, clock.seconds_now() - began, clock.compile_seconds() - compiled, len(self.samples),
-            (shown.inputs, shown.outputs), took,
+            trained.steps, clock.seconds_now() - trained.began, clock.compile_seconds() - trained.compiled,
+            learned + held, (shown.inputs, shown.outputs), took,
         )  # fmt: skip
 
     def _kernel(self) -> KernelMap:
@@ -175,10 +197,11 @@ class Training:
         left = outputs - base if base.shape[-1] else outputs
         return fitted_map(seen, left / size / self.scale)
 
-    def _network(self) -> MultigridNetwork:
-        """A network whose first grid has 16 cells an axis or more, and that fits the grid."""
-        grid, dim = self.samples.grid, len(self.samples.grid)
-        outputs = 2 * len(self.samples.outputs)
+    def network(self, block: int = 1) -> MultigridNetwork:
+        """A network whose first grid has 16 cells an axis or more, and that fits the grid of the outputs; it reads
+        functions by blocks of cells on that."""
+        grid, dim, corrects = self.samples.grid, len(self.samples.grid), self.samples.base is not None
+        outputs = 2 * len(self.samples.outputs) + (dim if corrects else 0)
         widths, blocks = WIDTHS[min(dim, 2)]
         fitting = [p for p in (4, 2, 1) if min(grid) // p >= PATCHED and all(n % p == 0 for n in grid)]
         patch = fitting[0] if fitting else 1
@@ -186,34 +209,53 @@ class Training:
         while levels > 1 and any(n % (patch * 2 ** (levels - 1)) or n < patch * 2 ** (levels + 1) for n in grid):
             levels -= 1
         return MultigridNetwork.drawn(
-            self.key, dim, self.learned[0].shape[-1], outputs, patch=patch, widths=widths[:levels],
-            blocks=blocks[:levels], gain=0.1 if self.samples.base is None else 0.02, periodic=self.samples.periodic,
+            self.key, dim, self.learned[0].shape[-1] * block**dim, outputs, patch=patch, widths=widths[:levels],
+            blocks=blocks[:levels], gain=0.02 if corrects else 0.1, periodic=self.samples.periodic,
         )  # fmt: skip
 
-    def _trained(self, began: float) -> tuple[MultigridNetwork, int]:
+    def trained(self) -> Trained:
         """Steps until the seconds are over; the step falls to nothing by then."""
-        network, rng = self._network(), np.random.default_rng(self.key + 1)
+        if self.batch % shares():
+            raise InputError(
+                f"A step has {self.batch} samples, which {shares()} devices cannot share evenly.",
+                "Devices(samples=...)",
+                f"Give a divisor of {self.batch}.",
+            )
+        began, compiled = clock.seconds_now(), clock.compile_seconds()
+        names, learned = ", ".join(f"{kind} {axis}" for kind, axis in self.moves) or "none", len(self.learned[0])
+        self.say(f"{learned} samples learned, {len(self.held[0])} kept apart; symmetries that they show: {names}.")
+        network, rng = self.start or self.network(), np.random.default_rng(self.key + 1)
         params, rest = eqx.partition(network, eqx.is_inexact_array)
-        state, step = _optimiser().init(params), _step(self.moves, self.samples.periodic)
+        step = _step(self.moves, self.samples.periodic, division())
+        params, state = _fetched((params, _optimiser().init(params)))
         scale = np.asarray(self.scale, np.float32)
         count, order, done = len(self.learned[0]), np.zeros(0, dtype=int), 0
         first, share = 0.0, 0.0
+        kept, fresh, calm = (params, state), (params, state), 1.0
         while share < 1.0:
-            if len(order) < BATCH:
-                order = np.concatenate([order, *(rng.permutation(count) for _ in range(-(-BATCH // count)))])
-            pick, order = order[:BATCH], order[BATCH:]
-            height = (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * share))) * min(1.0, (done + 1) / WARM)
+            if len(order) < self.batch:
+                order = np.concatenate([order, *(rng.permutation(count) for _ in range(-(-self.batch // count)))])
+            pick, order = order[: self.batch], order[self.batch :]
+            height = calm * (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * share))) * min(1.0, (done + 1) / WARM)
             on = rng.random(len(self.moves)).astype(np.float32)
-            batch = tuple(part[pick] for part in self.learned)
+            batch = _spread(self.learned, pick)
             params, state, loss = step(params, rest, state, batch, scale, on, np.float32(height))
             # the loss is waited for: the schedule follows the seconds that steps take
             loss, done = float(loss), done + 1
             if not math.isfinite(loss):
-                raise InputError(f"The loss is {loss} after {done} steps.", "learn_operator", LOOK)
+                if calm < CALMEST:
+                    raise InputError(f"The loss is {loss} after {done} steps.", "learn_operator", LOOK)
+                (params, state), fresh, calm = kept, kept, 0.5 * calm
+            elif done % KEEPING == 0:
+                # what is finite now may have parameters that are not: those of the time before have shown a loss
+                kept, fresh = fresh, _fetched((params, state))
             now = clock.seconds_now() - began
             first = now if done == 1 else first
             share = (now - first) / max(self.budget - first, 1e-3) if now < self.budget else 1.0
-        return eqx.combine(params, rest), done
+        params = _fetched(params)
+        agree_on(params)
+        network = eqx.combine(jax.tree.map(jnp.asarray, params), rest)
+        return Trained(network, done, began, compiled)
 
     def _errors(self, network: MultigridNetwork | None) -> tuple[np.ndarray, np.ndarray]:
         seen, outputs, base, size = self.held
@@ -222,10 +264,10 @@ class Training:
         return np.asarray(errors[0], float), np.asarray(errors[1], float)
 
 
-def _better(errors: np.ndarray, others: np.ndarray) -> bool:
-    """Whether errors are smaller, beyond what so few samples leave open."""
+def _better(errors: np.ndarray, others: np.ndarray, sure: float) -> bool:
+    """Whether errors are smaller, by so many standard errors of what so few samples leave open."""
     gains = np.log(np.maximum(others, 1e-300) / np.maximum(errors, 1e-300))
-    return bool(np.mean(errors) < np.mean(others) and np.mean(gains) > SURE * np.std(gains, ddof=1) / len(gains) ** 0.5)
+    return bool(np.mean(errors) < np.mean(others) and np.mean(gains) > sure * np.std(gains, ddof=1) / len(gains) ** 0.5)
 
 
 def _optimiser() -> optax.GradientTransformation:
@@ -233,8 +275,8 @@ def _optimiser() -> optax.GradientTransformation:
 
 
 @functools.cache
-def _step(moves: Moves, periodic: bool) -> Callable[..., Any]:
-    """One step, compiled once for all trainings of networks of one shape.
+def _step(moves: Moves, periodic: bool, own: Division | None) -> Callable[..., Any]:
+    """One step, compiled once for all trainings of networks of one shape; devices divide its samples.
 
     There is no loop of steps that is compiled: convolutions inside of one run many times slower on a processor.
     """
@@ -246,12 +288,45 @@ def _step(moves: Moves, periodic: bool) -> Callable[..., Any]:
         l2, h1 = relative_errors(found, outputs, periodic)
         return jnp.mean(l2 + h1)
 
+    slopes = _averaged(jax.value_and_grad(loss), own, (False, False, True, False, False))
+
     @jax.jit
     def step(
         params: Any, rest: Any, state: Any, batch: Any, scale: Any, on: Any, height: Any
     ) -> tuple[Any, Any, Array]:
-        value, gradient = jax.value_and_grad(loss)(params, rest, batch, scale, on)
+        value, gradient = slopes(params, rest, batch, scale, on)
         updates, state = optimiser.update(gradient, state, params)
         return optax.apply_updates(params, jax.tree.map(lambda u: height * u, updates)), state, value
 
     return step
+
+
+def _spread(parts: tuple[np.ndarray, ...], pick: np.ndarray) -> tuple[Any, ...]:
+    """Rows of arrays, of which every device gets its share, and every process reads no more than that of its own."""
+    own = division()
+    if own is None:
+        return tuple(part[pick] for part in parts)
+    sharding = NamedSharding(own.every, PartitionSpec(DEVICES))
+
+    def divided(part: np.ndarray) -> jax.Array:
+        share: Callable[[Any], np.ndarray] = lambda index: part[pick[index[0]]]  # noqa: E731
+        return jax.make_array_from_callback((len(pick), *part.shape[1:]), sharding, share)
+
+    return tuple(map(divided, parts))
+
+
+def _averaged(function: Callable[..., Any], own: Division | None, divided: tuple[bool, ...]) -> Callable[..., Any]:
+    """A traced function whose value is a mean over samples, as the mean over devices of what each makes of its share;
+    `divided` says which arguments belong to samples."""
+    if own is None:
+        return function
+    specs = tuple(PartitionSpec(DEVICES) if each else PartitionSpec() for each in divided)
+    return jax.shard_map(
+        lambda *arguments: jax.lax.pmean(function(*arguments), DEVICES),
+        mesh=own.every, in_specs=specs, out_specs=PartitionSpec(), check_vma=False,
+    )  # fmt: skip
+
+
+def _fetched(tree: Any) -> Any:
+    """Arrays that are the same on all devices, as arrays of NumPy; as they are where nothing is divided."""
+    return tree if division() is None else jax.tree.map(np.asarray, tree)

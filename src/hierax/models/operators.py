@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from hierax._errors import InputError
 from hierax.fields import parameter_count
@@ -19,8 +18,9 @@ from hierax.models.doubt import ErrorModel
 from hierax.models.exporting import open_sizes, write_export
 from hierax.models.grids import between, resampled
 from hierax.models.kernel_map import KernelMap
-from hierax.models.network import MultigridNetwork
+from hierax.models.network import MultigridNetwork, predicted
 from hierax.models.samples import channels
+from hierax.models.telescoped import TelescopedNetwork
 from hierax.results.archive import save
 
 SKEWED = 1.5
@@ -73,7 +73,9 @@ def _prefers_log(values: np.ndarray) -> bool:
 @final
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """A map from functions and numbers to functions, learned from samples; it serves any grid that fits its patches.
+    """A map from functions and numbers to functions, learned from samples.
+
+    What was learned belongs to the grid of the samples: splines bring inputs there, and outputs to any other.
 
     Attributes
     ----------
@@ -102,7 +104,7 @@ class Operator:
         Of what the samples were made by: seconds of each level, and the relative change by the next.
     """
 
-    network: MultigridNetwork | KernelMap | None
+    network: MultigridNetwork | TelescopedNetwork | KernelMap | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     base: str | None
@@ -129,11 +131,13 @@ class Operator:
         Raises
         ------
         InputError
-            For inputs that are missing, and a grid that does not fit the patches.
+            For inputs that are missing, and another number of axes.
         """
         grid = self.grid if grid is None else tuple(grid)
-        raw = self._channels(inputs, self.grid if isinstance(self.network, KernelMap) else grid)
-        found = resampled(in_blocks(self.network, *self._prepared(raw), self.size), grid, self.periodic)
+        if len(grid) != len(self.grid):
+            raise InputError(f"The grid {grid} has {len(grid)} axes.", "grid", f"Give {len(self.grid)} numbers.")
+        found = in_blocks(self.network, *self._prepared(self._channels(inputs)), self.size)
+        found = resampled(found, grid, self.periodic)
         return {name: found[..., k] for k, name in enumerate(self.outputs)}
 
     def outside(self, inputs: Mapping[str, Any]) -> np.ndarray:
@@ -141,11 +145,11 @@ class Operator:
         return self.doubt.outside(self._features(inputs))
 
     def error(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Estimates `(n,)` of relative L2 errors, and bounds that 95 % stay below; infinite for unlike inputs."""
+        """Estimates `(n,)` of relative L2 errors, and bounds that 98 % stay below; infinite for unlike inputs."""
         return self.doubt.told(self._features(inputs))
 
     def _features(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        return features(self.scaling(self._channels(inputs, self.grid)))
+        return features(self.scaling(self._channels(inputs)))
 
     def save(self, path: str | Path) -> None:
         """Write it into one file, which `hierax.load` reads."""
@@ -162,7 +166,7 @@ class Operator:
         InputError
             For inputs that are missing, where the package `flatbuffers` is, or a file that cannot be written.
         """
-        self._channels(inputs, self.grid)
+        self._channels(inputs)
         shapes = {name: np.shape(inputs[name])[1:] for name in self.inputs}
         onto = {name: between(shape, self.grid, self.periodic) for name, shape in shapes.items()}
 
@@ -177,18 +181,12 @@ class Operator:
             name: jax.ShapeDtypeStruct((many, *shape), jnp.zeros(()).dtype) for name, shape in shapes.items()
         })  # fmt: skip
 
-    def _channels(self, inputs: Mapping[str, Any], grid: tuple[int, ...]) -> np.ndarray:
+    def _channels(self, inputs: Mapping[str, Any]) -> np.ndarray:
         missing = [name for name in self.inputs if name not in inputs]
         if missing:
             raise InputError(f"The input {missing[0]!r} is missing.", "inputs", f"Give {', '.join(self.inputs)}.")
-        multiple = self.network.multiple if isinstance(self.network, MultigridNetwork) else 1
-        if any(count % multiple for count in grid):
-            raise InputError(
-                f"A grid of {grid} cells does not fit.", "grid", f"Give multiples of {multiple} along each axis."
-            )
-        return channels(
-            {name: np.asarray(inputs[name], dtype=float) for name in self.inputs}, self.inputs, grid, self.periodic
-        )
+        given = {name: np.asarray(inputs[name], dtype=float) for name in self.inputs}
+        return channels(given, self.inputs, self.grid, self.periodic)
 
     def _prepared(self, raw: Any) -> tuple[Any, Any, Any]:
         return prepared(raw, self.scaling, self.inputs, self.base)
@@ -196,8 +194,9 @@ class Operator:
     def __str__(self) -> str:
         low, high = np.quantile(self.errors, [0.05, 0.95])
         size = "kernel, " if isinstance(self.network, KernelMap) else ""
-        if isinstance(self.network, MultigridNetwork):
-            size = f"multigrid network of {parameter_count(self.network)} parameters, "
+        if isinstance(self.network, MultigridNetwork | TelescopedNetwork):
+            kind = "multigrid network" if isinstance(self.network, MultigridNetwork) else "two multigrid networks"
+            size = f"{kind} of {parameter_count(self.network)} parameters, "
         arrow, cells = f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}", " x ".join(map(str, self.grid))
         lines = [
             f"operator {arrow} on {cells} cells",
@@ -236,16 +235,6 @@ def features(seen: np.ndarray) -> np.ndarray:
             parts.append(np.log(np.abs(np.roll(seen, step, axis) - seen).mean(axes) + 1e-6))
             step *= 4
     return np.concatenate(parts, axis=1)
-
-
-def predicted(
-    network: MultigridNetwork | KernelMap, seen: Any, base: Any, size: Any, scale: Any
-) -> Float[Array, "batch *grid c"]:
-    """What the network makes of a batch: values, each with a factor that it chooses; with a base what this lacks."""
-    out = network(seen)
-    half = out.shape[-1] // 2
-    values = size * scale * out[..., :half] * jnp.exp(jnp.clip(out[..., half:], -4.0, 4.0))
-    return values if base is None else base + values
 
 
 @eqx.filter_jit

@@ -269,7 +269,7 @@ def member_solver(
     levels = sum(change > accuracy for change in state.changes.values()) + MORE
     shorter = replace(plan, cycle=plan.cycle.limited(levels))
     field, floor = _grown(family, shorter, discrete, state, accuracy, key, end)
-    return MemberSolver(family, plan, asked, discrete, field, _coarse(state), floor, middle, _levels(state))
+    return MemberSolver(family, plan, asked, discrete, field, _resolved(state, COARSE), floor, middle, _levels(state))
 
 
 def _levels(state: RunState) -> tuple[tuple[int, float, float], ...]:
@@ -328,7 +328,7 @@ def _grown(
 ) -> tuple[Any, float]:
     """The common mesh, refined for the worst candidates, and what it leaves."""
     pilots = [(family.middle(), middle)]
-    candidates = _candidates(family, discrete, _coarse(middle), key)
+    candidates = _candidates(family, discrete, _resolved(middle, COARSE), key)
     while True:
         field = _union([_resolved(state, accuracy) for _, state in pilots])
         mesh = CommonMesh(discrete, field)
@@ -373,11 +373,6 @@ def _resolved(state: RunState, accuracy: float) -> Any:
     levels = sorted(state.visited)
     settled = (k for k in levels if state.changes.get(k + 1, np.inf) <= accuracy)
     return state.visited[next(settled, levels[-1])].field
-
-
-def _coarse(state: RunState) -> Any:
-    """The level for corrections: the coarsest that the next one hardly changed."""
-    return _resolved(state, COARSE)
 
 
 def _floor(discrete: DiscreteProblem, found: Member, state: RunState) -> float:

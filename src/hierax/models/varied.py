@@ -8,11 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import qmc
 
 from hierax._errors import InputError
 from hierax.models.inputs import AbstractInput, Several
 from hierax.models.random_fields import GaussianField
+from hierax.problems.sampling import sobol
 
 
 class AbstractVaried:
@@ -86,7 +86,7 @@ class AbstractVaried:
 
     def drawn(self, count: int, seed: int, spread: float = 0.0) -> np.ndarray:
         """Inputs `(count, k)` to learn from, of a scrambled Sobol sequence; see `AbstractInput.learned`."""
-        engine = qmc.Sobol(len(self.columns), scramble=True, rng=np.random.default_rng(seed))
+        engine = sobol(len(self.columns), np.random.default_rng(seed))
         unit = engine.random(1 << max(count - 1, 0).bit_length())[:count]
         found = [self.inputs[name].learned(part, spread) for name, part in self.parts(unit).items()]
         return np.concatenate(found, axis=1)

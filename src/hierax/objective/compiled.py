@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-from hierax.devices import POINTS, division
+from hierax.devices import DEVICES, division
 
 LEAN: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 """Settings of the compiler of processors: programs as fast in six tenths of the time to compile them, measured."""
@@ -81,7 +81,7 @@ def compiled_for_each(
                 if devices is not None and samples is not None:
                     specs = jax.tree.map(_spec, samples, is_leaf=lambda axis: axis is None)
                     own = jax.shard_map(
-                        own, mesh=devices.own, in_specs=specs, out_specs=PartitionSpec(POINTS), check_vma=False
+                        own, mesh=devices.own, in_specs=specs, out_specs=PartitionSpec(DEVICES), check_vma=False
                     )
                 programs[key] = compiled(own, settings)
             return programs[key](*given)
@@ -100,7 +100,7 @@ def _counts(samples: Any, given: Any) -> list[int]:
 
 
 def _spec(axis: int | None) -> PartitionSpec:
-    return PartitionSpec() if axis is None else PartitionSpec(POINTS)
+    return PartitionSpec() if axis is None else PartitionSpec(DEVICES)
 
 
 def forget_if_many() -> None:

@@ -23,6 +23,7 @@ from hierax.objective.samples import Samples
 from hierax.problems.domain import Box, Face
 from hierax.problems.operators import derivative
 from hierax.problems.problem import Problem
+from hierax.problems.remembered import once_for_each
 from hierax.problems.sampling import points_in
 from hierax.problems.terms import Residual, Term
 
@@ -74,6 +75,7 @@ class Evolution:
         return SquaredResidual(f"link {order}", misfit)
 
 
+@once_for_each
 def evolution(problem: Problem) -> Evolution | None:
     """The problem as an evolution in time, or `None` if it is none.
 

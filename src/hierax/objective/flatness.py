@@ -208,7 +208,7 @@ def of_forms(
         left = left + np.array([a[c.place, c.place] for a in terms]) / c.relative**2
     whole = np.sum([a / s if s > 0 else 0.0 * a for a, s in zip(terms, left, strict=True)], axis=0)
     basis = _judged(functions, len(mass), rough)
-    found = basis @ _flat(basis.T @ whole @ basis, basis.T @ mass @ basis)
+    found = basis @ _flat(*(basis.T @ (basis.T @ form).T for form in (whole, mass)))
 
     def violation(v: np.ndarray) -> float:
         square = float(v @ whole @ v)
@@ -313,14 +313,14 @@ def _equilibrated(terms: Sequence[np.ndarray], functions: Functions) -> tuple[np
     return own, felt @ own
 
 
-def _judged(functions: Functions, size: int, rough: Sequence[str]) -> np.ndarray:
-    """Basis `(N, m)` of the changes that are looked at."""
+def _judged(functions: Functions, size: int, rough: Sequence[str]) -> sp.csr_array:
+    """Basis `(N, m)` of the changes that are looked at, most of them single parameters."""
     free, smooth = np.ones(size, dtype=bool), []
     for name, mass, waves in zip(functions.names, functions.masses, functions.smooth, strict=True):
         if name in rough:
             free &= np.diag(mass) == 0.0
-            smooth.append(waves)
-    return np.concatenate([np.eye(size)[:, free], *smooth], axis=1)
+            smooth.append(sp.csr_array(waves))
+    return sp.csr_array(sp.hstack([sp.csc_array(sp.eye_array(size))[:, free], *smooth]))
 
 
 def _flat(whole: np.ndarray, mass: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
-from hierax.objective.compiled import compiled
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.objective import flat_parameters
 from hierax.objective.pointwise import PER_SAMPLE
 from hierax.objective.samples import Samples
@@ -82,7 +82,7 @@ class Landscape:
         One or more says that the parts all pull in one direction, as they do where there is no lowest energy. Where
         each of the parts vanishes for itself, the length of Newton's step over that of the parameters tells more.
         """
-        slope, rng = compiled(jax.grad(self._energy)), np.random.default_rng(0)
+        slope, rng = compiled_quickly(jax.grad(self._energy)), np.random.default_rng(0)
         own = np.asarray(slope(self.theta, self._weights))
         signed = [[w * rng.choice([-1.0, 1.0], len(w)) for w in self._weights] for _ in range(DRAWS)]
         parts = np.sqrt(np.mean([np.sum(np.square(slope(self.theta, weights))) for weights in signed]))
@@ -98,10 +98,10 @@ class Landscape:
 
     @functools.cached_property
     def _second(self) -> np.ndarray:
-        return np.asarray(compiled(jax.hessian(self._energy))(self.theta, self._weights))
+        return np.asarray(compiled_quickly(jax.hessian(self._energy))(self.theta, self._weights))
 
     def bend(self) -> Bend:
-        """The direction along which the energy curves most downwards, or least upwards."""
+        """The direction along which the energy curves most downwards, or least upwards, with a sign of its own."""
         second = self._second
         size = np.abs(np.diag(second))
         root = 1.0 / np.sqrt(np.maximum(size, 1e-14 * size.max(initial=0.0) + 1e-300))
@@ -109,7 +109,9 @@ class Landscape:
         if not np.all(np.isfinite(scaled)) or not size.any():
             return Bend(0.0, np.zeros(len(size)))
         values, vectors = eigh(scaled, subset_by_index=[0, 0])
-        return Bend(float(values[0]), root * vectors[:, 0])
+        lowest = vectors[:, 0]
+        first = np.argmax(np.abs(lowest) > 0.5 * np.abs(lowest).max())
+        return Bend(float(values[0]), root * lowest * np.sign(lowest[first]))
 
     def bottomless(self, direction: np.ndarray) -> bool:
         """Whether the energy falls along a direction, or against it, as far as one looks."""
@@ -122,5 +124,9 @@ class Landscape:
 
     def energies(self, direction: np.ndarray) -> np.ndarray:
         """Energies at the steps `REACH` along a direction."""
-        along = compiled(jax.vmap(lambda t: self._energy(self.theta + t * direction, self._weights)))
-        return np.asarray(along(REACH))
+        return np.asarray(self._along(REACH, direction, self._weights))
+
+    @functools.cached_property
+    def _along(self) -> Callable[..., Any]:
+        along = lambda t, direction, weights: self._energy(self.theta + t * direction, weights)  # noqa: E731
+        return compiled_quickly(jax.vmap(along, in_axes=(0, None, None)))

@@ -161,6 +161,15 @@ class LocalObjective(AbstractSampledObjective, AbstractSeparable):
             curvature = ExtendedGram(curvature, self.extension)  # pyright: ignore
         return Linearisation(float(value), gradient, curvature)
 
+    @property
+    def exact(self) -> LocalObjective | None:
+        """Energies of splines have their whole second derivatives in it, squares their rows alone."""
+        if self.quadratic or not any(isinstance(t, EnergyTerm) for t in self.terms):
+            return None
+        other = copy.copy(self)
+        other.terms = [replace(t, exact=True) if isinstance(t, EnergyTerm) else t for t in self.terms]
+        return other
+
     def _sum(self) -> AbstractGramSum:
         if self.extension is not None and not self.quadratics:
             return SparseSum(positions(self.field, len(self.periodic)), [t.indices() for t in self.terms])

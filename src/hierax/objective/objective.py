@@ -85,6 +85,11 @@ class AbstractObjective(abc.ABC):
         """Factor of each term."""
         return np.array([s.scale for s in self.samples])
 
+    @property
+    def exact(self) -> AbstractObjective | None:
+        """The same whose curvature is the second derivative, which need not be positive, where that can be told."""
+        return None
+
 
 class AbstractSampledObjective(AbstractObjective):
     """An objective made of a field and samples, whose terms can be weighed anew.

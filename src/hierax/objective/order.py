@@ -121,9 +121,11 @@ def _is_convex(problem: Problem, energy: JetEnergy, places: Place) -> bool:
     """
     orders, rng = len(orders_up_to(problem.domain.dim, energy.order)), np.random.default_rng(1)
     parts = {name: jnp.zeros((*_lead(function.components), orders)) for name, function in problem.functions.items()}
-    flat, unravel = ravel_pytree(parts | {name: jnp.zeros(()) for name in problem.constants})
-    jets = rng.normal(size=(len(SIZES), len(places.x), flat.size)) * np.array(SIZES)[:, None, None]
-    second = jax.vmap(jax.hessian(lambda j, place: energy.of_jets(unravel(j), place)))
+    parts |= {name: jnp.zeros(()) for name in problem.constants}
+    _, unravel = ravel_pytree(parts)
+    units = energy.units_of_jets({name: part.shape for name, part in parts.items()})
+    jets = rng.normal(size=(len(SIZES), len(places.x), units.size)) * np.array(SIZES)[:, None, None]
+    second = jax.vmap(jax.hessian(lambda j, place: energy.of_jets(unravel(units * j), place)))
     every = compiled_quickly(jax.vmap(second, in_axes=(0, None)))
     found = np.asarray(every(jets, places))
     size = np.max(np.abs(found), axis=(0, 2, 3))
@@ -158,12 +160,12 @@ def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[n
     direction = np.linspace(0.7, 1.3, len(low)) / (high - low)
 
     def values(c: jax.Array, size: jax.Array, place: Place) -> jax.Array:
-        parts = {}
+        parts, powers = {}, list(c)
         for k, (name, unknown) in enumerate(problem.unknowns.items()):
             if name in problem.constants:
                 parts[name] = size * (0.3 + 0.1 * k)
                 continue
-            parts[name] = _trial(c, size, k, unknown.components, direction, place.x)  # pyright: ignore
+            parts[name] = _trial(powers, size, k, unknown.components, direction, place.x)  # pyright: ignore
         unknowns = SimpleNamespace(**parts) if problem.named else next(iter(parts.values()))
         return point.residual(unknowns, place)
 
@@ -189,20 +191,25 @@ def _tried(problem: Problem, point: AbstractPointTerm, places: Place) -> tuple[n
     return slopes[:, : HIGHEST + 1], np.where(np.isfinite(defect), defect, np.inf), np.any(small != middle, axis=1)
 
 
-def _trial(c: jax.Array, size: float, number: int, components: int | None, direction: jax.Array, x: jax.Array) -> Any:
+def _trial(
+    c: list[jax.Array], size: jax.Array, number: int, components: int | None, direction: np.ndarray, x: jax.Array
+) -> Any:
     lead = _lead(components)
-    phase = jnp.asarray(np.arange(np.prod(lead, dtype=int)).reshape(lead) + number)
+    phase = np.arange(np.prod(lead, dtype=int)).reshape(lead) + number
+    axes = np.arange(len(direction))
+    phases, waves = axes + phase[..., None], (0.5 + 0.2 * axes) * direction
 
     def u(z: jax.Array) -> jax.Array:
         # a term may convert its coordinates to other units and back, which rounds
         here = jnp.all(jnp.abs(jax.lax.stop_gradient(z - x) * direction) < SAME)
-        t = direction @ (z - x)
+        t = jnp.dot(direction, z - x)
         t = jnp.where(here, t - jax.lax.stop_gradient(t), t)
-        s = 0.3 * t + phase
         # a wave along every axis as well: of a function of one direction all Hessian determinants vanish
-        bends = [jnp.sin(k + phase + (0.5 + 0.2 * k) * direction[k] * z[k]) for k in range(len(x))]
-        powers = [c[m] * t**m for m in range(1, HIGHEST + 1)]
-        return size * (0.5 + 0.2 * jnp.exp(s) + 0.1 * sum(bends)) + jnp.where(here, sum(powers), c[0])
+        bends = jnp.sum(jnp.sin(phases + waves * z), axis=-1)
+        powers = c[-1] * t
+        for own in reversed(c[1:-1]):
+            powers = (powers + own) * t
+        return size * (0.5 + 0.2 * jnp.exp(0.3 * t + phase) + 0.1 * bends) + jnp.where(here, powers, c[0])
 
     return u
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import abc
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import factorial, prod
 from types import SimpleNamespace
@@ -126,7 +126,11 @@ class SquaredResidual(AbstractPointTerm):
 
 @dataclass(frozen=True, eq=False)
 class JetEnergy(AbstractPointTerm):
-    """A density of the values and the derivatives up to `order` of the unknowns."""
+    """A density of the values and the derivatives up to `order` of the unknowns.
+
+    Positive parts of its second derivative are those in derivatives along the unit box, which `lengths` `(dim,)` is the
+    size of: in other units rounding of those of one order would hide the curvature of all others.
+    """
 
     name: str
     density: Callable[[Any, Place], Any]
@@ -135,6 +139,7 @@ class JetEnergy(AbstractPointTerm):
     constants: frozenset[str]
     named: bool
     order: int
+    lengths: np.ndarray
     regions: Regions | None = None
 
     def residual(self, field: Any, place: Place) -> Float[Array, " r"]:
@@ -147,7 +152,9 @@ class JetEnergy(AbstractPointTerm):
         def jets(z: Float[Array, " k"]) -> dict[str, list[Array]]:
             return self.jets(self.view(build(z)), place.x)
 
-        flat, unravel = ravel_pytree(jets(c))
+        own = jets(c)
+        flat, unravel = ravel_pytree(own)
+        units, _ = ravel_pytree({n: self._units([t.shape for t in tensors]) for n, tensors in own.items()})
         d, pull = jax.vjp(lambda z: ravel_pytree(jets(z))[0], c)
         (slopes,) = jax.vmap(pull)(jnp.eye(flat.shape[0], dtype=flat.dtype))
 
@@ -155,8 +162,8 @@ class JetEnergy(AbstractPointTerm):
             return jnp.sum(jnp.asarray(self.density(self.taylor(unravel(j), place.x), place)))
 
         first = jax.grad(outer)(d)
-        eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(outer)(d))
-        root = jnp.sqrt(jnp.maximum(eigenvalues, 0.0))[:, None] * vectors.T
+        eigenvalues, vectors = jnp.linalg.eigh(units[:, None] * jax.hessian(outer)(d) * units)
+        root = jnp.sqrt(jnp.maximum(eigenvalues, 0.0))[:, None] * vectors.T / units
         densities = jnp.ravel(self.density(self.taylor(unravel(d), place.x), place))
         return PointExpansion(jnp.sum(densities), first @ slopes, root @ slopes, densities)
 
@@ -191,6 +198,21 @@ class JetEnergy(AbstractPointTerm):
 
         parts = {n: jets[n][0] if n in self.constants else polynomial(jets[n]) for n in self.names}
         return SimpleNamespace(**parts) if self.named else parts[self.names[0]]
+
+    def _units(self, shapes: list[tuple[int, ...]]) -> list[Array]:
+        """Derivative tensors of such shapes that are one along the unit box."""
+        out, unit = [], np.ones(())
+        for shape in shapes:
+            out.append(jnp.broadcast_to(unit, shape))
+            unit = unit[..., None] / self.lengths
+        return out
+
+    def units_of_jets(self, jets: Mapping[str, tuple[int, ...]]) -> np.ndarray:
+        """Derivatives `orders_up_to` of shapes `(..., orders)` that are one along the unit box, one after another."""
+        orders = np.array(orders_up_to(len(self.lengths), self.order), float)
+        one = np.prod(self.lengths**-orders, axis=1)
+        own = {n: np.broadcast_to(1.0 if n in self.constants else one, shape) for n, shape in jets.items()}
+        return np.asarray(ravel_pytree(own)[0])
 
     def of_jets(self, jets: dict[str, Float[Array, "..."]], place: Place) -> Float[Array, ""]:
         """The density of a trained field whose unknowns have these derivatives `orders_up_to` at the point.
@@ -248,6 +270,7 @@ def point_term(problem: Problem, term: Term) -> AbstractPointTerm:
         frozenset(problem.constants),
         problem.named,
         order=1,
+        lengths=np.subtract(*problem.domain.bounds()[::-1]),
         regions=problem.regions,
     )
     return energy if not _needs_second(energy, problem) else _with_order(energy, 2)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import brentq
+from scipy.optimize import bisect
 
 from hierax.geometry import AbstractShape, Part
 from hierax.geometry.body import surface_rule
@@ -27,6 +27,8 @@ from hierax.problems.unknowns import Constant
 
 POINTS, WAVES = 12, 3
 """Points of each term and place, and waves that each unknown is tried with."""
+ROUNDING = 1e3
+"""Times the precision of numbers: what parts of a row leave that cancel up to this is zero."""
 DECADES = 10.0 ** np.arange(-9, 10)
 """Distances from the start at which a value is looked for that makes a condition zero."""
 
@@ -86,6 +88,10 @@ class Probed:
         c = self._state(state, wiggle)
         slopes, left = self._felt[number](c, self._places[number])
         slopes, left = np.nan_to_num(np.asarray(slopes)), np.asarray(left)
+        parts = np.einsum("prkw,kw->pr", np.abs(slopes), np.abs(c))
+        if self.is_energy(number):
+            parts = np.einsum("prkw,pr->pkw", np.abs(slopes), parts).reshape(left.shape)
+        left = np.where(np.abs(left) <= ROUNDING * np.finfo(left.dtype).eps * parts, 0.0, left)
         squares = np.mean(slopes**2, axis=0)
         finite = np.isfinite(left)
         size = np.sqrt(np.mean(np.where(finite, left, 0.0) ** 2, axis=0))
@@ -101,34 +107,42 @@ class Probed:
             alone = np.flatnonzero(np.any(slopes[:, row] != 0.0, axis=(0, 2)))
             if len(alone) != 1:
                 continue
-            if np.all(slopes[:, row, alone[0], 0] != 0.0):
-                values = c[alone[0], 0] - left[:, row] / slopes[:, row, alone[0], 0]
+            slope = slopes[:, row, alone[0], 0]
+            if np.all(slope != 0.0):
+                values = c[alone[0], 0] - left[:, row] / slope
+                farthest = c.copy()
+                farthest[alone[0], 0] = values[np.argmax(np.abs(values - c[alone[0], 0]))]
+                there = self._felt[number](farthest, self._places[number])[0][:, row, alone[0], 0]
+                if not np.allclose(there, slope, atol=0.0):
+                    values = self._roots(number, row, int(alone[0]), c)
             elif is_equation(self.terms[number], self.problem):
                 continue
             else:
-                values = self._root(number, row, int(alone[0]), c)
+                values = self._roots(number, row, int(alone[0]), c)
             found.setdefault(int(alone[0]), []).append(values[np.isfinite(values)])
         return {column: np.concatenate(values) for column, values in found.items()}
 
-    def _root(self, number: int, row: int, column: int, c: np.ndarray) -> np.ndarray:
-        """The value of a column nearest to its start that makes a row zero in the mean, which feels none of it there.
+    def _roots(self, number: int, row: int, column: int, c: np.ndarray) -> np.ndarray:
+        """The values of a column nearest to its start that make a row zero, point by point `(points,)`.
 
-        As a wall that radiates, `a n . grad T + b (T^4 - S^4) = 0`, at zero. `(1,)`, or `(0,)` where there is none.
+        The tangent of `2 sinh(u) - f`, or of a wall that radiates, `a n . grad T + b (T^4 - S^4) = 0`, says little of
+        them. `nan` where there are none.
         """
 
-        def mean(value: float) -> float:
+        def left(value: float) -> np.ndarray:
             tried = c.copy()
             tried[column, 0] = value
-            return float(np.mean(np.asarray(self._felt[number](tried, self._places[number])[1])[:, row]))
+            return np.asarray(self._felt[number](tried, self._places[number])[1])[:, row]
 
-        start = float(c[column, 0])
-        for side in (1.0, -1.0):
-            ends = start + side * np.concatenate([[0.0], DECADES])
-            values = np.array([mean(end) for end in ends])
-            change = np.flatnonzero(values[:-1] * values[1:] < 0.0)
-            if len(change):
-                return np.array([brentq(mean, *ends[change[0] : change[0] + 2])])
-        return np.zeros(0)
+        sides = [float(c[column, 0]) + side * np.concatenate([[0.0], DECADES]) for side in (1.0, -1.0)]
+        signs = [np.sign([left(end) for end in ends]) for ends in sides]
+        found = np.full(signs[0].shape[1], np.nan)
+        for point in range(len(found)):
+            brackets = [_bracket(own[:, point], ends) for own, ends in zip(signs, sides, strict=True)]
+            if near := [bracket for bracket in brackets if bracket is not None]:
+                low, high = min(near, key=lambda bracket: abs(bracket[0] - c[column, 0]))
+                found[point] = bisect(lambda value, i=point: left(value)[i], low, high, xtol=1e-300, rtol=1e-9)  # pyright: ignore
+        return found
 
     def is_energy(self, number: int) -> bool:
         """Whether a term is an energy."""
@@ -179,6 +193,15 @@ class Probed:
             return own @ jnp.concatenate([jnp.ones(1), jnp.sin(phase)])
 
         return u
+
+
+def _bracket(signs: np.ndarray, ends: np.ndarray) -> tuple[float, float] | None:
+    """The first two of some ends between which a sign changes; zeros that no change follows are underflow."""
+    if signs[0] == 0.0:
+        return float(ends[0]), float(ends[0])
+    there = np.flatnonzero(signs)
+    changes = np.flatnonzero(signs[there[:-1]] * signs[there[1:]] < 0.0)
+    return None if not len(changes) else (float(ends[there[changes[0]]]), float(ends[there[changes[0] + 1]]))
 
 
 def places_of(problem: Problem, term: Term) -> Place:

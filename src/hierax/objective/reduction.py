@@ -8,19 +8,17 @@ otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from hierax.devices import POINTS, apart, division, gathered
+from hierax.devices import DEVICES, apart, division, gathered, own_share
 from hierax.objective.pointwise import Place
 from hierax.objective.samples import Samples
-
-Part = TypeVar("Part")
 
 CHUNK = 4096
 """Points in one call of a compiled kernel: small enough for the cache, large enough to hide the call."""
@@ -58,12 +56,6 @@ def evaluated(kernel: Callable[[np.ndarray], Any], count: int, size: int, shared
         with apart():
             found = kernel(_pick(start, count, size))
         yield _real(found, start, count, size)
-
-
-def own_share(parts: Sequence[Part]) -> Sequence[Part]:
-    """Those of some parts of a sum that this process sees to."""
-    devices = division()
-    return parts if devices is None else parts[devices.process :: devices.count]
 
 
 def _pick(start: int, count: int, size: int) -> np.ndarray:
@@ -109,7 +101,7 @@ def scanned(function: Callable[[Any], Any], chunks: Any, start: Any) -> Any:
     zero = jax.tree.map(jnp.zeros_like, start)
     # each device goes through chunks of its own
     sums = jax.shard_map(
-        lambda own: jax.lax.psum(summed(zero, own), POINTS),
-        mesh=devices.every, in_specs=PartitionSpec(POINTS), out_specs=PartitionSpec(), check_vma=False,
+        lambda own: jax.lax.psum(summed(zero, own), DEVICES),
+        mesh=devices.every, in_specs=PartitionSpec(DEVICES), out_specs=PartitionSpec(), check_vma=False,
     )(chunks)  # fmt: skip
     return jax.tree.map(jnp.add, start, sums)

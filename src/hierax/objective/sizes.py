@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+from scipy.linalg import null_space
+from scipy.optimize import bisect
 
 from hierax.geometry import AbstractShape, Part
 from hierax.objective.build import is_equation
@@ -31,8 +33,14 @@ PASSES, ROUNDS = 8, 30
 """Most passes in which sizes and curvature follow each other, rounds of reweighting towards least absolute values."""
 AGREED = 0.01
 """Difference of logarithms of sizes up to which two passes say the same."""
+NEARER = 0.5
+"""Part of the first difference to which passes without an agreement have to bring it."""
 LEAP = np.log(1e12)
 """Largest change of a logarithm in a pass."""
+DECADES, CHANGED = 25, 0.03
+"""Where the size of a column is looked for that no row sets, and the change (log2) of what is felt that tells it."""
+APART = 0.125
+"""Decades between two sizes that are tried."""
 WIGGLE = 1.0
 """Size of the waves about the level of an unknown, where curvature is measured, in its own units."""
 
@@ -52,14 +60,15 @@ def own_units(problem: Problem) -> Units:
     probed = Probed(problem)
     state, known = _prescribed(problem, probed)
     still = [probed.felt(k, state, 0.0) for k in range(len(probed.terms))]
+    known = _natural(probed, state, still, known)
 
     def following(logarithms: np.ndarray) -> np.ndarray:
         # nonlinear terms feel something else where the unknowns vary; what rows leave there is the waves' own
         here = replace(state, sizes=np.exp(logarithms))
         felt = [probed.felt(k, here, WIGGLE)._replace(left=s.left) for k, s in enumerate(still)]
-        return np.log(_balanced(probed, felt, known))
+        return np.log(_balanced(_balance(probed, felt, known), known, len(probed.columns)))
 
-    sizes = np.exp(_settled(following, np.log(_balanced(probed, still, known))))
+    sizes = np.exp(_settled(following, np.log(_balanced(_balance(probed, still, known), known, len(probed.columns)))))
     return _units(problem, probed, replace(state, sizes=sizes))
 
 
@@ -68,7 +77,9 @@ def _settled(following: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -
 
     Where curvature goes with a power of an unknown, as `|u'|^(p-2)` in the p-Laplace operator, sizes that follow from
     each other swing about the right ones, or away from them. Differences of the passes before tell how: what is linear
-    in logarithms is met as soon as there are more passes than unknowns (Anderson, J. ACM 12, 1965).
+    in logarithms is met as soon as there are more passes than unknowns (Anderson, J. ACM 12, 1965). A coefficient `h`
+    in `u' + h u` follows from nothing but its own effect as soon as it is large: no size is in balance then, no pass
+    comes nearer, and the start counts.
     """
     tried, misses = [start], [following(start) - start]
     while np.abs(misses[-1]).max(initial=0.0) > AGREED and len(tried) < PASSES:
@@ -78,8 +89,11 @@ def _settled(following: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -
             leap = leap - (steps + changes) @ np.linalg.lstsq(changes, leap, rcond=1e-6)[0]
         tried.append(tried[-1] + np.clip(leap, -LEAP, LEAP))
         misses.append(following(tried[-1]) - tried[-1])
-    best = int(np.argmin([np.abs(miss).max(initial=0.0) for miss in misses]))
-    return tried[best] + misses[best] if np.abs(misses[best]).max(initial=0.0) <= AGREED else tried[best]
+    sizes = [np.abs(miss).max(initial=0.0) for miss in misses]
+    best = int(np.argmin(sizes))
+    if sizes[best] <= AGREED:
+        return tried[best] + misses[best]
+    return tried[best] if sizes[best] <= NEARER * sizes[0] else start
 
 
 def _standardised(problem: Problem) -> Units:
@@ -131,8 +145,53 @@ def _prescribed(problem: Problem, probed: Probed) -> tuple[Sizes, dict[int, floa
     return Sizes(levels, np.array([known.get(k, 0.0) for k in range(count)])), known
 
 
-def _balanced(probed: Probed, felt: list[Felt], known: Mapping[int, float]) -> np.ndarray:
+def _natural(probed: Probed, state: Sizes, still: list[Felt], known: Mapping[int, float]) -> dict[int, float]:
+    """Sizes that are known, and those of columns that no row sets: where what rows feel begins to change.
+
+    Nothing but its nonlinearity tells how large a bifurcating solution is, as an elastica or a double well; of linear
+    equations without any source all sizes are right.
+    """
+    found, seen = dict(known), dict(known)
+    while True:
+        balance = _balance(probed, still, seen)
+        sizes = _balanced(balance, seen, len(probed.columns))
+        null = null_space(balance[0], rcond=1e-9)[: len(sizes)]
+        free = np.linalg.norm(null, axis=1)
+        if free.max(initial=0.0) < 1e-6:
+            return found
+        column = int(np.argmax(free > 0.9 * free.max()))
+        direction = null @ null[column] / free[column] ** 2
+
+        def changes(decades: float, sizes: np.ndarray = sizes, direction: np.ndarray = direction) -> bool:
+            here = replace(state, sizes=sizes * 10.0 ** (decades * direction))
+            for number, before in enumerate(still):
+                pair = [one.waves @ here.sizes**2 for one in (before, probed.felt(number, here, WIGGLE))]
+                linear, felt = np.sum(pair, axis=1, keepdims=True) if probed.is_energy(number) else np.array(pair)
+                if np.any(np.abs(np.log2(felt[linear > 0.0] / linear[linear > 0.0])) > CHANGED):
+                    return True
+            return False
+
+        # what is felt need not grow from there on, as that of an angle
+        ends = np.arange(-DECADES, DECADES, APART)
+        last = next((end for end in ends if changes(end)), ends[0])
+        seen[column] = float(sizes[column])
+        if last > ends[0]:
+            last = float(bisect(lambda end: changes(end) - 0.5, last - APART, last, xtol=1e-9))  # pyright: ignore
+            seen[column] = found[column] = float(sizes[column] * 10.0**last)
+
+
+def _balanced(balance: tuple[np.ndarray, np.ndarray], known: Mapping[int, float], count: int) -> np.ndarray:
     """Sizes of the columns in balance with those of all rows."""
+    matrix, right = balance
+    weights, solution = np.ones(len(right)), np.zeros(matrix.shape[1])
+    for _ in range(ROUNDS):
+        solution = np.linalg.lstsq(matrix * weights[:, None], right * weights, rcond=1e-12)[0]
+        weights = 1.0 / np.sqrt(np.maximum(np.abs(matrix @ solution - right), 1e-2))
+    return np.exp(np.array([np.log(known[k]) if k in known else solution[k] for k in range(count)]))
+
+
+def _balance(probed: Probed, felt: list[Felt], known: Mapping[int, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Equations for the logarithms of the sizes of columns and rows: matrix and right-hand side."""
     count = len(probed.columns)
     entries: list[tuple[dict[int, float], float]] = [({k: 1.0}, np.log(size)) for k, size in known.items()]
     row = count
@@ -154,12 +213,7 @@ def _balanced(probed: Probed, felt: list[Felt], known: Mapping[int, float]) -> n
     for i, (places, _) in enumerate(entries):
         for j, value in places.items():
             matrix[i, j] = value
-    weights = np.ones(len(entries))
-    solution = np.zeros(row)
-    for _ in range(ROUNDS):
-        solution = np.linalg.lstsq(matrix * weights[:, None], right * weights, rcond=1e-12)[0]
-        weights = 1.0 / np.sqrt(np.maximum(np.abs(matrix @ solution - right), 1e-2))
-    return np.exp(np.array([np.log(known[k]) if k in known else solution[k] for k in range(count)]))
+    return matrix, right
 
 
 def _regular(sizes: np.ndarray) -> np.ndarray:

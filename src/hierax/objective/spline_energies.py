@@ -36,7 +36,9 @@ Functions = Float[np.ndarray, "elements width orders functions"]
 
 @dataclass(frozen=True, eq=False)
 class EnergyTerm(LocalTerm):
-    """An energy of splines and numbers."""
+    """An energy of splines and numbers; `exact` keeps the whole second derivative, which need not be positive."""
+
+    exact: bool = False
 
     def _summed(self, c: np.ndarray, rest: Any, places: Place, weights: np.ndarray) -> AbstractSums:
         term, count = self.samples.term, weights.size
@@ -53,7 +55,8 @@ class EnergyTerm(LocalTerm):
             for name, shape, own in zip(parts, self.layout.shapes, jets, strict=True)
         }
         value, slope, second = (np.asarray(a)[:count] for a in expansions_in_jets(term, given, places))
-        second = _positive(second) * weights.reshape(-1, 1, 1)
+        units = term.units_of_jets({name: own.shape[1:] for name, own in given.items()})
+        second = (second if self.exact else _positive(second, units)) * weights.reshape(-1, 1, 1)
         sizes = [own.shape[2:] for own in jets]
         cuts = [int(end) for end in np.cumsum([0, *(a * b for a, b in sizes)])]
         spans = list(zip(itertools.pairwise(cuts), sizes, strict=True))
@@ -180,15 +183,17 @@ def _flat(table: Functions) -> np.ndarray:
     return table.reshape(len(table), -1, table.shape[3])
 
 
-def _positive(second: Float[np.ndarray, "n j j"]) -> np.ndarray:
-    """The positive semidefinite parts of symmetric matrices."""
-    trace = np.trace(second, axis1=1, axis2=2)
+def _positive(second: Float[np.ndarray, "n j j"], units: Float[np.ndarray, " j"]) -> np.ndarray:
+    """The positive semidefinite parts of symmetric matrices in these units of rows and columns."""
+    scaled = units[:, None] * second * units
+    trace = np.trace(scaled, axis1=1, axis2=2)
     if not np.all(np.isfinite(trace)):
         return second
     small = INDEFINITE * np.maximum(np.abs(trace), np.finfo(float).tiny)
     try:
-        np.linalg.cholesky(second + small[:, None, None] * np.eye(second.shape[1]))
+        np.linalg.cholesky(scaled + small[:, None, None] * np.eye(second.shape[1]))
     except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(second)
+        values, vectors = np.linalg.eigh(scaled)
+        vectors = vectors / units[:, None]
         return np.matmul(vectors * np.maximum(values, 0.0)[:, None], vectors.swapaxes(1, 2))
     return second

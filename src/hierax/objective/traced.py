@@ -44,6 +44,7 @@ class Traced:
     out_of_range: OutOfRange | None
 
 
+@once_for_each
 def traced(problem: Problem, term: Term) -> Traced:
     """Trace a term at one point with unknowns that have one parameter each.
 

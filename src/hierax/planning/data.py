@@ -80,9 +80,11 @@ def _grouped(problem: Problem) -> list[str]:
     """Which rows are kept back together, in words."""
     term = next(t for t in problem.terms if isinstance(t, Data))
     axes = specimen_axes(term.points)
-    count = len(np.unique(shared := together(term), axis=0))
+    if (shared := together(term)) is term.points:
+        return []
+    count = len(np.unique(shared, axis=0))
     if term.groups is None and not axes:
-        return [] if shared is term.points else [CLUSTERS.format(count)]
+        return [CLUSTERS.format(count)]
     if term.groups is not None:
         return [f"Groups: {count}, each of which is kept back as a whole."]
     names = ", ".join((problem.domain.names or ())[axis] for axis in axes)

@@ -26,6 +26,8 @@ CLOSE = 0.25
 where derivatives jump is nearer than this part of an interval."""
 GRADED, CORNERS = 9, 20
 """Most halvings towards a corner; break points on either side of all corners together."""
+QUARTERED, EDGES = 4, 9
+"""Most break points on either side of an edge in space; of all edges along an axis together."""
 BENT = 0.5
 """Longest intervals near a boundary that bends, in its radius of curvature and in the distance from it."""
 HALVINGS = 4
@@ -80,11 +82,20 @@ def _bend(wall: Boundary) -> Bend:
     return Bend(wall.points, np.median(radii[:, 1:], axis=1) if count else np.full(len(radii), np.inf))
 
 
-def wedges(problem: Problem) -> tuple[Peak, ...]:
-    """Corners and edges into a shape or one of its parts, where gradients are infinite as a rule, as places of peaks.
+class Edge(NamedTuple):
+    """A corner or edge into a body, at `x[axis] = at`, and the break points on either side of it, graded towards it."""
 
-    Knots are graded towards them. The more there are along an axis, the less: each costs break points on it. In space
-    it is one on either side, from where refinement goes on: cells are too many for more.
+    axis: int
+    at: float
+    points: np.ndarray
+
+
+def edges(problem: Problem) -> tuple[Edge, ...]:
+    """Corners and edges into a shape or one of its parts, where gradients are infinite as a rule.
+
+    Knots are graded towards them, in the plane by halvings. In space, where break points cost more, it is by quarters:
+    near an edge solutions are alike on all scales, and splines follow them best for their number with a factor below
+    a fifth (Gui, Babuska, Numer. Math. 49, 1986). The more edges there are along an axis, the fewer points each has.
     """
     domain, whole = problem.domain, problem.domain if isinstance(problem.domain, AbstractShape) else None
     bodies = problem.regions.bodies if problem.regions is not None else (whole,) if whole is not None else ()
@@ -93,36 +104,49 @@ def wedges(problem: Problem) -> tuple[Peak, ...]:
     for axis in range(domain.dim):
         at, size = np.unique(places[~np.isnan(places[:, axis]), axis]), high[axis] - low[axis]
         at = at[np.diff(at, prepend=-np.inf) > ROUNDING * size]
-        halvings = min(GRADED, CORNERS // max(len(at), 1) - len(STEPS) + 1)
-        if halvings < 2:
-            continue
-        share = REACH / STEPS[-1] * 0.5**halvings if domain.dim < 3 else 0.5 * REACH
-        along = np.where(np.arange(domain.dim) == axis, share * size, np.inf)
-        found += [Peak(-1, np.full(domain.dim, place), along) for place in at]
+        shares = _shares(domain.dim, len(at))
+        # those of two edges meet in the middle
+        room = np.diff(np.r_[2.0 * low[axis] - at[:1], at, 2.0 * high[axis] - at[-1:]]) / 2.0
+        reach = np.minimum(room, REACH * size)
+        sides = zip(at, reach[:-1], reach[1:], strict=True) if len(shares) else ()
+        found += [Edge(axis, x, np.unique(np.r_[x - left * shares, x, x + right * shares])) for x, left, right in sides]
     return tuple(found)
 
 
-def creases(found: Sequence[Peak], order: int) -> tuple[Break, ...]:
+def _shares(dim: int, count: int) -> np.ndarray:
+    """Distances of the break points on either side of each of `count` corners or edges along an axis, in how far they
+    may reach; none where there are too many."""
+    if dim > 2:
+        return 0.25 ** np.arange(min(QUARTERED, EDGES // max(count, 1)))
+    points = CORNERS // max(count, 1) - 1
+    halvings = min(GRADED, points - len(STEPS) + 2)
+    if halvings < 1:
+        return 0.5 ** np.arange(points, 0, -1)
+    return np.r_[STEPS[1:], STEPS[-1] * 2.0 ** np.arange(1, halvings)] / STEPS[-1] * 0.5**halvings
+
+
+def creases(found: Sequence[Edge], order: int) -> tuple[Break, ...]:
     """Planes through corners and edges across which derivatives of an energy's own order may jump.
 
     Splines that are smooth across them carry what is singular on one side to the other.
     """
-    return tuple(
-        Break(int(k), float(p.place[k]), order - 1) for p in found for k in np.flatnonzero(np.isfinite(p.widths))
-    )
+    return tuple(Break(edge.axis, edge.at, order - 1) for edge in found)
 
 
 def with_knots(
     part: SplineGrid, features: Sequence[Feature], planes: Sequence[Break], bent: Sequence[Bend],
-    creased: Sequence[Break] = (),
+    corners: Sequence[Edge] = (), creased: Sequence[Break] = (),
 ) -> SplineGrid:  # fmt: skip
-    """The grid with break points near bends and at peaks, graded from their size on, and repeated where derivatives
-    jump: on planes, and at break points that `creased` names. Its coefficients are constant."""
-    axes = tuple(
-        _repeated(_broken(_axis(_bent(axis, k, bent), k, features), [p for p in planes if p.axis == k]),
-                  [c for c in creased if c.axis == k])
-        for k, axis in enumerate(part.axes)
-    )  # fmt: skip
+    """The grid with break points graded towards corners and edges, near bends and at peaks, graded from their size on,
+    and repeated where derivatives jump: on planes, and at break points that `creased` names. Its coefficients are
+    constant."""
+
+    def along(k: int, axis: SplineAxis) -> SplineAxis:
+        axis = _bent(_edged(axis, [c for c in corners if c.axis == k]), k, bent)
+        axis = _broken(_axis(axis, k, features), [p for p in planes if p.axis == k])
+        return _repeated(axis, [c for c in creased if c.axis == k])
+
+    axes = tuple(along(k, axis) for k, axis in enumerate(part.axes))
     if axes == part.axes:
         return part
     shape = (*(axis.size for axis in axes), *part.channels)
@@ -143,6 +167,20 @@ def _bent(axis: SplineAxis, number: int, bent: Sequence[Bend]) -> SplineAxis:
             break
         points = halved(points, marked)
     return axis if len(points) == axis.intervals + 1 else axis.with_breakpoints(graded(points))
+
+
+def _edged(axis: SplineAxis, corners: Sequence[Edge]) -> SplineAxis:
+    """The axis with the break points of edges in place of its own within their reach and beside it."""
+    points = axis.breakpoints()
+    if not corners:
+        return axis
+    ends = np.array([[c.at - (1.0 + CLOSE) * np.ptp(c.points[c.points <= c.at]),
+                      c.at + (1.0 + CLOSE) * np.ptp(c.points[c.points >= c.at])] for c in corners])  # fmt: skip
+    far = np.all((points[:, None] < ends[:, 0]) | (points[:, None] > ends[:, 1]), axis=1)
+    far[[0, -1]] = True
+    every = np.unique(np.concatenate([points[far], *(c.points for c in corners)]))
+    every = every[np.diff(every, prepend=-np.inf) > ROUNDING * np.ptp(points)]
+    return axis.with_breakpoints(np.r_[points[0], every[1:-1], points[-1]])
 
 
 def _axis(axis: SplineAxis, number: int, features: Sequence[Feature]) -> SplineAxis:

@@ -22,7 +22,7 @@ from hierax.objective.view import unbounded
 from hierax.planning.data import has_process
 from hierax.planning.families import AbstractFamily
 from hierax.planning.features import ProblemFeatures
-from hierax.planning.knots import bends, breaks, creases, wedges, with_knots
+from hierax.planning.knots import bends, breaks, creases, edges, with_knots
 from hierax.problems.keys import Key, seed_of
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Energy
@@ -73,7 +73,7 @@ def start_field(family: AbstractFamily, given: Examined) -> Any:
     """
     problem, seen, units = given.problem, given.seen, given.units
     keys = [jax.random.key(seed_of(given.key, k)) for k in range(len(problem.unknowns))]
-    corners = wedges(problem)
+    corners = edges(problem)
     weak = all(isinstance(t, Energy) for t in problem.terms if is_equation(t, problem))
     creased = creases(corners, seen.order) if weak else ()
     planes = breaks(problem, given.features, stated(problem), seen.order)
@@ -85,7 +85,7 @@ def start_field(family: AbstractFamily, given: Examined) -> Any:
         values = seen.values if seen.only_data else None
         part = family.part(problem, name, seen.order, values, k)
         if isinstance(part, SplineGrid):
-            part = with_knots(part, [*given.features, *corners], planes, bends(problem), creased)
+            part = with_knots(part, given.features, planes, bends(problem), corners, creased)
         if isinstance(part, LowRank) and has_process(problem, name):
             part = alternated(part, *_rows(problem, name), key=k)
         level = None if units is None or seen.linear or seen.only_data else _far_from_zero(units.start(name))

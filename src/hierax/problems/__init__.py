@@ -20,7 +20,6 @@ from hierax.problems.fidelities import Fidelity as Fidelity
 from hierax.problems.fidelity_ladder import four_fidelities as four_fidelities
 from hierax.problems.helmholtz import helmholtz as helmholtz
 from hierax.problems.helmholtz import helmholtz_l_shape as helmholtz_l_shape
-from hierax.problems.heterogeneous import rough_diffusion as rough_diffusion
 from hierax.problems.inverse import inverse_constant as inverse_constant
 from hierax.problems.inverse import inverse_diffusion as inverse_diffusion
 from hierax.problems.inverse import inverse_diffusion_2d as inverse_diffusion_2d
@@ -43,7 +42,6 @@ from hierax.problems.regression import regression_1d as regression_1d
 from hierax.problems.regression import regression_2d as regression_2d
 from hierax.problems.regression import rotated_regression as rotated_regression
 from hierax.problems.sampling import Batch as Batch
-from hierax.problems.sampling import CellCentres as CellCentres
 from hierax.problems.sampling import Gauss as Gauss
 from hierax.problems.sampling import Sobol as Sobol
 from hierax.problems.scattered import constitutive as constitutive

@@ -22,8 +22,9 @@ Value = Callable[[Any], Any] | Any
 
 
 def dirichlet(
-    on: Where, value: Value = 0.0, *, unknown: str | None = None, component: int | None = None, name: str | None = None
-) -> Residual:
+    on: Where, value: Value = 0.0, *, unknown: str | None = None, component: int | None = None,
+    name: str | None = None, exact: bool = False,
+) -> Residual:  # fmt: skip
     """`u = value` on a part of the boundary.
 
     Parameters
@@ -36,17 +37,30 @@ def dirichlet(
         Of which unknown, where the problem names them; of which component, where it has several.
     name:
         Of the term, for messages and tables.
+    exact:
+        Other libraries build values in by the distance from the boundary; here that loses, and is refused.
 
     Returns
     -------
     Residual
         To be put among the terms of a problem.
 
+    Raises
+    ------
+    InputError
+        For values that are no numbers, and for `exact`.
+
     Examples
     --------
     >>> hx.dirichlet("hole", 0.0)  # doctest: +SKIP
     """
-
+    if exact:
+        raise InputError(
+            "values are not built in by the distance: solutions are less exact with it than without",
+            f"exact of a condition on {_places(on)}",
+            "leave it out; where values must hold to the last digit, give Problem(..., constraint=lambda u: lambda x: "
+            "g(x) + d(x) * u(x)) with a smooth d that is zero there, and no condition",
+        )
     _check(on, value=value)
 
     def condition(w: Any, x: Any, normal: Any) -> Any:

@@ -66,9 +66,13 @@ class ContinuedEnergy:
             # far away one that has no weight may not be finite
             self._energies = [energy for energy, own in zip(self._energies, weights, strict=True) if own > 0.0]
             self._weights = weights[weights > 0.0]
+        # terms are traced many times, this part of them once
+        self._traced = jax.jit(self._continued)
 
     def __call__(self, now: Float[Array, " k"]) -> Float[Array, ""]:
-        now = watched(now, self._learned.seen)
+        return self._traced(watched(now, self._learned.seen))
+
+    def _continued(self, now: Float[Array, " k"]) -> Float[Array, ""]:
         away = now - self._centre
         gauge = jnp.maximum(jnp.max(self._facets @ (away / self._size)), 1.0)
         near = self._centre + away * (1.0 + BEYOND * jnp.tanh((gauge - 1.0) / BEYOND)) / gauge

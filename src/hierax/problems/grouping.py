@@ -96,7 +96,8 @@ def clusters(points: Float[np.ndarray, "n dim"]) -> Int[np.ndarray, " n"] | None
     """
     low, high = points.min(axis=0), points.max(axis=0)
     unit = (points - low) / np.where(high > low, high - low, 1.0)
-    few = np.random.default_rng(0).permutation(np.unique(unit, axis=0))[:MOST]
+    rng = np.random.default_rng(0)
+    few = np.unique(unit if len(unit) <= MOST else rng.choice(unit, MOST, replace=False), axis=0)
     if len(few) < GROUPS * ROWS:
         return None
     places = np.random.default_rng(1).uniform(size=(PLACES, unit.shape[1]))

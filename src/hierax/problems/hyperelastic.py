@@ -26,9 +26,10 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
+from hierax.problems.checked import as_floats
 from hierax.problems.conditions import Value, at_point
 from hierax.problems.continued import ContinuedEnergy
-from hierax.problems.domain import Box, as_floats
+from hierax.problems.domain import Box
 from hierax.problems.learned import Learned
 from hierax.problems.operators import divergence, gradient
 from hierax.problems.polyconvex import nonnegative, polyconvex

@@ -193,17 +193,19 @@ def divergence(u: Function) -> Function:
 def sides(u: Function) -> tuple[Function, Function]:
     """The unknown from inside and from outside of an interface, or from below and above a plane, for terms on it.
 
-    A field that is not broken is its own on both sides, see `hierax.fields.BrokenPartition`.
+    A field that is not broken is its own on both sides.
 
     Examples
     --------
-    The flux `2 u_n` inside and `u_n` outside agree on a boundary named `interface` of a point cloud::
+    The flux jumps by 3 from inside, where it is `2 u_n`, to outside, where it is `u_n`::
+
+        rod = hx.Interface(hx.Disk((0.5, 0.5), 0.3))
 
         def flux(u, x, normal):
             inside, outside = hx.sides(u)
-            return normal @ (2.0 * hx.gradient(inside)(x) - hx.gradient(outside)(x))
+            return normal @ (2.0 * hx.gradient(inside)(x) - hx.gradient(outside)(x)) - 3.0
 
-        hx.Residual("flux", flux, on="interface")
+        hx.Residual("flux", flux, on=rod)
 
     Across the plane `x = 0.3` of a box a heat source of 50 lies, and the conductivity jumps from 2 to 1::
 

@@ -22,8 +22,8 @@ LEAST = 1e-2
 """Least weight of the energies that grow without bound: they have this part of the slopes of the samples."""
 GROWING = 2
 """How many of the energies these are."""
-OCTAVES = 5
-"""Of exponents of fibres."""
+OCTAVES, FINE = 5, 4
+"""Of exponents of fibres, and how many an octave has: between two of them a sum grows like the steeper one."""
 
 
 def nonnegative(matrix: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def nonnegative(matrix: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def polyconvex(names: tuple[str, ...], rest: np.ndarray, stretches: np.ndarray) -> list[Energy]:
     """Polyconvex energies of the invariants; first those that are never left out.
 
-    Those of fibres have octaves of `k` up to a growth of `e^4` where samples have stretched them most, `stretches`.
+    Those of fibres have values of `k` up to a growth of `e^4` where samples have stretched them most, `stretches`.
     """
     first, volume = names.index("I1"), names.index("J")
     power, least = 2.0 / rest[first], rest[first]
@@ -64,9 +64,9 @@ def polyconvex(names: tuple[str, ...], rest: np.ndarray, stretches: np.ndarray) 
             steepest = 4.0 / max(stretches[k] - 1.0, 1e-3) ** 2
             out.append(lambda i, k=k: jnp.maximum(i[k] - 1.0, 0.0) ** 2)
             out += [
-                lambda i, k=k, steep=steepest * 2.0**-octave: (
+                lambda i, k=k, steep=steepest * 2.0 ** (-step / FINE): (
                     jnp.expm1(steep * jnp.maximum(i[k] - 1.0, 0.0) ** 2) / steep
                 )
-                for octave in range(OCTAVES)
+                for step in range(OCTAVES * FINE)
             ]
     return out

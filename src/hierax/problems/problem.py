@@ -15,7 +15,8 @@ from hierax._notebook import preformatted
 from hierax.geometry import AbstractShape, Part
 from hierax.geometry.regions import Regions
 from hierax.problems.calls import check_arguments, usable
-from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud, as_floats, repeated
+from hierax.problems.checked import as_floats
+from hierax.problems.domain import TIME, Box, Domain, Face, Interface, PointCloud, repeated
 from hierax.problems.operators import coordinates
 from hierax.problems.reference import AnyReference, Reference, TabulatedReference
 from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term, Values, Wrapped

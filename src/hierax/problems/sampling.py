@@ -10,7 +10,7 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,14 @@ class AbstractSampler(abc.ABC):
         """
 
 
+def sobol(dim: int, rng: np.random.Generator) -> Any:
+    """The engine of a scrambled Sobol sequence in the unit cube (`scipy.stats.qmc`)."""
+    # imported here: it takes longer to import than many a command to run
+    from scipy.stats import qmc
+
+    return qmc.Sobol(dim, scramble=True, rng=rng)
+
+
 @dataclass(frozen=True)
 class Sobol(AbstractSampler):
     """Scrambled Sobol points (`scipy.stats.qmc`): point `i` depends on the key and `i` alone."""
@@ -65,11 +73,8 @@ class Sobol(AbstractSampler):
     box: Box
 
     def sample(self, key: Key, start: int, count: int, cells: Cells | None = None) -> Batch:
-        # Imported here: it takes longer to import than many a command to run.
-        from scipy.stats import qmc
-
         del cells
-        engine = qmc.Sobol(self.box.dim, scramble=True, rng=np.random.default_rng(seed_of(key)))
+        engine = sobol(self.box.dim, np.random.default_rng(seed_of(key)))
         if start:
             engine.fast_forward(start)
         # a power of two is drawn so that SciPy does not warn about balance; only `count` points are kept
@@ -94,23 +99,6 @@ class Arcsine(AbstractSampler):
         unit = (batch.points - low) / (high - low)
         bent = np.where(np.isin(self.box.names, self.box.periodic), unit, 0.5 - 0.5 * np.cos(np.pi * unit))
         return batch._replace(points=low + bent * (high - low))
-
-
-@dataclass(frozen=True)
-class CellCentres(AbstractSampler):
-    """Cell centres of the uniform grid whose size is the largest with at most `count` points."""
-
-    box: Box
-
-    def sample(self, key: Key, start: int, count: int, cells: Cells | None = None) -> Batch:
-        del key, start, cells
-        per_axis = max(1, int(np.floor(count ** (1 / self.box.dim) + 1e-9)))
-        axes = [
-            a + (np.arange(per_axis) + 0.5) * (b - a) / per_axis
-            for a, b in zip(self.box.lower, self.box.upper, strict=True)
-        ]
-        points = np.stack([m.ravel() for m in np.meshgrid(*axes, indexing="ij")], axis=1)
-        return Batch(points, np.full(len(points), self.box.measure / len(points)), np.arange(len(points)))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.geometry import Part
 from hierax.problems.calls import check_arguments
-from hierax.problems.domain import Face, Interface, as_floats, as_points, check_finite
+from hierax.problems.checked import as_floats, as_points, check_finite
+from hierax.problems.domain import Face, Interface
 
 Where = Face | Interface | Part | str | tuple[Face | Interface | Part | str, ...] | None
 

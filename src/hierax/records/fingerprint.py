@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from hierax.geometry import AbstractShape
 from hierax.objective.build import SampledProblem
@@ -73,12 +75,24 @@ def _alone(problem: Problem) -> dict[str, str]:
 
 
 def _program(point: AbstractPointTerm, field: Any, problem: Problem, term: Term) -> list[Any]:
-    """The program of a term as a text, and the constants in it."""
+    """The program of a term as a text, and all constants in it."""
     none = np.zeros((1, problem.domain.dim))
     places = examples(problem, term, Place(none, none, none[:, :0]), 1)
     at, to = (jax.ShapeDtypeStruct(part.shape[1:], jnp.zeros(0).dtype) for part in (places.x, places.target))
     made = jax.make_jaxpr(lambda x, normal, target: point.residual(field, Place(x, normal, target)))(at, at, to)
-    return [ADDRESS.sub("", str(made.jaxpr)), *made.consts]
+    return [ADDRESS.sub("", str(made.jaxpr)), *_constants(made)]
+
+
+def _constants(program: Any) -> Iterator[Any]:
+    """Constants of a program and of those that it calls, which its text does not have."""
+    if isinstance(program, ClosedJaxpr):
+        yield from program.consts
+    if isinstance(program, ClosedJaxpr | Jaxpr):
+        for equation in program.eqns:
+            yield from _constants(tuple(equation.params.values()))
+    elif isinstance(program, tuple | list):
+        for part in program:
+            yield from _constants(part)
 
 
 def _stand_in(problem: Problem) -> Any:

@@ -147,7 +147,7 @@ class Folder:
                 whole = FIELD in self.manifest.files
                 what = "The run has come to its end, and nothing is kept to go on from" if whole else None
                 what = what or "The run was ended before a level was trained"
-                raise InputError(f"{what}.", str(self.path), "Start it again.")
+                raise InputError(f"{what}.", str(self.path), "Start it again, in a new folder.")
             number = max([newest, *self.states])
         self.refuse_damaged(state_name(number))
         if number not in self.states:

@@ -85,6 +85,6 @@ def steady_output() -> Iterator[Output]:
     sys.stdout, sys.stderr = out, err  # pyright: ignore
     try:
         yield out
-        out.flush()
     finally:
+        out.flush()
         sys.stdout, sys.stderr = kept

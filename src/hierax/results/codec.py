@@ -47,9 +47,10 @@ ROOMS = (
     "hierax.models.operators",
     "hierax.models.regression",
     "hierax.models.surrogate",
+    "hierax.models.telescoped",
     "hierax.results.intervals",
     "hierax.results.solution",
-    "hierax.solvers.gaussian_process",
+    "hierax.solvers.kernels",
     "hierax.solvers.value_scale",
     "hierax.training.state",
 )

@@ -24,7 +24,8 @@ from hierax.objective.reduction import concatenated, fitting
 from hierax.objective.traced import trial
 from hierax.objective.view import physical
 from hierax.problems.calls import usable
-from hierax.problems.domain import Box, as_floats, as_points
+from hierax.problems.checked import as_floats, as_points
+from hierax.problems.domain import Box
 from hierax.problems.operators import coordinates, derivative, parse_axes
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Residual

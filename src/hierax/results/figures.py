@@ -45,6 +45,9 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 160,
 }
 CURVE_POINTS, IMAGE_POINTS, DATA_SHOWN = 801, 161, 400
+LONGEST = {True: 12.0, False: 3.0}
+"""Up to what ratio of the sides a plane is drawn to scale: of a shape, and of a box, whose coordinates may differ in
+kind."""
 
 
 class Drawing(NamedTuple):
@@ -201,7 +204,8 @@ def show_quantity(
 
 def add_bar(axes: Axes, drawn: ScalarMappable) -> None:
     """The bar that says what the colours of an image stand for."""
-    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
+    # as high as the image, also where that is drawn to scale
+    bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.03, 0.0, 0.035, 1.0)))
     bar.outline.set_visible(False)  # pyright: ignore
     if isinstance(drawn.norm, LogNorm):
         plain_powers(bar.ax.yaxis)
@@ -219,7 +223,8 @@ def show_plane(
     add_bar(axes, drawn)
     names = axis_names(plane.problem)
     axes.set(title=literal(title), xlabel=names[plane.pair[0]], ylabel=names[plane.pair[1]])
-    if plane.problem.time_axis not in plane.pair and 1 / 3 < np.ptp(first) / np.ptp(second) < 3:
+    longest = LONGEST[isinstance(plane.problem.domain, AbstractShape)]
+    if plane.problem.time_axis not in plane.pair and 1 / longest < np.ptp(first) / np.ptp(second) < longest:
         axes.set_aspect("equal", adjustable="box")
 
 

@@ -12,7 +12,6 @@ from hierax.solvers.linear.solve import Cholesky as Cholesky
 from hierax.solvers.linear.solve import ConjugateGradients as ConjugateGradients
 from hierax.solvers.linear.subdomains import Schwarz as Schwarz
 from hierax.solvers.optax import Optax as Optax
-from hierax.solvers.optax import adagrad as adagrad
 from hierax.solvers.optax import adam as adam
 from hierax.solvers.optax import lbfgs as lbfgs
 from hierax.solvers.relaxation import Relaxation as Relaxation

@@ -56,6 +56,11 @@ class AbstractSolver(abc.ABC):
         """Whether curvature is used: needs 64 bits."""
 
     @property
+    def solves(self) -> int:
+        """Matrices that a step solves with, about."""
+        return 1
+
+    @property
     def assembles(self) -> bool:
         """Whether the curvature of fields with fixed cells is to be assembled cell by cell, see `LocalObjective`."""
         return self.second_order

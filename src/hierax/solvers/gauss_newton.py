@@ -11,6 +11,7 @@ from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
 from hierax.objective import AbstractObjective, Linearisation
 from hierax.objective.curvature import DenseGram
+from hierax.objective.objective import AbstractSampledObjective
 from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.damping import Damping
 from hierax.solvers.linear.multigrid import linear_solver_for
@@ -91,7 +92,7 @@ class GaussNewton(AbstractSolver):
             return self._solve(objective, theta, lin)
         damping, failure, iterations = state.damping, RESULTS.singular, 0
         for _ in range(40):
-            trial, solve = self._attempt(lin, damping)
+            trial, solve = self._attempt(lin, damping, _squares(objective, lin))
             iterations += 0 if solve is None else solve.iterations
             if trial is None:
                 damping = max(10 * damping, SMALLEST)
@@ -110,7 +111,8 @@ class GaussNewton(AbstractSolver):
             if finite(after) and ratio > 1e-3:
                 step = self._accept(theta + trial, state, damping, after, relative, ratio)
                 return step._replace(iterations=iterations, condition=np.nan if solve is None else solve.condition)
-            if finite(after) and relative < max(self.tolerances.relative, min(1e-10, 10.0 * self.tolerances.relative)):
+            small = self.tolerances.relative if state.steps >= self.tolerances.least else 0.0
+            if finite(after) and relative < max(small, min(1e-10, 10.0 * self.tolerances.relative)):
                 # rounding decides the sign of such a small decrease: the point is as good as it gets
                 return Step(theta, state._replace(linearisation=lin), lin.value, relative, True)
             failure = RESULTS.no_decrease if finite(after) else RESULTS.nonfinite
@@ -160,7 +162,7 @@ class GaussNewton(AbstractSolver):
     ) -> Step | None:
         """A solve, and a second one with the same factor that removes what rounding left; `None` if not finite."""
         solve = self.prepare(lin, shift)
-        change = -solve(lin.gradient)
+        change = -solve(lin.gradient, _squares(objective, lin))
         first = theta + change
         if solve.iterations and np.all(np.isfinite(first)):
             # rounding is far below the tolerance of the iteration: the model says the value, no further pass
@@ -179,13 +181,13 @@ class GaussNewton(AbstractSolver):
             return Step(second, DampingState(self.damping, 1), value, 0.0, True)
         return None
 
-    def _attempt(self, lin: Linearisation, damping: float) -> tuple[np.ndarray | None, Solve | None]:
+    def _attempt(self, lin: Linearisation, damping: float, squares: float) -> tuple[np.ndarray | None, Solve | None]:
         diagonal = lin.curvature.diagonal()
         floor = 1e-10 * max(float(diagonal.max(initial=0.0)), 1e-300)
         shift = damping * np.maximum(diagonal, floor) + 1e-3 * SMALLEST * np.maximum(diagonal, floor)
         try:
             solve = self.prepare(lin, shift)
-            trial = solve(-lin.gradient)
+            trial = solve(-lin.gradient, squares)
         except NotPositive:
             return None, None
         return trial if np.all(np.isfinite(trial)) else None, solve
@@ -205,6 +207,11 @@ class GaussNewton(AbstractSolver):
         return Step(theta, DampingState(DAMPING.accepted(damping, ratio), steps, kept), lin.value, relative, done)
 
 
+def _squares(objective: AbstractObjective, lin: Linearisation) -> float:
+    """Half the sum of squares that is minimised; zero with energies, which have no least value to compare with."""
+    return lin.value if isinstance(objective, AbstractSampledObjective) and objective.has_residuals else 0.0
+
+
 def _conjugate(
     objective: AbstractObjective, solve: Solve, theta: np.ndarray, value: float, gradient: np.ndarray
 ) -> tuple[np.ndarray, float]:
@@ -213,24 +220,24 @@ def _conjugate(
     Normal equations square condition numbers: what is soft, as a shift that only conditions at the far side of a layer
     feel, is lost in a factor that is right otherwise. These are few directions, and so are the steps to find them.
     """
-    z = solve(gradient)
-    direction, slope = -z, float(gradient @ z)
+    z, left, start = solve(gradient), gradient, theta
+    direction, slope, gained = -z, float(gradient @ z), 0.0
     for _ in range(CONJUGATE):
+        # gradients are affine: that at the end of a step needs no second look
         _, ahead = objective.value_and_gradient(theta + direction)
-        bend = float(direction @ (ahead - gradient))
+        bend = float(direction @ (ahead - left))
         if not (bend > 0.0 and slope > 0.0):
             break
         length = slope / bend
-        after = theta + length * direction
-        lower, gradient = objective.value_and_gradient(after)
-        if not lower <= value + ROUNDS_TO * abs(value):
+        theta, left, gained = theta + length * direction, left + length * (ahead - left), gained + 0.5 * length * slope
+        negligible = length * slope < ROUNDS_TO * (value - gained)
+        if negligible or np.linalg.norm(length * direction) < NOISE * np.linalg.norm(theta):
             break
-        theta, value, z, before = after, lower, solve(gradient), slope
-        slope = float(gradient @ z)
-        if np.linalg.norm(length * direction) < NOISE * np.linalg.norm(theta):
-            break
+        z, before = solve(left), slope
+        slope = float(left @ z)
         direction = slope / before * direction - z
-    return theta, value
+    lower = objective.value(theta)
+    return (theta, lower) if lower <= value + ROUNDS_TO * abs(value) else (start, value)
 
 
 def finite(lin: Linearisation) -> bool:

@@ -1,11 +1,6 @@
 r"""Kriging with lengths, tails and warps of its own for every input, chosen by maximum likelihood from coarse to fine.
 
-Values are `c + g(x) + noise` with a Gaussian process `g` of covariance :math:`\sigma^2 k(|y(x) - y(x')|^2)`,
-
-.. math:: y_a = w(t_a; \kappa_a) / \ell_a, \qquad k(s) = (1 + s / 2 \alpha)^{-\alpha}
-
-(rational quadratic; Gaussian as :math:`\alpha \to \infty`), `t` the inputs in units of their box and `w` a logarithm
-that stretches one end of an axis.
+Values are `c + g(x) + noise` with a Gaussian process `g` whose covariance is that of `hierax.solvers.kernels`.
 """
 
 from __future__ import annotations
@@ -13,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
@@ -21,6 +15,8 @@ from scipy.linalg.lapack import dpotri  # pyright: ignore
 from scipy.optimize import OptimizeResult, minimize
 from scipy.spatial import KDTree
 from scipy.special import chdtri
+
+from hierax.solvers.kernels import Kernel, profile, squares, warped
 
 LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Lengths to begin with, in units of the box times the root of the number of inputs."""
@@ -30,8 +26,13 @@ SIZES = (150, 500)
 """Rows of the coarse levels on which parameters are found."""
 STEPS = (60, 30)
 """Most steps of the optimiser on the coarsest level and on the next."""
-BOUNDS = {"length": (-7.0, 4.0), "warp": (-9.0, 9.0), "tails": (-1.5, 5.0), "noise": (-31.0, 3.0)}
-"""Of logarithms of one over the lengths, of warps, of logarithms of `alpha` and of noise over signal variance."""
+LOUD = 0.1
+"""Noise over signal variance from which on what few rows say of lengths is not believed."""
+BOUNDS = {
+    "length": (-7.0, 4.0), "warp": (-9.0, 9.0), "direction": (-50.0, 50.0), "tails": (-1.5, 5.0), "noise": (-31.0, 3.0)
+}  # fmt: skip
+"""Of logarithms of one over the lengths, of warps, of parts of directions, of logarithms of `alpha` and of noise over
+signal variance."""
 STRAIGHT = 1e-4
 """Least size of a warp: the axis is as good as straight."""
 WARPED = 3.0
@@ -51,33 +52,6 @@ BLOCKS = (16, 32)
 
 Over = Callable[[int], bool]
 """Told that a likelihood of so many rows was evaluated: whether the time for this is over."""
-
-
-class Kernel(NamedTuple):
-    """Covariance of a Gaussian process in inputs of the unit box.
-
-    Attributes
-    ----------
-    inverse_lengths, warps:
-        :math:`1 / \\ell_a` and :math:`\\kappa_a`, `(inputs,)`.
-    tails:
-        :math:`\\alpha`.
-    noise:
-        Variance of the noise over that of the process.
-    """
-
-    inverse_lengths: np.ndarray
-    warps: np.ndarray
-    tails: float
-    noise: float
-
-    def places(self, unit: np.ndarray) -> np.ndarray:
-        """Warped and scaled inputs `(n, inputs)`."""
-        return warped(unit, self.warps)[0] * self.inverse_lengths
-
-    def between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Covariance over the signal variance between inputs `(n, inputs)` and `(m, inputs)` of the unit box."""
-        return _profile(_squares(self.places(one), self.places(other)), self.tails)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +94,8 @@ class Process:
         if self.silent:
             return self
         kernel = self.kernel
-        theta = np.r_[np.log(kernel.inverse_lengths), kernel.warps, np.log(kernel.tails), np.log(kernel.noise)]
-        likelihood = Likelihood(self.centres, self.values, self.spread, self.free)
-        better = likelihood.given(likelihood.kernel(likelihood.climbed(theta, steps, over)[0]))
+        likelihood = Likelihood(self.centres, self.values, self.spread, self.free, len(kernel.directions))
+        better = likelihood.given(likelihood.kernel(likelihood.climbed(kernel.parameters, steps, over)[0]))
         return better or self
 
     @property
@@ -211,33 +184,6 @@ class Process:
         return out
 
 
-def warped(unit: np.ndarray, warps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""The warp of every input, and its derivative by :math:`\kappa`.
-
-    :math:`w(t) = \log(1 + t (e^\kappa - 1)) / \kappa` maps `[0, 1]` to itself, with slopes at the ends whose ratio is
-    :math:`e^\kappa`; it tends to `t` for :math:`\kappa \to 0`, and is mirrored for the opposite sign.
-    """
-    grown = np.expm1(warps)
-    inside = 1.0 + unit * grown
-    value = np.log(inside) / warps
-    return value, (unit * (grown + 1.0) / inside - value) / warps
-
-
-def _squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    middle = other.mean(axis=0)
-    one, other = one - middle, other - middle
-    square = np.sum(one**2, axis=1)[:, None] + np.sum(other**2, axis=1) - 2.0 * one @ other.T
-    return np.maximum(square, 0.0)
-
-
-def _profile(square: np.ndarray, tails: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The kernel, and its derivatives by the squared distance and by the logarithm of `tails`."""
-    base = 1.0 + square / (2.0 * tails)
-    log = np.log1p(square / (2.0 * tails))
-    value = np.exp(-tails * log)
-    return value, -0.5 * value / base, value * (square / (2.0 * base) - tails * log)
-
-
 def _factor(covariance: np.ndarray) -> np.ndarray | None:
     try:
         return cholesky(covariance, lower=True, check_finite=False)
@@ -248,19 +194,23 @@ def _factor(covariance: np.ndarray) -> np.ndarray | None:
 class Likelihood:
     """Minus the logarithm of likelihood and prior with constant and signal variance at their best, and its gradient."""
 
-    def __init__(self, unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool) -> None:
+    def __init__(
+        self, unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool, directions: int = 0
+    ) -> None:
         self.unit, self.values, self.spread, self.free = unit, values, spread, free
-        self.dim = unit.shape[1]
+        self.dim, self.directions = unit.shape[1], directions
 
     def kernel(self, theta: np.ndarray) -> Kernel:
         d = self.dim
         warps = np.where(np.abs(theta[d : 2 * d]) < STRAIGHT, STRAIGHT, theta[d : 2 * d])
-        return Kernel(np.exp(theta[:d]), warps, float(np.exp(theta[-2])), float(np.exp(theta[-1])))
+        directions = theta[2 * d : -2].reshape(-1, d)
+        return Kernel(np.exp(theta[:d]), warps, float(np.exp(theta[-2])), float(np.exp(theta[-1])), directions)
 
     def bounds(self) -> list[tuple[float, float]]:
         most = BOUNDS["tails"][1]
         warp, tails = (BOUNDS["warp"], BOUNDS["tails"]) if self.free else ((0.0, 0.0), (most, most))
-        return [*[BOUNDS["length"]] * self.dim, *[warp] * self.dim, tails, BOUNDS["noise"]]
+        across = [BOUNDS["direction"]] * (self.dim * self.directions)
+        return [*[BOUNDS["length"]] * self.dim, *[warp] * self.dim, *across, tails, BOUNDS["noise"]]
 
     def given(self, kernel: Kernel) -> Process | None:
         covariance = kernel.between(self.unit, self.unit)
@@ -298,20 +248,35 @@ class Likelihood:
         found = self.given(self.kernel(theta))
         if found is None:
             return 1e10, np.zeros_like(theta)
-        kernel = found.kernel
-        moved, by_warp = warped(self.unit, kernel.warps)
-        places = moved * kernel.inverse_lengths
-        _, by_square, by_tails = _profile(_squares(places, places), kernel.tails)
-        outer = 0.5 * (found.inverse - np.outer(found.weights, found.weights) / found.variance)
+        kernel, d = found.kernel, self.dim
+        by_warp = warped(self.unit, kernel.warps)[1]
+        places = kernel.places(self.unit)
+        _, by_square, by_tails = profile(squares(places, places), kernel.tails)
+        outer = self._outer(found)
         pull = outer * by_square
         by_place = 4.0 * (pull.sum(axis=1)[:, None] * places - pull @ places)
+        own = by_place[:, :d]
         gradient = np.r_[
-            np.sum(by_place * places, axis=0),
-            np.sum(by_place * by_warp, axis=0) * kernel.inverse_lengths + kernel.warps / WARPED**2,
+            np.sum(own * places[:, :d], axis=0),
+            np.sum(own * by_warp, axis=0) * kernel.inverse_lengths + kernel.warps / WARPED**2,
+            (by_place[:, d:].T @ self.unit).ravel(),
             np.sum(outer * by_tails),
             kernel.noise * float(self.spread @ np.diag(outer)),
         ]
         return -found.evidence + 0.5 * float(np.sum(kernel.warps**2)) / WARPED**2, gradient
+
+    def _outer(self, found: Process) -> np.ndarray:
+        """Derivative of minus the logarithm by the covariance over the signal variance."""
+        return 0.5 * (found.inverse - np.outer(found.weights, found.weights) / found.variance)
+
+    def turning(self, found: Process) -> np.ndarray:
+        r"""Derivative `(inputs, inputs)` by :math:`\sum_b p_b p_b^T`, of a process of the values.
+
+        What it is along the directions there are is zero; one more serves most along its lowest eigenvector.
+        """
+        places = found.kernel.places(self.unit)
+        pull = self._outer(found) * profile(squares(places, places), found.kernel.tails)[1]
+        return 2.0 * self.unit.T @ (pull.sum(axis=1)[:, None] * self.unit - pull @ self.unit)
 
 
 def begun(dim: int) -> Iterator[np.ndarray]:
@@ -378,16 +343,18 @@ def given_process(
     unit: np.ndarray, values: np.ndarray, spread: np.ndarray, free: bool, kernel: Kernel
 ) -> Process | None:
     """The Gaussian process of a known kernel; see `fit_process`."""
-    return Likelihood(unit, values, spread, free).given(kernel)
+    return Likelihood(unit, values, spread, free, len(kernel.directions)).given(kernel)
 
 
 def climbed(likelihood: Likelihood, theta: np.ndarray | None, steps: int, over: Over) -> np.ndarray:
     """Parameters of the largest likelihood near those given, and near the best to begin with where these are better.
 
     A wave that few rows do not show is noise to them; more of them tell, and the parameters found before are left.
+    Where noise is large, few rows take an input for one that does not matter, and no gradient brings it back.
     """
     given = [] if theta is None else [theta]
     starts = [*given, *begun(likelihood.dim)]
-    starts = sorted(starts, key=lambda start: likelihood(start)[0])[: 2 if theta is None else 1]
+    sure = theta is not None and theta[-1] < np.log(LOUD)
+    starts = sorted(starts, key=lambda start: likelihood(start)[0])[: 1 if sure else 2]
     runs = [likelihood.climbed(start, steps, over) for start in starts]
     return min(runs, key=lambda run: run[1])[0]

@@ -203,20 +203,6 @@ def adam(rate: float = 1e-3, steps: int = 2000, batch: int | None = None) -> Opt
     return Optax(optax.adam(rate), steps, batch=batch)
 
 
-def adagrad(rate: float = 1e-2, steps: int = 2000, batch: int | None = None, momentum: float = 0.0) -> Optax:
-    """AdaGrad (Duchi, Hazan, Singer, 2011): steps `rate g_k / sqrt(sum_{j <= k} g_j^2)`, from gradients alone.
-
-    With `momentum` such steps are added up, each weighted by a power of it (Nesterov's form): one level then needs
-    fewer of them.
-
-    Level by level within a cycle that accepts by `hierax.cycles.AdaGradRadius` it is the multilevel method without
-    objective of Gratton, Kopanicakova, Toint, arXiv 2302.07049 (2023). The sums of squares of a level stay with it from
-    visit to visit.
-    """
-    scaled, heavy = optax.scale_by_rss(0.0, 1e-30), [optax.trace(momentum, nesterov=True)] if momentum else []
-    return Optax(optax.chain(scaled, *heavy, optax.scale_by_learning_rate(rate)), steps, batch=batch)
-
-
 def lbfgs(steps: int = 500, memory: int = 20) -> Optax:
     """Limited-memory BFGS with a zoom line search."""
     return Optax(optax.lbfgs(memory_size=memory), steps, block=10)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
-from scipy.optimize import minimize
 
 from hierax._results import RESULTS
 from hierax.hierarchy.transport import RESET, SCALAR
@@ -22,6 +23,16 @@ PROBES = 32
 LARGEST = 5.0
 """Decades by which a penalty may outweigh the data. Where values do not depend on a coordinate, cross-validation would
 raise its factor for ever, and the rounding errors of the penalty would exceed the misfit."""
+
+NEAR, FAR = (-1.0, -0.5, 0.0, 0.5, 1.0), tuple(range(-9, -1))
+"""Decades by which all factors of a level may differ from those of the one before, and of data alone."""
+LATTICE, SWEEPS = (1.5, 0.5, 0.25), 12
+"""Steps of the search for single factors in decades, and scores that each may take at a step."""
+FLAT = 1e-4
+"""Change of the score that rounding may make."""
+
+CENTRES, CANCELLED = 3, 1e-6
+"""Most models of a step where data are exact, and fall of the misfit from which on its rounding decides."""
 
 TIE = 0.1
 """Rise of the score, times the number of data, that says nothing: noise makes it fluctuate by about one."""
@@ -90,6 +101,10 @@ class Smoothing(AbstractSolver):
     def second_order(self) -> bool:
         return True
 
+    @property
+    def solves(self) -> int:
+        return len(NEAR) + len(FAR) if self.choices == 1 else 1
+
     def init(self, objective: AbstractObjective, theta: np.ndarray) -> SmoothingState:
         del theta
         _separable(objective)
@@ -100,16 +115,23 @@ class Smoothing(AbstractSolver):
         return SmoothingState(SCALAR, RESET, RESET, RESET)  # pyright: ignore
 
     def step(self, objective: AbstractObjective, theta: np.ndarray, state: SmoothingState) -> Step:
-        each = _separable(objective).linearise_each(theta)
-        if not all(np.isfinite(e.value) and np.all(np.isfinite(e.gradient)) for e in each):
-            return Step(theta, state, np.nan, np.inf, True, RESULTS.nonfinite)
-        model = _Model(self, each, objective.scales, theta)
-        logs = state.log_factors
-        if logs is None or state.steps < self.choices:
-            logs = model.choose(logs, thorough=self._thorough(objective, logs, state.steps))
-        scales = model.scales(logs)
-        lin = model.whole(scales)
-        trial = model.solve(scales)(-lin.gradient)
+        separable, centres = _separable(objective), CENTRES
+        while True:
+            each = separable.linearise_each(theta)
+            if not all(np.isfinite(e.value) and np.all(np.isfinite(e.gradient)) for e in each):
+                return Step(theta, state, np.nan, np.inf, True, RESULTS.nonfinite)
+            model = _Model(self, each, objective.scales, theta)
+            logs = state.log_factors
+            if logs is None or state.steps < self.choices:
+                logs = model.choose(logs, thorough=self._thorough(objective, logs, state.steps))
+            scales = model.scales(logs)
+            lin = model.whole(scales)
+            trial = model.solve(scales)(-lin.gradient)
+            centres -= 1
+            exact = objective.quadratic and model.misfit(trial) < CANCELLED * 2.0 * model.data.value
+            if not exact or not centres:
+                break
+            theta = theta + trial
 
         def at(length: float) -> tuple[float, None]:
             return float(scales @ objective.values(theta + length * trial)), None
@@ -156,7 +178,7 @@ class _Model:
         base = np.sum(self.data.curvature.diagonal())
         self.reference = np.array([base / max(traces[k], 1e-300) for k in settings.penalties])
         self.ceiling = np.log10(self.reference) + LARGEST
-        self.spread = self._misfit(self._constant(theta))
+        self.spread = self.misfit(self._constant(theta))
 
     def scales(self, logs: np.ndarray) -> np.ndarray:
         scales = self.fixed.copy()
@@ -187,7 +209,7 @@ class _Model:
         slope = one @ self.data.gradient - theta @ self.data.curvature.mv(one)
         return -theta - slope / max(self.data.curvature.quadratic(one), 1e-300)
 
-    def _misfit(self, step: np.ndarray) -> float:
+    def misfit(self, step: np.ndarray) -> float:
         return float(2 * (self.data.value + self.data.gradient @ step + 0.5 * self.data.curvature.quadratic(step)))
 
     def fitted(self, logs: np.ndarray) -> tuple[float, float] | None:
@@ -198,7 +220,7 @@ class _Model:
         except NotPositive:
             return None
         freedom = float(np.sum(self.probes * solve(self.probes))) / PROBES
-        return self._misfit(solve(-self.gradient(scales))), freedom
+        return self.misfit(solve(-self.gradient(scales))), freedom
 
     def score(self, logs: np.ndarray) -> float:
         """Logarithm of the generalised cross-validation score."""
@@ -215,23 +237,34 @@ class _Model:
     def choose(self, start: np.ndarray | None, thorough: bool) -> np.ndarray:
         """Factors of the smallest score: a scan of their common size, then each of them, then the smoothest as good."""
         base = np.log10(self.reference) if start is None else start
-        shifts = np.arange(-14.0, 3.0, 1.5) if start is None else np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+        shifts = np.arange(-14.0, 3.0, 1.5) if start is None else np.array(NEAR)
         if start is not None and self.settings.choices == 1:
             # a level that sees what the coarser one smoothed away wants factors smaller by many decades
-            shifts = np.r_[np.arange(-9.0, -1.0, 1.0), shifts]
+            shifts = np.r_[FAR, shifts]
         scores = [self.score(base + shift) for shift in shifts]
-        best = np.minimum(base + shifts[int(np.argmin(scores))], self.ceiling)
+        best = np.minimum(base + shifts[int(np.argmin(np.round(scores, 4)))], self.ceiling)
         if not thorough:
             return self.smoothest(best, min(scores)) if self.settings.tie else best
-        simplex = np.vstack([best, *(best + 1.5 * e for e in np.eye(len(best)))])
-        found = minimize(
-            self.score,
-            best,
-            method="Nelder-Mead",
-            options={"initial_simplex": simplex, "maxfev": 25 * len(best), "xatol": 0.05, "fatol": 1e-4},
-        )
-        best, least = (found.x, found.fun) if found.fun <= min(scores) else (best, min(scores))
-        return self.smoothest(np.minimum(best, self.ceiling), least)
+        return self.smoothest(*self.each_by_itself(best, self.score(best)))
+
+    def each_by_itself(self, logs: np.ndarray, least: float) -> tuple[np.ndarray, float]:
+        """Factors on a lattice that no step to a neighbour improves by more than rounding may, and their score.
+
+        Between points of a lattice rounding decides nothing: what is chosen does not depend on units.
+        """
+        for step in LATTICE:
+            left, moves = SWEEPS * len(logs), list(product(range(len(logs)), (step, -step)))
+            ahead = deque(moves)
+            while ahead and left:
+                move, left = ahead.popleft(), left - 1
+                trial, (k, change) = logs.copy(), move
+                trial[k] = min(trial[k] + change, self.ceiling[k])
+                score = self.score(trial)
+                if score < least - FLAT:
+                    logs, least = trial, score
+                    # what has helped may help again
+                    ahead = deque(sorted(moves, key=lambda other, move=move: other != move))
+        return logs, least
 
     def smoothest(self, logs: np.ndarray, least: float) -> np.ndarray:
         """Larger factors, one after the other, as long as the score says nothing against them.

@@ -21,8 +21,11 @@ from hierax.statistics.models import SURROGATE, Models
 from hierax.statistics.quantities import AbstractStatistic, Mean
 from hierax.statistics.samples import REPLICATES, Part
 
-HEAVY, ENOUGH = 0.3, 32
-"""Share of a variance that one sample has, of at least so many, above which intervals cannot be trusted."""
+HEAVY, SINGLE, ENOUGH = 0.5, 0.3, 32
+"""What the tails may lack, over the error, and share of the variance that one sample has, of at least so many, above
+which intervals cannot be trusted."""
+MATTERS = 0.1
+"""Share of the variance below which the tails of a part are not judged: few of its samples are needed."""
 USELESS = 0.5
 """Variance of a difference over that of the level itself, above which the level below does not help."""
 EXACT = 1e-6
@@ -279,19 +282,22 @@ def _method(made: Estimation, parts: tuple[Part, ...]) -> str:
 
 
 def sampled_plainly(state: State) -> float:
-    """Cost of plain Monte Carlo on the finest level for the same statistical error."""
-    part = state.parts[-1]
-    group = max((g for g in part.groups if g[0] == 0), key=part.count)
-    values = state.transform(part.groups[group].values)[:, :, 0]
+    """Cost of plain Monte Carlo on the finest level for the same statistical error, if levels vary alike."""
+    values = state.transform(_most_samples(state))
     spread = float(np.mean(np.var(values.reshape(-1, values.shape[-1]), axis=0)))
-    return spread / max(state.statistical, 1e-300) * float(part.unit_costs()[0])
+    return spread / max(state.statistical, 1e-300) * float(state.parts[-1].unit_costs()[0])
 
 
 def quantiles(state: State) -> np.ndarray:
     """Quantiles at `SHARES` of the first component on the level with most samples."""
+    return np.quantile(_most_samples(state)[..., 0], SHARES)
+
+
+def _most_samples(state: State) -> np.ndarray:
+    """Values `(blocks, each, m)` on the level with most samples."""
     part = state.parts[0]
     group = max((g for g in part.groups if g[0] == 0), key=part.count)
-    return np.quantile(part.groups[group].values[:, :, 0, 0], SHARES)
+    return part.groups[group].values[:, :, 0]
 
 
 def _faults(made: Estimation, state: State, error: float, failed: int) -> list[str]:
@@ -315,17 +321,24 @@ def _faults(made: Estimation, state: State, error: float, failed: int) -> list[s
 
 
 def heavy_tails(state: State) -> tuple[str, ...]:
-    """Which parts have a variance that their samples do not tell."""
+    """Whether the samples leave open what their tails are."""
+    variances = np.array([np.sum(moment.variance) for moment in state.moments])
+    shares = variances / max(np.sum(variances), 1e-300)
+    counts = np.array([max(part.count(g) for g in part.groups if g[0] == 0) for part in state.parts])
+    single = np.array([moment.weight for moment in state.moments]) * shares * (counts >= ENOUGH)
+    ends = np.array([np.max(np.linalg.norm(moment.unseen, axis=1)) for moment in state.moments])
+    lacking = np.where(shares > MATTERS, ends, 0.0)
+    lack = float(np.linalg.norm(lacking) / max(np.linalg.norm(state.moment.error), 1e-300))
     said = []
-    total = sum(float(np.sum(moment.variance)) for moment in state.moments)
-    for part, moment in zip(state.parts, state.moments, strict=True):
-        many = max(part.count(g) for g in part.groups if g[0] == 0) >= ENOUGH
-        if many and moment.weight > HEAVY and np.sum(moment.variance) > 0.1 * total:
-            said.append(
-                f"On level {part.level} a single sample makes {100 * moment.weight:.0f} % of the variance (kurtosis "
-                f"{moment.kurtosis:.2g}): tails are heavy, and the interval cannot be trusted."
-            )
-    return tuple(said)
+    if max(single) > SINGLE:
+        said.append(f"a single sample of level {state.parts[np.argmax(single)].level} makes "
+                    f"{100 * max(single):.0f} % of the variance")  # fmt: skip
+    if lack > HEAVY:
+        said.append(f"what lies beyond the largest samples of level {state.parts[np.argmax(lacking)].level} may "
+                    f"change the result by {lack:.2g} times the error")  # fmt: skip
+    if not said:
+        return ()
+    return (f"Tails are heavy, and the interval cannot be trusted: {', and '.join(said)}.",)
 
 
 def _levels_matter(made: Estimation, state: State) -> bool:

@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from hierax import clock
 from hierax.results.intervals import LEVEL
+from hierax.statistics.beginnings import costs_of_beginnings
 from hierax.statistics.blue import Design, Group
 from hierax.statistics.models import SURROGATE, Models
 from hierax.statistics.moments import MeanEstimator, PartMoment, part_moment
@@ -165,13 +166,13 @@ class Estimation:
 
     def state(self, parts: tuple[Part, ...], aside: tuple[Part, ...] = (), before: float = 0.0) -> State:
         """What the samples of parts tell."""
-        mean = MeanEstimator(parts, self.statistic.rare)
+        mean = MeanEstimator(parts, self.statistic.hidden)
         transform = self.statistic.transform(mean)
         moments = mean.moments(transform)
         found_rates, bias = Rates(*[float("nan")] * 3), np.zeros(moments[0].mean.shape)
         if self.chain:
             own = [k for k, part in enumerate(parts) if part.step]
-            told = [part_moment(part, transform, self.statistic.rare) for part in aside] + [moments[k] for k in own]
+            told = [part_moment(part, transform, self.statistic.hidden) for part in aside] + [moments[k] for k in own]
             costs = [part.step_cost for part in (*aside, *(parts[k] for k in own))]
             found_rates = rates(told, np.array(costs))
             bias = bias + remaining(told)
@@ -213,20 +214,9 @@ class Estimation:
     def _begun(self, state: State) -> State:
         """From the level on, above the surrogate or without it, that promise the least cost.
 
-        A surrogate is a level below all others; its cost is not counted in samples. Differences of coarse levels that
-        are left out serve for the bias.
+        Differences of coarse levels that are left out serve for the bias.
         """
-        steps = [np.sqrt(self._product(state, k)) for k in range(len(state.parts))]
-        costs = {(False, 0): sum(steps) ** 2}
-        beside = self.simulator.surrogate is not None
-        for first, part in enumerate(state.parts):
-            own, low = self._spread(state, part, None), self._spread(state, part, SURROGATE) if beside else np.inf
-            price, rest = part.unit_costs(), sum(steps[first + 1 :])
-            if 0 < first < len(steps) - 1:
-                costs[False, first] = (np.sqrt(own * price[0]) + rest) ** 2
-            if beside:
-                all_of_it = self._spread(state, part, None, SURROGATE)
-                costs[True, first] = (np.sqrt(all_of_it * price[-1]) + np.sqrt(low * sum(price[[0, -1]])) + rest) ** 2
+        costs = costs_of_beginnings(state.parts, state.moments, state.transform)
         best = min(costs, key=costs.__getitem__)
         gain = costs[False, 0] / max(costs[best], 1e-300)
         if gain < 1.0 / WORTH:
@@ -253,20 +243,10 @@ class Estimation:
         before = state.spent - sum(part.spent for part in parts)
         if with_surrogate:
             parts = (self._drawn(Part((SURROGATE,), alone, self.by_sequences), MANY), *parts)
-        elif self.simulator.surrogate is not None:
-            parts = tuple(self._tried(part, PILOT[part.level]) for part in parts)
+        else:
+            # whatever level is the first one needs as many samples as the coarsest to show its tails
+            parts = tuple(self._tried(part, count) for part, count in zip(parts, PILOT, strict=False))
         return self.state(parts, tuple(whole[:first]), before)
-
-    def _spread(self, state: State, part: Part, other: int | None, model: int | None = None) -> float:
-        """Variance of a model of a part, its finest one if not given, or of its difference to another one."""
-        values = state.transform(part.groups[part.everything].values)
-        at = 0 if model is None else part.models.index(model)
-        own = values[:, :, at] if other is None else values[:, :, at] - values[:, :, part.models.index(other)]
-        return float(np.sum(np.var(own.reshape(-1, own.shape[-1]), axis=0)))
-
-    def _product(self, state: State, number: int) -> float:
-        """Cost times variance of a part."""
-        return state.moments[number].design(state.parts[number]).product
 
     def _designs(self, state: State) -> list[Design]:
         """Samples of groups of each part for a unit of cost; variances of fine levels are not below expectation."""
@@ -371,7 +351,7 @@ class Estimation:
         own = last if last.step else state.aside[-1] if state.aside else None
         if own is None:
             return None
-        seen = part_moment(own, state.transform, self.statistic.rare)
+        seen = part_moment(own, state.transform, self.statistic.hidden)
         price = own.count((0,)) * own.step_cost
         gamma = max(state.rates.gamma, 0.0) if np.isfinite(state.rates.gamma) else 1.0
         finer = FEWEST * (DENSER if own.quasi else 1) * own.step_cost * 2.0**gamma

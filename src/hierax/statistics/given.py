@@ -109,7 +109,7 @@ def _chain(groups: dict[Group, tuple[np.ndarray, np.ndarray]], levels: np.ndarra
 
 
 def _estimated(parts: tuple[Part, ...], statistic: AbstractStatistic, spent: float, left_out: int) -> Estimate:
-    mean = MeanEstimator(parts, statistic.rare)
+    mean = MeanEstimator(parts, statistic.hidden)
     transform = statistic.transform(mean)
     found, moments = statistic.found(mean, transform), mean.moments(transform)
     state = State(parts, moments, transform, found, mean(transform), Rates(*[float("nan")] * 3), np.zeros(1))

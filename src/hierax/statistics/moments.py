@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
 import numpy as np
 
 from hierax.statistics.blue import Design, Group, best_design, candidates, weights
-from hierax.statistics.quantities import Moment, Transform
+from hierax.statistics.quantities import Moment, Transform, as_it_is
 from hierax.statistics.samples import Part
+from hierax.statistics.tails import unseen_above
 
 TIES = 2
 """Samples in which a difference may not be zero so that it counts as an event that samples do not show."""
@@ -33,8 +34,12 @@ class PartMoment:
     covariance:
         Of the variables `(variables, variables)`, of one sample, added over components; for Sobol sequences what one
         sample is worth as long as there are as many.
-    kurtosis, weight:
-        Of the first variable; and the largest share that one sample has in its variance.
+    square:
+        Mean square of one sample of the first variable, added over components: of Sobol sequences too that of a sample.
+    weight:
+        The largest share that one sample has in the variance.
+    unseen:
+        What the mean may lack in its lower and upper tail `(2, m)`, see `tails`.
     """
 
     mean: np.ndarray
@@ -42,8 +47,9 @@ class PartMoment:
     third: np.ndarray
     freedom: float
     covariance: np.ndarray
-    kurtosis: float
+    square: float
     weight: float
+    unseen: np.ndarray
 
     def design(self, part: Part) -> Design:
         """The samples of its groups for a unit of cost."""
@@ -51,36 +57,46 @@ class PartMoment:
         return best_design(self.covariance, groups, np.array([part.cost_of(group) for group in groups]))
 
 
-def part_moment(part: Part, transform: Transform, rare: float = 0.0) -> PartMoment:
-    """The mean of a part from its groups of samples, by best linear weights if there are control variates.
+Hidden = Callable[[Transform, np.ndarray], float]
+"""See `AbstractStatistic.hidden`."""
 
-    Parameters
-    ----------
-    rare:
-        Variance of one sample of an event that none of `n` samples has shown, times `n`: one in `n` may show it.
-    """
+
+def part_moment(part: Part, transform: Transform, hidden: Hidden) -> PartMoment:
+    """The mean of a part from its groups of samples, by best linear weights if there are control variates."""
     seen = {group: _blocks(part, group, transform) for group in part.groups}
     size = len(part.contrast)
     centre = _centre(seen, size)
     seen = {group: y - centre[list(group)] for group, y in seen.items()}
     sums = {group: _sums(y) for group, y in seen.items()}
     covariance = _covariance(sums, size)
-    spread = {g: y[:, 0] for g, y in seen.items()} if size == 1 else _contributions(seen, sums, size)
+    alone = size == 1
+    spread = {g: y[:, 0] for g, y in seen.items()} if alone else _contributions(seen, sums, size)
     most = max(part.count(group) for group in seen if group[0] == 0)
     each = _samples(part, transform)
-    rare = max(rare, _unseen(part, each, transform))
-    covariance[0, 0] = max(covariance[0, 0], rare / most)
+    least = max(hidden(transform, _samples(part, as_it_is)), _unseen(part, each, transform) / most)
+    covariance[0, 0] = max(covariance[0, 0], least)
+    square = float(np.sum(np.mean(np.square(each), axis=0))) + least
     mean = centre[0] + np.sum([np.mean(z, axis=0) for z in spread.values()], axis=0)
     own = [_spread(z) for z in spread.values()]
     size = np.sum(np.square(each - np.mean(each, axis=0)), axis=1)
+    weight = float(np.max(size) / max(np.sum(size), least * len(size), 1e-300))
     if part.quasi:
         (samples,) = part.groups.values()
         covariance = covariance * samples.values.shape[1]
     variance, third = (np.sum([getattr(one, name) for one in own], axis=0) for name in ("variance", "third"))
-    weight = float(np.max(size) / max(np.sum(size), 1e-300))
+    shown = [each] if alone else list(spread.values())
+    unseen = np.stack([np.sum([unseen_above(sign * z) for z in shown], axis=0) for sign in (-1.0, 1.0)])
     return PartMoment(
-        mean, np.maximum(variance, rare / most**2), third, together(own), covariance, _kurtosis(size), weight
+        mean, np.maximum(variance, least / most), third, together(own), covariance, square, weight, unseen
     )
+
+
+def part_mean(part: Part, transform: Transform) -> np.ndarray:
+    """The mean `(m,)` of a part's first variable alone."""
+    if len(part.contrast) > 1:
+        return part_moment(part, transform, lambda _, values: 0.0).mean
+    (samples,) = part.groups.values()
+    return part.contrast[0] @ np.mean(transform(samples.values), axis=(0, 1))
 
 
 class Spread(NamedTuple):
@@ -128,8 +144,9 @@ def _samples(part: Part, transform: Transform) -> np.ndarray:
 
 
 def _unseen(part: Part, each: np.ndarray, transform: Transform) -> float:
-    """`rare` of what a surrogate lacks, if it is exactly zero in all samples but a few, as of numbers with few values.
+    """Hidden variance, times samples, of what a surrogate lacks, if it is exactly zero in nearly all samples.
 
+    So it is of numbers with few values.
     One sample in as many as there are may show another value, by as much as values of the model itself differ. Of
     differences of levels the rates tell more.
     """
@@ -198,13 +215,13 @@ class MeanEstimator:
     """The sum of the means of parts, as a function of what is done to values first."""
 
     parts: Sequence[Part]
-    rare: float = 0.0
+    hidden: Hidden
     _known: dict[Transform, tuple[PartMoment, ...]] = field(default_factory=dict)
 
     def moments(self, transform: Transform) -> tuple[PartMoment, ...]:
         """The means of all parts."""
         if transform not in self._known:
-            self._known[transform] = tuple(part_moment(part, transform, self.rare) for part in self.parts)
+            self._known[transform] = tuple(part_moment(part, transform, self.hidden) for part in self.parts)
         return self._known[transform]
 
     def __call__(self, transform: Transform) -> Moment:
@@ -213,4 +230,9 @@ class MeanEstimator:
         skewness = third / np.maximum(variance, 1e-180) ** 1.5
         count = sum(samples.count for samples in self.parts[0].groups.values())
         mean = np.sum([one.mean for one in found], axis=0)
-        return Moment(mean, np.sqrt(variance), skewness, together(found), count)
+        unseen = np.sum([one.unseen for one in found], axis=0)
+        return Moment(mean, np.sqrt(variance), skewness, together(found), count, unseen)
+
+    def value(self, transform: Transform) -> np.ndarray:
+        """The mean `(m,)` alone."""
+        return np.sum([part_mean(part, transform) for part in self.parts], axis=0)

@@ -65,14 +65,24 @@ def remaining(moments: Sequence[PartMoment]) -> np.ndarray:
 
     Without a difference that shows it nothing is known, and nothing said.
 
-    The rate is the one that is observed less its standard error: where levels are few and noisy, a slow one.
+    Rates are those that are observed less their standard errors: where levels are few and noisy, slow ones. Means are
+    not larger than root mean squares, which few samples tell: where they show that levels come closer, the noise of
+    means says nothing more.
     """
     if not moments:
         return np.zeros(())
-    slope, error = _slope(*_means(moments))
-    rate = float(np.clip(-slope - error, SLOWEST, FASTEST)) if np.isfinite(slope) else 1.0
+    rate = _slowest(*_means(moments))
     last = [np.abs(one.mean) * 2.0 ** (-rate * back) for back, one in enumerate(reversed(moments[-LAST:]))]
-    return np.max(last, axis=0) / (2.0**rate - 1.0)
+    found = np.max(last, axis=0) / (2.0**rate - 1.0)
+    squares = np.array([np.sqrt(one.square / len(one.mean)) for one in moments])
+    rate = _slowest(squares, np.full(len(moments), UNEVEN))
+    return found * min(1.0, squares[-1] / (2.0**rate - 1.0) / max(_size(found), 1e-300))
+
+
+def _slowest(values: np.ndarray, errors: np.ndarray) -> float:
+    """The rate at which values may fall."""
+    slope, error = _slope(values, errors)
+    return float(np.clip(-slope - error, SLOWEST, FASTEST)) if np.isfinite(slope) else 1.0
 
 
 def expected(moments: Sequence[PartMoment], beta: float) -> np.ndarray:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
-from scipy.stats import qmc
 
 from hierax._errors import InputError
 from hierax.statistics.blue import Group
@@ -188,6 +187,9 @@ class Part:
             stream = np.random.PCG64(key)
             stream.advance(start * dim)
             return np.random.Generator(stream).random((end - start, dim))
+        # imported here: it takes longer to import than many a command to run
+        from scipy.stats import qmc
+
         blocks = []
         for number in range(REPLICATES):
             engine = qmc.Sobol(dim, rng=np.random.default_rng([*key, number]))

@@ -10,7 +10,8 @@ from hierax.planning.data import has_process
 from hierax.results.evaluation import Points, check_points, columns
 from hierax.results.intervals import LEVEL
 from hierax.results.solution import Solution
-from hierax.training.processes import TableProcess, given_table_process, table_process
+from hierax.training.processes import given_table_process, table_process
+from hierax.training.table_process import TableProcess
 
 
 def intervals(

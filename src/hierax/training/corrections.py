@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
 import numpy as np
 
-from hierax.cycles import AbstractAcceptance, Ascend, Descend, Trial
+from hierax.cycles import Accepted, Ascend, Descend, LineSearch, Trial
 from hierax.hierarchy import AbstractTransfer, Level
 from hierax.objective import flat_parameters
 from hierax.objective.corrected import AbstractCorrection
@@ -25,7 +24,7 @@ class Settings(Protocol):
     def correction(self) -> AbstractCorrection: ...
 
     @property
-    def acceptance(self) -> AbstractAcceptance: ...
+    def acceptance(self) -> LineSearch: ...
 
 
 @final
@@ -81,7 +80,7 @@ class LevelStack:
         prepared = self.discrete.prepare(start, points=self.levels[level].points)
         self.made.bases[level] = prepared.objective
         scales = tuple(float(s) for s in prepared.objective.scales)
-        return with_level(state, level, LevelState(prepared.theta, scales, self.cycle.acceptance.init()))
+        return with_level(state, level, LevelState(prepared.theta, scales))
 
     def base(self, state: StackState, level: int) -> Any:
         """The objective of a level with the factors that it has now, not corrected."""
@@ -149,25 +148,20 @@ class LevelStack:
         fine, coarse = self.objective(state, level), self.objective(state, level - 1)
         origin = coarse.origin
         change = self._transfer(state, level).change(lower.theta, origin)
-        before, gradient = coarse.value_and_gradient(origin)
-        trial = Trial(
-            lambda share: fine.value(upper.theta + share * change),
-            fine.value(upper.theta),
-            float(gradient @ (lower.theta - origin)),
-            before - coarse.value(lower.theta),
-            float(np.linalg.norm(change)) if np.all(np.isfinite(change)) else 0.0,
-        )
-        taken = self.cycle.acceptance.accept(trial, upper.judged)
-        upper = upper._replace(judged=taken.state)
+        slope, value = float(coarse.value_and_gradient(origin)[1] @ (lower.theta - origin)), fine.value(upper.theta)
+        taken = Accepted(0.0, value)
+        if np.all(np.isfinite(change)) and np.any(change):
+            along = lambda share: fine.value(upper.theta + share * change)  # noqa: E731
+            taken = self.cycle.acceptance.accept(Trial(along, value, slope))
         if taken.share > 0:
             upper = upper._replace(theta=upper.theta + taken.share * change)
-        value = fine.value(upper.theta) if math.isnan(taken.value) else taken.value
+        value = taken.value
         state = with_level(state, level, upper)._replace(taken=(*state.taken, taken.share))
         state = self._best(state, level, value)
         return state, self._recorded(state, level, value, visited.get(level)), value
 
     def closed(self, state: StackState, visited: Mapping[int, Visited]) -> dict[int, Visited]:
-        """The records with the best parameters of the finest level, where an acceptance let its objective rise."""
+        """The records with the best parameters of the finest level, where its objective rose in between."""
         best = state.best
         if best is None or best.level not in visited or not best.value < visited[best.level].loss:
             return dict(visited)
@@ -177,7 +171,7 @@ class LevelStack:
         return {**visited, best.level: own}
 
     def _best(self, state: StackState, level: int, value: float) -> StackState:
-        if not self.cycle.acceptance.asks or state.levels[level].above is not None:
+        if state.levels[level].above is not None:
             return state
         best = state.best
         if best is None or level > best.level or value < best.value:

@@ -70,7 +70,7 @@ def work(discrete: DiscreteProblem, level: Level, coarser: Level | None = None) 
         points *= _cells(field) / _cells(like.field)
     dissected = discrete.problem.domain.dim if discrete.bound else None
     solving = STENCIL_WORK * stencil.couplings if stencil else factoring(size, band_width(discrete, field), dissected)
-    return ROW_WORK * points * k**2 + solving
+    return ROW_WORK * points * k**2 + discrete.plan.solver.solves * solving
 
 
 def _cells(field: Any) -> int:
@@ -78,9 +78,13 @@ def _cells(field: Any) -> int:
 
 
 def growth_of_work(discrete: DiscreteProblem, finer: Level, coarse: Level, steps: int) -> float:
-    """Work of training a finer level over that of the last one, which took so many steps."""
+    """Work of training a finer level over that of the last one, which took so many steps.
+
+    A level that was chosen by values kept back is fitted once more to all of them, which takes about a step.
+    """
     # a level that sees a part of the data is a means: whatever time is left, its steps are of use
     worth = 1 if finer.points is not None else min(max(steps, 1), 6)
+    worth += bool(discrete.rows.held) and discrete.refits(finer.field)
     # coarse levels of nonlinear problems take many steps, finer ones few
     return worth / max(steps, 1) * work(discrete, finer, coarse) / work(discrete, coarse)
 

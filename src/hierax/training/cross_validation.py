@@ -10,8 +10,8 @@ from hierax.fields import parameter_count
 from hierax.problems.keys import Key, seed_of
 from hierax.solvers import Smoothing
 from hierax.training.discrete import DiscreteProblem
-from hierax.training.processes import FOLDS
 from hierax.training.state import Visited
+from hierax.training.table_process import FOLDS
 
 FEW, SMALL = 2000, 4000
 """Most values, and most parameters of a level, for which that is done: of more values some were kept back anyway."""

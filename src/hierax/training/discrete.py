@@ -192,6 +192,13 @@ class DiscreteProblem:
         untrained = self.prepare(self.plan.hierarchy.levels[0].field)
         return float(untrained.objective.value(untrained.theta))
 
+    @functools.cached_property
+    def _exact(self) -> dict[str, np.ndarray]:
+        """Values of the unknown functions that are known, where errors are measured; the same for all levels."""
+        reference, points = self.problem.reference, self.spread(MEASURED, 3)
+        each = {name: reference and reference.evaluate(points, name) for name in self.problem.functions}
+        return {name: values for name, values in each.items() if values is not None}
+
     def prolonged(self, transfer: Any, coarse: Any, fine: Any) -> Any:
         """The fine field with the prolonged parameters of the coarse one."""
         params, _ = partition(coarse)
@@ -278,23 +285,17 @@ class DiscreteProblem:
 
     def accuracy(self, field: Any) -> Accuracy:
         """Errors against the reference in the user's units, the largest over the unknowns; never below its floor."""
-        reference = self.problem.reference
-        if reference is None:
+        reference, units = self.problem.reference, self.plan.units
+        if reference is None or not self._exact:
             return Accuracy()
-        units, points = self.plan.units, self.spread(MEASURED, 3)
-        values = self.values_at(field, points)
+        values = self.values_at(field, points := self.spread(MEASURED, 3))
         relative, largest = [], []
-        for name in self.problem.functions:
-            exact = reference.evaluate(points, name)
-            if exact is None:
-                continue
+        for name, known in self._exact.items():
             size, shift = (1.0, 0.0) if units is None else (units.sizes[name], units.shifts[name])
             own = shift + size * values[:, self.rows.columns(name)]
-            exact = shift + size * exact.reshape(len(points), -1)
+            exact = shift + size * known.reshape(len(points), -1)
             relative.append(np.linalg.norm(own - exact) / max(np.linalg.norm(exact), 1e-300))
             largest.append(np.abs(own - exact).max())
-        if not relative:
-            return Accuracy()
         floor = reference.error_bound
         return Accuracy(max(float(max(relative)), floor), float(max(largest)), floor)
 

@@ -19,7 +19,7 @@ from hierax.training.context import Context
 from hierax.training.contradicted import counted
 from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.cross_validation import left_out
-from hierax.training.intervals import intervals
+from hierax.training.intervals import half_widths, intervals
 from hierax.training.run import reported, visited, with_change
 from hierax.training.second_start import another_solution
 from hierax.training.selection import chosen, guarded, last_level
@@ -36,10 +36,11 @@ def finish(state: RunState, context: Context) -> Solution:
     own, interrupted = state.visited.get(level), state.stopped == "interrupted"
     left = None if own is None or interrupted else left_out(discrete, own, context.key)
     over = state.stopped == "budget"
-    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left)
+    widths = {} if state.failure else half_widths(discrete, trained, own and own.state)
+    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left, widths)
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
-    found = {} if result.exit_code == 2 else intervals(discrete, trained, own and own.state)
+    found = {} if result.exit_code == 2 else intervals(discrete, trained, widths)
     wrong = {name: np.flatnonzero(which).tolist() for name, which in state.outliers.items() if which.any()}
     remarks = [LEFT_OUT.format(counted(state.outliers))] if wrong else []
     if result.exit_code == 0 and (other := another_solution(discrete, state.visited, trained, context.clock)):

@@ -8,22 +8,27 @@ with rows `J_i` of the data and weights `c_i`. Equations are in `A` alone: they 
 weight the state follows the constants along them, so that the block of `A^{-1}` that belongs to the constants, the
 inverse of a Schur complement, is that of the sensitivities of the data to the constants. Penalties and priors count as
 measurements with the noise that their weight stands for, which makes up for the bias of what is smoothed (Wahba, JRSS B
-45, 1983). The variance of the noise is the stated one, or that of the residuals over the degrees of freedom that the
-fit leaves; the quantile is then that of Student's t (Seber, Wild, Nonlinear Regression, 1989, chapter 5).
+45, 1983). The variance of the noise is the stated one, unless the residuals contradict it, or that of the residuals
+over the degrees of freedom that the fit leaves, as by Birge's ratio; the quantile is then that of Student's t (Seber,
+Wild, Nonlinear Regression, 1989, chapter 5).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import chdtri, ndtri, stdtrit
 
 from hierax.fields import Unknowns
 from hierax.objective import LocalObjective
 from hierax.objective.curvature import BandCombination, BandGram
 from hierax.objective.extension import ExtendedGram
+from hierax.objective.roughness import Roughness
 from hierax.objective.view import bounded
 from hierax.problems.terms import Data
 from hierax.results.intervals import LEVEL, Interval
@@ -33,12 +38,42 @@ from hierax.training.discrete import DiscreteProblem, Prepared
 
 PROBES = 256
 """Random vectors for the number of parameters that the data determine."""
+PLACES = 64
+"""Points all over the domain at which intervals of a function are told."""
+CHANCE = 1e-3
+"""Probability of residuals as large as they are below which the noise that was stated is not believed."""
 LARGEST = 2e10
 """Multiplications of a factorisation above which intervals are left out."""
 
 
-def intervals(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, Interval]:
+def intervals(discrete: DiscreteProblem, field: Any, widths: Mapping[str, float]) -> dict[str, Interval]:
     """Intervals of the unknown constants at a trained field, in the units of the training.
+
+    Parameters
+    ----------
+    discrete, field:
+        The problem and its trained field.
+    widths:
+        Half the widths of the intervals of their parameters; see `half_widths`.
+
+    Returns
+    -------
+    One interval for each constant, by name; without ends where no noisy data determine it.
+    """
+    out = {}
+    for name, constant in discrete.problem.constants.items() if isinstance(field, Unknowns) else ():
+        seen, value = bounded(constant.bounds), float(field.parts[name].value)
+        ends = (value - widths[name], value + widths[name]) if name in widths else ()
+        out[name] = Interval(*(float(seen(number)) for number in (value, *ends)))
+    return out
+
+
+def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, float]:
+    """Half the widths of the intervals of what is inferred, by name; empty where nothing tells them.
+
+    Those of the parameters of constants are in the sizes of the constants, or in powers of e where these have a bound.
+    Those of functions that penalties keep smooth beside equations are root mean squares over the domain, over the size
+    that the function has where it is known best, or in powers of e.
 
     Parameters
     ----------
@@ -46,43 +81,51 @@ def intervals(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, In
         The problem and its trained field.
     state:
         Of the solver at the end of its level, for the factors of penalties.
-
-    Returns
-    -------
-    One interval for each constant, by name; without ends where no noisy data determine it.
     """
-    constants = discrete.problem.constants
-    if not constants or not isinstance(field, Unknowns):
+    terms, names, smooth = discrete.sampled.terms, list(discrete.problem.constants), _smooth(discrete)
+    noisy = any(isinstance(t, Data) and t.typical_noise != 0.0 for t in terms)
+    if not (names or smooth) or not noisy or (names and not isinstance(field, Unknowns)):
         return {}
-    values = {name: float(field.parts[name].value) for name in constants}
-    deviations = _deviations(discrete, field, state, list(constants))
-    out = {}
-    for name, constant in constants.items():
-        seen, value = bounded(constant.bounds), values[name]
-        ends = () if deviations is None else (value - deviations[name], value + deviations[name])
-        out[name] = Interval(*(float(seen(number)) for number in (value, *ends)))
-    return out
-
-
-def _deviations(discrete: DiscreteProblem, field: Any, state: Any, names: list[str]) -> dict[str, float] | None:
-    """Half the width of the interval of each constant's parameter; `None` where it cannot be told."""
-    terms = discrete.sampled.terms
-    if not any(isinstance(t, Data) and t.typical_noise != 0.0 for t in terms):
-        return None
     prepared = discrete.prepare(field, everything=discrete.refits(field))
     objective = prepared.objective
     if not isinstance(objective, LocalObjective) or objective.ordering.size * objective.ordering.band**2 > LARGEST:
-        return None
+        return {}
     fit = _Fit.of(prepared, objective, _scales(objective, state))
     if fit is None:
-        return None
+        return {}
     noises = [(k, *_noise(discrete, field, objective, fit, k)) for k, t in enumerate(terms) if isinstance(t, Data)]
-    numbers = prepared.build(np.arange(objective.size, dtype=float)).parts
-    columns = np.array([int(numbers[name].value) for name in names])
-    widths = np.sqrt(np.maximum(fit.variances(columns, _temperatures(objective, noises)), 0.0))
-    left = sum(freedom for _, _, freedom in noises)
+    left, temperatures = sum(freedom for _, _, freedom in noises), _temperatures(objective, noises)
     quantile = stdtrit(left, 0.5 + 0.5 * LEVEL) if np.isfinite(left) else ndtri(0.5 + 0.5 * LEVEL)
-    return {name: float(quantile * width) for name, width in zip(names, widths, strict=True)}
+
+    points = discrete.spread(PLACES, 8)
+
+    def values(theta: Any) -> dict[str, Any]:
+        built = prepared.build(theta)
+        parts: dict[str, Any] = built.parts if isinstance(built, Unknowns) else dict.fromkeys(smooth, built)
+        return {name: parts[name].value for name in names} | {name: jax.vmap(parts[name])(points) for name in smooth}
+
+    found = {}
+    for name, change in jax.jit(jax.jacrev(values))(jnp.asarray(prepared.theta)).items():
+        change = np.asarray(change).reshape(-1, objective.size)
+        widths = quantile * np.sqrt(np.maximum(fit.variances(change.T, temperatures), 0.0))
+        bounds = discrete.problem.unknowns[name].bounds
+        found[name] = float(widths[0]) if name in names else _relative(change @ prepared.theta, widths, bounds)
+    return found
+
+
+def _smooth(discrete: DiscreteProblem) -> list[str]:
+    """The functions that penalties keep smooth, where there are equations as well."""
+    rough = {
+        p.name or next(iter(discrete.problem.functions)) for p in discrete.plan.penalties if isinstance(p, Roughness)
+    }
+    return [name for name in discrete.problem.functions if name in rough] if discrete.equations.any() else []
+
+
+def _relative(values: np.ndarray, widths: np.ndarray, bounds: Any) -> float:
+    """Root mean square of widths, over the size of the values, each weighed by its precision, where nothing bounds."""
+    weights = 1.0 / np.maximum(widths, 1e-300) ** 2
+    size = 1.0 if any(end is not None for end in bounds or ()) else np.sqrt(weights @ values**2 / weights.sum())
+    return float(np.sqrt(np.mean(widths**2)) / max(size, 1e-300))
 
 
 def _scales(objective: LocalObjective, state: Any) -> np.ndarray:
@@ -97,14 +140,17 @@ def _scales(objective: LocalObjective, state: Any) -> np.ndarray:
 def _noise(
     discrete: DiscreteProblem, field: Any, objective: LocalObjective, fit: _Fit, number: int
 ) -> tuple[float, float]:
-    """Variance of the noise of a data term, and the degrees of freedom that tell it; infinitely many if stated."""
+    """Variance of the noise of a data term, and the degrees of freedom that tell it; infinitely many if stated.
+
+    A stated one that the residuals do not exceed by more than chance counts; else they do, whatever was stated.
+    """
     term: Any = discrete.sampled.terms[number]
-    if term.noise is not None:
-        return float(term.typical_noise) ** 2, np.inf
     samples = objective.samples[number]
     residuals = discrete.evaluate(field, samples)
     left = max(residuals.size - fit.freedom(number), 1.0)
-    return float(samples.count * np.sum(samples.weights @ residuals**2) / left), left
+    found = float(samples.count * np.sum(samples.weights @ residuals**2) / left)
+    stated = float(term.typical_noise or 0.0) ** 2
+    return (stated, np.inf) if found * left <= stated * chdtri(left, CHANCE) else (found, left)
 
 
 def _temperatures(objective: LocalObjective, noises: list[tuple[int, float, float]]) -> np.ndarray:
@@ -145,9 +191,7 @@ class _Fit:
         probes = rooted(self.part(np.arange(len(self.scales)) == number), PROBES)
         return float(np.sum(probes * self.solve(probes))) / PROBES
 
-    def variances(self, columns: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
-        """Variances of some parameters under gradients of these variances over their curvatures."""
-        units = np.zeros((len(self.combination(self.scales).ordering.place), len(columns)))
-        units[columns, np.arange(len(columns))] = 1.0
-        moved, noisy = self.solve(units), self.part(temperatures)
+    def variances(self, changes: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+        """Variances of linear functions of the parameters, columns, under gradients of these over their curvatures."""
+        moved, noisy = self.solve(changes), self.part(temperatures)
         return np.array([noisy.quadratic(column) for column in moved.T])

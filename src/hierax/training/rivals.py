@@ -33,18 +33,17 @@ from hierax.training.context import Context
 from hierax.training.continuation import ProblemSequence
 from hierax.training.corrections import Objectives
 from hierax.training.finish import finish, told_of, value_of
-from hierax.training.processes import ALL, LONGEST, MOST, PATIENCE, ProcessLimits, TableProcess, table_process
+from hierax.training.processes import ALL, LONGEST, MOST, PATIENCE, ProcessLimits, table_process
 from hierax.training.run import begin, run
 from hierax.training.selection import guarded
 from hierax.training.state import RunState, Visited
+from hierax.training.table_process import TableProcess
 
 KRIGING, LOGARITHMIC = "kriging (linear in its weights)", "exponential of kriging"
 TREES = "boosted trees (linear in their values)"
 OUTLIERS = "Outliers: {} of {} values, which all others contradict, do not count for kriging."
 CLEARLY = 0.9
 """Part of the error of the planned field that a rival has to reach, which is told from luck."""
-TOLD = 0.05
-"""Part of the variance of the noise below which errors at noisy rows do not tell one field from another."""
 WORTH, PRODUCTS = 0.02, 1e-4
 """Relative errors above which a network and a low-rank tensor are worth their seconds."""
 MANY = 500
@@ -151,8 +150,8 @@ def _best(process: TableProcess, rival: Solution, others: list[tuple[Solution, f
 def _admitted(process: TableProcess, others: list[tuple[Solution, float]]) -> list[tuple[Solution, float]]:
     """Those among which is chosen: trees, which have no slopes, only where they tell clearly more than all others."""
     smooth = [(solution, error) for solution, error in others if solution.field_kind != TREES]
-    least = min(_beyond(process, error) for error in (process.left_out, *(error for _, error in smooth)))
-    clear = [one for one in others if one not in smooth and _beyond(process, one[1]) < CLEARLY**2 * least]
+    least = min(process.beyond_noise(error) for error in (process.left_out, *(error for _, error in smooth)))
+    clear = [one for one in others if one not in smooth and process.beyond_noise(one[1]) < CLEARLY**2 * least]
     return [*smooth, *clear]
 
 
@@ -163,13 +162,7 @@ def _tells_less(process: TableProcess, own: float) -> bool:
     """
     if process.process.silent:
         return own > CLEARLY * process.left_out
-    return _beyond(process, process.left_out) < CLEARLY**2 * _beyond(process, own)
-
-
-def _beyond(process: TableProcess, error: float) -> float:
-    """Square of an error at noisy rows beyond their noise, as far as that can be told."""
-    noise = process.own_noise
-    return max(error**2 - noise**2, TOLD * noise**2)
+    return process.beyond_noise(process.left_out) < CLEARLY**2 * process.beyond_noise(own)
 
 
 def _candidate(solution: Solution, error: float, seconds: float, chosen: bool) -> Candidate:

@@ -16,6 +16,9 @@ from hierax.problems.terms import Energy
 from hierax.training.discrete import DiscreteProblem, Prepared
 from hierax.training.state import Visited
 
+SAME = 1e-6
+"""Part of the fall of the energy up to which two minima are as low: the first one found is taken."""
+
 
 def landscape(discrete: DiscreteProblem, field: Any) -> Landscape | None:
     """The energy about a field; `None` without energies, where the level is too large, and by integrals along axes.
@@ -56,7 +59,8 @@ def left_saddle(
         if step in (0, len(REACH) - 1) or not say(sentence):
             continue  # nothing lower, or no end of it
         trial = train(replace(start, theta=land.theta + REACH[step] * direction))
-        better = _energy(start, trial.field) < _energy(start, best.field)
+        saddle, lower, other = (_energy(start, one.field) for one in (visited, best, trial))
+        better = other < lower - SAME * (saddle - lower)
         best = trial.after(best) if better else best.after(trial)
     return best
 

@@ -33,7 +33,7 @@ LARGEST = 300
 """Most parameters of a level that is trained again."""
 LARGE = 3000
 """Most parameters of a level that is trained from a start that others have found."""
-AMPLITUDES = (2.0, 8.0)
+AMPLITUDES = (2.0, 8.0, 64.0)
 """Root mean squares of what is added, in sizes of the unknowns: solutions with larger ones are missed from near by."""
 STEPS = 40
 """Most steps from a start."""
@@ -91,10 +91,12 @@ def left_minimum(
         Seconds since the training began, and whether the budget is over.
     """
     best, loss = visited[level], visited[level].loss
+    if discrete.plan.linear or parameter_count(best.field) > LARGE:
+        return best
     # terms that are counted in units of the problem are of size one
     size = discrete.untrained_loss if discrete.plan.units is None else min(discrete.untrained_loss, 1.0)
     first = is_stuck(level, visited, size) and not is_stuck(level - 1, visited, size)
-    if not first or discrete.plan.linear or parameter_count(best.field) > LARGE:
+    if not first:
         return best
     # an energy is not measured from zero
     why = LOWER if any(isinstance(term, Energy) for term in discrete.problem.terms) else STUCK

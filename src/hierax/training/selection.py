@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence, Witness
 from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
-from hierax.fields import Exponential, Kriging, Unknowns
+from hierax.fields import Exponential, Kriging, LowRank, Unknowns
 from hierax.fields.base import mesh
 from hierax.objective import AbstractObjective, Samples, component, flat_parameters
 from hierax.objective.landscape import Landscape
@@ -28,6 +29,7 @@ from hierax.training.state import RunState, Visited
 from hierax.training.time_slabs import slab_samples
 from hierax.training.unfinished import step_ahead
 
+NOTHING: Mapping[str, float] = MappingProxyType({})
 MISSED = 1.5
 """Loss of a level over that of the best validated one, above which it is too coarse for the equations."""
 
@@ -112,10 +114,12 @@ def guarded(
     key: Key,
     over: bool,
     left: float | None = None,
+    widths: Mapping[str, float] = NOTHING,
 ) -> dict[str, Guard]:
     """The guards of a returned field, which belongs to `level`; none where that was not trained.
 
-    `over` says that the budget ended the training; `left` is the error of values that were left out, all once.
+    `over` says that the budget ended the training; `left` is the error of values that were left out, all once;
+    `widths` are half the widths of the intervals of constants.
     """
     if level not in visited:
         return {}
@@ -135,6 +139,7 @@ def guarded(
             coarsest=visited[own[0]].field,
             samples=_samples(discrete, trained),
             changes=_changes(visited, changes, shown),
+            partial=partial_refinements(visited, shown - 1),
             losses=[visited[k].loss for k in own],
             mesh_widths=_widths(discrete, visited, level),
             ahead=step_ahead(discrete, visited[level], trained),
@@ -152,6 +157,7 @@ def guarded(
             missed=discrete.plan.missed,
             flatness=flatness(discrete, visited, trained),
             constants=_constants(discrete, trained),
+            widths=widths,
             landscape=_landscape(discrete, visited, level),
         )
     )
@@ -165,6 +171,23 @@ def _changes(visited: Mapping[int, Visited], changes: Mapping[int, float], level
     own = [k for k in sorted(changes) if k <= level]
     sweeps = [k for k in own if on_slabs(visited[k].field) and on_slabs(visited[k - 1].field)]
     return [changes[k] for k in sweeps or own]
+
+
+def partial_refinements(visited: Mapping[int, Visited], level: int) -> int:
+    """How many refinements of a tensor one after the other, up to that to a level, were by products or knots alone."""
+    if level - 1 not in visited or level not in visited:
+        return 0
+    each = zip(*(_parts(visited[k].field) for k in (level - 1, level)), strict=True)
+    alone = any(_of_one_kind(coarse, fine) for coarse, fine in each if isinstance(fine, LowRank))
+    return 1 + partial_refinements(visited, level - 1) if alone else 0
+
+
+def _of_one_kind(coarse: LowRank, fine: LowRank) -> bool:
+    return coarse.rank == fine.rank or [axis.size for axis in coarse.axes] == [axis.size for axis in fine.axes]
+
+
+def _parts(field: Any) -> list[Any]:
+    return list(field.parts.values()) if isinstance(field, Unknowns) else [field]
 
 
 def _compared(visited: Mapping[int, Visited], level: int) -> list[int]:
@@ -181,9 +204,8 @@ def _compared(visited: Mapping[int, Visited], level: int) -> list[int]:
 def _witnesses(discrete: DiscreteProblem, trained: Any) -> list[Witness]:
     """Of every output of a table that is not long, or is fitted by its process; none where there is more than data."""
     problem, rows = discrete.problem, discrete.rows
-    parts = trained.parts.values() if isinstance(trained, Unknowns) else [trained]
     # a process that has seen a few of many rows knows less than what was fitted to all
-    partial = rows.total > MOST and not all(isinstance(part, Kriging | Exponential) for part in parts)
+    partial = rows.total > MOST and not all(isinstance(part, Kriging | Exponential) for part in _parts(trained))
     if discrete.equations.any() or not rows.terms or partial:
         return []
     found = []

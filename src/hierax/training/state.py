@@ -20,7 +20,7 @@ from hierax.hierarchy import AbstractTransfer, Level
 from hierax.hierarchy.transport import RESET, Kind, Stacked
 from hierax.planning.plan import Plan
 from hierax.solvers import AbstractSolver
-from hierax.solvers.gaussian_process import Kernel
+from hierax.solvers.kernels import Kernel
 from hierax.solvers.value_scale import ValueScale
 
 
@@ -65,8 +65,6 @@ class LevelState(NamedTuple):
         Its parameters.
     scales:
         Factors of the terms of its objective; on coarse levels those of the finer one from which a cycle came down.
-    judged:
-        State of the acceptance of what comes from below.
     above:
         Parameters of the finer level of which this one is a coarse problem now, when the cycle came down; `None` where
         it is not corrected.
@@ -76,13 +74,12 @@ class LevelState(NamedTuple):
 
     theta: np.ndarray
     scales: tuple[float, ...]
-    judged: Any
     above: np.ndarray | None = None
     solved: bool = False
 
 
 class Best(NamedTuple):
-    """The best parameters of the finest level so far, where an acceptance lets the objective rise."""
+    """The best parameters of the finest level so far: solvers of first order let the objective rise."""
 
     level: int
     value: float
@@ -154,6 +151,8 @@ class FoundProcess(NamedTuple):
         Which of them are outliers, `(n,)`; `None` where none is.
     others:
         All other processes that were tried.
+    rows:
+        How many of the rows it was given at most.
     """
 
     kernel: Kernel
@@ -162,6 +161,7 @@ class FoundProcess(NamedTuple):
     scale: ValueScale = ValueScale(0.0, 1.0)
     outliers: np.ndarray | None = None
     others: tuple[FoundProcess, ...] = ()
+    rows: int = 0
 
 
 class RunState(NamedTuple):

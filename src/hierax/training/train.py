@@ -13,7 +13,7 @@ from hierax._errors import InputError, TrainingError
 from hierax._results import RESULTS
 from hierax.clock import compile_seconds
 from hierax.cycles import AbstractCycle
-from hierax.devices import Devices, dividing
+from hierax.devices import PARTS, POINTS, Devices, dividing
 from hierax.events import AbstractWatcher, EventDispatcher, Subscriber
 from hierax.planning.choose import plan as planned
 from hierax.planning.data import is_table
@@ -23,7 +23,7 @@ from hierax.planning.words import chosen
 from hierax.problems.fidelities import Fidelities
 from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
-from hierax.solvers import AbstractSolver
+from hierax.solvers import AbstractSolver, Schwarz
 from hierax.training.fidelities import FidelityFits
 from hierax.training.outputs import OutputFits
 from hierax.training.parts import AbstractParts, Asked, PartsState, in_parts
@@ -71,9 +71,9 @@ def train(
     throw:
         Whether a result other than `successful` raises.
     devices:
-        Those that samples are divided between, of this process or of several that call this alike; one if not given.
-        The result is that of one device but for the order in which sums are rounded. Of several processes the first
-        tells the subscribers.
+        Those that points are divided between, and subdomains where there are such, of this process or of several that
+        call this alike; one if not given. The result is that of one device but for the order in which sums are rounded.
+        Of several processes the first tells the subscribers.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def train(
     ------
     InputError
         For 32-bit parameters with a second-order solver, a plan beside what a plan decides, more devices than there
-        are, and what the parts refuse.
+        are or devices for what is not there, and what the parts refuse.
     TrainingError
         With `throw`, for any result other than `successful`.
     """
@@ -94,13 +94,15 @@ def train(
     if plan is not None:
         _refuse_beside_plan(problem, words)
         refuse_open(problem, plan.hierarchy)
-    with dividing(devices):
+    with dividing(devices, (POINTS, PARTS)):
         began = clock.seconds_now(), compile_seconds()
         parts = None if plan is not None else _parts_of(problem, words, Asked(key, budget, _told(subscribers), *began))
         if parts is not None:
+            _check_axis(devices, None)
             solution = in_parts(parts)
         else:
             plan = plan or planned(problem, key=key, **words)
+            _check_axis(devices, plan)
             solution = carried_out(problem, plan, key=key, budget=budget, subscribers=subscribers, began=began)
     if throw and solution.result is not RESULTS.successful:
         raise TrainingError(solution.result.value)
@@ -126,7 +128,8 @@ def go_on(
     devices:
         As those of `train`; others than before lead to the same but for rounding.
     """
-    with dividing(devices):
+    with dividing(devices, (POINTS, PARTS)):
+        _check_axis(devices, how if isinstance(how, Plan) else None)
         if isinstance(state, RunState):
             assert isinstance(how, Plan)
             own = in_parts_of(how, state)
@@ -136,6 +139,12 @@ def go_on(
         parts = _parts_of(problem, how, Asked(key, budget, _told(subscribers), *began))
         assert parts is not None
         return in_parts(parts, state)
+
+
+def _check_axis(devices: Devices | None, plan: Plan | None) -> None:
+    """Refuse to divide subdomains where there are none."""
+    if devices is not None and not (plan and isinstance(plan.solver, Schwarz)):
+        devices.division((POINTS,))
 
 
 def _parts_of(problem: Problem, words: Mapping[str, Any], asked: Asked) -> AbstractParts | None:

@@ -122,8 +122,8 @@ def elsewhere(evidence: Evidence, term: int) -> tuple[np.ndarray, np.ndarray, np
         rules = [problem.regions.wall(shape, cells, 2)]  # pyright: ignore
     else:
         rules = [surface_rule(domain, place, cells, 2) for place in places]  # pyright: ignore
-    points = np.concatenate([r.points for r in rules])
-    return points, np.concatenate([r.normals for r in rules]), np.ones(len(points))  # pyright: ignore
+    points, weights, normals = (np.concatenate(part) for part in zip(*rules, strict=True))  # pyright: ignore
+    return points, normals, weights
 
 
 def between(samples: Samples, problem: Problem, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

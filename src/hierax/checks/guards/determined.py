@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -34,15 +35,43 @@ class Determined(AbstractGuard):
     One is what smooth changes of the same size violate. A solution is not determined where that is unbounded: finer
     levels, which can express the change better, then show that it violates ever less. What finer levels leave as it is
     belongs to a problem that is badly conditioned but has one solution. Isolated solutions are not seen.
+
+    Noise of the data leaves what is inferred within intervals, which have to tell something of it.
     """
 
     limit: float = 1.0 / FLAT
     alone: float = 10.0 / FLAT
     """The limit where one level alone is small enough to be looked at."""
+    open: float = 5.0
+    """Most half the width of an interval of a constant: a factor of 150 up and down, where it has a bound."""
+    smooth: float = 0.5
+    """The same of a function that penalties keep smooth, which has no interval beside it."""
     name: ClassVar[str] = "determined"
     result: ClassVar[RESULTS] = RESULTS.guard_determined
 
     def judge(self, evidence: Evidence) -> Guard | None:
+        flat, widths = self._flat(evidence), _widths(evidence)
+        widest = max(widths.values(), default=0.0)
+        if widest <= self.open or (flat is not None and not flat.passed):
+            return flat
+        names = " and ".join(name for name, width in widths.items() if not width <= self.open)
+        how = "their intervals of 95 % reach by {:.2g} times their size, or powers of e, up and down (limit {:g})"
+        return Guard(widest, self.open, False, f"The data do not fix {names}: {how.format(widest, self.open)}.")
+
+    def judge_each(self, evidence: Evidence) -> Mapping[str, Guard]:
+        """The judgement of all terms, and one of each function that was inferred from data with noise."""
+        found = dict(super().judge_each(evidence))
+        for name in filter(evidence.widths.__contains__, evidence.problem.functions):
+            width = evidence.widths[name]
+            of = "in powers of e" if _bounded(evidence, name) else "of its size where it is known best"
+            how = f"by {width:.2g} {of} up and down, in the root mean square (limit {self.smooth:g})"
+            found[f"{self.name}:{name}"] = Guard(
+                width, self.smooth, bool(width <= self.smooth), f"The intervals of 95 % of {name} reach {how}."
+            )
+        return found
+
+    def _flat(self, evidence: Evidence) -> Guard | None:
+        """Whether a change of any size violates next to nothing."""
         seen = evidence.flatness
         if seen is None:
             return None
@@ -53,6 +82,20 @@ class Determined(AbstractGuard):
         if falls and 1.0 / least > limit:
             return Guard(1.0 / least, limit, False, f"{_sentence(evidence, seen)}: a change {what}.")
         return Guard(1.0 / least, limit, True, f"The terms determine the solution: no change {what} or less.")
+
+
+def _widths(evidence: Evidence) -> dict[str, float]:
+    """Half the widths of intervals of constants: in their sizes or values, or in powers of e where there are bounds."""
+    found = {}
+    for name in filter(evidence.widths.__contains__, evidence.problem.constants):
+        size = 1.0 if _bounded(evidence, name) else max(1.0, abs(float(evidence.field.parts[name].value)))
+        found[name] = evidence.widths[name] / size
+    return found
+
+
+def _bounded(evidence: Evidence, name: str) -> bool:
+    """Whether an unknown has a bound."""
+    return any(end is not None for end in evidence.problem.unknowns[name].bounds or ())
 
 
 def _sentence(evidence: Evidence, seen: Flatness) -> str:

@@ -23,8 +23,9 @@ from hierax.objective.samples import Samples
 TOLD = 1e-3
 """Least size of the parts of an equation, over what smooth waves of the sizes of the unknowns make of it, which is one
 in the problem's own units: an equation such as `ds/dx = 0` of what does not depend on `x` has no larger one."""
-NEARLY_ALL, FEW, TINY = 0.99, 0.01, 1e-4
-"""Part of the square of a residual that a singularity keeps in so small a part of the points, and of the volume."""
+NEARLY_ALL, FEW, TINY, WIDE = 0.99, 0.01, 1e-4, 0.1
+"""Part of the square of a residual that a singularity keeps in so small a part of the points, and of the volume; where
+it takes more of the volume than the last of these the residual is not that of a few cells."""
 MANY, ENOUGH = 262_144, 16_384
 """Points at which it is told what an equation leaves, and the size of its parts."""
 
@@ -38,9 +39,10 @@ class Equation(AbstractGuard):
     refinement no longer changes the solution the residual may be as small as it gets, and then it is tiny beside that
     of the untrained field, and beside its own parts. If it is not, and refinement leaves it, training has settled at
     a minimum that is no solution; except where all of it is in a few cells of next to no volume, as beside the jump
-    of a condition, where the derivatives of the solution are not bounded. Nor is the first level any measure where of
-    the size of its parts an equation leaves next to nothing: its solution may have been of another size. An equation
-    that was solved in the weak sense, as that of a minimum, need not hold at points.
+    of a condition, where the derivatives of the solution are not bounded. Where refinement still moves the solution a
+    little, but leaves a large residual all over the domain, its limit is no solution either. Nor is the first level
+    any measure where of the size of its parts an equation leaves next to nothing: its solution may have been of
+    another size. An equation that was solved in the weak sense, as that of a minimum, need not hold at points.
 
     Where there are several equations, or data beside them, each is also judged against itself, row by row: over the
     size of its parts, which is the largest of what it leaves without training, on the first level, for zero, where
@@ -93,10 +95,17 @@ class Equation(AbstractGuard):
             if share < SETTLED or _is_singular(evidence):
                 return None
             how = f"{share:.2g} times {what}, and refinement no longer changes the solution"
-            kept = float(np.sqrt(last / max(evidence.losses[-3:][0], 1e-300)))
-            if ratio <= self.limit and kept > self.kept:
-                sentence = f"The last refinements left {kept:.3g} of the residual (limit {self.kept:g}), {how}."
-                return Guard(kept, self.kept, False, sentence)
+            left, stays = how, True
+        else:
+            # what finer levels leave, as the change of the solution that would make as much
+            violation = min(evidence.flatness.violations[-1], 1.0) if evidence.flatness is not None else 1.0
+            change = float(np.sqrt(last)) / max(violation, TOLD)
+            left = f"over much of the domain, as much as a change of the solution by {change:.2g} of its size makes"
+            stays = change > self.single and _is_wide(evidence)
+        kept = float(np.sqrt(last / max(evidence.losses[-3:][0], 1e-300)))
+        if ratio <= self.limit and kept > self.kept and stays:
+            sentence = f"The last refinements left {kept:.3g} of the residual (limit {self.kept:g}), {left}."
+            return Guard(kept, self.kept, False, sentence)
         sentence = (
             f"The residual of the last level is {ratio:.3g} times that of the first (limit {self.limit:g}), {how}."
         )
@@ -121,16 +130,26 @@ class Equation(AbstractGuard):
 
 def _is_singular(evidence: Evidence) -> bool:
     """Whether nearly all of the residual of every equation is in a tiny part of the points and of the volume."""
-    return all(_concentrated(evidence, k) for k in evidence.equations)
+    held = [_held(evidence, k) for k in evidence.equations]
+    return all(points <= FEW and volume <= TINY for points, volume in held)
 
 
-def _concentrated(evidence: Evidence, term: int) -> bool:
+def _is_wide(evidence: Evidence) -> bool:
+    """Whether the residuals of all equations are spread over the domain, where no finer level takes them away.
+
+    Least squares end there where the solution has no square-integrable second derivatives, as between a prescribed
+    value and a prescribed flux on a smooth boundary: the limit of refinement is then another function.
+    """
+    return all(_held(evidence, k)[1] > WIDE for k in evidence.equations)
+
+
+def _held(evidence: Evidence, term: int) -> tuple[float, float]:
+    """The least parts of the points and of the volume that hold nearly all of the square of the residual."""
     own = evidence.samples[term]
     squares = own.weights * np.sum(evidence.residuals(term, evidence.field, own.points, own.normals) ** 2, axis=1)
     order = np.argsort(-squares)
     most = 1 + int(np.searchsorted(np.cumsum(squares[order]), NEARLY_ALL * squares.sum()))
-    volume = own.weights[order[:most]].sum() / own.weights.sum()
-    return most <= FEW * len(squares) and bool(volume <= TINY)
+    return most / len(squares), float(own.weights[order[:most]].sum() / own.weights.sum())
 
 
 def _on_same_points(evidence: Evidence, term: int) -> float:

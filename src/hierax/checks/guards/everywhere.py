@@ -14,6 +14,8 @@ from hierax.events import Guard
 
 SHOWN = 0.02
 """Part of the box far from all rows that is worth a word."""
+DEVIATIONS = 2.0
+"""Standard errors of a mean of squares by which it may be larger than that of the points that were asked."""
 
 
 @final
@@ -22,11 +24,12 @@ class Everywhere(AbstractGuard):
     """Error to be expected in the box of a table beside that at rows left out, both over the spread.
 
     What a Gaussian process does not know, and what the returned field differs from it by, in the root mean square over
-    the box and between any two rows, the worse of both. Where few rows see a corner in which the values are large, or
-    rows crowd in clusters, rows left out are no sample of the points at which the fit will be asked. Places that are
-    far from all rows are named, and no claim is made there; nor is one between the values of inputs that take a few
-    alone, such as counts, where nothing is known of that. An error that would leave much of the variance open is no
-    success, whatever rows left out say.
+    the box and between any two rows, the worse of both. Where a few of the points that are asked make most of it, as
+    beyond the last rows of a ridge, others may make more: what counts is an upper bound of the mean square. Where few
+    rows see a corner in which the values are large, or rows crowd in clusters, rows left out are no sample of the
+    points at which the fit will be asked. Places that are far from all rows are named, and no claim is made there; nor
+    is one between the values of inputs that take a few alone, such as counts, where nothing is known of that. An error
+    that would leave much of the variance open is no success, whatever rows left out say.
     """
 
     limit: float = 3.0
@@ -63,9 +66,14 @@ class Everywhere(AbstractGuard):
         A field that misses rows left out by less than the process does is taken to err as much less over the box.
         """
         near = witness.share(evidence) * witness.everywhere.unknown[~witness.far]
-        squares = [np.mean(part**2) for part in (near, witness.within(evidence)) if len(part)]
+        squares = [upper_mean(part**2) for part in (near, witness.within(evidence)) if len(part)]
         limit = min(self.limit * left_out, float(np.hypot(np.sqrt(self.most), NOISE * witness.noise)))
         error, most = float(np.sqrt(max(squares))), max(self.least, limit, witness.noise)
         if error > most and witness.occurring is not None:
             return self._told(evidence, witness.occurring, left_out)
         return error, most, witness
+
+
+def upper_mean(numbers: np.ndarray) -> float:
+    """An upper bound of the mean of which numbers `(n,)` are a sample: `DEVIATIONS` standard errors above theirs."""
+    return float(np.mean(numbers) + DEVIATIONS * np.std(numbers) / np.sqrt(len(numbers)))

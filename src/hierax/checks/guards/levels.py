@@ -15,7 +15,11 @@ from hierax.events import Guard
 @final
 @dataclass(frozen=True)
 class Levels(AbstractGuard):
-    """Change of the solution at the last refinement over that at the one before."""
+    """Change of the solution at the last refinement over that at the one before.
+
+    A refinement by more products of a tensor alone, or by finer knots alone, says nothing of what the other one leaves:
+    the next one is compared with those before as well.
+    """
 
     limit: float = 1.0
     name: ClassVar[str] = "levels"
@@ -31,9 +35,9 @@ class Levels(AbstractGuard):
         # a level that is finer along one axis alone may change less than the next one, along another
         large = changes[-1] > SMALL_CHANGE
         others = max(2, evidence.problem.domain.dim)
-        before = changes[-2] if large else max(changes[-1 - others : -1])
-        ratio = changes[-1] / max(before, 1e-300)
-        than = "the one before" if large else f"the largest of the {min(others, len(changes) - 1)} before"
+        others = min(1 + evidence.partial if large else others, len(changes) - 1)
+        ratio = changes[-1] / max(*changes[-1 - others : -1], 1e-300)
+        than = "the one before" if others == 1 else f"the largest of the {others} before"
         sentence = (
             f"The last refinement changed the solution {ratio:.3g} times as much as {than} (limit {self.limit:g})."
         )

@@ -29,7 +29,6 @@ METHODS = (
     Method("tensor-product splines", ("deboor2001",), ("field",), "spline|decoded"),
     Method("spline networks", ("liu2025kan",), ("field",), "KAN"),
     Method("trained grids behind a small network", ("muller2022",), ("field",), "(?i)decoded"),
-    Method("residual networks", ("he2016",), ("field",), "ResidualNetwork"),
     Method("networks of sines", ("sitzmann2020",), ("field",), "(?i)siren"),
     Method("networks behind fixed random waves", ("tancik2020",), ("field",), "FourierNetwork"),
     Method("residuals of equations as the loss of a network", ("raissi2019",), ("network and equations",), "yes"),

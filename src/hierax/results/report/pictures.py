@@ -138,6 +138,7 @@ def show_body(account: Account, axes: Axes) -> None:
         axes.plot(*wall.T, ".", ms=2.0, color=colour, label=literal(name))
     axes.set(title=title, xlabel=shape.names[0], ylabel=shape.names[1])
     axes.set_aspect("equal", adjustable="box")
+    axes.locator_params(axis="x", nbins=5)
     if len(colours) <= LEGEND:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=4.0, fontsize=7.0)
 

@@ -59,23 +59,21 @@ class AdaptiveCoarseSpace(AbstractCoarseSpace):
     threshold: float = 2e-3
     seed: int = 0
 
-    def vectors(self, parts: list[Part], basis: OrthogonalBlocks) -> sp.csc_array | None:
-        return self.first.vectors(parts, basis)
+    def vectors(self, part: Part, basis: OrthogonalBlocks) -> sp.csc_array | None:
+        return self.first.vectors(part, basis)
 
     def improved(self, two_level: TwoLevel) -> TwoLevel:
-        basis, system = two_level.system.basis, two_level.system
-        own = np.flatnonzero(system.local)
-        start = np.zeros((basis.blocks, basis.width, self.count))
-        start[own] = np.random.default_rng(self.seed).normal(size=(len(own), basis.width, self.count))
+        basis = two_level.system.basis
+        start = np.random.default_rng(self.seed).normal(size=(basis.blocks, basis.width, self.count))
         start *= (np.arange(basis.width) < basis.kept[:, None])[:, :, None]
-        slow = self._filtered(two_level, start.reshape(-1, self.count)).reshape(start.shape)[own]
+        slow = self._filtered(two_level, start.reshape(-1, self.count)).reshape(start.shape)
         if two_level.coarse is not None:
-            slow = np.stack([_without(known, part) for known, part in zip(_blocks(two_level, own), slow, strict=True)])
+            slow = np.stack([_without(known, part) for known, part in zip(_blocks(two_level), slow, strict=True)])
         directions, sizes, _ = np.linalg.svd(slow / np.sqrt(self.count), full_matrices=False)
         block, column = np.nonzero(sizes > self.threshold)
         if not len(block):
             return two_level
-        rows = own[block][:, None] * basis.width + np.arange(basis.width)
+        rows = block[:, None] * basis.width + np.arange(basis.width)
         numbers = np.broadcast_to(np.arange(len(block))[:, None], rows.shape)
         shape = (basis.blocks * basis.width, len(block))
         found = sp.csc_array((directions[block, :, column].ravel(), (rows.ravel(), numbers.ravel())), shape)
@@ -97,11 +95,11 @@ class AdaptiveCoarseSpace(AbstractCoarseSpace):
         return now
 
 
-def _blocks(two_level: TwoLevel, own: np.ndarray) -> Iterator[np.ndarray]:
-    """What the coarse space holds on each of some blocks, `(K, columns)`."""
+def _blocks(two_level: TwoLevel) -> Iterator[np.ndarray]:
+    """What the coarse space holds on each block, `(K, columns)`."""
     k = two_level.system.basis.width
     rows = sp.csr_array(two_level.coarse)
-    for j in own:
+    for j in range(two_level.system.basis.blocks):
         part = rows[j * k : (j + 1) * k]
         used = np.unique(part.indices)
         yield part[:, used].toarray()

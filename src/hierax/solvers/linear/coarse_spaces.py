@@ -31,8 +31,8 @@ class AbstractCoarseSpace(abc.ABC):
     """Functions that reach across subdomains, as coefficients of the orthonormal blocks."""
 
     @abc.abstractmethod
-    def vectors(self, parts: list[Part], basis: OrthogonalBlocks) -> sp.csc_array | None:
-        """Columns of `Z` besides the coarser levels of the field, `(J K, coarse)`."""
+    def vectors(self, part: Part, basis: OrthogonalBlocks) -> sp.csc_array | None:
+        """Columns of `Z`, `(J K, coarse)`."""
 
     def improved(self, two_level: TwoLevel) -> TwoLevel:
         """The preconditioner with what can only be found by applying it; by default as it is."""
@@ -41,9 +41,9 @@ class AbstractCoarseSpace(abc.ABC):
 
 @dataclass(frozen=True)
 class NoCoarseSpace(AbstractCoarseSpace):
-    """Nothing but the coarser levels of the field, where it has such."""
+    """Nothing: patches alone."""
 
-    def vectors(self, parts: list[Part], basis: OrthogonalBlocks) -> None:
+    def vectors(self, part: Part, basis: OrthogonalBlocks) -> None:
         return None
 
 
@@ -65,13 +65,12 @@ class Nicolaides(AbstractCoarseSpace):
 
     degree: int = 2
 
-    def vectors(self, parts: list[Part], basis: OrthogonalBlocks) -> sp.csc_array | None:
-        last = parts[-1]
-        if last.field is None:
+    def vectors(self, part: Part, basis: OrthogonalBlocks) -> sp.csc_array | None:
+        if part.field is None:
             return None
-        coefficients = _polynomials(last.field, self.degree)  # (J, own, modes)
+        coefficients = _polynomials(part.field, self.degree)  # (J, own, modes)
         count, _, modes = coefficients.shape
-        rows = np.broadcast_to(last.numbers[:, :, None], coefficients.shape)
+        rows = np.broadcast_to(part.numbers[:, :, None], coefficients.shape)
         columns = np.broadcast_to(np.arange(count * modes).reshape(count, 1, modes), coefficients.shape)
         shape = (basis.forth.shape[1], count * modes)  # pyright: ignore
         return sp.csc_array(basis.forth @ sp.csc_array((coefficients.ravel(), (rows.ravel(), columns.ravel())), shape))

@@ -81,10 +81,9 @@ class Multigrid(AbstractLinearSolver):
             return linear_solver_for(curvature).prepare(curvature, shift)
         fine = curvature.shifted(shift)
         cycle = self.cycle(fine)
-        stop = ErrorEstimate(self.tolerance)
 
-        def apply(b: np.ndarray) -> Iterated:
-            found = iterated(fine.mv, b, cycle, stop, self.limit)
+        def apply(b: np.ndarray, squares: float) -> Iterated:
+            found = iterated(fine.mv, b, cycle, ErrorEstimate(self.tolerance, squares), self.limit)
             if (found.broken or found.iterations == self.limit) and _factor_fits(fine):
                 return found._replace(solution=factorise(fine, np.zeros(fine.size))(b))
             if found.broken:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from hierax.devices import each, shares
+
 
 @dataclass(frozen=True, eq=False)
 class OrthogonalBlocks:
@@ -69,9 +71,15 @@ def orthogonalised(matrix: sp.csr_array, blocks: list[np.ndarray], rank: float =
     places, bases = [], []
     back = np.zeros((len(order), width))
     forth = np.zeros((len(order), width))
-    for j, (start, stop) in enumerate(itertools.pairwise(ends)):
-        rows, dense = _dense(columns, start, stop)
-        left, values, right = np.linalg.svd(dense, full_matrices=False)
+    spans = list(itertools.pairwise(ends))
+
+    def decomposed(some: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        found = [_dense(columns, *spans[j]) for j in some]
+        return [(rows, *np.linalg.svd(dense, full_matrices=False)) for rows, dense in found]
+
+    found = each(decomposed, np.array_split(np.arange(len(spans)), min(shares(), len(spans))))
+    for j, (rows, left, values, right) in enumerate(itertools.chain.from_iterable(found)):
+        start, stop = spans[j]
         count = kept[j] = int(np.sum(values > rank * values[0])) if values.size and values[0] > 0 else 0
         basis = np.zeros((len(rows), width))
         basis[:, :count] = left[:, :count]

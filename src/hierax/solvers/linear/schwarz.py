@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 
+from hierax.devices import added, beside, own_share, shares
 from hierax.solvers.linear.orthogonal import OrthogonalBlocks
 
 ENTRIES = 4_000_000
@@ -31,13 +32,10 @@ class System:
     Attributes
     ----------
     basis:
-        The blocks.
-    local:
-        Which blocks are subdomains, `(J,)`; the others, such as those of coarser levels, belong to the coarse space.
+        The blocks, one a subdomain.
     """
 
     basis: OrthogonalBlocks
-    local: np.ndarray
 
     @cached_property
     def gram(self) -> sp.bsr_array:
@@ -57,13 +55,12 @@ class System:
 
     def neighbours(self, layers: int) -> list[np.ndarray]:
         """For each subdomain itself and those around it, up to so many layers."""
-        own = np.flatnonzero(self.local)
-        graph = _ones(self.meets[own][:, own])
-        reached = sp.csr_array(sp.eye_array(len(own), dtype=np.int32, format="csr"))  # pyright: ignore
+        graph = _ones(self.meets)
+        reached = sp.csr_array(sp.eye_array(self.basis.blocks, dtype=np.int32, format="csr"))  # pyright: ignore
         for _ in range(layers):
             reached = _ones(reached @ graph)
         reached.sort_indices()
-        return [own[part] for part in np.split(reached.indices, reached.indptr[1:-1])]
+        return np.split(reached.indices, reached.indptr[1:-1])
 
 
 def _ones(matrix: sp.csr_array) -> sp.csr_array:
@@ -79,32 +76,41 @@ class Patches(NamedTuple):
 
 
 def patches(system: System, layers: int) -> list[Patches]:
-    """The unknowns of each subdomain with its neighbours, and the inverse of their part of the Gram matrix."""
+    """The unknowns of each subdomain with its neighbours, and the inverse of their part of the Gram matrix; of several
+    processes each has some of them, in parts that devices divide."""
     members = system.neighbours(layers)
     sizes = np.array([len(m) for m in members])
-    k, out = system.basis.width, []
+    k, parts = system.basis.width, []
     for size in np.unique(sizes):
         chosen = np.stack([members[j] for j in np.flatnonzero(sizes == size)])
-        for part in np.array_split(chosen, np.clip(len(chosen) * (size * k) ** 2 // ENTRIES, 1, len(chosen))):
-            number = system.meets[part[:, :, None].repeat(size, 2).ravel(), part[:, None, :].repeat(size, 1).ravel()]
-            blocks = np.concatenate([np.zeros((1, k, k)), system.gram.data])[np.asarray(number).ravel()]
-            matrix = blocks.reshape(-1, size, size, k, k).transpose(0, 1, 3, 2, 4).reshape(-1, size * k, size * k)
-            # bases that depend on each other across subdomains make the matrix singular to rounding
-            matrix += 1e-10 * size * np.eye(size * k)
-            index = (part[:, :, None] * k + np.arange(k)).reshape(-1, size * k)
-            out.append(Patches(index, np.linalg.inv(matrix)))
-    return out
+        many = max(len(chosen) * (size * k) ** 2 // ENTRIES, shares())
+        parts += np.array_split(chosen, min(many, len(chosen)))
+
+    def inverted(part: np.ndarray) -> Patches:
+        size = part.shape[1]
+        number = system.meets[part[:, :, None].repeat(size, 2).ravel(), part[:, None, :].repeat(size, 1).ravel()]
+        blocks = np.concatenate([np.zeros((1, k, k)), system.gram.data])[np.asarray(number).ravel()]
+        matrix = blocks.reshape(-1, size, size, k, k).transpose(0, 1, 3, 2, 4).reshape(-1, size * k, size * k)
+        # bases that depend on each other across subdomains make the matrix singular to rounding
+        matrix += 1e-10 * size * np.eye(size * k)
+        index = (part[:, :, None] * k + np.arange(k)).reshape(-1, size * k)
+        return Patches(index, np.linalg.inv(matrix))
+
+    return beside(inverted, own_share(parts))
 
 
-def corrected(system: System, found: list[Patches], r: np.ndarray) -> np.ndarray:
+def corrected(found: list[Patches], r: np.ndarray) -> np.ndarray:
     """The sum of the corrections of all patches for a right-hand side `(n,)`, or several `(n, m)`."""
     columns = r.reshape(len(r), -1)
+
+    def correction(p: Patches) -> np.ndarray:
+        return (p.inverse @ columns[p.unknowns]).reshape(p.unknowns.size, -1)
+
     out = np.zeros_like(columns)
-    for p in found:
-        values = (p.inverse @ columns[p.unknowns]).reshape(p.unknowns.size, -1)
+    for p, values in zip(found, beside(correction, found), strict=True):
         for column, own in zip(out.T, values.T, strict=True):
             column += np.bincount(p.unknowns.ravel(), own, minlength=len(r))
-    return out.reshape(r.shape)
+    return added(out).reshape(r.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +150,10 @@ class TwoLevel:
 
     def __call__(self, r: np.ndarray) -> np.ndarray:
         if self.coarse is None:
-            return corrected(self.system, self.found, r)
+            return corrected(self.found, r)
         image, factor = self._projected
         first = factor.solve(self.coarse.T @ r)
-        smooth = corrected(self.system, self.found, r - image @ first)
+        smooth = corrected(self.found, r - image @ first)
         return smooth + self.coarse @ (first - factor.solve(image.T @ smooth))
 
 

@@ -8,6 +8,7 @@ meshes) is solved too; in three dimensions they are cubes. In networks a block i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded, get_lapack_funcs
 from scipy.sparse import csr_array
 
+from hierax.devices import added, alone, division, own_share
 from hierax.objective.curvature import AbstractCurvature
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import Mesh, StencilGram
@@ -30,6 +32,8 @@ FEWEST_LINES = 8
 """Fewest lines of a strip: narrower ones lose what is oblique to both axes."""
 BLOCK_LIMIT = 160
 """Largest dense block."""
+DIVIDED = 10_000
+"""Fewest parameters of a grid whose strips are divided between processes: below, telling takes as long as solving."""
 
 Smooth = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From a residual to a correction and the residual after it."""
@@ -59,10 +63,21 @@ def relaxation(curvature: AbstractCurvature) -> Apply:
 @relaxation.register
 def _(curvature: StencilGram) -> Apply:
     order = curvature.mesh.order
-    if len(curvature.mesh.axes) == 2:
-        lines = [Strips(curvature, axis) for axis in range(2)]
-        return order.around(lambda residual: lines[0](residual) + lines[1](residual))
-    return order.around(Cubes(curvature))
+    return order.around(_strips(curvature) if len(curvature.mesh.axes) == 2 else Cubes(curvature))
+
+
+def _strips(gram: StencilGram) -> Apply:
+    """Strips along both axes; of large grids every process sees to some of them, and corrections are added up."""
+    with contextlib.nullcontext() if gram.mesh.size >= DIVIDED else alone():
+        own = division()
+        lines = [Strips(gram, axis) for axis in range(2)]
+
+    def relax(residual: np.ndarray) -> np.ndarray:
+        assert own in (None, division())
+        correction = lines[0](residual) + lines[1](residual)
+        return correction if own is None else added(correction)
+
+    return relax
 
 
 def windows(count: int, width: int, stride: int, periodic: bool) -> np.ndarray:
@@ -81,7 +96,8 @@ def _shares(blocks: np.ndarray, count: int) -> np.ndarray:
 
 
 class Strips:
-    """Strips of at least `p + 1` lines along one axis of a plane grid, overlapping by half, factored as bands.
+    """Strips of at least `p + 1` lines along one axis of a plane grid, overlapping by half, factored as bands: this
+    process' share of them.
 
     Acts on vectors in the order (nodes, channel).
 
@@ -102,8 +118,9 @@ class Strips:
         mesh, across = gram.mesh, 1 - along
         self.gram, self.along = gram, along
         width = max(mesh.reach[across] + 1, FEWEST_LINES)
-        self.cross = windows(mesh.nodes[across], width, max(1, width // 2), mesh.periodic[across])
-        self.shares = _shares(self.cross, mesh.nodes[across])
+        cross = windows(mesh.nodes[across], width, max(1, width // 2), mesh.periodic[across])
+        own = np.array(own_share(range(len(cross))), int)
+        self.cross, self.shares = cross[own], _shares(cross, mesh.nodes[across])[own]
         self.factors = self._factored(gram.values if along == 0 else np.moveaxis(gram.values, (1, 4), (0, 3)))
 
     def _factored(self, values: np.ndarray) -> list[np.ndarray]:
@@ -123,14 +140,10 @@ class Strips:
                             column = values[:stop, self.cross[:, b], d, reach_along + o, reach_across + a - b, c]
                             band[:, :stop, b, d, below] = column.T
         band[..., 0] *= 1.0 + 1e-12
-        return [self._factor(part.reshape(lines * strip, -1)) for part in band]
-
-    @staticmethod
-    def _factor(transposed: np.ndarray) -> np.ndarray:
-        factor, info = _factor(transposed.T, lower=1, overwrite_ab=1)
-        if info != 0:
+        found = [_factor(part.reshape(lines * strip, -1).T, lower=1, overwrite_ab=1) for part in band]
+        if added(float(any(info != 0 for _, info in found))):  # in any process
             raise NotPositive("a strip of the smoother is not positive definite")
-        return factor
+        return [factor for factor, _ in found]
 
     def __call__(self, residual: np.ndarray) -> np.ndarray:
         mesh = self.gram.mesh

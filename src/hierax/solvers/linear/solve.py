@@ -49,10 +49,10 @@ class Solve:
     Parameters
     ----------
     apply:
-        From a right-hand side to the solution and how it was found.
+        From a right-hand side, and what a sum of squares is before the step, to the solution and how it was found.
     """
 
-    def __init__(self, apply: Callable[[np.ndarray], Iterated]) -> None:
+    def __init__(self, apply: Callable[[np.ndarray, float], Iterated]) -> None:
         self._apply = apply
         self.iterations = 0
         self.condition = np.nan
@@ -60,10 +60,11 @@ class Solve:
     @classmethod
     def direct(cls, apply: Apply) -> Solve:
         """Without iterations."""
-        return cls(lambda b: Iterated(apply(b)))
+        return cls(lambda b, _: Iterated(apply(b)))
 
-    def __call__(self, b: np.ndarray) -> np.ndarray:
-        found = self._apply(b)
+    def __call__(self, b: np.ndarray, squares: float = 0.0) -> np.ndarray:
+        """The solution; where half a sum of squares is minimised, as exact as its least value tells apart."""
+        found = self._apply(b, squares)
         self.iterations += found.iterations
         self.condition = float(np.fmax(self.condition, found.condition))
         return found.solution
@@ -286,9 +287,9 @@ class ConjugateGradients(AbstractLinearSolver):
     def prepare(self, curvature: AbstractCurvature, shift: np.ndarray) -> Solve:
         diagonal = curvature.diagonal() + shift
         inverse = 1.0 / np.maximum(diagonal, 1e-12 * max(diagonal.max(), 1e-300))
-        stop = ModelDecrease(self.tolerance)
+        product: Apply = lambda v: curvature.mv(v) + shift * v  # noqa: E731
         return Solve(
-            lambda b: iterated(lambda v: curvature.mv(v) + shift * v, b, lambda r: inverse * r, stop, self.limit)
+            lambda b, _: iterated(product, b, lambda r: inverse * r, ModelDecrease(self.tolerance), self.limit)
         )
 
     def work(self, curvature: AbstractCurvature) -> float:
@@ -323,23 +324,21 @@ class ModelDecrease(AbstractStop):
 
 @dataclass(frozen=True)
 class ErrorEstimate(AbstractStop):
-    """Stop when what is left is less than this share of what was gained, both as decreases of the model."""
+    """Stop when what is left is less than this share of what was gained, both as decreases of the model.
+
+    Or of what remains of `squares`, from which the model descends: a step that has little to gain, since the one before
+    was good, is not asked for every bit of that.
+    """
 
     tolerance: float
+    squares: float = 0.0
 
     def __call__(self, count: int, gain: float, model: float, error: float) -> bool:
-        return 0.0 <= error < self.tolerance * model
-
-
-def conjugate_gradients(
-    product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractStop, limit: int
-) -> tuple[np.ndarray, int]:
-    """Solve `A s = b`; returns the solution, the last good one where they break down, and the number of iterations."""
-    return iterated(product, b, precondition, stop, limit)[:2]
+        return 0.0 <= error < self.tolerance * max(model, self.squares - model)
 
 
 def iterated(product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractStop, limit: int) -> Iterated:
-    """Conjugate gradients for `A s = b`, with how they ended."""
+    """Conjugate gradients for `A s = b`, and how they ended; the last good solution where they break down."""
     s, r = np.zeros_like(b), b.copy()
     z = precondition(r)
     p, rz, model = z.copy(), float(r @ z), 0.0

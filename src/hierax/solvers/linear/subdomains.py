@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +12,6 @@ from hierax._errors import InputError
 from hierax._results import RESULTS
 from hierax.fields.base import linear_in_parameters, parameter_count
 from hierax.fields.partition_of_unity import PartitionOfUnity, subdomain_parameters
-from hierax.fields.sums import Sum
 from hierax.hierarchy.transport import RESET
 from hierax.objective import AbstractObjective
 from hierax.objective.least_squares import weighted_residual
@@ -28,23 +25,11 @@ from hierax.solvers.linear.orthogonal import OrthogonalBlocks, orthogonalised
 from hierax.solvers.linear.schwarz import Solved, System, TwoLevel, least_squares, patches
 
 
-@functools.singledispatch
-def parts_of(field: Any) -> list[Part]:
-    """The parameters of a field by subdomains, coarse levels first; one block of all for other fields."""
-    return [Part(np.arange(parameter_count(field))[None], None)]
-
-
-@parts_of.register
-def _(field: PartitionOfUnity) -> list[Part]:
-    return [Part(subdomain_parameters(field.locals), field)]
-
-
-@parts_of.register
-def _(field: Sum) -> list[Part]:
-    counts = [parameter_count(part) for part in field.parts]
-    offsets = itertools.accumulate([0, *counts[:-1]])
-    found = [(offset, part) for offset, whole in zip(offsets, field.parts, strict=True) for part in parts_of(whole)]
-    return [Part(part.numbers + offset, part.field) for offset, part in found]
+def part_of(field: Any) -> Part:
+    """The parameters of a field by subdomains; one block of all for other fields."""
+    if isinstance(field, PartitionOfUnity):
+        return Part(subdomain_parameters(field.locals), field)
+    return Part(np.arange(parameter_count(field))[None], None)
 
 
 class SchwarzState(NamedTuple):
@@ -60,10 +45,9 @@ class Schwarz(AbstractSolver):
 
     For fields that are linear in all parameters. The rows of the Jacobian are kept as a sparse matrix, every
     subdomain's columns are replaced by an orthonormal basis of what they span to rounding (`OrthogonalBlocks`), and the
-    system is solved by conjugate gradients with a Schwarz preconditioner (`TwoLevel`). The coarse space is made of the
-    coarser levels of the field, if it has such, and of `coarse`. Terms that are not linear in the field are linearised,
-    step by step. A field without subdomains is one block. Other fields, energies and penalties are left to
-    `GaussNewton`.
+    system is solved by conjugate gradients with a Schwarz preconditioner (`TwoLevel`) and the coarse space `coarse`.
+    Terms that are not linear in the field are linearised, step by step. A field without subdomains is one block. Other
+    fields, energies and penalties are left to `GaussNewton`.
 
     Parameters
     ----------
@@ -99,7 +83,7 @@ class Schwarz(AbstractSolver):
         InputError
             For a field without subdomains, or one that is not linear in its parameters.
         """
-        if not any(part.field is not None for part in parts_of(field)):
+        if part_of(field).field is None:
             what = f"Schwarz divides the work between overlapping subdomains, and {type(field).__name__} has none"
         elif not linear_in_parameters(field):
             what = f"Schwarz solves for all parameters at once, and {type(field).__name__} is not linear in its own"
@@ -150,22 +134,13 @@ class Schwarz(AbstractSolver):
         self, objective: AbstractLeastSquares, theta: np.ndarray, residual: np.ndarray
     ) -> tuple[OrthogonalBlocks, Solved]:
         """Orthonormal blocks of the Jacobian, and the coefficients that come nearest to a residual `(R,)`."""
-        parts = parts_of(objective.field)
-        basis, two_level = self.preconditioner(objective.sparse_rows(theta), parts)
+        basis, two_level = self.preconditioner(objective.sparse_rows(theta), part_of(objective.field))
         return basis, least_squares(basis.matrix, residual, two_level, self.precision, self.most)
 
-    def preconditioner(self, matrix: sp.csr_array, parts: list[Part]) -> tuple[OrthogonalBlocks, TwoLevel]:
+    def preconditioner(self, matrix: sp.csr_array, part: Part) -> tuple[OrthogonalBlocks, TwoLevel]:
         """Orthonormal blocks of a sparse Jacobian, and the preconditioner of their Gram matrix."""
-        basis = orthogonalised(matrix, [numbers for part in parts for numbers in part.numbers], self.rank)
-        local = np.repeat(np.arange(len(parts)) == len(parts) - 1, [len(part.numbers) for part in parts])
-        levels = np.flatnonzero(np.repeat(~local, basis.width))
-        vectors = self.coarse.vectors(parts, basis)
-        columns = [] if vectors is None else [vectors]
-        if len(levels):
-            shape = (basis.matrix.shape[1], len(levels))  # pyright: ignore
-            columns.append(sp.csc_array((np.ones(len(levels)), (levels, np.arange(len(levels)))), shape))
-        coarse = sp.csc_array(sp.hstack(columns, format="csc")) if columns else None
-        system = System(basis, local)
+        basis = orthogonalised(matrix, list(part.numbers), self.rank)
+        system, coarse = System(basis), self.coarse.vectors(part, basis)
         return basis, self.coarse.improved(TwoLevel(system, patches(system, self.layers), coarse))
 
 
