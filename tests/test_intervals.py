@@ -58,8 +58,11 @@ def test_stated_noise_gives_the_normal_quantile_in_any_unit():
 
 
 def test_noise_that_the_misfit_contradicts_is_not_believed(trained):
-    known, found = trained.unknowns["k"], hx.train(decay(NOISE / 20)).unknowns["k"]
+    solution = hx.train(decay(NOISE / 20))
+    known, found = trained.unknowns["k"], solution.unknowns["k"]
     assert found.high - found.low == pytest.approx(known.high - known.low, rel=0.05)
+    assert [remark[:43] for remark in solution.remarks] == ["The residuals of 'u' are 23 times the noise"]
+    assert trained.remarks == []
 
 
 def test_interval_of_a_constant_with_bounds_stays_inside_them():

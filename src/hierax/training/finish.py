@@ -19,13 +19,17 @@ from hierax.training.context import Context
 from hierax.training.contradicted import counted
 from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.cross_validation import left_out
-from hierax.training.intervals import half_widths, intervals
+from hierax.training.intervals import NOTHING, half_widths, intervals
 from hierax.training.run import reported, visited, with_change
 from hierax.training.second_start import another_solution
 from hierax.training.selection import chosen, guarded, last_level
 from hierax.training.state import RunState
 
 LEFT_OUT = "{} were left out as outliers: the equations and all other values contradict them."
+EXCEEDED = (
+    "The residuals of {!r} are {:.2g} times the noise that was stated, which chance does not do. Intervals are by the "
+    "residuals, and hold if noise was understated; if an equation is wrong, nothing here tells by how much."
+)
 
 
 def finish(state: RunState, context: Context) -> Solution:
@@ -36,13 +40,14 @@ def finish(state: RunState, context: Context) -> Solution:
     own, interrupted = state.visited.get(level), state.stopped == "interrupted"
     left = None if own is None or interrupted else left_out(discrete, own, context.key)
     over = state.stopped == "budget"
-    widths = {} if state.failure else half_widths(discrete, trained, own and own.state)
-    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left, widths)
+    widths = NOTHING if state.failure else half_widths(discrete, trained, own and own.state)
+    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left, widths.halves)
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
-    found = {} if result.exit_code == 2 else intervals(discrete, trained, widths)
+    found = {} if result.exit_code == 2 else intervals(discrete, trained, widths.halves)
     wrong = {name: np.flatnonzero(which).tolist() for name, which in state.outliers.items() if which.any()}
     remarks = [LEFT_OUT.format(counted(state.outliers))] if wrong else []
+    remarks += [EXCEEDED.format(name, ratio) for name, ratio in widths.exceeded.items()]
     if result.exit_code == 0 and (other := another_solution(discrete, state.visited, trained, context.clock)):
         remarks.append(other)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled

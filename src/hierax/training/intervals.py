@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,18 @@ LARGEST = 2e10
 """Multiplications of a factorisation above which intervals are left out."""
 
 
+class Widths(NamedTuple):
+    """Half the widths of intervals of what was inferred, and what of the stated noise was not believed for them."""
+
+    halves: dict[str, float]
+    """By the name of the unknown; empty where nothing tells them."""
+    exceeded: dict[str, float]
+    """Of the data whose residuals contradict their noise: root mean square of these over that noise."""
+
+
+NOTHING = Widths({}, {})
+
+
 def intervals(discrete: DiscreteProblem, field: Any, widths: Mapping[str, float]) -> dict[str, Interval]:
     """Intervals of the unknown constants at a trained field, in the units of the training.
 
@@ -68,8 +80,8 @@ def intervals(discrete: DiscreteProblem, field: Any, widths: Mapping[str, float]
     return out
 
 
-def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, float]:
-    """Half the widths of the intervals of what is inferred, by name; empty where nothing tells them.
+def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> Widths:
+    """Half the widths of the intervals of what is inferred, by name; none where nothing tells them.
 
     Those of the parameters of constants are in the sizes of the constants, or in powers of e where these have a bound.
     Those of functions that penalties keep smooth beside equations are root mean squares over the domain, over the size
@@ -85,14 +97,14 @@ def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, 
     terms, names, smooth = discrete.sampled.terms, list(discrete.problem.constants), _smooth(discrete)
     noisy = any(isinstance(t, Data) and t.typical_noise != 0.0 for t in terms)
     if not (names or smooth) or not noisy or (names and not isinstance(field, Unknowns)):
-        return {}
+        return NOTHING
     prepared = discrete.prepare(field, everything=discrete.refits(field))
     objective = prepared.objective
     if not isinstance(objective, LocalObjective) or objective.ordering.size * objective.ordering.band**2 > LARGEST:
-        return {}
+        return NOTHING
     fit = _Fit.of(prepared, objective, _scales(objective, state))
     if fit is None:
-        return {}
+        return NOTHING
     noises = [(k, *_noise(discrete, field, objective, fit, k)) for k, t in enumerate(terms) if isinstance(t, Data)]
     left, temperatures = sum(freedom for _, _, freedom in noises), _temperatures(objective, noises)
     quantile = stdtrit(left, 0.5 + 0.5 * LEVEL) if np.isfinite(left) else ndtri(0.5 + 0.5 * LEVEL)
@@ -110,7 +122,8 @@ def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, 
         widths = quantile * np.sqrt(np.maximum(fit.variances(change.T, temperatures), 0.0))
         bounds = discrete.problem.unknowns[name].bounds
         found[name] = float(widths[0]) if name in names else _relative(change @ prepared.theta, widths, bounds)
-    return found
+    disbelieved = [(terms[k], variance) for k, variance, freedom in noises if np.isfinite(freedom)]
+    return Widths(found, {t.name: np.sqrt(v) / t.typical_noise for t, v in disbelieved if t.typical_noise})
 
 
 def _smooth(discrete: DiscreteProblem) -> list[str]:
