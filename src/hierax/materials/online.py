@@ -90,15 +90,15 @@ def _equilibrium(
     """
     both = free[:, None] * free[None]
 
-    def merit(strain: Array) -> Array:
-        stress, _, _ = responses(laws, network.phases, strain, states)
+    def seen(strain: Array) -> tuple[Array, Array, Array]:
+        """Stresses and tangents of the leaves, and how far they are from equilibrium."""
+        stress, tangent, _ = responses(laws, network.phases, strain, states)
         mean, jumps = _imbalance(network, stress)
         size = jnp.sum(network.weights[:, None] * stress**2)
-        return (jumps + jnp.sum((free * mean) ** 2)) / (size + 1e-300)
+        return stress, tangent, (jumps + jnp.sum((free * mean) ** 2)) / (size + 1e-300)
 
     def newton(carry: Any) -> Any:
-        strain, change, left, count = carry
-        stress, tangent, _ = responses(laws, network.phases, strain, states)
+        strain, (stress, tangent, left), change, count = carry
         mean, own, down = _condensed(network, tangent, stress)
         held = (1.0 - free) * change
         answer = jnp.linalg.solve(both * mean + jnp.diag(1.0 - free), free * (own + mean @ held))
@@ -107,18 +107,21 @@ def _equilibrium(
         lengths = jnp.where(count == 0, 1.0, jnp.array(LENGTHS))
 
         def shorten(tried: Any) -> Any:
-            part, least, number = tried
-            new = merit(strain + lengths[number] * step)
-            better = new < least
-            return jnp.where(better, lengths[number], part), jnp.where(better, new, least), number + 1
+            best, part, number = tried
+            new = seen(strain + lengths[number] * step)
+            better = new[2] < best[2]
+            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, best)
+            return best, jnp.where(better, lengths[number], part), number + 1
 
-        part, least, _ = jax.lax.while_loop(
-            lambda tried: ~(tried[1] < left) & (tried[2] < len(LENGTHS)), shorten, (lengths[-1], jnp.inf, 0)
+        nothing = stress, tangent, jnp.inf
+        best, part, _ = jax.lax.while_loop(
+            lambda tried: ~(tried[0][2] < left) & (tried[2] < len(LENGTHS)), shorten, (nothing, lengths[-1], 0)
         )
-        return strain + part * step, jnp.zeros_like(change), least, count + 1
+        return strain + part * step, best, jnp.zeros_like(change), count + 1
 
-    go = lambda carry: ~(carry[2] <= TOLERANCE**2) & (carry[3] < NEWTON)  # noqa: E731
-    strain, _, left, count = jax.lax.while_loop(go, newton, (strain, change, jnp.inf, 0))
+    go = lambda carry: ~(carry[1][2] <= TOLERANCE**2) & (carry[3] < NEWTON)  # noqa: E731
+    start = *seen(strain)[:2], jnp.inf
+    strain, (_, _, left), _, count = jax.lax.while_loop(go, newton, (strain, start, change, 0))
     return strain, left <= TOLERANCE**2, count
 
 
