@@ -51,6 +51,9 @@ problem = hx.Problem(
     hx.Box([0.0], [1.0], names=("x",)),
     (hx.Residual("interior", interior), hx.Residual("ends", lambda u, x, normal: u(x), on="boundary")),
 )
+# data choose among solutions: no second start looks for another one
+seen = np.linspace(0.1, 0.9, 9)[:, None]
+measured = problem.changed(terms=(*problem.terms, hx.Data("u", seen, jnp.sin(3.0 * seen[:, 0]))))
 field = hx.MLP([1, 5, 1], key=0)
 network = RowObjective(field, SampledProblem(problem).sample(field, Sampling(least=200), 0))
 theta, told, found = flat_parameters(field)[0], [], {}
@@ -101,8 +104,8 @@ def strips():
 folder, records.SHARE = records.Path(out).parent / "run", 10.0
 if process == 0:
     run = records.Run.create("divided", folder)
-    asked = {"levels": 2, "budget_seconds": 1e3}
-    run.write_settings(types.SimpleNamespace(record=dict, file=None), problem, asked)
+    asked = {"levels": 2, "solver": "gauss-newton", "budget_seconds": 1e3}
+    run.write_settings(types.SimpleNamespace(record=dict, file=None), measured, asked)
 
 for where in ("four", "one") if process == 0 else ("four",):
     asked = (lambda axis: None) if where == "one" else lambda axis: hx.Devices(**{axis: 4})
@@ -110,7 +113,9 @@ for where in ("four", "one") if process == 0 else ("four",):
     operator, pou = learned(asked("samples")), parts(asked("parts"))
     with dividing(asked("seeds"), ("seeds",)):
         seeds = each(lambda seed: float(jnp.sin(seed)), range(7))
-    s = hx.train(problem, levels=2, budget=1e3, devices=devices, subscribers=subscribers)
+    s = hx.train(
+        measured, levels=2, solver="gauss-newton", budget=1e3, devices=devices, subscribers=subscribers
+    )
     with dividing(devices):
         value, gradient = network.value_and_gradient(theta)
         model = network.linearise(theta)
@@ -126,7 +131,7 @@ for where in ("four", "one") if process == 0 else ("four",):
     )
 if process == 0:
     run.close()
-    resumed = hx.resume(folder, problem, state=1)
+    resumed = hx.resume(folder, measured, state=1)
     found["resumed"] = dict(
         values=resumed.evaluate([[0.1], [0.5], [0.7]]).tolist(),
         levels=[[level.parameters, level.points, level.steps] for level in resumed.levels],

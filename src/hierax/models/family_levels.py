@@ -66,6 +66,7 @@ class FamilyLevels(AbstractLeveled):
         super().__init__(family.inputs)
         self.family, self.processes, self.name = family, processes, family.name or AbstractLeveled.name
         self._given = family, quantity, levels, key
+        self.quantity = quantity_of(quantity, family)
         self.plan, self.asked, self.discrete = discretised(family, key)
         fields = [self.plan.hierarchy.levels[0].field]
         while len(fields) < (levels or MOST):
@@ -80,7 +81,6 @@ class FamilyLevels(AbstractLeveled):
         ]
         self.levels = len(fields)
         self._warm: set[int] = set()
-        self.quantity = quantity_of(quantity, family)
         self._seen = eqx.filter_jit(lambda field: jnp.asarray(self.quantity(physical(self.asked, field))))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -120,10 +120,10 @@ class FamilyLevels(AbstractLeveled):
             if number > first:
                 finer = self._transfers[number - 1].prolong(partition(field)[0])
                 field = eqx.combine(finer, partition(mesh.field)[1])
-            found = mesh.solve(inputs, field)
-            if found.failure is not None:
-                return One(None, clock.seconds_now() - began, found.failure)
-            field = flat_parameters(field)[1](found.theta)
+            theta, _, failure = mesh.parameters(inputs, field)
+            if failure is not None:
+                return One(None, clock.seconds_now() - began, failure)
+            field = flat_parameters(field)[1](theta)
         value = np.asarray(self._seen(restored(self.plan, self.asked, field)))
         reason = None if np.all(np.isfinite(value)) else "values are not finite"
         return One(None if reason else value, clock.seconds_now() - began, reason)

@@ -224,6 +224,12 @@ class CommonMesh:
 
     def solve(self, inputs: np.ndarray, start: Any = None) -> Member:
         """A member; Gauss-Newton steps begin at a field on the mesh, if one is given."""
+        theta, loss, failure = self.parameters(inputs, start)
+        values = member(self.discrete, inputs).probe(flat_parameters(self.field)[1](theta)).ravel()
+        return Member(theta, np.nan_to_num(values), loss, failure)
+
+    def parameters(self, inputs: np.ndarray, start: Any = None) -> tuple[np.ndarray, float, str | None]:
+        """Parameters `(N,)` of a member, what is left of its terms, and why it counts as failed, if it does."""
         discrete, made = self._prepared(inputs, self.field if start is None else start)
         solver = discrete.plan.solver
         theta, state = made.theta, solver.init(made.objective, made.theta)
@@ -231,16 +237,12 @@ class CommonMesh:
         for _ in range(STEPS):
             step = solver.step(made.objective, theta, state)
             theta, state, loss = step.theta, step.state, step.value
-            if step.failure is not None:
-                failure = step.failure.name
+            if step.failure is not None or step.done:
+                failure = None if step.failure is None else step.failure.name
                 break
-            if step.done:
-                failure = None
-                break
-        values = discrete.probe(made.build(theta)).ravel()
-        if not (np.all(np.isfinite(values)) and np.isfinite(loss)):
-            failure, values = RESULTS.nonfinite.name, np.nan_to_num(values)
-        return Member(theta, values, float(max(loss, 0.0)), failure)
+        if not (np.all(np.isfinite(theta)) and np.isfinite(loss)):
+            failure = RESULTS.nonfinite.name
+        return theta, float(max(loss, 0.0)), failure
 
 
 def member_solver(
