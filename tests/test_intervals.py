@@ -65,6 +65,22 @@ def test_noise_that_the_misfit_contradicts_is_not_believed(trained):
     assert trained.remarks == []
 
 
+def test_one_noise_for_components_of_different_size_counts_in_their_own_units():
+    sizes = np.array([1.0, 50.0])
+    values = np.exp(-RATE * TIMES)[:, None] * sizes + NOISE * np.random.default_rng(4).normal(size=(len(TIMES), 2))
+    terms = (
+        hx.Residual("decay", lambda w, x: hx.derivative(w.u, "t")(x) + w.k * w.u(x)),
+        hx.Residual("start", lambda w, x: w.u(x) - sizes, on=hx.Face("t", "lower")),
+        hx.Data("u", TIMES[:, None], values, noise=NOISE),
+    )
+    unknowns = {"u": hx.Function(2), "k": hx.Constant(0.5)}
+    solution = hx.train(hx.Problem(hx.Box([0.0], [2.0], names=("t",)), terms, unknowns=unknowns))
+    found, half = solution.unknowns["k"], 1.959964 * NOISE * deviation(RATE) / np.linalg.norm(sizes)
+    assert found.high - found.value == pytest.approx(half, rel=0.03)
+    assert abs(found.value - RATE) < 1.5 * half
+    assert solution.remarks == []
+
+
 def test_interval_of_a_constant_with_bounds_stays_inside_them():
     problem = decay(None)
     unknowns = {"u": hx.Function(), "k": hx.Constant(0.5, bounds=(0.0, None))}

@@ -150,8 +150,12 @@ def test_a_level_is_too_large_for_the_plan_or_too_long_for_the_clock():
     assert too_large(small, finer).reason == "levels"  # pyright: ignore
     ratio = growth_of_work(own, finer, coarse, 2)
     assert 1.5 < ratio < 3.0
-    assert ends_the_budget(own, trained(), coarse, finer, 0.51 * ratio, None) is None
-    assert ends_the_budget(own, trained(), coarse, finer, 0.49 * ratio, None).reason == "budget"  # pyright: ignore
+    worked = trained(work=1e12)
+    assert ends_the_budget(own, worked, coarse, finer, 0.51 * ratio, None) is None
+    assert ends_the_budget(own, worked, coarse, finer, 0.49 * ratio, None).reason == "budget"  # pyright: ignore
+    # seconds that were no work are spent once more, whatever the level
+    assert ends_the_budget(own, trained(), coarse, finer, 0.51, None) is None
+    assert ends_the_budget(own, trained(), coarse, finer, 0.49, None).reason == "budget"  # pyright: ignore
 
 
 def test_the_time_of_a_level_holds_its_fit_to_the_values_kept_back():

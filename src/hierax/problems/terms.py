@@ -158,7 +158,7 @@ class Data(AbstractValues):
                 what=f"noise is {noise if noise.ndim == 0 else f'of shape {noise.shape}, from {noise.min()} on'}",
                 where=f"Data({self.name!r}, noise=...)",
                 remedy="give a standard deviation in the units of the values, for all points or (above 0) for each, or "
-                "leave it out",
+                "leave it out; components of different noise are terms of their own, with observe=",
             )
         return float(noise.flat[0]) if even else noise
 

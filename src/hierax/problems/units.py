@@ -16,7 +16,7 @@ from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 from hierax.problems.reference import AnyReference
 from hierax.problems.remembered import once_for_each
-from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term, Where
+from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Where
 from hierax.problems.unknowns import Unknown
 
 
@@ -136,18 +136,26 @@ class Units:
 
     def _term(self, problem: Problem, term: Term) -> Term:
         if isinstance(term, AbstractValues):
-            name = problem.data_unknown(term)
-            size = self.terms[term.name] if name is None else self.sizes[name]
-            shift = 0.0 if name is None else self.shifts[name]
-            observe = None if term.observe is None else self._measured(problem, term.observe, 1.0 / size)
-            term = replace(term, values=(term.values - shift) / size, observe=observe)
-            if isinstance(term, Data) and term.noise is not None:
-                term = replace(term, noise=term.noise / np.mean(size))
-            return term
+            return self._values(problem, term)
         factor = 1.0 / self.terms[term.name]
         if isinstance(term, Energy):
             return replace(term, density=self._measured(problem, term.density, factor))
         return replace(term, function=self._measured(problem, term.function, factor))
+
+    def _values(self, problem: Problem, term: AbstractValues) -> AbstractValues:
+        """Values over their sizes; over one size for all components where their noise is stated beside equations."""
+        name = problem.data_unknown(term)
+        size = self.terms[term.name] if name is None else self.sizes[name]
+        shift = 0.0 if name is None else self.shifts[name]
+        observe, noise = term.observe, getattr(term, "noise", None)
+        governed = any(not isinstance(t, AbstractValues) for t in problem.terms)
+        if np.ptp(size) and governed and noise is not None and np.any(noise):
+            size = np.exp(np.mean(np.log(size)))
+            observe = observe or (lambda w, x: (getattr(w, name) if problem.named else w)(x) - shift)
+        changed: dict[str, Any] = {} if noise is None else {"noise": noise / np.mean(size)}
+        if observe is not None:
+            changed["observe"] = self._measured(problem, observe, 1.0 / size)
+        return replace(term, values=(term.values - shift) / size, **changed)
 
     def _measured(self, problem: Problem, user: Callable[..., Any], factor: np.ndarray) -> Callable[..., Any]:
         def changed(w: Any, *place: Any) -> Any:

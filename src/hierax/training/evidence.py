@@ -13,6 +13,9 @@ from hierax.geometry.body import interior_rule
 from hierax.hierarchy import Fit, Level, Settling
 from hierax.training.discrete import DiscreteProblem
 
+MISSED = 1.5
+"""Loss of a level over that of a finer or better one, above which it is too coarse for the equations."""
+
 
 def evidence_for(
     discrete: DiscreteProblem, wants: type | None, level: Level, steps: int, changes: Mapping[int, float]
@@ -46,13 +49,16 @@ def _fit(discrete: DiscreteProblem, level: Level) -> Fit | None:
     return Fit(seen, unseen, discrete.rows.total)
 
 
-def supports_no_more(discrete: DiscreteProblem, errors: Sequence[float | None], last: Level) -> bool:
+def supports_no_more(
+    discrete: DiscreteProblem, errors: Sequence[float | None], losses: Sequence[float], last: Level
+) -> bool:
     """Whether the validation errors of the levels say that a finer one would only follow the noise.
 
     They do when the last two are no better than the best before, unless the levels may still be too coarse to see
     what is there: with fewer parameters than half the data, or an error above the noise that neighbouring data
-    show, and fewer parameters than data. With equations the levels are coarse for other reasons. A level that has
-    seen a part of the data only is too coarse, and a network that has seen all of them is not.
+    show, and fewer parameters than data. With equations the levels are coarse for other reasons: where these are all
+    that shapes the functions, levels may have met the data by missing these, which says nothing until the loss settles.
+    A level that has seen a part of the data only is too coarse, and a network that has seen all of them is not.
     """
     if any(e is None for e in errors):
         return False
@@ -60,7 +66,8 @@ def supports_no_more(discrete: DiscreteProblem, errors: Sequence[float | None], 
     if min(errors[-2:]) < 0.97 * best:  # pyright: ignore
         return False
     if discrete.equations.any():
-        return best < 1.5 * discrete.rows.noise
+        settled = bool(discrete.plan.penalties) or max(losses[-2:]) <= MISSED * min(losses)
+        return best < 1.5 * discrete.rows.noise and settled
     if last.points is not None:
         return last.points >= discrete.rows.total
     count, parameters = discrete.rows.values, last.parameters

@@ -30,6 +30,7 @@ EXCEEDED = (
     "The residuals of {!r} are {:.2g} times the noise that was stated, which chance does not do. Intervals are by the "
     "residuals, and hold if noise was understated; if an equation is wrong, nothing here tells by how much."
 )
+MOVING = "The interval of {} is as wide as it is since finer levels still change the value, by more than noise does."
 
 
 def finish(state: RunState, context: Context) -> Solution:
@@ -41,6 +42,7 @@ def finish(state: RunState, context: Context) -> Solution:
     left = None if own is None or interrupted else left_out(discrete, own, context.key)
     over = state.stopped == "budget"
     widths = NOTHING if state.failure else half_widths(discrete, trained, own and own.state)
+    widths = widths.wider(state.visited, state.changes, level) if own else widths
     guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left, widths.halves)
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
@@ -48,6 +50,7 @@ def finish(state: RunState, context: Context) -> Solution:
     wrong = {name: np.flatnonzero(which).tolist() for name, which in state.outliers.items() if which.any()}
     remarks = [LEFT_OUT.format(counted(state.outliers))] if wrong else []
     remarks += [EXCEEDED.format(name, ratio) for name, ratio in widths.exceeded.items()]
+    remarks += [MOVING.format(" and ".join(widths.moving))] if widths.moving else []
     if result.exit_code == 0 and (other := another_solution(discrete, state.visited, trained, context.clock)):
         remarks.append(other)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled

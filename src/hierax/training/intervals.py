@@ -24,7 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import chdtri, ndtri, stdtrit
 
-from hierax.fields import Unknowns
+from hierax.checks.guards.resolution import pace
+from hierax.fields import Scalar, Unknowns
 from hierax.objective import LocalObjective
 from hierax.objective.curvature import BandCombination, BandGram
 from hierax.objective.extension import ExtendedGram
@@ -35,6 +36,7 @@ from hierax.results.intervals import LEVEL, Interval
 from hierax.solvers.linear.solve import Apply, NotPositive, factorise
 from hierax.solvers.smoothing import rooted
 from hierax.training.discrete import DiscreteProblem, Prepared
+from hierax.training.state import Visited
 
 PROBES = 256
 """Random vectors for the number of parameters that the data determine."""
@@ -47,15 +49,43 @@ LARGEST = 2e10
 
 
 class Widths(NamedTuple):
-    """Half the widths of intervals of what was inferred, and what of the stated noise was not believed for them."""
+    """Half the widths of intervals of what was inferred, and what is to be said of them."""
 
     halves: dict[str, float]
     """By the name of the unknown; empty where nothing tells them."""
     exceeded: dict[str, float]
     """Of the data whose residuals contradict their noise: root mean square of these over that noise."""
+    moving: tuple[str, ...] = ()
+    """The constants which refinement may still change by more than noise does."""
+
+    def wider(self, visited: Mapping[int, Visited], changes: Mapping[int, float], level: int) -> Widths:
+        """With what finer levels would change of the constants, at the pace of the last refinements.
+
+        Equations that weigh more than data pull constants to where a level meets them best, as beside a singularity.
+
+        Parameters
+        ----------
+        visited, changes:
+            The levels, and the changes from one to the next, of which the numbers count.
+        level:
+            The one that is returned.
+        """
+        last = visited[max(visited)].field
+        names = [name for name in self.halves if isinstance(last, Unknowns) and isinstance(last.parts[name], Scalar)]
+        left = {name: _left(visited, sorted(changes), level, name) for name in names} if changes else {}
+        moving = tuple(name for name in left if left[name] > self.halves[name])
+        return self._replace(halves={n: h + left.get(n, 0.0) for n, h in self.halves.items()}, moving=moving)
 
 
 NOTHING = Widths({}, {})
+
+
+def _left(visited: Mapping[int, Visited], levels: list[int], level: int, name: str) -> float:
+    """How far a constant of a level is from that of the last one, and that from where refinement leads."""
+    value = {k: float(v.field.parts[name].value) for k, v in visited.items()}
+    steps = [abs(value[k] - value[k - 1]) for k in levels]
+    factor = pace(steps, ())
+    return abs(value[level] - value[levels[-1]]) + steps[-1] * factor / (1.0 - factor)
 
 
 def intervals(discrete: DiscreteProblem, field: Any, widths: Mapping[str, float]) -> dict[str, Interval]:

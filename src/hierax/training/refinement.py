@@ -43,6 +43,8 @@ MANY = 12
 FLAT = 0.5
 """Slabs are also tried when two refinements lowered the loss to no less than this part. A nonlinear residual
 has minima over the whole time that are no solutions; on a short slab, from the right start, the nearest one is."""
+SLOW_MACHINE = 4.0
+"""How much slower than nominal a machine is taken to be: an old core, or one that is shared."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def settled(
     """What the levels so far say against a finer one; the last has `points` samples of its own."""
     if discrete.plan.rule is None:
         return Obstacle("levels")
-    errors = [visited[k].validation for k in sorted(visited)]
-    if len(errors) >= 3 and supports_no_more(discrete, errors, Level(visited[level].field, points)):
+    errors, losses = zip(*((visited[k].validation, visited[k].loss) for k in sorted(visited)), strict=True)
+    if len(errors) >= 3 and supports_no_more(discrete, errors, losses, Level(visited[level].field, points)):
         return Obstacle(
             "stalled", "Two refinements did not lower the validation error: the data support no finer level."
         )
@@ -101,9 +103,13 @@ def too_large(discrete: DiscreteProblem, finer: Level) -> Obstacle | None:
 def ends_the_budget(
     discrete: DiscreteProblem, done: Visited, coarse: Level, finer: Level, left: float, promise: Forecast | None
 ) -> Obstacle | None:
-    """Where a finer level would take longer than the seconds that are left by the clock: the end of the budget."""
+    """Where a finer level would take longer than the seconds that are left by the clock: the end of the budget.
+
+    Seconds grow as the work does, or by what is added to it on a slow machine, where most of them were no work.
+    """
     seconds = max(done.seconds - done.seconds_compile, 0.02)
-    expected = seconds * growth_of_work(discrete, finer, coarse, done.steps)
+    times = growth_of_work(discrete, finer, coarse, done.steps)
+    expected = min(seconds * times, seconds + SLOW_MACHINE * nominal_seconds(done.work * max(times - 1.0, 0.0), 0))
     if expected <= left:
         return None
     gain = "" if promise is None else f" and {promise}"

@@ -21,6 +21,7 @@ from hierax.training.contradicted import share_of_outliers
 from hierax.training.corrections import solved
 from hierax.training.determination import flatness
 from hierax.training.discrete import DiscreteProblem
+from hierax.training.evidence import MISSED
 from hierax.training.galerkin_step import polished
 from hierax.training.processes import MOST, table_process
 from hierax.training.saddles import landscape
@@ -30,8 +31,6 @@ from hierax.training.time_slabs import slab_samples
 from hierax.training.unfinished import step_ahead
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
-MISSED = 1.5
-"""Loss of a level over that of the best validated one, above which it is too coarse for the equations."""
 
 
 def last_level(run: RunState, over: bool) -> int:
