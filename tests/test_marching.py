@@ -266,6 +266,14 @@ def test_orders_in_time_are_felt():
     np.testing.assert_allclose([s[0] for s in seen.scales[:2]], [3 / 2.0**2, 2 / 2.0], rtol=1e-12)
 
 
+def test_strong_damping_holds_errors_back():
+    damped = hx.Residual("r", lambda u, x: hx.derivative(u, "tt")(x) + 1e3 * hx.derivative(u, "t")(x) + u(x))
+    start = hx.Residual("start", lambda u, x, n: u(x), on=hx.Face("t", "lower"))
+    seen = evolution(hx.Problem(hx.Box([0.0], [2e3], names=("t",)), (damped, start)))
+    assert seen is not None
+    np.testing.assert_allclose([s[0] for s in seen.scales], [1e3 / 2e3, 1.0], rtol=1e-12)
+
+
 def test_what_is_no_evolution():
     steady = hx.Problem(hx.Box([0, 0], [1, 1]), (hx.Residual("r", lambda u, x: hx.laplacian(u)(x)),))
     assert evolution(steady) is None

@@ -43,7 +43,7 @@ class Evolution:
         For each unknown function the order, component by component, of the highest time derivative in any equation:
         so many derivatives, counted from 0, go on from one slab to the next.
     scales:
-        For each term the derivative of its residual, `(r,)`, in the highest time derivative that it feels, time
+        For each term the derivative of its residual, `(r,)`, in the time derivative that it feels most, time
         counted in units of the whole. A residual divided by it is an error in the units of the unknowns: that of the
         whole time, if it is an equation.
     """
@@ -109,10 +109,14 @@ def evolution(problem: Problem) -> Evolution | None:
 
 
 def _scale(slopes: np.ndarray) -> np.ndarray:
-    """Size of the slope in the highest derivative felt, for each entry of the residual; 1 where none is felt."""
+    """Size of the largest slope in a time derivative, else in the value, for each entry; 1 where none is felt.
+
+    What is missed by `a u_tt + b u_t = ...` lets an error grow as `b` alone has it where damping is strong, and as `a`
+    where it is weak.
+    """
     size = np.sqrt(np.mean(np.sum(slopes**2, axis=2), axis=0))  # (r, m)
-    top = HIGHEST - np.argmax(size[:, ::-1] > 0, axis=1)
-    own = np.take_along_axis(size, top[:, None], axis=1)[:, 0]
+    rate = size[:, 1:].max(axis=1)
+    own = np.where(rate > 0, rate, size[:, 0])
     return np.where(own > 0, own, 1.0)
 
 

@@ -30,8 +30,8 @@ from hierax.training.state import Slab, SlabsState
 
 FIRST_LENGTH = 1 / 16
 """Length of the first slab in units of the whole time; the others follow from how the one before went."""
-SHORTEST = 1e-6
-"""A slab shorter than this part of the whole time is given up."""
+SHORTEST = 1e-10
+"""A slab shorter than this part of the whole time is given up: its knots would hardly differ."""
 REFINEMENTS = 12
 """Most refinements of one slab in a sweep."""
 STEPS = 12
