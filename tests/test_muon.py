@@ -35,8 +35,9 @@ def test_steps_are_those_of_the_polynomials_of_the_matrix_itself():
     assert 0.5 < sizes.min() < sizes.max() < 1.3
 
 
-def test_a_gradient_of_zero_moves_nothing():
-    params = {"kernel": jnp.zeros((9, 8), jnp.float32)}
-    made = muon(1.0, 1.0)
-    step, _ = made.update(params, made.init(params), params)
-    assert not np.any(np.asarray(step["kernel"]))
+def test_a_gradient_of_zero_leaves_the_decay_of_kernels_alone():
+    params = {"kernel": jnp.ones((9, 8), jnp.float32), "bias": jnp.ones(8, jnp.float32)}
+    made = muon(0.5, 1.0, 0.2)
+    step, _ = made.update(jax.tree.map(jnp.zeros_like, params), made.init(params), params)
+    np.testing.assert_allclose(step["kernel"], -0.1, rtol=1e-6)
+    assert not np.any(np.asarray(step["bias"]))

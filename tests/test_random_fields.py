@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -242,3 +243,24 @@ def test_a_simulator_in_a_file_is_learned_on_the_command_line(small, tmp_path, c
     assert np.load(tmp_path / "o.npz")["value"].shape == (2, 16)
     assert cli.main([*words, "--set", "a=2"]) == 1
     assert "no settings" in capsys.readouterr().err
+
+
+def test_a_surrogate_that_is_killed_keeps_its_members_and_goes_on(small, tmp_path, monkeypatch, capsys):
+    (tmp_path / "walk.py").write_text(SIMULATOR)
+    path, name, train = tmp_path / "run", f"{tmp_path}/walk.py:simulation", operator_training.Training.trained
+
+    def killed(training):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(operator_training.Training, "trained", killed)
+    assert cli.main(["surrogate", name, "--run", str(path), "--budget-seconds", "1", "--seed", "3"]) == 130
+    assert f"hierax resume {path}" in capsys.readouterr().err
+    before = np.load(path / "members.npz")
+    monkeypatch.setattr(operator_training.Training, "trained", train)
+    assert cli.main(["resume", str(path), "--problem", name, "--budget-seconds", "0.5"]) in (0, 3)
+    after = np.load(path / "members.npz")
+    # those that were there are not made again: they have the seconds that they took
+    count = len(before["seconds_0"])
+    assert count >= 8
+    np.testing.assert_array_equal(after["seconds_0"][:count], before["seconds_0"])
+    assert hx.load(path).samples == len(after["seconds_0"])

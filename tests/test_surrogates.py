@@ -19,6 +19,7 @@ from hierax.models.doubt import ErrorModel
 from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import Judge, predict
 from hierax.models.network import MultigridNetwork, predicted, to_cells, to_channels
+from hierax.models.operators import in_blocks
 from hierax.models.regression import fitted, products
 from hierax.models.solving import Member, _floor, restored
 from hierax.models.surrogate import Calibration
@@ -317,6 +318,27 @@ def test_symmetries_are_those_of_the_data_alone():
     a = wave(np.broadcast_to(x, (1000, 16)))
     assert symmetries(a[..., None], wave(x - 0.6 * a)[..., None]) == []
     assert symmetries(a[..., None], a[..., None] ** 2) == [("flip", 0)]
+
+
+def test_predictions_of_a_network_move_with_what_it_is_given():
+    rng = np.random.default_rng(2)
+    draw = lambda *shape: np.asarray(rng.standard_normal(shape), np.float32)  # noqa: E731
+    moves = (("flip", 0), ("flip", 1), ("swap", 0))
+    # what corrects a base is made of its slopes as well
+    network = MultigridNetwork.drawn(0, 2, 2, 4, patch=2, widths=(8, 8), blocks=(1, 1), gain=1.0)
+    seen, base, size, scale = draw(5, 16, 16, 2), draw(5, 16, 16, 1), np.ones((5, 1, 1, 1), np.float32), np.ones(1)
+    values = lambda x, b, moves: in_blocks(network, x, b, size, scale, moves)  # noqa: E731
+    found = values(seen, base, moves)
+    for move in (lambda a: np.flip(a, 1), lambda a: np.flip(a, 2), lambda a: np.swapaxes(a, 1, 2)):
+        np.testing.assert_allclose(values(move(seen), move(base), moves), move(found), atol=1e-5)
+    turns = [lambda a, k=k: np.rot90(a, k, (1, 2)) for k in range(4)]
+    four = [
+        back(values(turn(seen), turn(base), ())) for turn, back in zip(turns, turns[:1] + turns[:0:-1], strict=True)
+    ]
+    other = [np.swapaxes(a, 1, 2) for a in (seen, base)]
+    rest = [back(values(*map(turn, other), ())) for turn, back in zip(turns, turns[:1] + turns[:0:-1], strict=True)]
+    mean = (np.mean(four, axis=0) + np.swapaxes(np.mean(rest, axis=0), 1, 2)) / 2
+    np.testing.assert_allclose(found, mean, atol=1e-5)
 
 
 def test_norms_of_errors_and_other_resolutions():

@@ -14,8 +14,8 @@ import tyro
 from rich.console import Console
 
 from hierax._errors import InputError
-from hierax.cli.codes import FAILED, GUARD_FAILED
-from hierax.cli.telling import discarded, tell
+from hierax.cli.codes import FAILED, GUARD_FAILED, INTERRUPTED
+from hierax.cli.telling import discarded, ending, tell
 from hierax.devices import SAMPLES, first
 from hierax.materials.learning import LearnedNetwork
 from hierax.models.family import Family
@@ -46,6 +46,7 @@ from hierax.records.surrogates import (
     write_surrogate,
 )
 from hierax.records.tables import Table, write_columns, writer_for
+from hierax.records.terminal import ended_by_signals
 from hierax.records.user_file import user_errors
 from hierax.results.arrays import ARRAYS, write_arrays
 from hierax.results.files import written
@@ -53,6 +54,15 @@ from hierax.results.solution import Solution
 
 NOTHING = 0.3
 """Relative error of an operator above which the command says that it failed."""
+MEMBERS = "members.npz"
+"""The file in a run folder of members as they came, which no manifest lists."""
+
+
+def makes_members(path: Path) -> bool:
+    """Whether a run folder is one of `hierax surrogate` whose members are kept."""
+    with contextlib.suppress(InputError):
+        return "keep" in (Folder.open(path).settings.get("options") or {})
+    return False
 
 
 @final
@@ -216,8 +226,8 @@ class Surrogates:
     budget_seconds: float = 60.0
     """Seconds after which learning stops with what it has."""
     keep: Path | None = None
-    """NPZ in which members with random fields, or of a simulator, are kept as they come; those that are there already
-    are not evaluated again."""
+    """NPZ in which members with random fields, or of a simulator, are kept as they come, in place of one in the run
+    folder; those that are there already are not evaluated again."""
     seed: int = 0
     """Seed of the members."""
     run: Path | None = None
@@ -227,6 +237,18 @@ class Surrogates:
     force: bool = False
     """Let --json overwrite an input or a file of another run."""
     where: tyro.conf.OmitArgPrefixes[Placement] = Placement()
+    resumed: tyro.conf.Suppress[bool] = False
+
+    @classmethod
+    def of_run(cls, path: Path, problem: str | None, budget: float | None, **how: Any) -> Surrogates:
+        """The command of a run folder, to go on with its members; `problem` is FILE.py:OBJECT of what they are of."""
+        settings = Folder.open(path).settings
+        source, options = recorded_family(settings["source"], problem), settings["options"]
+        return cls(
+            source.text, vary=(source.vary,), set=(source.settings,), seed=options["seed"], run=path,
+            keep=None if options["keep"] is None else Path(options["keep"]),
+            budget_seconds=options["budget_seconds"] if budget is None else budget, resumed=True, **how,
+        )  # fmt: skip
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
@@ -262,20 +284,36 @@ class Surrogates:
             raise InputError("Functions are learned for a time.", "--tolerance", "Give --budget-seconds.")
         if self.where.processes is not None and isinstance(made_of, AbstractLeveled):
             made_of.processes = self.where.processes
-        run = Run.create(made_of.name or "family", self.run)
-        kept = None if self.keep is None else str(self.keep)
+        if self.resumed and self.run is not None:
+            run = Run(self.run, Folder.open(self.run).manifest)
+        else:
+            run = Run.create(made_of.name or "family", self.run)
+        kept, keep = None if self.keep is None else str(self.keep), self.keep or run.path / MEMBERS
         asked = {"vary": list(source.vary), "set": list(source.settings), "seed": self.seed, "keep": kept,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
-        with contextlib.closing(run):
-            with discarded(run), user_errors(source.file), Progress(console, CurrentStep()) as progress:
-                run.write_request(source.record(), asked)
-                made = learn_generated(
-                    made_of,
-                    budget=self.budget_seconds,
-                    key=self.seed,
-                    subscribers=(progress, run.decided),
-                    keep=self.keep,
-                )
+        with contextlib.closing(run), ended_by_signals() as signals:
+            try:
+                with (
+                    discarded(run, unless=run.path / MEMBERS),
+                    user_errors(source.file),
+                    Progress(console, CurrentStep()) as progress,
+                ):
+                    if self.resumed:
+                        run.goes_on(0, sys.maxsize)
+                    else:
+                        run.write_request(source.record(), asked)
+                    made = learn_generated(
+                        made_of,
+                        budget=self.budget_seconds,
+                        key=self.seed,
+                        subscribers=(progress, run.decided),
+                        keep=keep,
+                    )
+            except KeyboardInterrupt:
+                if not run.path.exists():
+                    raise
+                print(ending(run, signals), file=sys.stderr)
+                return INTERRUPTED
             return self._judged(run, made, asked)
 
     def _judged(self, run: Run, made: Operator, asked: dict[str, Any]) -> int:

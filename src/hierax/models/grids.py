@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -122,6 +123,23 @@ def _coarse(values: np.ndarray, cells: int = 8) -> np.ndarray:
 def moved_batch(values: Any, moves: Float[Array, " moves"], kinds: tuple[tuple[str, int], ...]) -> Any:
     """A batch with the moves that are switched on by `moves` above 0.5 (traced); all samples alike."""
     for on, (kind, axis) in zip(moves, kinds, strict=True):
-        other = jnp.flip(values, axis + 1) if kind == "flip" else jnp.swapaxes(values, 1, 2)
-        values = jnp.where(on > 0.5, other, values)
+        values = jnp.where(on > 0.5, _moved(values, ((kind, axis),)), values)
+    return values
+
+
+def mean_of_images(function: Callable[..., Any], values: tuple[Any, ...], kinds: tuple[tuple[str, int], ...]) -> Any:
+    """The mean of a function of batches over all combinations of moves, each undone on its result.
+
+    It changes with the functions as these are moved. The function is called once, with all images as one batch.
+    """
+    images = [tuple(itertools.compress(kinds, on)) for on in itertools.product((0, 1), repeat=len(kinds))]
+    found = function(*(jnp.concatenate([_moved(part, own) for own in images]) for part in values))
+    found = found.reshape(len(images), values[0].shape[0], *found.shape[1:])
+    return sum(_moved(found[k], own[::-1]) for k, own in enumerate(images)) / len(images)
+
+
+def _moved(values: Any, kinds: tuple[tuple[str, int], ...]) -> Any:
+    """A batch after moves, one after the other."""
+    for kind, axis in kinds:
+        values = jnp.flip(values, axis + 1) if kind == "flip" else jnp.swapaxes(values, 1, 2)
     return values

@@ -28,8 +28,8 @@ class MuonState(NamedTuple):
     momenta: tuple[Array, ...]
 
 
-def muon(rate: float, own: float) -> optax.GradientTransformation:
-    """Muon with a rate for matrices, and Adam with one of its own for all other leaves.
+def muon(rate: float, own: float, decay: float = 0.0) -> optax.GradientTransformation:
+    """Muon with a rate for matrices, of which a step takes the part `rate * decay`, and Adam with one for other leaves.
 
     References
     ----------
@@ -39,9 +39,8 @@ def muon(rate: float, own: float) -> optax.GradientTransformation:
     def labels(params: Any) -> Any:
         return jax.tree.map(lambda leaf: "matrix" if _is_matrix(leaf) else "other", params)
 
-    return optax.multi_transform(
-        {"matrix": optax.chain(_orthogonal(), optax.scale(-rate)), "other": optax.nadam(own, b2=0.99)}, labels
-    )
+    matrix = optax.chain(_orthogonal(), optax.add_decayed_weights(decay), optax.scale(-rate))
+    return optax.multi_transform({"matrix": matrix, "other": optax.nadam(own, b2=0.99)}, labels)
 
 
 def _is_matrix(leaf: Any) -> bool:

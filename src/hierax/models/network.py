@@ -8,7 +8,7 @@ patch on the coarsest grid; what was learned is a map between cells of one size.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from hierax.models.grids import mean_of_images
 
 LETTERS = "DHW"
 """Names of the axes of grids for convolutions."""
@@ -157,6 +159,15 @@ def predicted(network: Any, seen: Any, base: Any, size: Any, scale: Any) -> Floa
     if out.shape[-1] > 2 * count:
         values = values + jnp.sum(out[..., 2 * count :] * slopes(base), axis=-1, keepdims=True)
     return size * scale * values if base is None else base + size * scale * values
+
+
+def mean_predicted(
+    network: Any, seen: Any, base: Any, size: Any, scale: Any, moves: tuple[tuple[str, int], ...]
+) -> Float[Array, "batch *grid c"]:
+    """`predicted` as the mean over flips and swaps of what it is given, see `hierax.models.grids.mean_of_images`."""
+    parts = (seen, size) if base is None else (seen, size, base)
+    own: Callable[..., Any] = lambda x, size, base=None: predicted(network, x, base, size, scale)  # noqa: E731
+    return mean_of_images(own, parts, moves)
 
 
 def slopes(base: Float[Array, "batch *grid 1"]) -> Float[Array, "batch *grid dim"]:

@@ -162,17 +162,18 @@ class Training:
     def judged(self, trained: Trained) -> Operator:
         """The best of a network and of what needs no training, at the samples kept apart."""
         learned, held = len(self.learned[0]), len(self.held[0])
-        maps: dict[str, Any] = {"kernel": self._kernel()} if learned < FEW else {}
-        maps["network"] = trained.network
-        found = {name: self._errors(one) for name, one in maps.items()}
+        # a kernel has learned the samples as they are
+        maps: dict[str, Any] = {"kernel": (self._kernel(), ())} if learned < FEW else {}
+        maps["network"] = trained.network, self.moves
+        found = {name: self._errors(*one) for name, one in maps.items()}
         candidates = {name: float(np.mean(own[0])) for name, own in found.items()}
         best = min(candidates, key=candidates.__getitem__)
-        network, (errors, h1) = maps[best], found[best]
+        (network, moves), (errors, h1) = maps[best], found[best]
         again = clock.seconds_now()
-        self._errors(network)
+        self._errors(network, moves)
         took = (clock.seconds_now() - again) / held
         if self.samples.base is not None:
-            own = self._errors(None)
+            own = self._errors(None, ())
             candidates["base alone"] = float(np.mean(own[0]))
             # a correction that makes slopes worse is none
             if not (_better(errors, own[0], self.sure) and _better(h1, own[1], self.sure)):
@@ -186,7 +187,7 @@ class Training:
         doubt = ErrorModel.of(own, other, errors)
         return Operator(
             network, tuple(self.samples.inputs), tuple(self.samples.outputs), self.samples.base, self.samples.periodic,
-            self.samples.grid, self.scaling, self.scale.astype(np.float32), errors, h1, candidates, self.moves, doubt,
+            self.samples.grid, self.scaling, self.scale.astype(np.float32), errors, h1, candidates, moves, doubt,
             trained.steps, clock.seconds_now() - trained.began, clock.compile_seconds() - trained.compiled,
             learned + held, (shown.inputs, shown.outputs), took,
         )  # fmt: skip
@@ -257,9 +258,9 @@ class Training:
         network = eqx.combine(jax.tree.map(jnp.asarray, params), rest)
         return Trained(network, done, began, compiled)
 
-    def _errors(self, network: MultigridNetwork | None) -> tuple[np.ndarray, np.ndarray]:
+    def _errors(self, network: Any, moves: Moves) -> tuple[np.ndarray, np.ndarray]:
         seen, outputs, base, size = self.held
-        found = in_blocks(network, seen, base if base.shape[-1] else None, size, self.scale)
+        found = in_blocks(network, seen, base if base.shape[-1] else None, size, self.scale, moves)
         errors = relative_errors(jnp.asarray(found), jnp.asarray(outputs), self.samples.periodic)
         return np.asarray(errors[0], float), np.asarray(errors[1], float)
 

@@ -18,15 +18,15 @@ from hierax.models.doubt import ErrorModel
 from hierax.models.exporting import open_sizes, write_export
 from hierax.models.grids import between, resampled
 from hierax.models.kernel_map import KernelMap
-from hierax.models.network import MultigridNetwork, predicted
+from hierax.models.network import MultigridNetwork, mean_predicted
 from hierax.models.samples import channels
 from hierax.models.telescoped import TelescopedNetwork
 from hierax.results.archive import save
 
 SKEWED = 1.5
 """Factor by which a logarithm has to make an input less skewed to be taken."""
-EVALUATED = 20
-"""Samples that are evaluated at a time."""
+EVALUATED = 32
+"""Images of samples that are evaluated at a time."""
 
 
 Moves = tuple[tuple[str, int], ...]
@@ -91,7 +91,7 @@ class Operator:
     candidates:
         Error of every candidate there.
     moves:
-        Flips and swaps that the samples show to change nothing.
+        Flips and swaps that the samples show to change nothing; predictions of a network are means over them.
     doubt:
         How far inputs are from those that were learned, and the errors to be expected, by their `features`.
     steps, seconds, seconds_compile, samples:
@@ -136,7 +136,7 @@ class Operator:
         grid = self.grid if grid is None else tuple(grid)
         if len(grid) != len(self.grid):
             raise InputError(f"The grid {grid} has {len(grid)} axes.", "grid", f"Give {len(self.grid)} numbers.")
-        found = in_blocks(self.network, *self._prepared(self._channels(inputs)), self.size)
+        found = in_blocks(self.network, *self._prepared(self._channels(inputs)), self.size, self.moves)
         found = resampled(found, grid, self.periodic)
         return {name: found[..., k] for k, name in enumerate(self.outputs)}
 
@@ -173,7 +173,10 @@ class Operator:
         def values(given: dict[str, Any]) -> dict[str, Any]:
             raw = jnp.stack([onto[name](given[name]) for name in self.inputs], axis=-1)
             seen, base, size = self._prepared(raw)
-            found = base if self.network is None else predicted(self.network, seen, base, size, self.size)
+            if self.network is None:
+                found = base
+            else:
+                found = mean_predicted(self.network, seen, base, size, self.size, self.moves)
             return {name: found[..., k] for k, name in enumerate(self.outputs)}
 
         (many,) = open_sizes("n")
@@ -237,18 +240,18 @@ def features(seen: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-@eqx.filter_jit
-def _called(network: Any, seen: Any, base: Any, size: Any, scale: Any) -> Any:
-    return predicted(network, seen, base, size, scale)
+_called = eqx.filter_jit(mean_predicted)
 
 
-def in_blocks(network: Any, seen: np.ndarray, base: Any, size: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Predictions of many samples, a block of one shape at a time."""
+def in_blocks(
+    network: Any, seen: np.ndarray, base: Any, size: np.ndarray, scale: np.ndarray, moves: Moves
+) -> np.ndarray:
+    """Predictions of many samples as means over moves, a block of one shape at a time."""
     if network is None:
         return np.asarray(base)
-    out, scale = [], np.asarray(scale, np.float32)
-    for start in range(0, len(seen), EVALUATED):
-        pick = np.minimum(np.arange(start, start + EVALUATED), len(seen) - 1)
+    out, scale, block = [], np.asarray(scale, np.float32), max(1, EVALUATED >> len(moves))
+    for start in range(0, len(seen), block):
+        pick = np.minimum(np.arange(start, start + block), len(seen) - 1)
         own = None if base is None else base[pick]
-        out.append(np.asarray(_called(network, seen[pick], own, size[pick], scale))[: len(seen) - start])
+        out.append(np.asarray(_called(network, seen[pick], own, size[pick], scale, moves))[: len(seen) - start])
     return np.concatenate(out)
