@@ -228,6 +228,12 @@ def test_a_level_set_that_moves_changes_only_at_its_ends():
     moving = hx.LevelSet(lambda z: (z[0] - 0.3 * z[2]) ** 2 + z[1] ** 2 - 0.25, (-0.6, -0.6, 0.0), (0.9, 0.6, 1.0))
     assert len(moving.body.heights) == 2
     assert moving.measure == pytest.approx(0.25 * np.pi, rel=1e-10)
+    # where the box cuts it there is boundary, with the normals of the box
+    rim = moving.quadrature(moving.boundary())
+    assert rim.weights @ np.sum(rim.points * rim.normals, axis=1) == pytest.approx(3 * moving.measure, rel=1e-9)
+    start = moving.quadrature(moving.boundary(where=lambda z: z[2] < 1e-9))
+    assert start.weights.sum() == pytest.approx(0.25 * np.pi, rel=1e-9)
+    assert start.normals == pytest.approx(np.tile([0.0, 0.0, -1.0], (len(start.normals), 1)))
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,8 @@ class SolidLevel(AbstractSolidLeaf):
         return self.of.mapped(matrix, shift)
 
     def sliced(self, height: float, above: bool, reach: float) -> AbstractShape | None:
-        if not self.of.lower[2] <= height <= self.of.upper[2]:
+        low, high = self.of.lower[2], self.of.upper[2]
+        if not (low < height < high or height == (low if above else high)):
             return None
         flat = self.of.sliced(2, height)
         return flat if len(flat.curves().spans) else None
@@ -329,8 +330,12 @@ class SolidLevel(AbstractSolidLeaf):
         return Heights((self.of.lower[2], self.of.upper[2]))
 
     def normals(self, points: np.ndarray) -> np.ndarray:
-        slope = self.of.both(points)[1]
-        return slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-300)
+        values, slope = self.of.both(points)
+        size = np.maximum(np.linalg.norm(slope, axis=1), 1e-300)
+        beyond = np.concatenate([self.of.lower - points, points - self.of.upper], axis=1)
+        faces = np.concatenate([-np.eye(3), np.eye(3)])[np.argmax(beyond, axis=1)]
+        # where the box cuts the set its faces are the boundary
+        return np.where((beyond.max(axis=1) > values / size)[:, None], faces, slope / size[:, None])
 
     def labels(self, points: np.ndarray) -> list[tuple[str, ...]]:
         return [(self.name,)] * len(points)
