@@ -232,6 +232,15 @@ def test_readings_that_contradict_an_equation_fail():
     assert solution.guards["data"].value == pytest.approx(500.0, rel=0.1)
 
 
+def test_what_bends_between_few_values_is_no_noise_where_one_is_stated():
+    """A constant cannot be `sin(4 pi x)`; of 15 values the neighbours of each say little of it."""
+    points = np.linspace(0.0, 1.0, 15)[:, None]
+    data = hx.Data("u", points, np.sin(4 * np.pi * points[:, 0]), noise=0.05)
+    terms = (hx.Residual("constant", lambda u, x: hx.derivative(u, "x")(x)), data)
+    solution = hx.train(hx.Problem(hx.Box([0.0], [1.0], names=("x",)), terms), levels=2, budget=BUDGET)
+    assert solution.guards["data"].value > 10.0
+
+
 def test_a_residual_in_the_smallest_cells_counts_by_their_volume():
     """`2 sqrt(x) u' = 1`: graded cells reach `sqrt(x)`, and what is left in the first of them is nothing."""
     terms = (

@@ -81,6 +81,23 @@ def test_one_noise_for_components_of_different_size_counts_in_their_own_units():
     assert solution.remarks == []
 
 
+def test_instruments_count_by_the_noise_that_is_stated_for_each():
+    rng, noises = np.random.default_rng(5), (0.005, 0.2)
+    terms = [
+        hx.Residual("decay", lambda w, x: hx.derivative(w.u, "t")(x) + w.k * w.u(x)),
+        hx.Residual("start", lambda w, x: w.u(x) - 1.0, on=hx.Face("t", "lower")),
+    ]
+    for number, noise in enumerate(noises):
+        values = np.exp(-RATE * TIMES) + noise * rng.normal(size=len(TIMES))
+        terms.append(hx.Data(f"gauge {number}", TIMES[:, None], values, noise=noise, observe=lambda w, x: w.u(x)))
+    unknowns = {"u": hx.Function(), "k": hx.Constant(0.5)}
+    solution = hx.train(hx.Problem(hx.Box([0.0], [2.0], names=("t",)), terms, unknowns=unknowns))
+    found = solution.unknowns["k"]
+    half = 1.959964 * deviation(RATE) / np.linalg.norm(1.0 / np.array(noises))
+    assert found.high - found.value == pytest.approx(half, rel=0.05)
+    assert abs(found.value - RATE) < 1.5 * half
+
+
 def test_interval_of_a_constant_with_bounds_stays_inside_them():
     problem = decay(None)
     unknowns = {"u": hx.Function(), "k": hx.Constant(0.5, bounds=(0.0, None))}

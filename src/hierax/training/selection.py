@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from hierax._results import RESULTS
+from hierax.checks.diagnosis import ALIKE
 from hierax.checks.evidence import Evidence, Witness
 from hierax.checks.guards import check
 from hierax.events import Decision, Event, Guard
 from hierax.fields import Exponential, Kriging, LowRank, Unknowns
 from hierax.fields.base import mesh
 from hierax.objective import AbstractObjective, Samples, component, flat_parameters
+from hierax.objective.data_rows import measured
 from hierax.objective.landscape import Landscape
+from hierax.objective.noise import neighbour_correlation
 from hierax.problems.keys import Key, seed_of
 from hierax.training.contradicted import share_of_outliers
 from hierax.training.corrections import solved
@@ -244,8 +247,21 @@ def _misfit(discrete: DiscreteProblem, trained: Any) -> tuple[float | None, floa
     if not rows.terms:
         return None, None
     # noise that neighbouring data show is typical noise too; with equations a few misses may be their fault
-    measured = rows.misfit if discrete.equations.any() else rows.typical_misfit
-    return measured(trained, rows.held or rows.seen(None), discrete.misses), max(rows.noise, rows.stated)
+    of_all = rows.misfit if discrete.equations.any() else rows.typical_misfit
+    misfit = of_all(trained, rows.held or rows.seen(None), discrete.misses)
+    # what bends between few values looks like noise: not where noise is stated and equations miss neighbours alike
+    alike = discrete.equations.any() and _alike(discrete, trained) > ALIKE
+    return misfit, rows.stated if alike else max(rows.noise, rows.stated)
+
+
+def _alike(discrete: DiscreteProblem, trained: Any) -> float:
+    """How alike misfits of neighbours are, for the data missed most by their noise; zero where it is not stated."""
+    if not all(term.typical_noise for term in discrete.rows.terms):
+        return 0.0
+    misses = [(term, discrete.misses(trained, term, measured(term))) for term in discrete.rows.terms]
+    times = [np.sqrt(np.mean(missed**2)) / float(term.typical_noise or 1.0) for term, missed in misses]
+    term, missed = misses[int(np.argmax(times))]
+    return neighbour_correlation(term.points, missed)
 
 
 def _widths(discrete: DiscreteProblem, visited: Mapping[int, Visited], level: int) -> list[np.ndarray]:

@@ -51,8 +51,13 @@ def term_scales(discrete: DiscreteProblem, objective: Any, theta: np.ndarray) ->
 
 def penalty_scales(discrete: DiscreteProblem) -> np.ndarray:
     """Factors of the penalties: one, which the solver replaces; of priors that of a datum in units of its noise."""
-    rows = discrete.rows
-    noise = max(rows.stated or rows.noise, LEAST_NOISE) ** 2 / max(rows.values, 1) * len(rows.terms)
+    rows, scales = discrete.rows, _data_scales(discrete)
+    stated = [
+        scale * max(t.typical_noise**2, LEAST_NOISE**2 / scale) / len(t.points)
+        for scale, t in zip(scales, discrete.sampled.terms, strict=True)
+        if isinstance(t, Data) and t.typical_noise
+    ]
+    noise = max(stated, default=max(rows.noise, LEAST_NOISE) ** 2 / max(rows.values, 1) * len(rows.terms))
     return np.array([noise if isinstance(p, Prior) else 1.0 for p in discrete.plan.penalties])
 
 
@@ -62,11 +67,15 @@ def equation_scale(discrete: DiscreteProblem, objective: Any, theta: np.ndarray)
 
 
 def _data_scales(discrete: DiscreteProblem) -> np.ndarray:
+    """Factors of data by their spreads; where equations join several, by numbers and variances of all stated noises."""
     scales = np.ones(len(discrete.sampled.terms))
-    for k, term in enumerate(discrete.sampled.terms):
-        if isinstance(term, Data):
-            spread = float(np.mean(np.var(term.values, axis=0)))
-            scales[k] = 1.0 / (spread if spread > 0 else 1.0)
+    data = {k: term for k, term in enumerate(discrete.sampled.terms) if isinstance(term, Data)}
+    spreads = np.array([float(np.mean(np.var(term.values, axis=0))) or 1.0 for term in data.values()])
+    scales[list(data)] = 1.0 / spreads
+    if discrete.equations.any() and all(term.typical_noise for term in data.values()):
+        noises = np.array([float(term.typical_noise or 0.0) for term in data.values()])
+        likely = [len(t.points) for t in data.values()] / np.maximum(noises**2, LEAST_NOISE**2 * spreads)
+        scales[list(data)] = likely * len(data) / (likely @ spreads)
     return scales
 
 
