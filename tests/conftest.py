@@ -8,8 +8,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Compilation is most of the time of these tests: what one test has compiled, others read from disk, also those of
 # another worker or process, and of the next run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
-# What tests compile themselves runs for milliseconds: a third of their time was the compiler's. The library's programs
-# have settings of their own (`hierax.objective.compiled.LEAN`), which stay as they are.
+# What tests compile runs for milliseconds: a third of their time was the compiler's.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1",
@@ -27,6 +26,10 @@ import matplotlib
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hierax.objective import compiled
+
+# The library's programs as well, which have settings of their own; those that run for long keep them.
+compiled.LEAN.update(compiled.QUICK)
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 

@@ -1,11 +1,20 @@
-"""A field that solves a small problem exactly, and a `Solution` made by hand, for tests that need no training."""
+"""A field that solves a small problem exactly, a `Solution` made by hand, for tests that need no training; values."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import hierax as hx
 from hierax.events import Guard, LevelRecord, StepTaken
 from hierax.results.solution import Accuracy, Solution
+
+
+@eqx.filter_jit
+def values_at(function, points):
+    """Values of a field, or of another function, at points: step by step each operation would be compiled by itself."""
+    return jax.vmap(function)(jnp.asarray(points))
+
 
 # u(t, x) = t x^2
 EXACT = {

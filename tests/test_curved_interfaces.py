@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from handmade import values_at
 
 import hierax as hx
 from hierax.checks.guards.coverage import _sentence
@@ -90,11 +91,11 @@ def test_a_broken_grid_is_a_field_and_keeps_its_function_on_finer_levels():
     field, points = grid(), jnp.asarray(np.random.default_rng(2).random((40, 2)))
     check_field(field, key=0, points=points, lower=[0.0, 0.0], upper=[1.0, 1.0])
     fine, _ = IntervalDoubling().refine(Level(field))
-    own, finer = (np.asarray(jax.vmap(f)(points)) for f in (field, fine.field))
+    own, finer = (np.asarray(values_at(f, points)) for f in (field, fine.field))
     np.testing.assert_allclose(finer, own, rtol=1e-11, atol=1e-12)
     number = LAYERS.number(np.asarray(points))
     for k, part in enumerate(field.grids):
-        np.testing.assert_allclose(own[number == k], jax.vmap(part)(points[number == k]), rtol=1e-12)
+        np.testing.assert_allclose(own[number == k], values_at(part, points[number == k]), rtol=1e-12)
 
 
 def test_files_keep_a_broken_grid():
@@ -105,7 +106,7 @@ def test_files_keep_a_broken_grid():
     saved.seek(0)
     read = Codec().rebuild(described, dict(np.load(saved)))
     points = np.random.default_rng(3).random((20, 2))
-    np.testing.assert_array_equal(jax.vmap(read)(points), jax.vmap(grid())(points))  # pyright: ignore
+    np.testing.assert_array_equal(values_at(read, points), values_at(grid(), points))  # pyright: ignore
 
 
 def test_functions_of_each_part_that_hardly_meet_it_are_bound_to_others():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from handmade import values_at
 
 import hierax as hx
 from hierax.fields import DecodedGrid, Scalar, Unknowns, parameter_count
@@ -44,8 +45,8 @@ def test_unknowns_share_one_mesh_with_a_decoded_grid():
     field = Unknowns(u=square(), v=hx.SplineGrid.uniform([0, 0], [1, 1], 3, 2), nu=Scalar(0.1))
     fine, _ = MarkedKnots().refine(Level(field))
     assert len({axis.intervals for axis in spline_axes(fine.field)}) <= 2
-    values = jax.vmap(field.parts["u"])(POINTS)
-    np.testing.assert_allclose(jax.vmap(fine.field.parts["u"])(POINTS), values, atol=1e-12)
+    values = values_at(field.parts["u"], POINTS)
+    np.testing.assert_allclose(values_at(fine.field.parts["u"], POINTS), values, atol=1e-12)
 
 
 @pytest.mark.parametrize(("out", "shape"), [(None, ()), (1, (1,)), (2, (2,))])
@@ -62,12 +63,12 @@ def test_the_first_channels_are_added_as_they_are():
     bump[..., 0] = 1.0
     silent = jax.tree.map(jnp.zeros_like, field.decoder.network)
     raised = DecodedGrid(hx.SplineGrid(field.grid.axes, bump), type(field.decoder)(None, silent))
-    np.testing.assert_allclose(jax.vmap(raised)(POINTS), 1.0, atol=1e-13)
+    np.testing.assert_allclose(values_at(raised, POINTS), 1.0, atol=1e-13)
 
 
 def test_channels_start_as_affine_functions_that_wrap_where_the_axis_does():
     plain = DecodedGrid.uniform([0.0, 0.0], [1.0, 1.0], 3, 3, key=0).grid
-    left, middle, right = (jax.vmap(plain)(POINTS + step) for step in (-0.1, 0.0, 0.1))
+    left, middle, right = (values_at(plain, POINTS + step) for step in (-0.1, 0.0, 0.1))
     np.testing.assert_allclose(left + right, 2 * middle, atol=1e-12)
     wrapped = DecodedGrid.uniform([0.0], [1.0], 8, 3, key=0, periodic=(True,))
     np.testing.assert_allclose(wrapped(jnp.array([0.0])), wrapped(jnp.array([1.0])), atol=1e-13)
@@ -76,12 +77,12 @@ def test_channels_start_as_affine_functions_that_wrap_where_the_axis_does():
 def test_pieces_gathered_in_numpy_are_those_of_at_and_locate():
     field = square(coordinates=True)
     index, local = field.gather(POINTS)
-    wanted, pieces = jax.vmap(lambda x: field.at(field.locate(x)))(jnp.asarray(POINTS))
+    wanted, pieces = values_at(lambda x: field.at(field.locate(x)), POINTS)
     np.testing.assert_array_equal(index, wanted)
     for a, b in zip(jax.tree.leaves(local), jax.tree.leaves(pieces), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-15)
     values = jax.vmap(lambda piece, x: piece(x))(local, jnp.asarray(POINTS))
-    np.testing.assert_allclose(values, jax.vmap(field)(POINTS), atol=1e-14)
+    np.testing.assert_allclose(values, values_at(field, POINTS), atol=1e-14)
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -108,7 +109,7 @@ def test_elements_with_shared_parameters_agree_with_dense_differentiation(named)
 def test_a_field_in_a_file_is_the_same_field(tmp_path):
     field = square(coordinates=True, periodic=(True, False))
     save(field, tmp_path / "kept.npz")
-    np.testing.assert_array_equal(jax.vmap(load(tmp_path / "kept.npz"))(POINTS), jax.vmap(field)(POINTS))
+    np.testing.assert_array_equal(values_at(load(tmp_path / "kept.npz"), POINTS), values_at(field, POINTS))
 
 
 def test_channels_are_weighed_by_what_the_values_feel():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from handmade import values_at
 from scipy.integrate import solve_ivp
 
 import hierax as hx
@@ -46,21 +47,21 @@ def points(count=60):
 
 def test_slabs_are_their_parts():
     field, where = slabs(2), points()
-    values = jax.vmap(field)(where)
+    values = values_at(field, where)
     for k, part in enumerate(field.parts):
         own = field.slab_of(where) == k
         assert own.any()
-        np.testing.assert_allclose(values[own], jax.vmap(part)(where[own]), rtol=1e-13, atol=1e-13)
-    slope = jax.vmap(jax.jacfwd(field))(where)
+        np.testing.assert_allclose(values[own], values_at(part, where[own]), rtol=1e-13, atol=1e-13)
+    slope = values_at(jax.jacfwd(field), where)
     own = field.slab_of(where) == 1
-    np.testing.assert_allclose(slope[own], jax.vmap(jax.jacfwd(field.parts[1]))(where[own]), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(slope[own], values_at(jax.jacfwd(field.parts[1]), where[own]), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("out", [None, 2])
 def test_gathered_slabs_are_the_traced_ones(out):
     field, where = slabs(out), points()
     indices, local = field.gather(where)
-    traced, pieces = jax.vmap(lambda x: field.at(field.locate(x)))(jnp.asarray(where))
+    traced, pieces = values_at(lambda x: field.at(field.locate(x)), where)
     np.testing.assert_array_equal(indices, traced)
     for a, b in zip(jax.tree.leaves(local), jax.tree.leaves(pieces), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)
@@ -95,10 +96,10 @@ def test_regridding_keeps_what_the_new_knots_can_hold():
     times, space = np.linspace(0.0, 0.5, 7), np.sort(np.r_[field.breakpoints()[1], 0.1, 0.33])
     part = regrid(Unknowns(u=field), [times, space]).u
     where = points() * [0.5, 1.0]
-    np.testing.assert_allclose(jax.vmap(part)(where), jax.vmap(field)(where), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(values_at(part, where), values_at(field, where), rtol=1e-11, atol=1e-11)
     after = held(field, 0, np.linspace(1.0, 1.2, 4))
     x = np.array([[1.0, 0.2], [1.17, 0.2]])
-    np.testing.assert_allclose(jax.vmap(after)(x), float(field(x[0])), rtol=1e-12)
+    np.testing.assert_allclose(values_at(after, x), float(field(x[0])), rtol=1e-12)
 
 
 def test_the_size_of_a_solution_does_not_depend_on_where_knots_crowd():
@@ -158,7 +159,7 @@ def test_a_frame_takes_points_there_and_back():
     where = points()
     inside = frame.inside(where)
     np.testing.assert_allclose(frame.outside(inside), where, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(jax.vmap(frame)(where), inside, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(values_at(frame, where), inside, rtol=0, atol=1e-14)
     np.testing.assert_array_equal(inside[:, 0], where[:, 0])
     assert np.all((inside[:, 1] >= -1.0) & (inside[:, 1] < 1.0))
     # at the time of the turn both frames agree
@@ -174,7 +175,7 @@ def test_a_frame_follows_what_travels(speed):
     again = in_frame(held(field, 0, np.linspace(0.1, 0.2, 5)), field.frame.turned(velocity, 0.1))
     x = np.stack([np.full(40, 0.2), np.linspace(-1, 1, 40)], axis=1)
     exact = np.exp(8.0 * np.cos(np.pi * (x[:, 1] - 0.2 * speed)) - 8.0)
-    np.testing.assert_allclose(jax.vmap(again)(x), exact, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(values_at(again, x), exact, rtol=0, atol=2e-4)
 
 
 def test_nothing_moves_along_walls():
@@ -237,7 +238,7 @@ def test_slabs_that_a_sweep_does_not_refine_show_their_jumps():
     for before, after in itertools.pairwise(loose):
         x = np.linspace(0.0, 1.0, 400)
         both = np.stack([np.full_like(x, after.field.grid.breakpoints()[0][0]), x], axis=1)
-        one, other = (np.asarray(jax.vmap(slab.field)(both)) for slab in (before, after))
+        one, other = (np.asarray(values_at(slab.field, both)) for slab in (before, after))
         jumps.append(np.sqrt(np.mean((one - other) ** 2) / np.mean(other**2)))
     assert len(loose) > 1
     np.testing.assert_allclose([slab.jump for slab in loose[1:]], jumps, rtol=0.3)
@@ -344,7 +345,7 @@ def test_merging_shocks():
     for before, after in zip(solution.field.parts, solution.field.parts[1:], strict=False):
         t = np.full_like(x, after.grid.breakpoints()[0][0])
         both = np.stack([t, x], axis=1)
-        assert np.abs(jax.vmap(before)(both) - jax.vmap(after)(both)).max() < 2e-3
+        assert np.abs(values_at(before, both) - values_at(after, both)).max() < 2e-3
     start = np.stack([0 * x, x], axis=1)
     assert np.abs(solution.evaluate(start) - problem.reference.evaluate(start, "u")).max() < 2e-3
     assert np.all(np.isfinite(solution.evaluate(points(50), "u_xx")))

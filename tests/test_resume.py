@@ -17,6 +17,7 @@ import pytest
 import hierax as hx
 from hierax import cli
 from hierax.events import LevelFinished, Reached
+from hierax.objective.compiled import LEAN
 from hierax.planning.words import SOLVERS
 from hierax.records import Folder, Run
 from hierax.records.fingerprint import fingerprint
@@ -322,10 +323,14 @@ def test_a_second_signal_is_not_caught():
 
 
 def started(home, folder, *words):
-    """The command line in a process of its own, with kernels that were compiled before."""
+    """The command line in a process of its own, with kernels that were compiled before, by the settings of here."""
+    program = (
+        f"from hierax.objective import compiled; compiled.LEAN.update({LEAN!r}); "
+        "import runpy; runpy.run_module('hierax', run_name='__main__')"
+    )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "hierax", *WORDS, str(folder), *words], cwd=home, env=environment, text=True,
+        [sys.executable, "-c", program, *WORDS, str(folder), *words], cwd=home, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from hierax.geometry import Part
 from hierax.objective.build import SampledProblem
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.flatness import Direction, Functions, Number, numbers, of_forms
 from hierax.objective.jet_rows import JetRows, parts_of
 from hierax.objective.jets import Jet
@@ -94,7 +95,7 @@ def _of_value(number: Number, place: int) -> Number:
 
 def _sizes(part: Any, points: np.ndarray) -> np.ndarray:
     """Mean squares of the components of a tensor."""
-    values = np.asarray(jax.vmap(part)(points)).reshape(len(points), -1)
+    values = np.asarray(compiled_quickly(jax.vmap(part))(points)).reshape(len(points), -1)
     return np.mean(values**2, axis=0)
 
 

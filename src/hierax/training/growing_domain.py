@@ -18,9 +18,9 @@ import numpy as np
 from hierax.cycles import Until, Visit
 from hierax.fields import SplineGrid, Unknowns, parameter_count
 from hierax.hierarchy import IntervalDoubling, Level
+from hierax.hierarchy.regrid import regrid
 from hierax.objective.build import MemberTerms
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
-from hierax.planning.starting import fitted
 from hierax.problems.dilated import dilated
 from hierax.problems.domain import Box
 from hierax.problems.problem import Problem
@@ -92,4 +92,4 @@ def _on_grid(field: Any, onto: Any) -> Any:
     """The field on another grid; numbers as they are."""
     if isinstance(field, Unknowns):
         return Unknowns(**{name: _on_grid(part, onto.parts[name]) for name, part in field.parts.items()})
-    return fitted(onto, field) if isinstance(field, SplineGrid) else field
+    return regrid(field, onto.breakpoints()) if isinstance(field, SplineGrid) else field
