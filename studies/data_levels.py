@@ -39,11 +39,11 @@ ALONE, LEVELS = ARMS = "fine samples alone", "levels"
 
 @study(NAME)
 def run(out: Path, quick: bool) -> dict[str, Any]:
-    """Both arms at each cost; the short form is small, and short."""
+    """Both arms at each cost, seed by seed; the short form is small, and short."""
     so_far = SoFar(out, NAME)
     cells, budget, tested = (16, BUDGETS[0], 20) if quick else (64, BUDGETS[1], TESTED)
-    for cost in COSTS[:1] if quick else COSTS:
-        for seed in range(1 if quick else SEEDS):
+    for seed in range(1 if quick else SEEDS):
+        for cost in COSTS[:1] if quick else COSTS:
             for name, contrast in list(MEDIA.items())[: 1 if quick else None]:
                 count = tested + max(cost, FACTOR**3 * (cost - PAIRS * cost // 4))
                 made = functools.cache(functools.partial(media, count, cells, cells // FACTOR, seed, contrast))
@@ -80,7 +80,7 @@ def written(out: Path, so_far: SoFar, quick: bool) -> dict[str, Any]:
     title = "Levels of data" + (" (short form)" if quick else "")
     cells = [["family", "cost", "arm", "seeds", "L2", "H1", "L2 over fine alone"]]
     summary: dict[str, dict[str, dict[str, float]]] = {}
-    for family, cost in dict.fromkeys((row["family"], row["cost"]) for row in so_far.rows):
+    for cost, family in sorted({(row["cost"], row["family"]) for row in so_far.rows}):
         for arm in ARMS:
             own = [r for r in so_far.rows if (r["family"], r["cost"], r["arm"]) == (family, cost, arm)]
             if own:

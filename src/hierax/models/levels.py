@@ -26,10 +26,8 @@ from hierax.models.telescoped import CoarseNetwork, TelescopedNetwork
 
 LEAST_PAIRS, LEAST_HELD = 4, 2
 """Fewest pairs, and fewest of them that choose."""
-LIFTING, FINE = 0.2, 0.1
+LIFTING, FINE = 0.4, 0.1
 """Shares of the budget for what coarse solutions lack, and for the network of the fine samples alone."""
-BATCH = 4
-"""Samples of a step: each training has a part of the seconds, and more steps of fewer samples come further in few."""
 
 
 def learn_levels(
@@ -138,7 +136,7 @@ class TwoLevels:
         """From inputs and coarse solutions to fine ones, by the pairs."""
         training = self._training(_both(self.known, self.apart), len(self.apart), budget)
         # what it teaches is judged at the end: a few samples need not be sure of it here
-        return replace(training, sure=0.0).run()
+        return replace(training, sure=0.5).run()
 
     def telescoped(self, fine: Training, lift: Operator, budget: float) -> Operator:
         """From inputs to coarse solutions, by all of them, and from these to fine ones; judged as `fine` is."""
@@ -164,11 +162,10 @@ class TwoLevels:
         # a base is seen in its own size
         own = Scaling((*logs, False), np.append(shift, 0.0), np.append(size, 1.0)) if samples.base else self.scaling
         numbers, learned = np.arange(len(samples)), len(samples) - held
-        training = Training.of(
+        return Training.of(
             samples, numbers[:learned], numbers[learned:], budget, self.key, self.subscribers, self.moves, own,
             self.known.grid,
         )  # fmt: skip
-        return replace(training, batch=BATCH)
 
 
 def shown_moves(coarse: Samples, names: tuple[str, ...]) -> Moves:

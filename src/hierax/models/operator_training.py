@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
+from scipy.special import stdtrit
 
 from hierax import clock
 from hierax._errors import InputError
@@ -29,18 +30,19 @@ from hierax.models.operators import Moves, Operator, Scaling, features, in_block
 from hierax.models.samples import Samples, channels
 from hierax.models.surrogate import ranked
 
-BATCH = 8
-"""Samples of a step."""
-RATES = 2.7e-3, 2e-3
-"""Steps of Muon (root mean square 0.2 each) and of Adam at the height of the schedule."""
+BATCH, OF_FEW = 8, 4
+"""Samples of a step, and of one where there are few: more steps of fewer come further."""
+RATES, DECAY = (2.7e-3, 2e-3), 0.3
+"""Steps of Muon (root mean square 0.2 each) and of Adam at the height of the schedule; what a step takes from kernels,
+over that of Muon."""
 WARM, LAST = 60, 0.01
 """Steps until the height is reached; share of it at the end."""
-SURE = 2.0
-"""Standard errors by which a correction has to gain on its base at the samples that choose, where nothing else does."""
+SURE = 0.977
+"""Probability with which a correction has to gain on its base, by the samples that choose, where nothing else does."""
 HELD, LEAST = 0.1, 4
 """Share of the samples that choose, and the least number of them."""
 FEW = 256
-"""Samples below which a kernel stands beside the network."""
+"""Samples below which there are few: a kernel stands beside the network."""
 CLIPPED = 2.0
 """Largest norm of a gradient."""
 KEEPING, CALMEST = 100, 0.1
@@ -110,7 +112,7 @@ class Trained(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Training:
     """One training: arrays of the samples that are learned and of those kept apart, all in 32 bits; the network that it
-    starts from, a new one if there is none; the standard errors by which a correction has to gain on its base; the
+    starts from, a new one if there is none; the probability with which a correction has to gain on its base; the
     samples of a step."""
 
     samples: Samples
@@ -148,8 +150,9 @@ class Training:
         moves = tuple(symmetries(seen[learned], outputs[learned])) if moves is None else moves
         own, other = (tuple(part[pick] for part in parts) for pick in (learned, held))
         return cls(
-            samples, budget, key, subscribers, scaling, own, other, samples.take(held), raw[learned], scale, moves
-        )
+            samples, budget, key, subscribers, scaling, own, other, samples.take(held), raw[learned], scale, moves,
+            batch=BATCH if len(learned) >= FEW else OF_FEW,
+        )  # fmt: skip
 
     def say(self, sentence: str) -> None:
         for subscriber in self.subscribers:
@@ -266,13 +269,14 @@ class Training:
 
 
 def _better(errors: np.ndarray, others: np.ndarray, sure: float) -> bool:
-    """Whether errors are smaller, by so many standard errors of what so few samples leave open."""
+    """Whether errors are smaller, with this probability by what so few samples tell (Student's distribution)."""
     gains = np.log(np.maximum(others, 1e-300) / np.maximum(errors, 1e-300))
-    return bool(np.mean(errors) < np.mean(others) and np.mean(gains) > sure * np.std(gains, ddof=1) / len(gains) ** 0.5)
+    least = stdtrit(len(gains) - 1, sure) * np.std(gains, ddof=1) / len(gains) ** 0.5
+    return bool(np.mean(errors) < np.mean(others) and np.mean(gains) > least)
 
 
 def _optimiser() -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(CLIPPED), muon(*RATES))
+    return optax.chain(optax.clip_by_global_norm(CLIPPED), muon(*RATES, DECAY))
 
 
 @functools.cache
