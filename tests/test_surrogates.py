@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import make_dataclass, replace
 from types import SimpleNamespace
 
 import jax
@@ -14,14 +15,15 @@ from scipy.io import netcdf_file
 import hierax as hx
 from hierax import cli, clock
 from hierax._errors import InputError
-from hierax.models import operator_training
+from hierax.models import operator_training, solving
+from hierax.models.common_mesh import Member
 from hierax.models.doubt import ErrorModel
 from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import Judge, predict
 from hierax.models.network import MultigridNetwork, predicted, to_cells, to_channels
 from hierax.models.operators import in_blocks
 from hierax.models.regression import fitted, products
-from hierax.models.solving import Member, _floor, restored
+from hierax.models.solving import _floor, restored
 from hierax.models.surrogate import Calibration
 from hierax.models.telescoped import CoarseNetwork, TelescopedNetwork
 from hierax.objective.objective import flat_parameters
@@ -234,6 +236,27 @@ def test_nothing_is_promised_outside_and_with_the_problem_members_there_are_solv
     rows = np.genfromtxt(folder / "two.csv", delimiter=",", names=True)
     assert np.all(rows["error_bound"] <= 1e-6)
     np.testing.assert_allclose(rows["u"], [exact(2.0, 1.5, 0.4), exact(40.0, 1.5, 0.4)], rtol=1e-6)
+
+
+def test_nothing_is_promised_beside_members_that_failed(run):
+    made = hx.load(str(run))
+    tried = made.calibration._replace(learned=np.array([[1.0, 2.0], [2.0, 2.0]]), failed=np.array([[6.0, 2.0]]))
+    found = predict(replace(made, calibration=tried), np.array([[1.5, 2.0], [2.5, 2.0], [5.0, 2.0]]))
+    assert np.isinf(found.bounds).tolist() == [False, False, True]
+    # half the range of k is a factor of four
+    assert found.outside[2] == pytest.approx(np.log(2.5) / np.log(4.0))
+
+
+def test_a_pilot_gets_levels_until_they_settle(monkeypatch):
+    def run(levels, _):
+        return SimpleNamespace(visited=range(levels), changes={k: 0.1**k for k in range(1, levels)}, failure=None)
+
+    monkeypatch.setattr(solving, "run", run)
+    monkeypatch.setattr(solving, "begin", lambda levels: levels)
+    monkeypatch.setattr(solving, "_context", lambda family, plan, discrete, inputs, budget: plan.cycle.most)
+    plan = make_dataclass("Planned", ["cycle"])(hx.NestedIteration())
+    found = solving._pilot(None, plan, None, np.zeros(1), 1e-5, 3, clock.seconds_now() + 60.0)  # pyright: ignore
+    assert len(found.visited) == 7
 
 
 @pytest.mark.parametrize(

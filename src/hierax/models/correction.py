@@ -20,7 +20,8 @@ from hierax.fields import partition
 from hierax.hierarchy import Level
 from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
 from hierax.hierarchy.transfer import AbstractTransfer
-from hierax.models.solving import MemberSolver, rms
+from hierax.models.common_mesh import rms
+from hierax.models.solving import MemberSolver
 from hierax.objective.objective import flat_parameters
 from hierax.objective.rows import RowObjective
 

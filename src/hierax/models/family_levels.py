@@ -17,9 +17,10 @@ from hierax.fields import parameter_count, partition
 from hierax.hierarchy import IntervalDoubling, Level, refine
 from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
 from hierax.models.asked import quantity_of
+from hierax.models.common_mesh import CommonMesh
 from hierax.models.family import Family
 from hierax.models.leveled import AbstractLeveled
-from hierax.models.solving import LARGEST, CommonMesh, discretised, restored
+from hierax.models.solving import LARGEST, discretised, restored
 from hierax.models.surrogate import Surrogate
 from hierax.models.workers import One
 from hierax.objective.objective import flat_parameters

@@ -169,6 +169,7 @@ class Learning:
     own: list[np.ndarray] = field(default_factory=list)
     thetas: list[np.ndarray] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
+    failed: list[np.ndarray] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
     solving: float = 0.0
@@ -211,7 +212,7 @@ class Learning:
                 parameters = seen.parameters(one.theta)
                 found.append(_Judged(inputs, parameters, seen.values(parameters), solver.resolution(one)))
             else:
-                self.reasons[one.failure] += 1
+                self._left_out(inputs, one.failure)
         if not found:
             raise InputError(
                 f"No member of {VALIDATED} could be solved: {next(iter(self.reasons))}.",
@@ -256,13 +257,17 @@ class Learning:
             self.solving += self.elapsed() - began
             tried += 1
             if one.failure is not None:
-                self.reasons[one.failure] += 1
+                self._left_out(inputs, one.failure)
                 continue
             self.inputs.append(inputs)
             self.own.append(one.theta)
             self.thetas.append(seen.parameters(one.theta))
             self.values.append(seen.values(self.thetas[-1]))
         return tried
+
+    def _left_out(self, inputs: np.ndarray, failure: str) -> None:
+        self.failed.append(inputs)
+        self.reasons[failure] += 1
 
     def _in_time(self, share: float, few: bool) -> bool:
         """Whether a share of the budget is not over; with few members yet, which are nothing, it may be overdrawn."""
@@ -306,7 +311,8 @@ class Learning:
         made = calibrated(made, fit, self.family, judges, floor)
         shown = _by_equations(solver, seen, made, judges)
         record = replace(record, seconds_prediction=_seconds(made))
-        return replace(made, record=record, calibration=made.calibration._replace(equations=shown))
+        tried = {"learned": np.array(self.inputs), "failed": np.array(self.failed)}
+        return replace(made, record=record, calibration=made.calibration._replace(equations=shown, **tried))
 
 
 def _seconds(made: Surrogate) -> float:

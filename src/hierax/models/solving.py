@@ -6,22 +6,21 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 
 from hierax import clock
 from hierax._errors import InputError
-from hierax._results import RESULTS
 from hierax.events import Subscriber
 from hierax.fields import Scalar, SplineGrid, StretchedGrid, Unknowns, parameter_count
 from hierax.hierarchy import IntervalDoubling, Level, refine
 from hierax.hierarchy.marking import union_of_breakpoints
 from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
+from hierax.models.common_mesh import CommonMesh, Member, rms
 from hierax.models.family import Family
 from hierax.models.members import member, shared_terms
 from hierax.objective.build import MemberTerms
-from hierax.objective.local import LocalObjective
 from hierax.objective.objective import flat_parameters
 from hierax.planning.choose import plan as planned
 from hierax.planning.plan import Plan
@@ -30,7 +29,7 @@ from hierax.problems.problem import Problem
 from hierax.results.solution import Solution
 from hierax.training.context import Context
 from hierax.training.cost import SPEED
-from hierax.training.discrete import DiscreteProblem, Prepared
+from hierax.training.discrete import DiscreteProblem
 from hierax.training.finish import finish
 from hierax.training.restoring import restored_field
 from hierax.training.rivals import solved
@@ -48,13 +47,11 @@ LOOKED = 3
 WORSE = 4.0
 """Error of a member over the one that is wanted, above which it may become a pilot."""
 MORE = 2
-"""Levels of a pilot beyond those that the middle needs."""
+"""Levels of a pilot beyond those that the middle needs, and further ones at a time where these do not settle."""
 MEMBERS, DEARER = 150, 4.0
 """Members that have to be solved in the seconds that are given for the mesh; cost of one over that in the middle."""
 LARGEST = 60_000
 """Most parameters of the common mesh."""
-STEPS = 40
-"""Most Gauss-Newton steps of a member."""
 COARSE = 2e-3
 """Change by the next level up to which a level serves for corrections of predictions."""
 FALSE = 1e-4
@@ -63,25 +60,6 @@ SEEN = 3.0
 """Error over that of the finest level of a pilot, above which it is seen against that level."""
 ROUGH = 1e-2
 """Relative error above which a member is left out: the mesh does not resolve it."""
-
-
-class Member(NamedTuple):
-    """A member as it was solved.
-
-    Attributes
-    ----------
-    theta, values:
-        Parameters `(N,)` on the common mesh, and values `(P,)` of all unknowns at the points where levels are compared.
-    loss:
-        What is left of the terms.
-    failure:
-        Why it counts as failed; `None` where it does not.
-    """
-
-    theta: np.ndarray
-    values: np.ndarray
-    loss: float
-    failure: str | None = None
 
 
 @final
@@ -182,69 +160,6 @@ def restored(plan: Plan, asked: Problem, field: Any) -> Any:
     return field if plan.units is None else restored_field(field, asked, plan.units)
 
 
-def rms(values: np.ndarray) -> float:
-    """Root mean square, never zero."""
-    return max(float(np.sqrt(np.mean(np.square(values)))), 1e-300)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class CommonMesh:
-    """Members of a family on one mesh; what depends on the mesh alone is found once.
-
-    Attributes
-    ----------
-    discrete:
-        The discretised family.
-    field:
-        The mesh, with what nonlinear members start from.
-    """
-
-    discrete: DiscreteProblem
-    field: Any
-
-    @functools.cached_property
-    def _objective(self) -> LocalObjective | None:
-        objective = self.discrete.objective(self.field, self.discrete.samples(self.field))
-        return objective.keeping() if isinstance(objective, LocalObjective) else None
-
-    def _prepared(self, inputs: np.ndarray, field: Any) -> tuple[DiscreteProblem, Prepared]:
-        discrete, own = member(self.discrete, inputs), self._objective
-        return discrete, discrete.prepare(field) if own is None else discrete.weighed(own.of_member(inputs), field)
-
-    def weighed(self, inputs: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient `(N,)` of the loss of a member at these parameters, and the factors of its terms."""
-        _, made = self._prepared(inputs, flat_parameters(self.field)[1](theta))
-        return made.objective.value_and_gradient(theta)[1], made.objective.scales
-
-    def untrained(self, inputs: np.ndarray) -> float:
-        """The larger of the losses of zero and of the field: one of both may solve the member as well."""
-        made = self._prepared(inputs, self.field)[1]
-        return max(made.objective.value(theta) for theta in (made.theta, np.zeros_like(made.theta)))
-
-    def solve(self, inputs: np.ndarray, start: Any = None) -> Member:
-        """A member; Gauss-Newton steps begin at a field on the mesh, if one is given."""
-        theta, loss, failure = self.parameters(inputs, start)
-        values = member(self.discrete, inputs).probe(flat_parameters(self.field)[1](theta)).ravel()
-        return Member(theta, np.nan_to_num(values), loss, failure)
-
-    def parameters(self, inputs: np.ndarray, start: Any = None) -> tuple[np.ndarray, float, str | None]:
-        """Parameters `(N,)` of a member, what is left of its terms, and why it counts as failed, if it does."""
-        discrete, made = self._prepared(inputs, self.field if start is None else start)
-        solver = discrete.plan.solver
-        theta, state = made.theta, solver.init(made.objective, made.theta)
-        failure, loss = "Gauss-Newton steps do not converge", np.inf
-        for _ in range(STEPS):
-            step = solver.step(made.objective, theta, state)
-            theta, state, loss = step.theta, step.state, step.value
-            if step.failure is not None or step.done:
-                failure = None if step.failure is None else step.failure.name
-                break
-        if not (np.all(np.isfinite(theta)) and np.isfinite(loss)):
-            failure = RESULTS.nonfinite.name
-        return theta, float(max(loss, 0.0)), failure
-
-
 def member_solver(
     family: Family, accuracy: float, key: int, budget: float, subscribers: Sequence[Subscriber] = ()
 ) -> MemberSolver:
@@ -268,9 +183,7 @@ def member_solver(
     state = run(begin(context), context)
     middle = solved(state, context)
     accuracy = max(accuracy, _affordable(state, budget))
-    levels = sum(change > accuracy for change in state.changes.values()) + MORE
-    shorter = replace(plan, cycle=plan.cycle.limited(levels))
-    field, floor = _grown(family, shorter, discrete, state, accuracy, key, end)
+    field, floor = _grown(family, plan, discrete, state, accuracy, key, end)
     return MemberSolver(family, plan, asked, discrete, field, _resolved(state, COARSE), floor, middle, _levels(state))
 
 
@@ -340,11 +253,25 @@ def _grown(
         over = clock.seconds_now() > end or parameter_count(field) > LARGEST or len(pilots) >= PILOTS
         if worst is None or over or looked[worst] <= WORSE * accuracy:
             return field, floor
-        context = _context(family, plan, discrete, candidates[worst], end - clock.seconds_now())
-        state = run(begin(context), context)
+        least = sum(change > accuracy for change in middle.changes.values()) + MORE
+        state = _pilot(family, plan, discrete, candidates[worst], accuracy, least, end)
         if state.failure is None and state.visited:
             pilots.append((candidates[worst], state))
         candidates = [one for k, one in enumerate(candidates) if k != worst and looked.get(k, np.inf) > accuracy]
+
+
+def _pilot(
+    family: Family, plan: Plan, discrete: DiscreteProblem, inputs: np.ndarray, accuracy: float, levels: int, end: float
+) -> RunState:
+    """A member on levels of its own, as many as it needs: layers may be much thinner than in the middle."""
+    while True:
+        shorter = replace(plan, cycle=plan.cycle.limited(levels))
+        context = _context(family, shorter, discrete, inputs, end - clock.seconds_now())
+        state = run(begin(context), context)
+        settled = state.changes and state.changes[max(state.changes)] <= accuracy
+        if settled or state.failure is not None or len(state.visited) < levels or clock.seconds_now() > end:
+            return state
+        levels += MORE
 
 
 def _candidates(family: Family, discrete: DiscreteProblem, coarse: Any, key: int) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
+from scipy.spatial import KDTree
 
 from hierax.models.exporting import open_sizes, write_export
 from hierax.models.inputs import AbstractInput
@@ -47,6 +48,8 @@ class Calibration(NamedTuple):
         What the equations show at the first of them `(m,)`; nothing where only a solve does.
     inputs, solved:
         Their inputs `(n, k)`, and the parameters `(3, N)` of three of them as they were solved, see `ranked`.
+    learned, failed:
+        Inputs of the members that were learned from, and of those that could not be solved.
     """
 
     factor: float
@@ -57,6 +60,8 @@ class Calibration(NamedTuple):
     equations: np.ndarray = np.zeros(0)
     inputs: np.ndarray = np.zeros((0, 0))
     solved: np.ndarray = np.zeros((0, 0))
+    learned: np.ndarray = np.zeros((0, 0))
+    failed: np.ndarray = np.zeros((0, 0))
 
     @property
     def safety(self) -> float:
@@ -193,9 +198,16 @@ class Surrogate:
         return np.hypot(self.calibration.factor * np.asarray(doubts) / sizes, self.calibration.floor)
 
     def outside(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> np.ndarray:
-        """How far `(n,)` members are outside of what was learned, in half ranges of the worst input; 0 inside."""
+        """How far `(n,)` members are outside of what was learned, in half ranges of the worst input; 0 inside.
+
+        Where the nearest member that was tried has failed it is the distance to the nearest that has not.
+        """
         z = np.asarray(self.scaled(as_inputs(inputs, self.names)))
-        return np.max(np.maximum(np.abs(z) - 1.0, 0.0), axis=1)
+        beyond, tried = np.max(np.maximum(np.abs(z) - 1.0, 0.0), axis=1), self.calibration
+        if not len(tried.failed):
+            return beyond
+        known, unknown = (KDTree(self.scaled(one)).query(z)[0] for one in (tried.learned, tried.failed))
+        return np.maximum(beyond, np.where(unknown < known, known, 0.0))
 
     def columns(
         self, inputs: Mapping[str, Any] | ArrayLike, points: ArrayLike, values: Sequence[str] = ()

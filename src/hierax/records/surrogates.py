@@ -273,7 +273,8 @@ def _sentences(found: Any, tolerance: float | None, judged: bool) -> list[str]:
             if judged
             else "their error is unknown: give the problem by --problem to have them solved"
         )
-        said.append(f"{outside} of {count} members are outside of the ranges that were learned; {done}.")
+        where = "outside of the ranges that were learned, or like members that failed"
+        said.append(f"{outside} of {count} members are {where}; {done}.")
     if tolerance is not None:
         missed = int(np.sum(~(found.bounds <= tolerance)))
         solved = sum(how.startswith("solved") for how in found.how)
