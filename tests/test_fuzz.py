@@ -159,7 +159,7 @@ def test_tables(suffix, tmp_path, monkeypatch):
         ["--sigma", "y"],
         ["--domain", "x=0:1", "--periodic", "y=1"],
     )
-    for _ in range(110):
+    for _ in range(60):
         path.write_bytes(mutated(rng, content))
         inputs = rng.choice((["x", "y"], ["x,y"], ["points"], ["q"]))
         with contextlib.redirect_stderr(io.StringIO()) as told:
@@ -244,7 +244,7 @@ def test_folders(tmp_path, monkeypatch):
     (tmp_path / "p.csv").write_text("t,x\n0.5,0.5\n")
     names = sorted(path.name for path in whole.iterdir() if path.suffix in (".json", ".npz", ".jsonl"))
     names.remove("manifest.json")
-    for _ in range(120):
+    for _ in range(80):
         shutil.copytree(whole, folder)
         name = rng.choice(names)
         (folder / name).write_bytes(content := tampered(rng, name, (folder / name).read_bytes()))
@@ -281,7 +281,7 @@ def test_command_lines(tmp_path, monkeypatch):
         [],
         ["train"],
     )
-    for _ in range(150):
+    for _ in range(100):
         words = [*rng.choice(starts), *(rng.choice(WORDS) for _ in range(rng.choice((0, 1, 2, 3, 6))))]
         with contextlib.redirect_stderr(io.StringIO()) as told, contextlib.redirect_stdout(io.StringIO()) as shown:
             assert cli.main(words) in (0, 1)
