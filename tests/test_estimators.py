@@ -208,12 +208,23 @@ def test_fields_keep_their_shape():
         (lambda inputs, level: inputs["a"] + 2.0**level * inputs["b"], "do not converge"),
         (lambda inputs, level: np.where(inputs["a"] > 1.0, np.nan, inputs["b"]), "no finite value"),
         (lambda inputs, level: inputs["b"] + 2.0 ** (-0.5 * level), "is missed"),
+        (lambda inputs, level: np.where(inputs["b"] > 5.0, 1e3, 0.0), "are equal"),
     ],
 )
 def test_what_cannot_be_trusted_is_said(simulate, words):
     found = estimate(chain(simulate), tolerance=0.02, budget=3e4, quasi=False)
     assert not found.reached
     assert any(words in sentence for sentence in found.sentences)
+
+
+def test_what_falls_with_the_number_of_levels_tells_no_limit():
+    """`1 / l` has no rate; the interval of 41 levels missed the mean of one half by three times its half width."""
+    slow = Simulation(lambda inputs, level: inputs["a"] * (1.0 + 0.5 / (1.0 + level)), {"a": Uniform(0.0, 1.0)}, 60,
+                      costs=[1.0] * 60, batch=True)  # fmt: skip
+    found = estimate(slow, tolerance=1e-3, budget=1e6)
+    assert found.error < 1e-3
+    assert not found.reached
+    assert any("too slowly" in sentence for sentence in found.sentences)
 
 
 def test_slow_levels_and_levels_that_do_not_help_are_said():

@@ -19,6 +19,7 @@ from hierax.statistics.estimating import Estimation, State
 from hierax.statistics.kept import KeptValues
 from hierax.statistics.models import SURROGATE, Models
 from hierax.statistics.quantities import AbstractStatistic, Mean
+from hierax.statistics.rates import SLOWEST
 from hierax.statistics.samples import REPLICATES, Part
 
 HEAVY, SINGLE, ENOUGH = 0.5, 0.3, 32
@@ -311,12 +312,19 @@ def _faults(made: Estimation, state: State, error: float, failed: int) -> list[s
     if failed:
         said.append(f"{failed} samples gave no finite value and are left out: the others may not stand for them.")
     said += heavy_tails(state)
-    if (
-        len(state.aside) + len(state.parts) > 3
-        and _levels_matter(made, state)
-        and (state.rates.beta <= 0 or state.rates.alpha <= 0)
-    ):
-        said.append("Differences of levels do not become smaller: the levels do not converge, and have no limit.")
+    if not np.any(state.moment.error) and not np.any(np.ptp(_most_samples(state), axis=(0, 1))):
+        count = max(row.samples for row in rows(state))
+        rare = f"what fewer than one in {max(count // 3, 1)} members do may be missing"
+        said.append(f"All {count} samples are equal: {rare}, and no error can be told.")
+    if len(state.aside) + len(state.parts) > 3 and _levels_matter(made, state):
+        if state.rates.beta <= 0 or state.rates.alpha <= 0:
+            said.append("Differences of levels do not become smaller: the levels do not converge, and have no limit.")
+        elif max(state.rates[:2]) < SLOWEST:
+            powers = " and ".join(f"{rate:.2g}" for rate in state.rates[:2])
+            said.append(
+                f"Differences of levels fall by powers {powers} of two (mean, variance): too slowly to tell by them "
+                "what finer levels would change."
+            )
     return said
 
 
