@@ -58,8 +58,9 @@ def test_the_field_has_the_values_of_its_trees():
 def test_a_table_of_steps_is_fitted_by_trees_and_a_smooth_one_is_not(monkeypatch):
     for other in ("_worth_more", "_tensor"):
         monkeypatch.setattr(rivals, other, lambda *given: None)
-    points, fresh = drawn(520, 4), drawn(1000, 5)
-    noise = 0.05 * np.random.default_rng(6).normal(size=520)
+    monkeypatch.setattr(rivals, "MANY", 300)
+    points, fresh = drawn(320, 4), drawn(1000, 5)
+    noise = 0.05 * np.random.default_rng(6).normal(size=320)
     for law in (steps, lambda x: np.sin(3.0 * x[:, 0]) + x[:, 1] * x[:, 2]):
         box = hx.Box([0.0] * 4, [1.0] * 4)
         solution = hx.train(hx.Problem(box, (hx.Data("u", points, law(points) + noise * (law is not steps)),)))
