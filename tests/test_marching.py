@@ -204,7 +204,7 @@ def pulse(speed):
 
 def swept(problem, tolerance):
     discrete = DiscreteProblem.of(problem, choose(problem, key=0), 0)
-    sweep = TimeSlabs.of(discrete, lambda: False, lambda *_: None).swept(SlabsState("", tolerance))
+    sweep = TimeSlabs.of(discrete, lambda: np.inf, lambda *_: None).swept(SlabsState("", tolerance))
     return sweep.state.slabs, discrete.accuracy(sweep.field).relative_l2
 
 
@@ -317,7 +317,7 @@ def test_a_first_sweep_that_cannot_be_finished_is_begun_again_with_less_toleranc
         raise Stuck("too short")
 
     monkeypatch.setattr(TimeSlabs, "_first", stuck)
-    slabs, sweep = TimeSlabs.of(discrete, lambda: False, lambda *_: None), Sweep(SlabsState("", FIRST_TOLERANCE))
+    slabs, sweep = TimeSlabs.of(discrete, lambda: np.inf, lambda *_: None), Sweep(SlabsState("", FIRST_TOLERANCE))
     while sweep.reason is None:
         sweep = slabs.swept(sweep.state)
     assert (sweep.reason, sweep.sentence) == ("stalled", "too short")

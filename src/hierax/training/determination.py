@@ -103,7 +103,7 @@ def _flattest(discrete: DiscreteProblem, levels: Iterable[Sequence[Asked]], poin
 
 def _slabs(discrete: DiscreteProblem, field: Any) -> Iterator[Asked]:
     """The time slabs of a field, each with its samples: those of its start are links to the end of the one before."""
-    marching, before = TimeSlabs.of(discrete, lambda: False, lambda count, loss: None), None
+    marching, before = TimeSlabs.of(discrete, lambda: np.inf, lambda count, loss: None), None
     for slab in slabs_of(field):
         samples, _, equations = marching.terms(slab, before)
         yield slab, samples, samples[int(np.flatnonzero(equations)[0])]

@@ -367,7 +367,7 @@ def _swept(state: RunState, slabs: SlabsState, context: Context) -> RunState:
         taken.append(StepTaken(level, count, loss, np.inf, context.elapsed))
         context.emit(taken[-1])
 
-    sweep = TimeSlabs.of(context.problem_of(state), lambda: context.over, seen).swept(slabs)
+    sweep = TimeSlabs.of(context.problem_of(state), lambda: context.budget - context.elapsed, seen).swept(slabs)
     state = state._replace(history=(*state.history, *taken), slabs=sweep.state)
     if sweep.field is None:
         return state if sweep.reason is None else _ended_slabs(state, sweep, context)

@@ -50,6 +50,8 @@ LEAST_FACTOR = 1.6
 """A sweep with a tolerance that is not smaller by this factor is not begun."""
 SWEEP_SHARE = 1.0
 """Seconds of a sweep over those of its last grids' work at the nominal speed, refinements and guesses included."""
+STEP_SHARE = 0.3
+"""Seconds of a step on a slab over those of its work at the nominal speed, by which one is begun or not."""
 RETRY, LOOSE = 0.05, 1e-3
 """A first sweep that cannot be finished is begun again with so much of its tolerance, down to where that is below
 `LOOSE`: where solutions depart from one another fast, one from a start that is a little wrong may not exist for long.
@@ -127,8 +129,8 @@ class TimeSlabs:
         The problem as an evolution, and the terms that join a slab to the end of the one before.
     grids:
         Where the grids of slabs come from.
-    over:
-        Says when the budget is over.
+    left:
+        Says how many seconds of the budget are left.
     seen:
         Called after each slab with the number of slabs so far and the loss.
     solver:
@@ -140,17 +142,17 @@ class TimeSlabs:
     evolution: Evolution
     links: tuple[SquaredResidual, ...]
     grids: SlabGrids
-    over: Callable[[], bool]
+    left: Callable[[], float]
     seen: Callable[[int, float], None]
     solver: GaussNewton = GaussNewton(damping=1e-5, tolerances=Tolerances(1e-2, STEPS))
 
     @classmethod
-    def of(cls, discrete: DiscreteProblem, over: Callable[[], bool], seen: Callable[[int, float], None]) -> TimeSlabs:
+    def of(cls, discrete: DiscreteProblem, left: Callable[[], float], seen: Callable[[int, float], None]) -> TimeSlabs:
         """Slabs of a problem whose plan has an evolution."""
         evolution = discrete.plan.evolution
         assert evolution is not None
         grids = SlabGrids.of(discrete.problem, discrete.plan.hierarchy.levels[0].field, evolution.axis)
-        return cls(discrete, evolution, evolution.links, grids, over, seen)
+        return cls(discrete, evolution, evolution.links, grids, left, seen)
 
     def swept(self, state: SlabsState) -> Sweep:
         """One sweep to the tolerance of the state; where its slabs are missing it could not be ended."""
@@ -242,8 +244,6 @@ class TimeSlabs:
         axis = self.evolution.axis
         steps = 0
         for _ in range(REFINEMENTS):
-            if self.over():
-                raise OutOfTime
             slab = self._trained(guess, before, tolerance)
             if slab is None:
                 return None, False
@@ -269,7 +269,10 @@ class TimeSlabs:
         objective = objective.rescaled(list(balance(diagonals, equations, factors)))
         state, steps, done = self.solver.init(objective, theta), 0, False
         enough = loss_of(guess, scales, equations, ENOUGH * tolerance)
+        expected = STEP_SHARE * nominal_seconds(objective.work, 0)
         while not done:
+            if self.left() < expected:
+                raise OutOfTime
             step = self.solver.step(objective, theta, state)
             theta, state, steps = step.theta, step.state, steps + 1
             if step.failure is not None or steps >= STEPS:
