@@ -11,6 +11,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 from hierax.devices import DEVICES, division
+from hierax.objective.shared import Shared
 
 LEAN: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 """Settings of the compiler of processors: programs as fast in six tenths of the time to compile them, measured."""
@@ -24,7 +25,7 @@ MOST_MAPPED = 0.5
 
 def compiled(function: Callable[..., Any], settings: dict[str, Any] = LEAN) -> Callable[..., Any]:
     """The function, compiled with settings of the compiler where it knows them."""
-    return jax.jit(function, compiler_options=settings if _knows_settings() else None)
+    return Shared(function, settings if _knows_settings() else None)
 
 
 def compiled_quickly(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from hierax.objective.pointwise import Place, examples, point_term
+from hierax.objective.shared import origin
 from hierax.problems.problem import Problem
 from hierax.problems.remembered import once_for_each
 from hierax.problems.terms import Data, Term
@@ -209,8 +210,5 @@ def _indices(equation: Any, inputs: list[_Seen]) -> Iterator[tuple[int, int, int
 
 def _line(equation: Any) -> str:
     """The innermost line of the equation's origin that is no library's; empty where there is none."""
-    origin = equation.source_info.traceback
-    for frame in origin.frames if origin is not None else ():
-        if not frame.file_name.startswith((*LIBRARIES, "<")):
-            return f"{frame.file_name}, line {frame.line_num}"
-    return ""
+    file, line = origin(equation, LIBRARIES)
+    return f"{file}, line {line}" if file else ""

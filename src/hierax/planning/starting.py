@@ -16,6 +16,7 @@ from hierax.fields.axis import collocation
 from hierax.fields.broken_grid import BrokenGrid
 from hierax.fields.spline_grid import depending_on
 from hierax.objective.build import is_equation
+from hierax.objective.compiled import compiled_quickly
 from hierax.objective.interfaces import stated
 from hierax.objective.missed import Feature
 from hierax.objective.view import unbounded
@@ -157,7 +158,7 @@ def fitted(grid: SplineGrid, function: Any) -> SplineGrid:
     inside = (np.arange(POINTS) + 0.5) / POINTS
     points = [(b[:-1, None] + np.diff(b)[:, None] * inside).ravel() for b in grid.breakpoints()]
     places = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1).reshape(-1, len(points))
-    values = np.asarray(jax.vmap(function)(jnp.asarray(places))).reshape(*map(len, points), *grid.channels)
+    values = np.asarray(compiled_quickly(jax.vmap(function))(places)).reshape(*map(len, points), *grid.channels)
     for k, (axis, x) in enumerate(zip(grid.axes, points, strict=True)):
         values = np.moveaxis(np.tensordot(np.linalg.pinv(collocation(axis, x)), values, axes=(1, k)), 0, k)
     return SplineGrid(grid.axes, jnp.asarray(values))
