@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from hierax.cycles import Until, Visit
@@ -20,6 +21,7 @@ from hierax.fields import SplineGrid, Unknowns, parameter_count
 from hierax.hierarchy import IntervalDoubling, Level
 from hierax.hierarchy.regrid import regrid
 from hierax.objective.build import MemberTerms
+from hierax.objective.order import reach
 from hierax.objective.pointwise import AbstractPointTerm, Place, SquaredResidual, point_term
 from hierax.problems.dilated import dilated
 from hierax.problems.domain import Box
@@ -33,6 +35,9 @@ LENGTHS = 2.0 ** np.arange(-5.0, 0.1, 0.5)
 """Lengths of the domains, over that of the last."""
 LARGEST = 300
 """Most parameters of the grid on which it grows."""
+CONDITION = 1e12
+"""Largest condition number of normal equations there: with `n` parameters along an axis and derivatives of order `k`
+about `n^(2 k)`. Above it steps follow rounding."""
 STEPS = 40
 """Most steps on a domain."""
 
@@ -45,8 +50,9 @@ def grown(discrete: DiscreteProblem, onto: Any, clock: Callable[[], tuple[float,
     if not (isinstance(problem.domain, Box) and simple and any(free) and _is_grid(first) and _is_grid(onto)):
         return None
     terms = _terms(problem)
-    field = first
-    while parameter_count(finer := IntervalDoubling().refine(Level(field, None))[0].field) <= LARGEST:
+    field, order = first, max(reach(problem, term).order for term in problem.terms)
+    most = min(LARGEST, CONDITION ** (problem.domain.dim / (2 * max(order, 1))))
+    while parameter_count(finer := IntervalDoubling().refine(Level(field, None))[0].field) <= most:
         field = finer
     for length in LENGTHS:
         here = replace(discrete, sampled=terms.of(np.where(free, length, 1.0)))
@@ -64,12 +70,16 @@ def _terms(problem: Problem) -> MemberTerms:
 
 
 def _dilated(problem: Problem, number: int) -> AbstractPointTerm:
-    """A term on the domain of which `Place.inputs` tells the lengths."""
-    own = point_term(problem, problem.terms[number])
+    """A term on the domain of which `Place.inputs` tells the lengths, times these to the power of its order.
+
+    As they are, equations of a small domain are so large that conditions drown in their rounding.
+    """
+    own, order = point_term(problem, problem.terms[number]), reach(problem, problem.terms[number]).order
 
     def function(field: Any, place: Place) -> Any:
         there = dilated(problem, place.inputs)
-        return point_term(there, there.terms[number]).function(field, place)  # pyright: ignore
+        value = point_term(there, there.terms[number]).function(field, place)  # pyright: ignore
+        return value * jnp.min(place.inputs) ** order
 
     return SquaredResidual(own.name, function)
 
