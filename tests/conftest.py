@@ -72,7 +72,10 @@ jax.monitoring.register_event_duration_secs_listener(_count)
 
 @pytest.fixture
 def compilations() -> Counter[str]:
-    """How often a function of some name was compiled in this process so far."""
+    """How often a function of some name was compiled in this process so far; what tests before have is forgotten."""
+    from hierax.objective.shared import program
+
+    program.cache_clear()
     return _COMPILED
 
 

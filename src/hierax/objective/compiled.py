@@ -11,7 +11,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 from hierax.devices import DEVICES, division
-from hierax.objective.shared import Shared
+from hierax.objective.shared import Shared, program
 
 LEAN: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 """Settings of the compiler of processors: programs as fast in six tenths of the time to compile them, measured."""
@@ -117,4 +117,5 @@ def forget_if_many() -> None:
     except (OSError, ValueError):
         return  # a system without such a limit
     if held > MOST_MAPPED * allowed:
+        program.cache_clear()
         jax.clear_caches()

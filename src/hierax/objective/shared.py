@@ -62,7 +62,7 @@ class Shared:
         if apart is None:
             return lambda leaves: self._alone(*jax.tree.unflatten(tree, leaves))
         (operations, numbers, arrays), whole = apart, jax.tree.structure(out)
-        run = _program(operations, self._settings and tuple(self._settings.items()))
+        run = program(operations, self._settings and tuple(self._settings.items()))
         return lambda leaves: jax.tree.unflatten(whole, run(numbers, arrays, leaves))
 
 
@@ -110,7 +110,9 @@ class Operations:
 
 
 @functools.lru_cache(maxsize=PROGRAMS)
-def _program(operations: Operations, settings: tuple[tuple[str, Any], ...] | None) -> Callable[..., Any]:
+def program(operations: Operations, settings: tuple[tuple[str, Any], ...] | None) -> Callable[..., Any]:
+    """The program of some operations, of their numbers, arrays and arguments."""
+
     def run(*given: Any) -> list[Any]:
         return operations(*given)
 
