@@ -217,6 +217,16 @@ def test_what_cannot_be_trusted_is_said(simulate, words):
     assert any(words in sentence for sentence in found.sentences)
 
 
+def test_members_without_a_value_are_left_out_of_independent_samples():
+    told = []
+    found = estimate(chain(lambda inputs, level: np.where(inputs["a"] > 2.0, np.nan, inputs["b"])), tolerance=0.05,
+                     budget=1e5, tell=told.append)  # fmt: skip
+    assert found.failed > 0
+    assert not found.reached
+    assert found.low < 0.5 < found.high
+    assert "independent samples" in told[0]
+
+
 def test_what_falls_with_the_number_of_levels_tells_no_limit():
     """`1 / l` has no rate; the interval of 41 levels missed the mean of one half by three times its half width."""
     slow = Simulation(lambda inputs, level: inputs["a"] * (1.0 + 0.5 / (1.0 + level)), {"a": Uniform(0.0, 1.0)}, 60,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
+from hierax import clock
 from hierax._errors import InputError
 from hierax.models.family import Family
 from hierax.models.family_levels import on_levels
@@ -20,7 +21,7 @@ from hierax.statistics.kept import KeptValues
 from hierax.statistics.models import SURROGATE, Models
 from hierax.statistics.quantities import AbstractStatistic, Mean
 from hierax.statistics.rates import SLOWEST
-from hierax.statistics.samples import REPLICATES, Part
+from hierax.statistics.samples import REPLICATES, NotFiniteError, Part
 
 HEAVY, SINGLE, ENOUGH = 0.5, 0.3, 32
 """What the tails may lack, over the error, and share of the variance that one sample has, of at least so many, above
@@ -195,12 +196,26 @@ def estimate(
         models = Models(on_levels(source, quantity), surrogate, kept)
         before = kept.spent / models.leveled.processes if models.measured else 0.0
         made = Estimation(models, asked, tolerance, budget, quasi, key, tell, before)
-        state = None
-        for state in made.rounds():
-            watch(state)
-    assert state is not None
+        try:
+            state = _watched(made, watch)
+        except NotFiniteError:
+            if quasi is not None:
+                raise
+            tell("A member has no finite value: independent samples from here on, without those that have none.")
+            before += clock.seconds_now() - made.begun
+            made = Estimation(models, asked, tolerance, budget, False, key, tell, before)
+            state = _watched(made, watch)
     asked.check(state.found.value.size)
     return summary(made, state)
+
+
+def _watched(made: Estimation, watch: Callable[[State], None]) -> State:
+    """The last state."""
+    state = None
+    for state in made.rounds():
+        watch(state)
+    assert state is not None
+    return state
 
 
 def summary(made: Estimation, state: State) -> Estimate:

@@ -44,6 +44,10 @@ class Samples:
         return self.values.shape[0] * self.values.shape[1]
 
 
+class NotFiniteError(InputError):
+    """A member of a sequence has no value: the others, without it, are no sequence."""
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -165,7 +169,7 @@ class Part:
         """The samples of a group from one place of its stream to another."""
         # a seed may not be negative, and the surrogate's number is
         key = [seed, self.level + 2**16, 0, *group]
-        name = f"{self.level}_{'-'.join(map(str, group))}"
+        name = f"{self.level}_{'-'.join(map(str, group))}" + "_independent" * (not self.quasi)
         uniform = self._uniform(simulator.dim, key, start, end)
         blocks, each = (1, end - start) if not self.quasi else (REPLICATES, end - start)
         numbers = np.arange(blocks)[:, None] * BLOCK + np.arange(start, end)
@@ -175,7 +179,7 @@ class Part:
         costs = np.array([one.cost for one in found])
         good = np.all(np.isfinite(values), axis=(1, 2))
         if self.quasi and not np.all(good):
-            raise InputError(
+            raise NotFiniteError(
                 "A model gave no finite value.", f"levels {self.models}", "Repair it, or sample without quasi=True."
             )
         values = values.reshape(blocks, each, *values.shape[1:]) if self.quasi else values[good][:, None]
