@@ -79,7 +79,7 @@ def test_classical_methods_of_the_study_solve_their_problems(name):
 
 @pytest.mark.slow
 def test_the_short_form_leaves_its_files(tmp_path, monkeypatch):
-    chosen = ("spline grid, default", "polynomials, Schwarz", "perceptrons, L-BFGS")
+    chosen = ("spline grid, default", "polynomials, Schwarz", "perceptrons, Adam")
     monkeypatch.setattr(decomposition, "arms_of", lambda case: [arm for arm in arms_of(case) if arm.name in chosen])
     found = named_study("decomposition")(tmp_path, True)
     (errors,) = found["summary"]["error"].values()
