@@ -1,12 +1,16 @@
 """Intervals of constants: against the sensitivities of solutions that are known in closed form."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
 from scipy.special import stdtrit
 
 import hierax as hx
+from hierax.fields import Scalar
 from hierax.results.intervals import Interval
+from hierax.training.intervals import Widths
 
 RATE, NOISE, TIMES = 1.3, 0.02, np.linspace(0.05, 2.0, 30)
 
@@ -79,6 +83,15 @@ def test_one_noise_for_components_of_different_size_counts_in_their_own_units():
     assert found.high - found.value == pytest.approx(half, rel=0.03)
     assert abs(found.value - RATE) < 1.5 * half
     assert solution.remarks == []
+
+
+@pytest.mark.parametrize(("step", "moving"), [(0.04, ("k",)), (1e-5, ())])
+def test_an_interval_holds_what_finer_levels_would_change(step, moving):
+    values = 1.0 - step * 0.5 ** np.arange(4)
+    visited = {k: SimpleNamespace(field=hx.Unknowns(k=Scalar(v))) for k, v in enumerate(values)}
+    found = Widths({"k": 0.1 * step}, {}).wider(visited, {1: 0.1, 2: 0.1, 3: 0.1}, 3)  # pyright: ignore
+    assert found.halves["k"] - 0.1 * step == pytest.approx(1.0 - values[-1])
+    assert found.moving == moving
 
 
 def test_instruments_count_by_the_noise_that_is_stated_for_each():

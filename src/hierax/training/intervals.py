@@ -44,6 +44,8 @@ PLACES = 64
 """Points all over the domain at which intervals of a function are told."""
 CHANCE = 1e-3
 """Probability of residuals as large as they are below which the noise that was stated is not believed."""
+SETTLED = 1e-3
+"""Change of a constant by finer levels, in its size or in powers of e, of which nothing need be said."""
 LARGEST = 2e10
 """Multiplications of a factorisation above which intervals are left out."""
 
@@ -73,7 +75,7 @@ class Widths(NamedTuple):
         last = visited[max(visited)].field
         names = [name for name in self.halves if isinstance(last, Unknowns) and isinstance(last.parts[name], Scalar)]
         left = {name: _left(visited, sorted(changes), level, name) for name in names} if changes else {}
-        moving = tuple(name for name in left if left[name] > self.halves[name])
+        moving = tuple(name for name in left if left[name] > max(self.halves[name], SETTLED))
         return self._replace(halves={n: h + left.get(n, 0.0) for n, h in self.halves.items()}, moving=moving)
 
 
