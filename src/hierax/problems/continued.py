@@ -59,7 +59,7 @@ class ContinuedEnergy:
         self._facets = ways / np.maximum(reach, ROOM)[:, None]
         self._learned, self._rest = learned, rest
         with jax.ensure_compile_time_eval():
-            value, slope = jax.value_and_grad(self._raw)(jnp.asarray(rest))
+            value, slope = jax.jit(jax.value_and_grad(self._raw))(jnp.asarray(rest))
             self._value, self._slope = np.asarray(value), felt * np.asarray(slope)
             self._energies = polyconvex(names, rest, high)
             weights = self._fitted(rows[:: -(-len(rows) // ROWS)])
