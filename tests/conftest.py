@@ -92,4 +92,12 @@ def pytest_xdist_make_scheduler(config, log):
     """A file is one worker's: what its tests share is trained and compiled once."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, then those with many, so that no worker is left with a long one at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-slow[item.path], -tests[item.path], item.path))

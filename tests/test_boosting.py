@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from handmade import values_at
 
 import hierax as hx
@@ -55,6 +56,7 @@ def test_the_field_has_the_values_of_its_trees():
     assert not np.any(jax.grad(field)(points[0]))
 
 
+@pytest.mark.slow
 def test_a_table_of_steps_is_fitted_by_trees_and_a_smooth_one_is_not(monkeypatch):
     for other in ("_worth_more", "_tensor"):
         monkeypatch.setattr(rivals, other, lambda *given: None)

@@ -180,6 +180,7 @@ def free_address():
         return f"127.0.0.1:{found.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_train_as_one_device_and_one_that_is_gone_is_told(tmp_path):
     address, outs = free_address(), [tmp_path / f"{k}.json" for k in range(2)]
     both = [started(str(out), address, k) for k, out in enumerate(outs)]

@@ -115,6 +115,7 @@ def test_truths_are_finite_functions_of_the_unknowns(name):
                 assert np.all(np.isfinite(at(value, case.where())))
 
 
+@pytest.mark.slow
 def test_cases_in_processes_of_their_own_are_judged(tmp_path, monkeypatch):
     verdicts = {"slope-and-two-values": REFUSED, "smooth-curve": RIGHT}
     monkeypatch.setattr(study, "cases", lambda: {name: KNOWN[name] for name in verdicts})

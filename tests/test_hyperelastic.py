@@ -114,6 +114,7 @@ def bar(material, stretch):
     return hx.Problem(hx.Box([0.0], [1.0]), (hx.Energy("stored", stored), ends))
 
 
+@pytest.mark.slow
 def test_a_learned_law_in_a_body_and_what_it_has_not_seen(law, tmp_path):
     """A body is solved with a law that was read from a file, as problem files do; what the law has seen is known."""
     law.save(tmp_path / "law.hx")

@@ -86,6 +86,7 @@ def made(folder):
     return module
 
 
+@pytest.mark.slow
 def test_a_family_from_a_file_is_learned_to_a_tolerance_with_errors_that_are_known(run, folder, family):
     record = json.loads((folder / "out.json").read_text())
     assert record["error_largest"] <= 1e-5
