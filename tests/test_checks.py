@@ -50,6 +50,18 @@ def test_a_refinement_of_one_kind_alone_is_no_measure_of_the_next(sizes, passed)
     assert guard.passed is passed
 
 
+@pytest.mark.parametrize(
+    ("changes", "passed"), [([3.1e-6, 4.4e-6], True), ([1e-6, 1e-4], False), ([2e-3, 3e-3], False)]
+)
+def test_changes_that_grow_fail_where_more_of_them_would_count(changes, passed):
+    line = SimpleNamespace(domain=hx.Box([0.0], [1.0]))
+    guard = Levels().judge(
+        SimpleNamespace(governed=True, cut_short=False, noise=None, problem=line, changes=changes, partial=0)
+    )
+    assert guard is not None
+    assert guard.passed is passed
+
+
 def test_the_first_guard_that_fails_gives_the_result():
     passed, failed = Guard(1.0, 2.0, True, ""), Guard(3.0, 2.0, False, "")
     assert verdict({}) is hx.RESULTS.unchecked

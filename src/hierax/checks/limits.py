@@ -4,6 +4,8 @@ from __future__ import annotations
 
 SETTLED = 1e-3
 """Root of the loss over that of the untrained field, above which a solution that no longer changes is doubted."""
+NEGLIGIBLE = 1e-4
+"""What three further refinements may add up to, part of the solution, where changes by refinement grow."""
 SMALL_CHANGE = 1e-3
 """A change of the solution by less is compared with the largest before, one for each axis and at least two."""
 UNCHANGED = 1e-6

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 from hierax._results import RESULTS
 from hierax.checks.evidence import Evidence
 from hierax.checks.guards.base import AbstractGuard
-from hierax.checks.limits import SMALL_CHANGE, UNCHANGED, WITHIN
+from hierax.checks.limits import NEGLIGIBLE, SMALL_CHANGE, UNCHANGED, WITHIN
 from hierax.events import Guard
 
 
@@ -18,7 +18,8 @@ class Levels(AbstractGuard):
     """Change of the solution at the last refinement over that at the one before.
 
     A refinement by more products of a tensor alone, or by finer knots alone, says nothing of what the other one leaves:
-    the next one is compared with those before as well.
+    the next one is compared with those before as well. Small changes that grow pass while three more that grow alike
+    would make nothing that counts.
     """
 
     limit: float = 1.0
@@ -37,6 +38,13 @@ class Levels(AbstractGuard):
         others = max(2, evidence.problem.domain.dim)
         others = min(1 + evidence.partial if large else others, len(changes) - 1)
         ratio = changes[-1] / max(*changes[-1 - others : -1], 1e-300)
+        grown = changes[-1] * (ratio + ratio**2 + ratio**3)
+        if ratio > self.limit and grown <= NEGLIGIBLE:
+            sentence = (
+                f"The last refinement changed the solution by {changes[-1]:.2g} of its size, {ratio:.3g} times as much "
+                f"as before; three more that grow like this make {grown:.2g}."
+            )
+            return Guard(None, self.limit, True, sentence)
         than = "the one before" if others == 1 else f"the largest of the {others} before"
         sentence = (
             f"The last refinement changed the solution {ratio:.3g} times as much as {than} (limit {self.limit:g})."
