@@ -138,6 +138,8 @@ class Evidence:
         Whether the losses are energies, of equations that were solved in the weak sense.
     untrained_loss:
         Loss of the untrained field, which tells what size a loss can have.
+    kept:
+        Number of the values that were kept back.
     validation_errors, validation_error:
         Relative errors at data kept back: of all levels, and of the returned one; empty and `None` without such data.
     left_out:
@@ -181,6 +183,7 @@ class Evidence:
     untrained_loss: float
     validation_errors: Sequence[float] = ()
     validation_error: float | None = None
+    kept: int = 0
     left_out: float | None = None
     witnesses: Sequence[Witness] = ()
     misfit: float | None = None

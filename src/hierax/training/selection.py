@@ -150,6 +150,7 @@ def guarded(
             untrained_loss=discrete.untrained_loss if discrete.equations.any() else np.inf,
             validation_errors=errors,
             validation_error=visited[level].validation,
+            kept=sum(len(samples.points) for samples in discrete.rows.held.values()) if discrete.rows.held else 0,
             left_out=left,
             witnesses=_witnesses(discrete, trained),
             misfit=misfit,
