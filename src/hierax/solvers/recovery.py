@@ -18,8 +18,11 @@ from hierax.objective import AbstractObjective
 
 COUNT, WORK = 32, 1e8
 """Directions that are looked for, and most work of one linearisation: about a hundred passes over the points follow."""
-SWEEPS, ROUNDS = 2, 3
-"""Times that what a factor solves is taken from the directions, and corrections by them and by the factor in turn."""
+SWEEPS, ROUNDS = 2, 4
+"""Times that what a factor solves is taken from the directions, and that is looked what they still tell."""
+CONFIRMED = 0.1
+"""A correction of which so little is left stands though values rise by less than this part: what soft directions lower
+drowns in the rounding of a sum of squares."""
 LARGEST = 1e8
 """Size of a correction, over that of the parameters, from which on it goes where no row tells anything: of narrow loads
 it may be 1e5, of functions outside of a cloud it is 1e12."""
@@ -51,17 +54,18 @@ def recovered(
     ahead = np.stack([_rows(objective, theta + change) - rows for change in found.T], axis=1)
     if not np.all(np.isfinite(ahead)):
         return None
-    best, least = theta, value
+    best, least, before = theta, value, np.inf
     for _ in range(ROUNDS):
         change = np.linalg.lstsq(ahead, _rows(objective, theta))[0]
-        if np.linalg.norm(change) > LARGEST:
+        size, now = float(np.linalg.norm(change)), objective.value(theta)
+        if size > LARGEST:
             return None
-        theta = theta - found @ change
-        theta = theta - solve(objective.value_and_gradient(theta)[1])
-        now = objective.value(theta)
-        if not now < least:
+        if now < least or (size < CONFIRMED * before < np.inf and now < (1.0 + CONFIRMED) * least):
+            best, least = theta, now
+        elif before < np.inf:
             break
-        best, least = theta, now
+        theta, before = theta - found @ change, size
+        theta = theta - solve(objective.value_and_gradient(theta)[1])
     return best, least
 
 
