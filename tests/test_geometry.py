@@ -236,6 +236,11 @@ def test_a_level_set_that_moves_changes_only_at_its_ends():
     assert start.normals == pytest.approx(np.tile([0.0, 0.0, -1.0], (len(start.normals), 1)))
 
 
+def test_corners_that_are_alike_about_the_middle_of_a_body_are_no_edge():
+    tee = hx.Cylinder((-5, 0, 0), (5, 0, 0), 1.2) | hx.Cylinder((0, 0, 0), (0, 3, 3), 0.9)
+    assert len(tee.body.inward_corners) == 0
+
+
 @pytest.mark.parametrize(
     ("value", "exact", "most"),
     [(np.cos, np.pi / 2, 12), (lambda t: t**3 - 1e-9, 1e-3, 25), (lambda t: np.where(t < 0.3, -1.0, 1.0), 0.3, 60)],
