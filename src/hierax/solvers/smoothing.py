@@ -136,14 +136,15 @@ class Smoothing(AbstractSolver):
         def at(length: float) -> tuple[float, None]:
             return float(scales @ objective.values(theta + length * trial)), None
 
+        relative = lin.model_decrease(trial) / max(abs(lin.value), 1e-300)
         better = shortened(at, lin.value * (1 + 1e-9))
         if better is None:
-            # rounding decides the sign of every change of a residual that is rounding itself
-            rounded = lin.value < ROUNDING * float(scales @ objective.values(np.zeros_like(theta)))
+            # rounding decides the sign of a small decrease, and of every change of a residual that is rounding itself
+            size = float(scales @ objective.values(np.zeros_like(theta)))
+            rounded = relative < self.tolerances.relative or lin.value < ROUNDING * size
             new = SmoothingState(logs, True, state.steps + 1, lin.value)
             return Step(theta, new, lin.value, 0.0, True, None if rounded else RESULTS.no_decrease)
         length, value, _ = better
-        relative = lin.model_decrease(trial) / max(abs(lin.value), 1e-300)
         steps = state.steps + 1
         settled = steps >= self.choices
         limit = objective.quadratic or relative < self.tolerances.relative or steps >= self.tolerances.steps
