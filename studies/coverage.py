@@ -170,7 +170,8 @@ def drawn(case: Case) -> Callable[[int], list[Row]]:
         state, own = settled(begin(values), values)
         level, field = returned(state, own)
         discrete = own.problem_of(state)
-        found = intervals(discrete, field, half_widths(discrete, field, state.visited[level].state))
+        widths = half_widths(discrete, field, state.visited[level].state).wider(state.visited, state.changes, level)
+        found = intervals(discrete, field, widths.halves)
         return [row_of(case, draw, name, in_units(context, name, interval)) for name, interval in found.items()]
 
     return rows

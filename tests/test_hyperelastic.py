@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 import hierax as hx
 from hierax.objective.marked import marked_values
-from hierax.objective.pointwise import Place, point_term
-from hierax.problems.watched import SeenInputs
+from hierax.objective.pointwise import Place, SquaredResidual, point_term
+from hierax.problems.watched import SeenInputs, watched
 
 NEO_HOOKE = hx.materials.neo_hooke(shear=1.0, lame=2.0)
 
@@ -187,8 +187,6 @@ def test_marks_are_found_under_derivatives_and_compilation():
     mark = SeenInputs("law", hx.Box([0.0], [1.0]))
 
     def inner(x):
-        from hierax.problems.watched import watched
-
         return jnp.sum(watched(x, mark) ** 3)
 
     term = hx.Residual("term", lambda u, x: jax.vmap(jax.grad(jax.jit(inner)))(jnp.stack([x, 2.0 * x]))[:, 0] * u(x))
@@ -198,6 +196,10 @@ def test_marks_are_found_under_derivatives_and_compilation():
     assert [key for key, _ in found] == [mark.key]
     np.testing.assert_allclose(found[0][1].reshape(2, -1), [[0.25, 0.5], [0.75, 1.5]])
     assert list(mark.beyond(np.array([[0.5], [1.5]]))) == [False, True]
+    # a member of a family has the same numbers at all points
+    member = SquaredResidual("member", lambda u, place: watched(place.x, mark) * place.inputs[1])
+    places = Place(x, np.zeros_like(x), np.zeros((2, 0)), np.array([1.0, 2.0]))
+    np.testing.assert_allclose(marked_values(member, None, places)[0][1], x)
 
 
 def test_outputs_are_asked_by_name(tmp_path):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from hierax.objective.pointwise import AbstractPointTerm, Place
+from hierax.objective.pointwise import PER_SAMPLE, AbstractPointTerm, Place
 from hierax.problems.watched import MARKS
 
 
@@ -21,7 +21,7 @@ def marked_values(term: AbstractPointTerm, field: Any, places: Place) -> list[tu
     if not MARKS:
         return []
     places = jax.tree.map(jnp.asarray, places)
-    one = jax.tree.map(lambda leaf: leaf[0], places)
+    one = jax.tree.map(lambda leaf: leaf[0], places._replace(inputs=()))._replace(inputs=places.inputs)
     with jax.disable_jit():  # what is compiled by itself would hide its marks
         closed = jax.make_jaxpr(lambda place: term.residual(field, place))(one)
     inner = closed.jaxpr
@@ -30,5 +30,7 @@ def marked_values(term: AbstractPointTerm, field: Any, places: Place) -> list[tu
         return []
     info = inner.debug_info._replace(result_paths=("",) * len(marks))
     shown = ClosedJaxpr(inner.replace(outvars=[e.invars[0] for e in marks], debug_info=info), closed.consts)
-    columns = jax.jit(jax.vmap(lambda place: jaxpr_as_fun(shown)(*jax.tree.leaves(place))))(places)
+    columns = jax.jit(jax.vmap(lambda place: jaxpr_as_fun(shown)(*jax.tree.leaves(place)), in_axes=(PER_SAMPLE,)))(
+        places
+    )
     return [(e.params["name"], np.asarray(column)) for e, column in zip(marks, columns, strict=True)]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 PROGRAMS = 256
@@ -49,7 +50,7 @@ class Shared:
 
     def __call__(self, *arguments: Any) -> Any:
         leaves, tree = jax.tree.flatten(arguments)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._alone(*arguments)
         key = (tree, *map(jax.typeof, leaves))
         if key not in self._prepared:
@@ -62,15 +63,15 @@ class Shared:
         if apart is None:
             return lambda leaves: self._alone(*jax.tree.unflatten(tree, leaves))
         (operations, numbers, arrays), whole = apart, jax.tree.structure(out)
-        run = program(operations, self._settings and tuple(self._settings.items()))
+        run = program(operations, tuple((self._settings or {}).items()))
         return lambda leaves: jax.tree.unflatten(whole, run(numbers, arrays, leaves))
 
 
 class Place(NamedTuple):
-    """Where an operation finds an input: the kind is `values`, `numbers` or `arrays`."""
+    """Where an operation finds an input: among the `values`, `numbers` or `arrays`."""
 
     kind: str
-    index: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -99,25 +100,25 @@ class Operations:
         def read(place: Place | Literal, dtype: Any) -> Any:
             if isinstance(place, Literal):
                 return np.asarray(place.val, dtype)
-            value = known[place.kind][place.index]
+            value = known[place.kind][place.number]
             return value if value.dtype == dtype else value.astype(dtype)
 
         for step, inputs in self.steps:
-            given = [read(i, v.aval.dtype) for i, v in zip(inputs, step.invars, strict=True)]
+            given = [read(i, v.aval.dtype) for i, v in zip(inputs, step.invars, strict=True)]  # pyright: ignore
             found = step.primitive.bind(*given, **step.params)
             known["values"].extend(found if step.primitive.multiple_results else [found])
         return [read(place, dtype) for place, dtype in self.out]
 
 
 @functools.lru_cache(maxsize=PROGRAMS)
-def program(operations: Operations, settings: tuple[tuple[str, Any], ...] | None) -> Callable[..., Any]:
+def program(operations: Operations, settings: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     """The program of some operations, of their numbers, arrays and arguments."""
 
     def run(*given: Any) -> list[Any]:
         return operations(*given)
 
     run.__name__ = operations.name
-    return jax.jit(run, compiler_options=settings and dict(settings))
+    return jax.jit(run, compiler_options=dict(settings) or None)
 
 
 def taken_apart(closed: ClosedJaxpr, name: str) -> tuple[Operations, jax.Array, list[jax.Array]] | None:
@@ -160,7 +161,7 @@ class _Apart:
                 inner = step.params[CALLS[name]]
                 out = self.entered(inner.jaxpr, inner.consts, given)
             elif name in ARITHMETIC and all(_is_number(i) for i in given):
-                made = ARITHMETIC[name](*(np.asarray(i.val, i.aval.dtype) for i in given))
+                made = ARITHMETIC[name](*(np.asarray(i.val, i.aval.dtype) for i in given))  # pyright: ignore
                 out = [Literal(made, step.outvars[0].aval)]
             else:
                 out = self._done(step, given)
@@ -196,7 +197,7 @@ def origin(step: JaxprEqn, libraries: tuple[str, ...]) -> tuple[str, int]:
 
 
 def _is_number(place: Any) -> bool:
-    return isinstance(place, Literal) and jnp.issubdtype(place.aval.dtype, jnp.floating)
+    return isinstance(place, Literal) and jnp.issubdtype(place.aval.dtype, jnp.floating)  # pyright: ignore
 
 
 def _named(place: Place | Literal) -> Any:

@@ -16,7 +16,7 @@ from hierax.problems.continuation import Continuation
 from hierax.problems.problem import Problem
 from hierax.problems.reference import AnyReference
 from hierax.problems.remembered import once_for_each
-from hierax.problems.terms import AbstractValues, Energy, Residual, Term, Where
+from hierax.problems.terms import AbstractValues, Data, Energy, Residual, Term, Values, Where
 from hierax.problems.unknowns import Unknown
 
 
@@ -142,16 +142,16 @@ class Units:
             return replace(term, density=self._measured(problem, term.density, factor))
         return replace(term, function=self._measured(problem, term.function, factor))
 
-    def _values(self, problem: Problem, term: AbstractValues) -> AbstractValues:
+    def _values(self, problem: Problem, term: Data | Values) -> Data | Values:
         """Values over their sizes; over one size for all components where their noise is stated beside equations."""
         name = problem.data_unknown(term)
         size = self.terms[term.name] if name is None else self.sizes[name]
         shift = 0.0 if name is None else self.shifts[name]
-        observe, noise = term.observe, getattr(term, "noise", None)
+        observe, noise = term.observe, term.noise if isinstance(term, Data) else None
         governed = any(not isinstance(t, AbstractValues) for t in problem.terms)
         if np.ptp(size) and governed and noise is not None and np.any(noise):
             size = np.exp(np.mean(np.log(size)))
-            observe = observe or (lambda w, x: (getattr(w, name) if problem.named else w)(x) - shift)
+            observe = observe or (lambda w, x: (getattr(w, str(name)) if problem.named else w)(x) - shift)
         changed: dict[str, Any] = {} if noise is None else {"noise": noise / np.mean(size)}
         if observe is not None:
             changed["observe"] = self._measured(problem, observe, 1.0 / size)

@@ -154,8 +154,9 @@ def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> Widths:
         widths = quantile * np.sqrt(np.maximum(fit.variances(change.T, temperatures), 0.0))
         bounds = discrete.problem.unknowns[name].bounds
         found[name] = float(widths[0]) if name in names else _relative(change @ prepared.theta, widths, bounds)
-    disbelieved = [(terms[k], variance) for k, variance, freedom in noises if np.isfinite(freedom)]
-    return Widths(found, {t.name: np.sqrt(v) / t.typical_noise for t, v in disbelieved if t.typical_noise})
+    seen = [(terms[k], variance) for k, variance, freedom in noises if np.isfinite(freedom)]
+    exceeded = {t.name: np.sqrt(v) / t.typical_noise for t, v in seen if isinstance(t, Data) and t.typical_noise}
+    return Widths(found, exceeded)
 
 
 def _smooth(discrete: DiscreteProblem) -> list[str]:

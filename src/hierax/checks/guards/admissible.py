@@ -45,7 +45,7 @@ class Admissible(AbstractGuard):
     def judge(self, evidence: Evidence) -> Guard | None:
         if not MARKS:
             return None
-        found = [one for k in range(len(evidence.sampled.terms)) for one in _of_term(evidence, k)]
+        found = [one for k in range(len(evidence.samples)) for one in _of_term(evidence, k)]
         if not found:
             return None
         worst = max(found, key=lambda one: (one.share > self._limit(one), one.share))
