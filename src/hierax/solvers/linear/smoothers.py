@@ -26,12 +26,17 @@ from hierax.solvers.linear.solve import Apply, NotPositive
 
 _factor: Any
 _solve: Any
-_factor, _solve = get_lapack_funcs(("pbtrf", "pbtrs"), dtype=np.float64)
+(_factor,) = get_lapack_funcs(("pbtrf",), dtype=np.float64)
+KEPT = np.float32
+"""Kind of numbers of factors of strips: half of what was the largest part of the memory of large grids."""
+(_solve,) = get_lapack_funcs(("pbtrs",), dtype=KEPT)
 
 FEWEST_LINES = 8
 """Fewest lines of a strip: narrower ones lose what is oblique to both axes."""
 BLOCK_LIMIT = 160
 """Largest dense block."""
+AT_ONCE = 16
+"""Strips that are factored at once: their matrices are held in 64 bits."""
 DIVIDED = 10_000
 """Fewest parameters of a grid whose strips are divided between processes: below, telling takes as long as solving."""
 
@@ -99,6 +104,10 @@ class Strips:
     """Strips of at least `p + 1` lines along one axis of a plane grid, overlapping by half, factored as bands: this
     process' share of them.
 
+    Factors are kept in 32 bits: a relaxation may be inexact as long as it is symmetric and positive definite, as the
+    product of a factor and its transpose is. Matrices are scaled to a diagonal of ones and residuals to a largest value
+    of one, so that no number leaves the range of 32 bits.
+
     Acts on vectors in the order (nodes, channel).
 
     Parameters
@@ -121,14 +130,25 @@ class Strips:
         cross = windows(mesh.nodes[across], width, max(1, width // 2), mesh.periodic[across])
         own = np.array(own_share(range(len(cross))), int)
         self.cross, self.shares = cross[own], _shares(cross, mesh.nodes[across])[own]
-        self.factors = self._factored(gram.values if along == 0 else np.moveaxis(gram.values, (1, 4), (0, 3)))
+        values = gram.values if along == 0 else np.moveaxis(gram.values, (1, 4), (0, 3))
+        diagonal = np.diagonal(values[:, :, :, mesh.reach[along], mesh.reach[across]], axis1=2, axis2=3)
+        self.scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-300))
+        self.factors = self._factored(values)
 
     def _factored(self, values: np.ndarray) -> list[np.ndarray]:
         """Factors of all strips; `values` has the axes (line, cross, channel, offset along, offset across, channel)."""
+        parts = [self.cross[k : k + AT_ONCE] for k in range(0, len(self.cross), AT_ONCE)]
+        found = [pair for part in parts for pair in self._factored_at_once(values, part)]
+        if added(float(any(info != 0 for _, info in found))):  # in any process
+            raise NotPositive("a strip of the smoother is not positive definite")
+        return [factor for factor, _ in found]
+
+    def _factored_at_once(self, values: np.ndarray, cross: np.ndarray) -> list[tuple[np.ndarray, int]]:
+        """Factors of some strips, and what is wrong with them (0: nothing)."""
         reach_along, reach_across = (values.shape[3] - 1) // 2, (values.shape[4] - 1) // 2
-        lines, channels, width = values.shape[0], values.shape[2], self.cross.shape[1]
+        lines, channels, width = values.shape[0], values.shape[2], cross.shape[1]
         strip = width * channels
-        band = np.zeros((len(self.cross), lines, width, channels, (reach_along + 1) * strip))
+        band = np.zeros((len(cross), lines, width, channels, (reach_along + 1) * strip))
         for o in range(reach_along + 1):
             for a in range(width):
                 for b in range(max(0, a - reach_across), min(width, a + reach_across + 1)):
@@ -137,23 +157,23 @@ class Strips:
                         # an axis that wraps around is cut open: what couples its ends is left to the other strips
                         stop = lines - o
                         if below >= 0:
-                            column = values[:stop, self.cross[:, b], d, reach_along + o, reach_across + a - b, c]
+                            column = values[:stop, cross[:, b], d, reach_along + o, reach_across + a - b, c]
+                            column = column * self.scale[:stop, cross[:, b], d] * self.scale[o:, cross[:, a], c]
                             band[:, :stop, b, d, below] = column.T
         band[..., 0] *= 1.0 + 1e-12
         found = [_factor(part.reshape(lines * strip, -1).T, lower=1, overwrite_ab=1) for part in band]
-        if added(float(any(info != 0 for _, info in found))):  # in any process
-            raise NotPositive("a strip of the smoother is not positive definite")
-        return [factor for factor, _ in found]
+        return [(factor if info else np.asarray(factor, KEPT, order="F"), info) for factor, info in found]
 
     def __call__(self, residual: np.ndarray) -> np.ndarray:
         mesh = self.gram.mesh
-        grid = np.moveaxis(residual.reshape(*mesh.nodes, mesh.channels), self.along, 0)
-        out = np.zeros_like(grid)
+        grid = self.scale * np.moveaxis(residual.reshape(*mesh.nodes, mesh.channels), self.along, 0)
+        size = max(float(np.abs(grid).max()), 1e-300)
+        grid, out = grid / size, np.zeros_like(grid)
         for cross, share, factor in zip(self.cross, self.shares, self.factors, strict=True):
-            right = grid[:, cross] * share[:, None]
+            right = (grid[:, cross] * share[:, None]).astype(KEPT)
             solution, _ = _solve(factor, right.reshape(-1, 1), lower=1, overwrite_b=1)
             out[:, cross] += solution.reshape(right.shape) * share[:, None]
-        return np.moveaxis(out, 0, self.along).ravel()
+        return size * np.moveaxis(self.scale * out, 0, self.along).ravel()
 
 
 class Cubes:
