@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 import hierax as hx
 from hierax._errors import InputError
+from hierax.checks.guards.gaps import Gaps
 from hierax.geometry import Part
 from hierax.geometry.body import interior_rule, surface_rule
 from hierax.geometry.curves import root
@@ -276,3 +277,26 @@ def test_a_plane_of_a_shape_is_drawn_to_scale_with_a_bar_as_high_as_it(domain, a
     assert axes.get_aspect() == aspect
     (bar,) = axes.child_axes
     assert bar.get_window_extent().height == pytest.approx(axes.get_window_extent().height)
+
+
+def test_the_sides_of_a_notch_have_to_be_apart_by_a_cell():
+    """A notch of four degrees is closed up to where it is as wide as cells; a hole and fins that cells see are not."""
+    share = jnp.tan(jnp.deg2rad(2.0))
+    notch = hx.Disk((0.0, 0.0), 1.0) - hx.Polygon([(0.0, 0.0), (2.0, -2.0 * share), (2.0, 2.0 * share)])
+
+    def judged(domain, breaks):
+        field = hx.SplineGrid.uniform([b[0] for b in breaks], [b[-1] for b in breaks], 1, 3)
+        axes = tuple(axis.with_breakpoints(b) for axis, b in zip(field.axes, breaks, strict=True))
+        field = hx.SplineGrid(axes, np.zeros([axis.size for axis in axes]))
+        return Gaps().judge(SimpleNamespace(problem=hx.Problem(domain, [hx.dirichlet("boundary")]), field=field))
+
+    coarse = judged(notch, [np.linspace(-1.0, 1.0, 41)] * 2)
+    assert coarse.value == pytest.approx(1.0, abs=1e-12)
+    across = np.r_[-1.0, -np.geomspace(0.5, 1e-4, 60), 0.0, np.geomspace(1e-4, 0.5, 60), 1.0]
+    part = judged(notch, [np.linspace(-1.0, 1.0, 41), np.linspace(-1.0, 1.0, 201)])
+    # 0.07 r wide, and two cells of 0.01 about the axis
+    assert part.value == pytest.approx(0.01 / float(share), abs=0.05)
+    assert "both sides of a gap narrower than its cells" in part.sentence
+    assert judged(notch, [np.linspace(-1.0, 1.0, 41), across]).passed
+    assert judged(PLATE, [np.linspace(0.0, 2.0, 13), np.linspace(0.0, 1.0, 13)]).value == 0.0
+    assert judged(hx.Disk((0.0, 0.0), 1.0), [np.linspace(-1.0, 1.0, 13)] * 2) is None

@@ -17,6 +17,7 @@ from hierax.checks.guards.equation import Equation
 from hierax.checks.guards.everywhere import Everywhere
 from hierax.checks.guards.explained import Explained
 from hierax.checks.guards.fresh_residual import FreshResidual
+from hierax.checks.guards.gaps import Gaps
 from hierax.checks.guards.levels import Levels
 from hierax.checks.guards.outliers import Outliers
 from hierax.checks.guards.regularity import Regularity
@@ -33,6 +34,7 @@ GUARDS: tuple[AbstractGuard, ...] = (
     Stationary(),
     Levels(),
     Resolution(),
+    Gaps(),
     DataMisfit(),
     Outliers(),
     Equation(),
