@@ -30,6 +30,23 @@ FIRST = np.array([1 / 280, -4 / 105, 1 / 5, -4 / 5, 0, 4 / 5, -1 / 5, 4 / 105, -
 SECOND = np.array([-1 / 560, 8 / 315, -1 / 5, 8 / 5, -205 / 72, 8 / 5, -1 / 5, 8 / 315, -1 / 560])
 
 
+def test_a_reference_is_one_program_and_may_ask_for_values_of_what_it_computes():
+    asked = []
+
+    def series(x):
+        asked.append(None)
+        total, term = 0.0, jnp.asarray(1.0)
+        while term > 1e-17:  # unknown while compiled
+            total, term = total + term, term / 2.0
+        return total * x[0]
+
+    known, points = Reference({"u": lambda x: asked.append(None) or jnp.sin(x[0]), "v": series}), np.array([[0.3]])
+    for _ in range(2):
+        assert known.evaluate(points, "u") == pytest.approx(np.sin(0.3), rel=1e-15)
+    assert len(asked) == 1
+    assert known.evaluate(points, "v") == pytest.approx(0.6, rel=1e-15)
+
+
 def differences(value, points, axis, step):
     """First and second derivative along an axis, by eighth-order central differences."""
     shifted = np.repeat(points[:, None, :], 9, axis=1)

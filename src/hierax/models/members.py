@@ -14,17 +14,10 @@ from hierax.models.family import Family
 from hierax.objective.build import MemberTerms
 from hierax.objective.pointwise import AbstractPointTerm, JetEnergy, Place, SquaredResidual, point_term
 from hierax.planning.plan import Plan
+from hierax.problems.checked import UNTRACEABLE
 from hierax.problems.problem import Problem
 from hierax.problems.terms import AbstractValues, Data
 from hierax.training.discrete import DiscreteProblem
-
-UNTRACEABLE = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerBoolConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.NonConcreteBooleanIndexError,
-)
 
 
 def shared_terms(family: Family, plan: Plan, middle: Problem) -> tuple[AbstractPointTerm, ...]:

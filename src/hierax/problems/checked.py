@@ -10,6 +10,15 @@ from numpy.typing import ArrayLike
 
 from hierax._errors import InputError
 
+UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerBoolConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+"""What JAX raises where a function asks for the value of something that is traced."""
+
 
 def default_names(dim: int) -> tuple[str, ...]:
     """`x`, `y`, `z`, then `x4`, `x5`, ..."""

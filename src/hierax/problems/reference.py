@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hierax.problems.checked import UNTRACEABLE
+from hierax.problems.remembered import once_for_each
+
 MEASURED = 8192
 """Points at which errors are measured."""
 
@@ -39,7 +42,18 @@ class Reference:
         value = _pick(self.value, name)
         if value is None or not callable(value):
             return None if value is None else np.full(len(points), float(value))
-        return np.asarray(jax.vmap(value)(jnp.asarray(points)))
+        given = jnp.asarray(points)
+        try:
+            return np.asarray(self._compiled(name)(given))
+        except UNTRACEABLE:  # it asks for values of what it computes, such as whether a series has ended
+            return np.asarray(jax.vmap(value)(given))
+
+    @once_for_each
+    def _compiled(self, name: str) -> Callable[[jax.Array], jax.Array]:
+        """What is known of an unknown, for many points, as one program: its operations one by one are dozens."""
+        from hierax.objective.compiled import compiled_quickly  # objectives are made of problems
+
+        return compiled_quickly(jax.vmap(_pick(self.value, name)))
 
 
 @dataclass(frozen=True, eq=False)
