@@ -29,8 +29,8 @@ class Gaps(NamedTuple):
     points, weights:
         A quadrature of this part of the boundary.
     widths, room:
-        How far away the body begins again, and how far away the cell next to theirs ends along any axis, both `(n,)`.
-        A gap with less width than room has no whole cell of a mesh in it.
+        How far away the body begins again, and how far along the normal their cells and those beside them reach, both
+        `(n,)`. Where the gap is narrower than that the other side of it, taken as flat, is in one of these cells.
     """
 
     points: np.ndarray
@@ -46,11 +46,11 @@ def gaps(shape: AbstractShape, cells: Cells) -> Gaps:
     picked = slice(None, None, 1 + len(wall.points) // MOST)
     points, normals, weights = wall.points[picked], wall.normals[picked], wall.weights[picked]
     size = float(np.max(high - low))
-    room = np.full(len(points), np.inf)
+    room = np.zeros(len(points))
     for lines, x, n in zip(cells, points.T, normals.T, strict=True):
         first = np.clip(np.searchsorted(lines, x, "right") - 1, 0, len(lines) - 2)
-        end = np.where(n > 0, lines[np.minimum(first + 2, len(lines) - 1)], lines[np.maximum(first - 1, 0)]) - x
-        room = np.minimum(room, np.where(np.abs(n) > TINY, end / np.where(n == 0, 1.0, n), np.inf))
+        end = np.where(n > 0, lines[np.minimum(first + 2, len(lines) - 1)], lines[np.maximum(first - 1, 0)])
+        room += n * (end - x)
     steps = np.concatenate([np.outer(np.minimum(room, size), np.arange(1, NEAR + 1) / NEAR),
                             np.tile(size * np.arange(1, FAR + 1) / FAR, (len(points), 1))], axis=1)  # fmt: skip
     # steps within the rounding of a wall that runs along a cell say nothing

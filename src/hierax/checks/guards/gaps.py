@@ -19,7 +19,7 @@ from hierax.geometry.gaps import gaps
 @final
 @dataclass(frozen=True)
 class Gaps(AbstractGuard):
-    """Part of the faces of a body that face each other across a gap in which there is no whole cell.
+    """Part of the faces of a body that face each other where both are in one cell, or in two beside each other.
 
     In one cell a spline is one polynomial, and in two neighbours nearly so: it is continuous across the gap, and a
     crack is as much shorter. Levels agree on that where refinement lengthens it slowly.
@@ -46,7 +46,7 @@ class Gaps(AbstractGuard):
         shares = [float(gap.weights @ own / gap.weights.sum()) for gap, own in zip(found, closed, strict=True)]
         value, (gap, own) = max(zip(shares, zip(found, closed, strict=True), strict=True), key=lambda pair: pair[0])
         if value == 0.0:
-            return Guard(value, self.limit, True, "There are cells between the sides of all gaps in the body.")
+            return Guard(value, self.limit, True, "Cells lie between the sides of all gaps in the body.")
         at = gap.points[own][np.argmax(gap.widths[own])]
         place = ", ".join(f"{name} = {c:.4g}" for name, c in zip(problem.domain.names or (), at, strict=True))
         sentence = (

@@ -28,7 +28,7 @@ MEANINGS = {
     "regularity": "Is the solution smooth enough for its equation? Power of the mesh width with which the residual "
     "falls; kinks and jumps, of which an equation may admit several, leave 1/2.",
     "gaps": "Are the sides of notches and slits apart? Part of the faces of the body that face each other across a gap "
-    "in which there is no whole cell.",
+    "where both are in one cell, or in two beside each other.",
     "coverage": "Did the points of training see what the terms do? Peaks without points, and jumps that are "
     "differentiated away.",
     "admissible": "Do learned laws stay where they were learned, and is no matter inverted? Share of the body where "
