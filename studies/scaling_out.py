@@ -14,6 +14,10 @@
   (blogs.cisco.com/performance/mpi-over-40gb-ethernet).
 - A prediction and no measurement: there was one machine. It counts nothing for waiting, nor for what processes decide
   between steps.
+- Then one Gauss-Newton step of larger and larger grids, each in a fresh process: processor seconds of its parts, with
+  those of what is compiled (`prepare`: points and what depends on them alone; `linearise`: gradient and couplings;
+  `factors`: coarse grids and smoothers; `solve`: iterations), and peak memory of the process.
+- Last, trainings of Burgers' equation one after another in a fresh process: processor seconds, programs compiled.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ from hierax.results.figures import ACCENT, STYLE, WARM
 from hierax.solvers.linear.smoothers import DIVIDED, Strips
 from hierax.training.discrete import DiscreteProblem
 from studies.common import Row, aligned, record, save, write_files
+from studies.large_steps import gauss_newton_step, in_fresh_process, tables, trainings
 from studies.registry import study
 
 NAME = "scaling-out"
@@ -46,6 +51,8 @@ LATENCY, BANDWIDTH = 1.93e-6, 37.23e9 / 8
 DEVICES = (4, 64, 1024)
 INTERVALS, POINTS = 330, 100_000
 """Of the grid along an axis, which gives a million points, and of the perceptron."""
+LARGE, LEVELS = (330, 1000, 2000), 3
+"""Intervals along an axis of the grids whose steps are taken apart (up to four million parameters), levels trained."""
 DEGREE = 3
 
 
@@ -55,10 +62,15 @@ def scaling_out(out: Path, quick: bool) -> dict[str, Any]:
     rows = [grid(20 if quick else INTERVALS), perceptron(1000 if quick else POINTS)]
     for row in rows:
         row["efficiency"] = {str(d): efficiency(row, d) for d in DEVICES}
-    text = table(rows)
+    if quick:
+        steps, trained = [gauss_newton_step(20, DEGREE)], trainings(1)
+    else:
+        steps = [in_fresh_process(gauss_newton_step, intervals, DEGREE) for intervals in LARGE]
+        trained = in_fresh_process(trainings, LEVELS)
+    text = f"{table(rows)}\n\n{tables(steps, trained)}"
     files = write_files(out, NAME, "Scaling out", text, rows, lambda path: draw(path, rows))
     summary = {"efficiency": {row["step"]: row["efficiency"] for row in rows}}
-    return record(NAME, quick, summary, files, text, __doc__, rows=rows)
+    return record(NAME, quick, summary, files, text, __doc__, rows=rows, steps=steps, trainings=trained)
 
 
 def grid(intervals: int) -> Row:

@@ -12,4 +12,6 @@ def test_predicted_efficiency_is_one_without_what_is_told_and_falls_with_devices
         assert efficiency(row, 1) == 1.0
         four, many, most = (row["efficiency"][str(d)] for d in (4, 64, 1024))
         assert 1.0 > four > many > most > 0.0
+    assert all(row["factors"] > 0.0 and row["peak"] > 0.0 for row in found["steps"])
+    assert [row["programs"] for row in found["trainings"]][1:] == [0, 0]
     assert {path.suffix for path in tmp_path.iterdir()} == {".txt", ".csv", ".png"}
