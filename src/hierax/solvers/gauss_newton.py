@@ -19,8 +19,8 @@ from hierax.solvers.linear.solve import AbstractLinearSolver, ConjugateGradients
 from hierax.solvers.recovery import recovered
 
 SMALLEST = 1e-14
-HALVINGS = 6
-"""Most halvings of a step that ends where terms are not finite."""
+HALVINGS, CUTS = 6, 10
+"""Most halvings of a step that ends where terms are not finite, and of one without damping."""
 IMPRECISE, NOISE, CONJUGATE = 1e-5, 1e-11, 12
 """Part of a step that a second one with the same factor may add, part of the parameters that is rounding, and most
 steps of conjugate gradients where it adds more."""
@@ -99,10 +99,13 @@ class GaussNewton(AbstractSolver):
                 continue
             predicted = lin.model_decrease(trial)
             relative = predicted / max(abs(lin.value), 1e-300)
+            last = relative < self.tolerances.relative and state.steps + 1 >= self.tolerances.least
+            if last and damping > 0.0 and (freed := self._freed(objective, theta, lin)) is not None:
+                return self._accept(theta + freed[0], state, damping, freed[1], np.inf, 1.0)
             after = self._after(
                 objective,
                 theta + trial,
-                last=relative < self.tolerances.relative and state.steps + 1 >= self.tolerances.least,
+                last=last,
             )
             if not finite(after):
                 trial, after = self._shortened(objective, theta, trial)
@@ -135,6 +138,27 @@ class GaussNewton(AbstractSolver):
         # half of the way to the place where terms end leaves room for the next step
         trial = 0.5 * trial
         return trial, objective.linearise(theta + trial)
+
+    def _freed(
+        self, objective: AbstractObjective, theta: np.ndarray, lin: Linearisation
+    ) -> tuple[np.ndarray, Linearisation] | None:
+        """A step without damping, halved as long as that lowers the objective; `None` if it gains next to nothing.
+
+        Where little is left to gain, damping may be all that holds back soft directions, as a shift that a single
+        condition feels: its part of the diagonal is that of rows that do not know them (Deuflhard, Newton Methods for
+        Nonlinear Problems, 2004, has no damping but lengths).
+        """
+        trial, _ = self._attempt(lin, 0.0, _squares(objective, lin))
+        gain = self.tolerances.relative * abs(lin.value)
+        if trial is None or not lin.model_decrease(trial) > gain:
+            return None
+        least = objective.value(theta + trial)
+        for _ in range(CUTS):
+            value = objective.value(theta + 0.5 * trial)
+            if not (value < least or not np.isfinite(least)):
+                break
+            trial, least = 0.5 * trial, value
+        return (trial, objective.linearise(theta + trial)) if least < lin.value - gain else None
 
     @staticmethod
     def _after(objective: AbstractObjective, theta: np.ndarray, last: bool) -> Linearisation:
