@@ -51,9 +51,7 @@ class Reference:
     @once_for_each
     def _compiled(self, name: str) -> Callable[[jax.Array], jax.Array]:
         """What is known of an unknown, for many points, as one program: its operations one by one are dozens."""
-        from hierax.objective.compiled import compiled_quickly  # objectives are made of problems
-
-        return compiled_quickly(jax.vmap(_pick(self.value, name)))
+        return jax.jit(jax.vmap(_pick(self.value, name)))
 
 
 @dataclass(frozen=True, eq=False)
