@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from hierax.models import Family, LogUniform, Operator, Samples, Surrogate, Uniform, predict, surrogate
 from hierax.models.grids import relative_errors, resampled
 from hierax.problems import Box, Face, Problem, Residual, derivative
-from hierax.results.figures import STYLE
+from hierax.results.figures import MUTED, STYLE
 from studies.common import Row, aligned, record, save, write_files
 from studies.media import Media, media
 from studies.registry import study
@@ -154,6 +154,10 @@ def draw(path: Path, title: str, shown: dict[str, Any]) -> None:
         names = [NETWORK, CORRECTION, COARSE]
         figure = Figure(figsize=(2.2 * len(names), 4.2 * max(1, len(shown))), layout="constrained")
         grid = figure.subplots(2 * max(1, len(shown)), len(names), squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        if not shown:
+            figure.text(0.5, 0.5, "All samples were measured by an earlier run.", ha="center", color=MUTED)
         for k, (family, found) in enumerate(shown.items()):
             for axes, below, model in zip(grid[2 * k], grid[2 * k + 1], names, strict=True):
                 truth = found["truth"]
@@ -164,7 +168,4 @@ def draw(path: Path, title: str, shown: dict[str, Any]) -> None:
                 error = (found[model] - truth) / np.sqrt(np.mean(truth**2))
                 below.imshow(error.T, origin="lower", cmap="coolwarm", vmin=-0.03, vmax=0.03)
                 below.set_title(f"error, rms {np.sqrt(np.mean(error**2)):.1e}", fontsize=6)
-                for one in (axes, below):
-                    one.set_xticks([])
-                    one.set_yticks([])
         save(figure, path, title)
