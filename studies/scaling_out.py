@@ -88,7 +88,7 @@ def grid(intervals: int) -> Row:
     with strips_watched() as watched:
         plans.solver.step(objective, theta, state)
     shared = sum(spent for spent, _, _ in watched)
-    sums = sum(told for _, told, _ in watched) / 2  # those along both axes are added up together
+    sums = sum(told for _, told, _ in watched)
     points = sum(s.count for s in objective.samples)
     row = _row(
         "Gauss-Newton, grid",
@@ -99,7 +99,7 @@ def grid(intervals: int) -> Row:
         1 + len(found.gradient) + matrix + sums,
     )
     count = max((strips for _, _, strips in watched), default=1)
-    return {**row, "strips": shared, "strip_count": count, "sums": 1 + sum(told > 0 for _, told, _ in watched) / 2}
+    return {**row, "strips": shared, "strip_count": count, "sums": 1 + sum(told > 0 for _, told, _ in watched)}
 
 
 @contextlib.contextmanager

@@ -112,9 +112,8 @@ def test_sweeps_down_and_up_are_adjoint_and_reduce_the_error(sparse):
     gram = gram.shifted(damping(gram, 1e-3))
     down, up = smoothing(gram, 2)
     a, b = np.random.default_rng(0).standard_normal((2, gram.size))
-    assert abs(a @ down(b)[0] - b @ up(a)[0]) < 1e-10 * abs(a @ down(b)[0])
-    correction, left = down(b)
-    assert relative(left, b - gram.mv(correction)) < 1e-8
+    correction = down(b)
+    assert abs(a @ correction - b @ up(a)) < 1e-10 * abs(a @ correction)
     error = factorise(gram, np.zeros(gram.size))(b)
     assert gram.quadratic(error - correction) < 0.5 * gram.quadratic(error)
     flat = SparseRowGram(gram.rows * np.nan, gram.leaves)

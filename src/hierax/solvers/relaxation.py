@@ -14,15 +14,15 @@ from hierax.solvers.base import AbstractSolver, Step, Tolerances
 from hierax.solvers.damping import below, shortened
 from hierax.solvers.gauss_newton import DampingState, GaussNewton
 from hierax.solvers.linear.multigrid import Multigrid
-from hierax.solvers.linear.smoothers import Smooth, smoothing
-from hierax.solvers.linear.solve import AbstractLinearSolver, NotPositive
+from hierax.solvers.linear.smoothers import smoothing
+from hierax.solvers.linear.solve import AbstractLinearSolver, Apply, NotPositive
 
 
 class RelaxationState(NamedTuple):
     """State of the exact solver, the smoother where it stays valid, value and gradient at the point, steps taken."""
 
     exact: DampingState
-    smooth: Smooth | None = None
+    smooth: Apply | None = None
     at: tuple[float, np.ndarray] | None = None
     steps: int = 0
 
@@ -85,7 +85,7 @@ class Relaxation(AbstractSolver):
             return Step(theta, state, np.inf, np.inf, True, RESULTS.singular)
         if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
             return Step(theta, state, value, np.inf, True, RESULTS.nonfinite)
-        change, _ = smooth(-gradient)
+        change = smooth(-gradient)
         kept = smooth if objective.quadratic else None
         better = shortened(lambda length: objective.value_and_gradient(theta + length * change), below(value), 20)
         if better is None:
@@ -99,7 +99,7 @@ class Relaxation(AbstractSolver):
 
     def _prepared(
         self, objective: AbstractObjective, theta: np.ndarray, state: RelaxationState
-    ) -> tuple[float, np.ndarray, Smooth]:
+    ) -> tuple[float, np.ndarray, Apply]:
         if state.smooth is not None:
             return (*(state.at or objective.value_and_gradient(theta)), state.smooth)
         lin = objective.linearise(theta)

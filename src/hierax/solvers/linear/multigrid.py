@@ -11,7 +11,7 @@ from hierax.objective.curvature import AbstractCurvature, MatrixFreeGram
 from hierax.objective.local import STENCIL_WORK
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import StencilGram
-from hierax.solvers.linear.smoothers import Smooth, smoothing
+from hierax.solvers.linear.smoothers import smoothing
 from hierax.solvers.linear.solve import (
     AbstractLinearSolver,
     Apply,
@@ -32,8 +32,8 @@ FACTOR_ENTRIES = 2.0e8
 class GridLevel(NamedTuple):
     """One level of a multigrid hierarchy: smoothers on the way down and up, and the way itself."""
 
-    down: Smooth
-    up: Smooth
+    down: Apply
+    up: Apply
     restrict: Apply
     prolong: Apply
     product: Apply
@@ -62,7 +62,8 @@ class Multigrid(AbstractLinearSolver):
     coarsest:
         Parameters below which the matrix is factored.
     sweeps:
-        Relaxations before and after each coarse correction.
+        Relaxations before and after each coarse correction; on plane grids each is along the other axis than the one
+        before.
 
     References
     ----------
@@ -124,10 +125,9 @@ class _VCycle:
         if level == len(self.levels):
             return self.coarsest(b)
         own = self.levels[level]
-        total, residual = own.down(b)
-        correction = own.prolong(self(own.restrict(residual), level + 1))
-        after, _ = own.up(residual - own.product(correction))
-        return total + correction + after
+        total = own.down(b)
+        total += own.prolong(self(own.restrict(b - own.product(total)), level + 1))
+        return total + own.up(b - own.product(total))
 
 
 def linear_solver_for(curvature: AbstractCurvature) -> AbstractLinearSolver:

@@ -2,8 +2,9 @@
 
 B-splines of degree `p` overlap with `p` neighbours on either side, so relaxation point by point needs more and more
 sweeps as the degree grows. Blocks of `p + 1` neighbours contain the near dependence. In two dimensions the blocks are
-strips as long as the domain, along both axes, so that strong coupling along an axis (parabolic equations, stretched
-meshes) is solved too; in three dimensions they are cubes. In networks a block is all splines of one variable.
+strips as long as the domain, along one axis after the other, so that strong coupling along an axis (parabolic
+equations, stretched meshes) is solved too; in three dimensions they are cubes. In networks a block is all splines of
+one variable.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from hierax.devices import added, alone, division, own_share
 from hierax.objective.curvature import AbstractCurvature
 from hierax.objective.sparse_rows import SparseRowGram
 from hierax.objective.stencil import Mesh, StencilGram
-from hierax.solvers.linear.solve import Apply, NotPositive
+from hierax.solvers.linear.solve import Apply, ErrorEstimate, NotPositive, iterated
 
 _factor: Any
 _solve: Any
@@ -40,46 +41,48 @@ AT_ONCE = 16
 DIVIDED = 10_000
 """Fewest parameters of a grid whose strips are divided between processes: below, telling takes as long as solving."""
 
-Smooth = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""From a residual to a correction and the residual after it."""
+DAMPING = 1.5
+"""Over the largest eigenvalue, what a single relaxation is multiplied by: below 2, where errors stop to shrink."""
 
 
 @functools.singledispatch
-def smoothing(curvature: AbstractCurvature, sweeps: int) -> tuple[Smooth, Smooth]:
-    """Smoothers before and after the coarse correction, each the adjoint of the other."""
-    smooth = Chebyshev(curvature, relaxation(curvature), sweeps)
+def smoothing(curvature: AbstractCurvature, sweeps: int) -> tuple[Apply, Apply]:
+    """Corrections for a residual before and after the coarse one, each map the adjoint of the other.
+
+    Of so many relaxations: by default with the inverse of the diagonal.
+    """
+    diagonal = curvature.diagonal()
+    inverse = 1.0 / np.maximum(diagonal, 1e-12 * max(float(diagonal.max(initial=0.0)), 1e-300))
+    smooth = Chebyshev(curvature, lambda residual: inverse * residual, sweeps)
     return smooth, smooth
 
 
 @smoothing.register
-def _(curvature: SparseRowGram, sweeps: int) -> tuple[Smooth, Smooth]:
+def _(curvature: SparseRowGram, sweeps: int) -> tuple[Apply, Apply]:
     blocks = [VariableBlock(curvature, group) for group in curvature.leaves.groups]
     return VariableSweeps(curvature, blocks * sweeps), VariableSweeps(curvature, blocks[::-1] * sweeps)
 
 
-@functools.singledispatch
-def relaxation(curvature: AbstractCurvature) -> Apply:
-    """One step of relaxation, a symmetric positive definite approximation of the inverse; by default the diagonal's."""
-    diagonal = curvature.diagonal()
-    inverse = 1.0 / np.maximum(diagonal, 1e-12 * max(float(diagonal.max(initial=0.0)), 1e-300))
-    return lambda residual: inverse * residual
-
-
-@relaxation.register
-def _(curvature: StencilGram) -> Apply:
+@smoothing.register
+def _(curvature: StencilGram, sweeps: int) -> tuple[Apply, Apply]:
     order = curvature.mesh.order
-    return order.around(_strips(curvature) if len(curvature.mesh.axes) == 2 else Cubes(curvature))
+    if len(curvature.mesh.axes) != 2:
+        smooth = Chebyshev(curvature, order.around(Cubes(curvature)), sweeps)
+        return smooth, smooth
+    axes = [order.around(_strips(curvature, axis)) for axis in range(2)]
+    damped = [(DAMPING / _largest(curvature, relax), relax) for relax in axes]
+    turns = [damped[k % 2] for k in range(sweeps)]
+    return Successive(curvature, turns), Successive(curvature, turns[::-1])
 
 
-def _strips(gram: StencilGram) -> Apply:
-    """Strips along both axes; of large grids every process sees to some of them, and corrections are added up."""
+def _strips(gram: StencilGram, along: int) -> Apply:
+    """Strips along an axis; of large grids every process sees to some of them, and corrections are added up."""
     with contextlib.nullcontext() if gram.mesh.size >= DIVIDED else alone():
-        own = division()
-        lines = [Strips(gram, axis) for axis in range(2)]
+        own, strips = division(), Strips(gram, along)
 
     def relax(residual: np.ndarray) -> np.ndarray:
         assert own in (None, division())
-        correction = lines[0](residual) + lines[1](residual)
+        correction = strips(residual)
         return correction if own is None else added(correction)
 
     return relax
@@ -289,20 +292,40 @@ class VariableSweeps:
     def __init__(self, gram: SparseRowGram, blocks: list[VariableBlock]) -> None:
         self.gram, self.blocks = gram, blocks
 
-    def __call__(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, residual: np.ndarray) -> np.ndarray:
         total, image = np.zeros_like(residual), np.zeros(self.gram.rows.shape[0])  # pyright: ignore
         for block in self.blocks:
             change = block.solve(residual[block.index] - block.rows.T @ image)
             total[block.index] += change
             image += block.rows @ change
-        return total, residual - self.gram.rows.T @ image
+        return total
+
+
+class Successive:
+    """Relaxations one after another, each of the residual that those before have left.
+
+    Parameters
+    ----------
+    curvature, turns:
+        Operator, and the relaxations in their order, each with what its correction is multiplied by.
+    """
+
+    def __init__(self, curvature: AbstractCurvature, turns: Sequence[tuple[float, Apply]]) -> None:
+        self.curvature, self.turns = curvature, turns
+
+    def __call__(self, residual: np.ndarray) -> np.ndarray:
+        (length, relax), *others = self.turns
+        total = length * relax(residual)
+        for length, relax in others:
+            total += length * relax(residual - self.curvature.mv(total))
+        return total
 
 
 class Chebyshev:
     r"""Polynomial acceleration of a relaxation: the error is damped evenly over the upper part of the spectrum.
 
     The polynomial is the scaled Chebyshev polynomial on `[share b, b]`, with `b` slightly above the largest eigenvalue
-    of the relaxed operator, estimated by power iteration.
+    of the relaxed operator, as few iterations of Lanczos' see it.
 
     Parameters
     ----------
@@ -323,26 +346,22 @@ class Chebyshev:
         upper = 1.15 * _largest(curvature, relax)
         self.middle, self.half = 0.5 * (1.0 + share) * upper, 0.5 * (1.0 - share) * upper
 
-    def __call__(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Correction for a residual, and the residual after it."""
+    def __call__(self, residual: np.ndarray) -> np.ndarray:
         sigma = self.middle / self.half
         rho, change = 1.0 / sigma, self.relax(residual) / self.middle
         total = change
-        residual = residual - self.curvature.mv(change)
         for _ in range(self.degree - 1):
+            residual = residual - self.curvature.mv(change)
             following = 1.0 / (2.0 * sigma - rho)
             change = following * rho * change + 2.0 * following / self.half * self.relax(residual)
             total, rho = total + change, following
-            residual = residual - self.curvature.mv(change)
-        return total, residual
+        return total
 
 
-def _largest(curvature: AbstractCurvature, relax: Apply, steps: int = 8) -> float:
-    vector = np.random.default_rng(0).normal(size=curvature.size)
-    largest = 1.0
-    for _ in range(steps):
-        image = relax(curvature.mv(vector))
-        size = float(np.linalg.norm(image))
-        largest = size / max(float(np.linalg.norm(vector)), 1e-300)
-        vector = image / max(size, 1e-300)
-    return largest
+def _largest(curvature: AbstractCurvature, relax: Apply) -> float:
+    """Largest eigenvalue of the relaxed operator, as few iterations see it."""
+    b = np.random.default_rng(0).normal(size=curvature.size)
+    found = iterated(curvature.mv, b, relax, ErrorEstimate(0.0), 6).largest
+    if not found > 0.0:
+        raise NotPositive("the relaxed matrix is not positive definite")
+    return found

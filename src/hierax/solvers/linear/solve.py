@@ -32,15 +32,16 @@ class Iterated(NamedTuple):
         Where it came to, and after how many iterations.
     broken:
         Whether it ended because matrix or preconditioner turned out not positive.
-    condition:
-        Largest over smallest eigenvalue of the preconditioned matrix as the iteration saw it, a lower bound; NaN where
-        nothing was iterated.
+    condition, largest:
+        Largest over smallest eigenvalue of the preconditioned matrix, and the largest, as the iteration saw them, lower
+        bounds; NaN where nothing was iterated.
     """
 
     solution: np.ndarray
     iterations: int = 0
     broken: bool = False
     condition: float = np.nan
+    largest: float = np.nan
 
 
 class Solve:
@@ -360,18 +361,22 @@ def iterated(product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractS
         r -= alpha * q
         gain = 0.5 * alpha * rz
         model += gain
+        lengths.append(alpha)
+        # what is left is foreseen by the slowest decrease so far: the last use of the preconditioner is saved
+        if stop(count, gain, model, 0.5 * rz * max(ratios, default=np.inf)):
+            break
         z = precondition(r)
         rz, previous = float(r @ z), rz
-        lengths.append(alpha)
         if stop(count, gain, model, 0.5 * rz):
             break
         ratios.append(rz / previous)
         p = z + ratios[-1] * p
-    return Iterated(s, count, broken, ritz_condition(lengths, ratios))
+    least, largest = ritz_values(lengths, ratios)
+    return Iterated(s, count, broken, largest / least if least > 0.0 else np.nan, largest)
 
 
-def ritz_condition(lengths: Sequence[float], ratios: Sequence[float]) -> float:
-    r"""Largest over smallest Ritz value of the preconditioned matrix, from the coefficients of conjugate gradients.
+def ritz_values(lengths: Sequence[float], ratios: Sequence[float]) -> tuple[float, float]:
+    r"""Smallest and largest Ritz value of the preconditioned matrix, from the coefficients of conjugate gradients.
 
     These are those of Lanczos iterations: the tridiagonal matrix has
     :math:`1 / \alpha_k + \beta_{k-1} / \alpha_{k-1}` on its diagonal and :math:`\sqrt{\beta_k} / \alpha_k` beside it.
@@ -386,10 +391,10 @@ def ritz_condition(lengths: Sequence[float], ratios: Sequence[float]) -> float:
     Saad, Iterative Methods for Sparse Linear Systems (2003), section 6.7.
     """
     if not lengths:
-        return np.nan
+        return np.nan, np.nan
     alpha = np.array(lengths)
     beta = np.maximum(np.array(ratios[: len(alpha) - 1]), 0.0)
     diagonal = 1.0 / alpha
     diagonal[1:] += beta / alpha[:-1]
     found = sl.eigh_tridiagonal(diagonal, np.sqrt(beta) / alpha[:-1], eigvals_only=True)
-    return float(found[-1] / found[0]) if found[0] > 0.0 else np.nan
+    return float(found[0]), float(found[-1])
