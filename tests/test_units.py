@@ -137,6 +137,19 @@ def test_units_change_neither_verdict_nor_answer(kind):
     check_units(KINDS[kind](), seed=3, levels=2, budget=600.0)
 
 
+def test_rounding_in_a_small_domain_is_no_imbalance():
+    """What an equation leaves is its integral, not its mean: over a square of a nanometre 1e-9 times that."""
+    side = 1e-9
+
+    def source(u, x):
+        return side**2 * hx.laplacian(u)(x) - jnp.sin(4.0 * x[1] / side)
+
+    box = hx.Box([0.0, 0.0], [side, side], names=("x", "y"))
+    terms = (hx.Residual("source", source), hx.dirichlet("boundary", lambda x: x[0] / side))
+    solution = hx.train(hx.Problem(box, terms), key=0, levels=2, budget=600.0)
+    assert solution.result is hx.RESULTS.successful, str(solution)
+
+
 def test_a_system_in_si_units_is_solved():
     length, stiffness, load = 6000.0, 1e-6, 1e5
     found = hx.train(beam(stiffness, length, load), levels=2, budget=600.0)

@@ -84,7 +84,11 @@ def unbalanced(evidence: Evidence, term: int) -> float:
     """
     own, (low, high) = evidence.samples[term], evidence.problem.domain.bounds()
     weights = own.weights / own.weights.sum()
-    rows, shaken = (evidence.residuals(term, f, own.points, own.normals) for f in (evidence.field, evidence.shaken))
+    # the size of an equation is that of its integral over the domain
+    scale = np.sqrt(own.weights.sum())
+    rows, shaken = (
+        scale * evidence.residuals(term, f, own.points, own.normals) for f in (evidence.field, evidence.shaken)
+    )
     # of what grows by orders the size is that at the end
     size = max(1.0, float(np.max(np.abs(flat_parameters(evidence.field)[0]))))
     if np.max(weights @ (shaken - rows) ** 2) < size**2:
