@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hierax.models import Operator, Samples, surrogate
+from hierax.models.course import Course
 from hierax.models.grids import relative_errors
 from hierax.models.operator_training import Training
 from hierax.results.figures import STYLE
@@ -65,7 +66,7 @@ def measured(arm: str, cost: int, made: Any, tested: int, budget: float, seed: i
         found = surrogate(both, coarse=more, budget=budget, key=seed)
     else:
         every = np.arange(len(pairs))
-        training = Training.of(Samples({"a": a[pairs]}, {"u": fine[pairs]}), every, every[:2], budget, seed, ())
+        training = Training.of(Samples({"a": a[pairs]}, {"u": fine[pairs]}), every, every[:2], budget, seed, Course())
         trained = training.trained()
         # a kernel is exact at samples that it has learned: they cannot choose it
         found = replace(training.judged(trained), network=trained.network)

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import shutil
+import signal
 from dataclasses import make_dataclass, replace
 from types import SimpleNamespace
 
@@ -17,6 +19,7 @@ from hierax import cli, clock
 from hierax._errors import InputError
 from hierax.models import operator_training, solving
 from hierax.models.common_mesh import Member
+from hierax.models.course import Course
 from hierax.models.doubt import ErrorModel
 from hierax.models.grids import relative_errors, resampled, symmetries
 from hierax.models.judging import Judge, predict
@@ -28,6 +31,7 @@ from hierax.models.surrogate import Calibration
 from hierax.models.telescoped import CoarseNetwork, TelescopedNetwork
 from hierax.objective.objective import flat_parameters
 from hierax.objective.reduction import CHUNK
+from hierax.records.folder import Folder
 from hierax.results.archive import pack, unpack
 from hierax.results.arrays import write_arrays
 from studies import data_levels
@@ -68,8 +72,24 @@ def run(folder):
     """A surrogate made on the command line."""
     path = folder / "run"
     words = [f"{folder}/member.py:problem", "--vary", "k=0.5:8:log", "a=1:3", "--tolerance", "1e-5", "--run", str(path)]
-    assert cli.main(["surrogate", *words, "--json", str(folder / "out.json")]) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("hierax.records.run.PERIOD", 0.1)
+        patched.setattr("hierax.records.run.SHARE", 1.0)
+        assert cli.main(["surrogate", *words, "--json", str(folder / "out.json")]) == 0
     return path
+
+
+def test_a_family_goes_on_with_its_mesh_and_members(run, folder, tmp_path, monkeypatch):
+    again, solved = tmp_path / "run", []
+    shutil.copytree(run, again)
+    solve = solving.MemberSolver.solve
+    monkeypatch.setattr(solving.MemberSolver, "solve", lambda *words: solved.append(words[1]) or solve(*words))
+    assert cli.main(["resume", str(again), "--problem", f"{folder}/member.py:problem"]) == 0
+    before, after = hx.load(run), hx.load(again)
+    # no mesh is looked for, and beside the middle only those are solved that came after the last state
+    assert len(solved) < 64
+    np.testing.assert_allclose(after.calibration.errors, before.calibration.errors, rtol=1e-6)
+    assert after.record.seconds >= before.record.seconds_mesh
 
 
 @pytest.fixture(scope="module")
@@ -397,6 +417,58 @@ def test_a_correction_learned_on_the_command_line_is_never_worse_than_its_base(s
     assert "There is no array 'b'" in capsys.readouterr().err
 
 
+def test_a_learning_that_is_killed_goes_on_with_parameters_and_seconds(small, tmp_path, monkeypatch, capsys):
+    a, u = smoothed(24, 16, np.random.default_rng(2))
+    np.savez(tmp_path / "data.npz", a=a, u=u, c=u + 0.3 * a * np.abs(u).mean())
+    np.savez(tmp_path / "coarse.npz", a=a, c=u[:, ::2, ::2])
+    words = [
+        "surrogate",
+        str(tmp_path / "data.npz"),
+        "--inputs",
+        "a",
+        "c",
+        "--outputs",
+        "u",
+        "--base",
+        "c",
+        "--periodic",
+    ]
+    words += ["--coarse", str(tmp_path / "coarse.npz"), "--budget-seconds", "1.5"]
+    ticks, taken, step_of, run = itertools.count(), [], operator_training._step, tmp_path / "run"
+    monkeypatch.setattr(clock, "seconds_now", lambda: 0.01 * next(ticks))
+    monkeypatch.setattr(operator_training, "KEEPING", 5)
+    monkeypatch.setattr("hierax.records.run.PERIOD", 0.0)
+    monkeypatch.setattr("hierax.records.run.SHARE", 1.0)
+
+    def killing(*settings):
+        step = step_of(*settings)
+
+        def one(*parts):
+            taken.append(parts)
+            if len(taken) == 60:
+                signal.raise_signal(signal.SIGTERM)
+            return step(*parts)
+
+        return one
+
+    def kept():
+        state = Folder.open(run).state()[1]["state"]
+        return state.seconds, sum(part.steps for part in state.parts.values())
+
+    monkeypatch.setattr(operator_training, "_step", killing)
+    assert cli.main([*words, "--run", str(run)]) == 130
+    assert f"hierax resume {run}" in capsys.readouterr().err
+    with pytest.raises(InputError, match="was cut off"):
+        hx.load(run)
+    seconds, steps = kept()
+    assert 0.5 < seconds < 1.5
+    assert steps >= 50
+    assert cli.main(["resume", str(run)]) in (0, 3)
+    # steps that were kept are not taken again, and the seconds that they took are spent
+    assert kept()[1] == steps + len(taken) - 60
+    assert 1.4 < hx.load(run).seconds < 1.8
+
+
 @pytest.mark.parametrize("often", [False, True])
 def test_a_loss_that_is_not_finite_is_left_for_parameters_from_before(small, monkeypatch, often):
     """Steps in 32 bits may go too far once; where all of them do, the samples are to be looked at."""
@@ -419,7 +491,7 @@ def test_a_loss_that_is_not_finite_is_left_for_parameters_from_before(small, mon
     ticks = itertools.count()
     monkeypatch.setattr(clock, "seconds_now", lambda: 0.01 * next(ticks))
     samples = hx.Samples({"a": a}, {"u": u}, periodic=True)
-    training = operator_training.Training.of(samples, every[:20], every[20:], 0.5, 0, ())
+    training = operator_training.Training.of(samples, every[:20], every[20:], 0.5, 0, Course())
     if often:
         with pytest.raises(InputError, match="The loss is nan after"):
             training.trained()
@@ -547,7 +619,7 @@ def test_levels_of_data_that_teach_nothing_leave_their_seconds_to_the_fine_sampl
     made = hx.surrogate(
         pairs, coarse=hx.Samples({"a": a[20:]}, {"c": noise[20:]}), budget=0.5, subscribers=(told.append,)
     )
-    assert any("do not help" in one.sentence for one in told)
+    assert any("do not help" in getattr(one, "sentence", "") for one in told)
     assert "levels" not in made.candidates
     assert np.mean(made.errors) < 0.01
 

@@ -89,6 +89,13 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class LearningReached:
+    """A learning of several parts has come further: the state from which it goes on with the rest of its seconds."""
+
+    state: Any
+
+
+@dataclass(frozen=True)
 class Guard:
     """One check of the answer: its value, the limit, whether it passed, and a sentence.
 
@@ -119,7 +126,7 @@ class RunFinished:
     seconds: float
 
 
-Event = RunStarted | LevelStarted | StepTaken | LevelFinished | Reached | Decision | RunFinished
+Event = RunStarted | LevelStarted | StepTaken | LevelFinished | Reached | LearningReached | Decision | RunFinished
 Subscriber = Callable[[Event], None]
 
 

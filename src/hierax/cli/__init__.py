@@ -22,7 +22,7 @@ from hierax._results import RESULTS
 from hierax.cli.codes import BAD_INPUT, FAILED, INTERRUPTED
 from hierax.cli.estimating import Estimating, is_estimation
 from hierax.cli.materials import Material
-from hierax.cli.predicting import Predict, Surrogates, makes_members
+from hierax.cli.predicting import Predict, Surrogates, is_learning
 from hierax.cli.telling import ending
 from hierax.devices import Devices, first
 from hierax.problems.registry import catalogue
@@ -122,9 +122,9 @@ class Resume:
     """Go on with a run that was killed, interrupted, or ended by its budget: to the bits of a run without that."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder of `hierax train`, `hierax fit` or `hierax estimate`, or of `hierax surrogate` for its members."""
+    """Run folder of `hierax train`, `hierax fit`, `hierax estimate` or `hierax surrogate`."""
     problem: str | None = None
-    """FILE.py:OBJECT, where the problem of the run is in a file; where the table is now, for a fit."""
+    """FILE.py:OBJECT, where the problem of the run is in a file; where the table is now, for one of data."""
     budget_seconds: float | None = None
     """Seconds in all, with those spent before; those of the run if not given."""
     state: int | None = None
@@ -139,14 +139,14 @@ class Resume:
 
     def __call__(self, console: Console) -> int:
         check_budget(self.budget_seconds)
-        devices = self.where.start()
         if self.json is not None:
             check_output(self.json, (), self.force)
-        if is_estimation(self.run):
-            return Estimating.of_run(self.run, self.problem, self.budget_seconds, self.json, self.force)(console)
-        if makes_members(self.run):
+        if is_learning(self.run):
             own = {"json": self.json, "force": self.force, "where": self.where}
             return Surrogates.of_run(self.run, self.problem, self.budget_seconds, **own)(console)
+        devices = self.where.start()
+        if is_estimation(self.run):
+            return Estimating.of_run(self.run, self.problem, self.budget_seconds, self.json, self.force)(console)
         how = {"budget": self.budget_seconds, "state": self.state, "devices": devices}
         made = Resumption.of(self.run, self.problem, **how)
         if not first(devices):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -18,12 +19,14 @@ from hierax.cli.codes import FAILED, GUARD_FAILED, INTERRUPTED
 from hierax.cli.telling import discarded, ending, tell
 from hierax.devices import SAMPLES, first
 from hierax.materials.learning import LearnedNetwork
+from hierax.models.course import CourseState
 from hierax.models.family import Family
 from hierax.models.generated import learn_generated
 from hierax.models.learning import learn_family, surrogate
 from hierax.models.leveled import AbstractLeveled
 from hierax.models.operators import Operator
 from hierax.models.samples import Samples
+from hierax.models.surrogate import Surrogate
 from hierax.records.columns import Reading
 from hierax.records.folder import SURROGATE, Folder, as_written
 from hierax.records.live import CurrentStep
@@ -33,7 +36,7 @@ from hierax.records.outputs import check_output
 from hierax.records.placement import Placement
 from hierax.records.predict import OUTSIDE, Outside, predicted, predicted_on_mesh, write_on_mesh
 from hierax.records.progress import Progress
-from hierax.records.recorded import recorded_source
+from hierax.records.recorded import recorded_source, same_table
 from hierax.records.run import Run
 from hierax.records.sources import checksum
 from hierax.records.surrogates import (
@@ -54,14 +57,17 @@ from hierax.results.solution import Solution
 
 NOTHING = 0.3
 """Relative error of an operator above which the command says that it failed."""
+SAMPLED = "samples"
+"""The kind of a source that is a file of samples."""
 MEMBERS = "members.npz"
 """The file in a run folder of members as they came, which no manifest lists."""
 
 
-def makes_members(path: Path) -> bool:
-    """Whether a run folder is one of `hierax surrogate` whose members are kept."""
+def is_learning(path: Path) -> bool:
+    """Whether a run folder is one of `hierax surrogate`; `hierax estimate` has others of the same sources."""
     with contextlib.suppress(InputError):
-        return "keep" in (Folder.open(path).settings.get("options") or {})
+        settings = Folder.open(path).settings
+        return settings["source"].get("kind") in ("family", SAMPLED) and "statistic" not in settings["options"]
     return False
 
 
@@ -241,13 +247,21 @@ class Surrogates:
 
     @classmethod
     def of_run(cls, path: Path, problem: str | None, budget: float | None, **how: Any) -> Surrogates:
-        """The command of a run folder, to go on with its members; `problem` is FILE.py:OBJECT of what they are of."""
+        """The command of a run folder, to go on with what it came to; `problem` is FILE.py:OBJECT of what it is of, or
+        where its samples are now."""
         settings = Folder.open(path).settings
-        source, options = recorded_family(settings["source"], problem), settings["options"]
+        record, options = settings["source"], settings["options"]
+        seconds = options["budget_seconds"] if budget is None else budget
+        how |= {"seed": options["seed"], "run": path, "budget_seconds": seconds, "resumed": True}
+        if record["kind"] == SAMPLED:
+            names = {name: tuple(options[name]) for name in ("inputs", "outputs")}
+            more = None if record.get("coarse") is None else same_table(record["coarse"], None)
+            how |= {"base": options["base"], "coarse": more, "periodic": options["periodic"]}
+            return cls(str(same_table(record, problem)), **names, **how)
+        source, keep = recorded_family(record, problem), options.get("keep")
         return cls(
-            source.text, vary=(source.vary,), set=(source.settings,), seed=options["seed"], run=path,
-            keep=None if options["keep"] is None else Path(options["keep"]),
-            budget_seconds=options["budget_seconds"] if budget is None else budget, resumed=True, **how,
+            source.text, vary=(source.vary,), set=(source.settings,), tolerance=options.get("tolerance"),
+            keep=None if keep is None else Path(keep), **how,
         )  # fmt: skip
 
     def __call__(self, console: Console) -> int:
@@ -261,60 +275,75 @@ class Surrogates:
         if self.json is not None:
             check_output(self.json, source.inputs_read, self.force)
         family = source.varied()
-        if isinstance(family, AbstractLeveled) or family.random_fields:
-            return self._generated(family, source, console)
-        problem = source.load()
-        run = Run.create(problem.name, self.run)
-        asked = {"vary": list(words[0]), "set": list(words[1]), "tolerance": self.tolerance, "seed": self.seed,
+        asked = {"vary": list(source.vary), "set": list(source.settings), "seed": self.seed,
                  "budget_seconds": self.budget_seconds}  # fmt: skip
-        with contextlib.closing(run):
-            with discarded(run):
-                run.write_settings(source, problem, asked)
-                with user_errors(source.file), Progress(console, CurrentStep()) as progress:
-                    made = learn_family(family, self.tolerance, self.budget_seconds, self.seed, (progress, run.decided))
-            tell(made, run, write_surrogate(run, made, asked), self.json)
-        missed = self.tolerance is not None and np.max(made.calibration.errors) > self.tolerance
-        if missed:
-            print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
-        return GUARD_FAILED if missed else 0 if run.whole else FAILED
+        if isinstance(family, AbstractLeveled) or family.random_fields:
+            return self._generated(family, source, asked, console)
+        problem = source.load()
+        run, kept = self._run(problem.name)
+        asked["tolerance"] = self.tolerance
 
-    def _generated(self, made_of: Family | AbstractLeveled, source: FamilySource, console: Console) -> int:
+        def learned(subscribers: Any) -> Surrogate:
+            if not self.resumed:
+                run.write_settings(source, problem, asked)
+            return learn_family(family, self.tolerance, self.budget_seconds, self.seed, subscribers, kept)
+
+        def told(made: Surrogate) -> int:
+            tell(made, run, write_surrogate(run, made, asked), self.json)
+            missed = self.tolerance is not None and np.max(made.calibration.errors) > self.tolerance
+            if missed:
+                print(f"The tolerance {self.tolerance:g} is missed at members kept apart.", file=sys.stderr)
+            return GUARD_FAILED if missed else 0 if run.whole else FAILED
+
+        return self._kept(run, learned, told, source.file, console)
+
+    def _generated(
+        self, made_of: Family | AbstractLeveled, source: FamilySource, asked: dict[str, Any], console: Console
+    ) -> int:
         """Learn from members with random fields, or of a simulator, that are made for it."""
         if self.tolerance is not None:
             raise InputError("Functions are learned for a time.", "--tolerance", "Give --budget-seconds.")
         if self.where.processes is not None and isinstance(made_of, AbstractLeveled):
             made_of.processes = self.where.processes
-        if self.resumed and self.run is not None:
-            run = Run(self.run, Folder.open(self.run).manifest)
-        else:
-            run = Run.create(made_of.name or "family", self.run)
-        kept, keep = None if self.keep is None else str(self.keep), self.keep or run.path / MEMBERS
-        asked = {"vary": list(source.vary), "set": list(source.settings), "seed": self.seed, "keep": kept,
-                 "budget_seconds": self.budget_seconds}  # fmt: skip
+        run, kept = self._run(made_of.name or "family")
+        asked["keep"] = None if self.keep is None else str(self.keep)
+
+        def learned(subscribers: Any) -> Operator:
+            if not self.resumed:
+                run.write_request(source.record(), asked)
+            how = {"budget": self.budget_seconds, "key": self.seed, "subscribers": subscribers, "kept": kept}
+            return learn_generated(made_of, keep=self.keep or run.path / MEMBERS, **how)
+
+        return self._kept(run, learned, lambda made: self._judged(run, made, asked), source.file, console)
+
+    def _run(self, name: str) -> tuple[Run, CourseState | None]:
+        """A new run folder, or that of the run that goes on with what it had come to."""
+        if not self.resumed or self.run is None:
+            return Run.create(name, self.run), None
+        folder = Folder.open(self.run)
+        number, record = _reached(folder)
+        run = Run(self.run, folder.manifest)
+        run.goes_on(number, int(record["events"]))
+        return run, record["state"]
+
+    def _kept(
+        self, run: Run, learned: Callable[[Any], Any], told: Callable[[Any], int], file: Path | None, console: Console
+    ) -> int:
+        """Learn, and tell it; what was reached is kept however it ends."""
         with contextlib.closing(run), ended_by_signals() as signals:
             try:
                 with (
                     discarded(run, unless=run.path / MEMBERS),
-                    user_errors(source.file),
+                    user_errors(file),
                     Progress(console, CurrentStep()) as progress,
                 ):
-                    if self.resumed:
-                        run.goes_on(0, sys.maxsize)
-                    else:
-                        run.write_request(source.record(), asked)
-                    made = learn_generated(
-                        made_of,
-                        budget=self.budget_seconds,
-                        key=self.seed,
-                        subscribers=(progress, run.decided),
-                        keep=keep,
-                    )
+                    made = learned((progress, run.decided))
             except KeyboardInterrupt:
                 if not run.path.exists():
                     raise
                 print(ending(run, signals), file=sys.stderr)
                 return INTERRUPTED
-            return self._judged(run, made, asked)
+            return told(made)
 
     def _judged(self, run: Run, made: Operator, asked: dict[str, Any]) -> int:
         """Tell what an operator has learned; the exit code."""
@@ -333,21 +362,29 @@ class Surrogates:
             check_output(self.json, (path,), self.force)
         devices = self.where.start((SAMPLES,))
         samples = Samples.read(path, list(self.inputs), list(self.outputs), self.base, self.periodic)
-        more = None
+        more, further = None, None
         if self.coarse is not None:
             others = [name for name in self.inputs if name != self.base]
             more = Samples.read(self.coarse, others, [str(self.base)], None, self.periodic)
+            further = {"file": str(self.coarse), "sha256": checksum(self.coarse)}
         how: dict[str, Any] = {"coarse": more, "budget": self.budget_seconds, "key": self.seed, "devices": devices}
         if not first(devices):
-            surrogate(samples, **how)
+            kept = _reached(Folder.open(self.run))[1]["state"] if self.resumed and self.run is not None else None
+            surrogate(samples, kept=kept, **how)
             return 0
-        run = Run.create(path.stem, self.run)
+        run, kept = self._run(path.stem)
         asked = {"inputs": list(self.inputs), "outputs": list(self.outputs), "base": self.base, "seed": self.seed,
-                 "coarse": None if self.coarse is None else str(self.coarse), "periodic": self.periodic,
-                 "budget_seconds": self.budget_seconds}  # fmt: skip
-        with contextlib.closing(run):
-            with discarded(run), Progress(console, CurrentStep()) as progress:
-                run.write_request({"kind": "samples", "file": str(path), "sha256": checksum(path)}, asked)
-                made = surrogate(samples, subscribers=(progress, run.decided), **how)
-                assert isinstance(made, Operator)
-            return self._judged(run, made, asked)
+                 "periodic": self.periodic, "budget_seconds": self.budget_seconds}  # fmt: skip
+        record = {"kind": SAMPLED, "file": str(path), "sha256": checksum(path), "coarse": further}
+
+        def learned(subscribers: Any) -> Any:
+            if not self.resumed:
+                run.write_request(record, asked)
+            return surrogate(samples, subscribers=subscribers, kept=kept, **how)
+
+        return self._kept(run, learned, lambda made: self._judged(run, made, asked), None, console)
+
+
+def _reached(folder: Folder) -> tuple[int, dict[str, Any]]:
+    """The last state of a learning with its number; where there is none nothing but members was kept."""
+    return folder.state() if folder.keeps_states else (0, {"state": None, "events": sys.maxsize})

@@ -15,11 +15,11 @@ from hierax.results.files import write_json
 
 @contextlib.contextmanager
 def discarded(run: Run, unless: Path | None = None) -> Iterator[None]:
-    """Leave no run folder behind where nothing came out; `unless` a folder in it has something to go on from."""
+    """Leave no run folder behind where nothing came out; `unless` a file in it, or a state, is there to go on from."""
     try:
         yield
     except (InputError, KeyboardInterrupt):
-        if unless is None or not unless.exists():
+        if not run.reached and (unless is None or not unless.exists()):
             run.discard()
         raise
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,14 @@ import numpy as np
 
 from hierax import clock
 from hierax._errors import InputError
-from hierax.events import Decision, Subscriber
+from hierax.events import Subscriber
+from hierax.models.course import Course, CourseState
 from hierax.models.family import Family
 from hierax.models.family_levels import FamilyLevels
 from hierax.models.grids import resampled
 from hierax.models.leveled import AbstractLeveled
-from hierax.models.levels import LEAST_PAIRS, learn_levels
-from hierax.models.operator_training import LEAST, learn_operator
+from hierax.models.levels import LEAST_PAIRS, learned_levels
+from hierax.models.operator_training import LEAST, learned_operator
 from hierax.models.operators import Operator
 from hierax.models.random_fields import RandomFunction
 from hierax.models.samples import Samples
@@ -50,13 +51,15 @@ PAIRS = 0.25, 0.7
 """Least and largest part of the seconds for pairs."""
 WRITTEN = 10.0
 """Seconds after which members are kept anew."""
+MEMBERS = "members"
+"""The part of a learning that evaluates them."""
 COARSE = "coarse"
 """Name of the output on the level below."""
 
 
 def learn_generated(
     leveled: Family | AbstractLeveled, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = (),
-    keep: Path | None = None,
+    keep: Path | None = None, kept: CourseState | None = None,
 ) -> Operator:  # fmt: skip
     """Learn the map from functions and numbers to what members are on a grid, from members that are made for it.
 
@@ -76,6 +79,8 @@ def learn_generated(
         As those of `learn_operator`.
     keep:
         NPZ in which members are kept as they come; those that it has are not evaluated again.
+    kept:
+        As that of `learn_operator`; `keep` has its members.
 
     Raises
     ------
@@ -87,30 +92,28 @@ def learn_generated(
     ----------
     Giles, Acta Numerica 24 (2015) (numbers of samples on levels).
     """
-    end = clock.seconds_now() + budget
-    making = Making.of(leveled, key, keep, tuple(subscribers))
-    level, below = making.levels(clock.seconds_now() + LOOKING * budget)
-    stop = clock.seconds_now() + DATA * (end - clock.seconds_now())
-    learn = {"key": key, "subscribers": making.subscribers}
-    if below is None:
-        found = making.members(level, 0, stop, 2 * LEAST)
-        making.say(f"{len(found)} members on level {level}.")
-        made = learn_operator(
-            making.samples(level, found), budget=max(end - clock.seconds_now(), LEAST_TRAINED * budget), **learn
-        )
-        return replace(made, levels=making.looked())
-    share = making.share_of_pairs(level, below)
-    now = clock.seconds_now()
-    fine = making.members(level, 0, now + share * (stop - now), 2 * LEAST_PAIRS)
-    both = [number for number in making.members(below, 0, stop, max(fine) + 1) if number in fine]
-    more = making.members(below, max(fine) + 1, stop, 2 * LEAST)
-    making.say(f"{len(both)} pairs on levels {level} and {below}, {len(more)} members on level {below} alone.")
-    pairs, base, coarse = making.samples(level, both), making.samples(below, both), making.samples(below, more)
-    (name,) = pairs.outputs
-    pairs = Samples({**pairs.inputs, COARSE: base.outputs[name]}, pairs.outputs, base=COARSE)
+    course = Course(subscribers, kept)
+    making = Making.of(leveled, key, keep, course)
+    chosen = course.reached(MEMBERS) or making.chosen(budget)
+    course.keep(MEMBERS, chosen)
+    left = max(budget - course.start("training"), LEAST_TRAINED * budget)
+    fine = making.samples(chosen.level, chosen.fine)
+    if chosen.below is None:
+        return replace(learned_operator(fine, left, key, course), levels=making.looked())
+    base, coarse = (making.samples(chosen.below, numbers) for numbers in (chosen.fine, chosen.more))
+    (name,) = fine.outputs
+    pairs = Samples({**fine.inputs, COARSE: base.outputs[name]}, fine.outputs, base=COARSE)
     others = Samples(coarse.inputs, {COARSE: coarse.outputs[name]})
-    made = learn_levels(pairs, others, budget=max(end - clock.seconds_now(), LEAST_TRAINED * budget), **learn)
-    return replace(made, levels=making.looked())
+    return replace(learned_levels(pairs, others, left, key, course), levels=making.looked())
+
+
+class Chosen(NamedTuple):
+    """What is learned: numbers of members on a level, and on the one below alone where that is taken as well."""
+
+    level: int
+    below: int | None
+    fine: list[int]
+    more: list[int]
 
 
 @final
@@ -138,22 +141,20 @@ class Making:
     axes: tuple[str, ...]
     names: tuple[str, ...]
     keep: Path | None
-    subscribers: tuple[Subscriber, ...]
+    course: Course
     known: dict[int, dict[int, One]] = field(default_factory=dict)
     written: float = 0.0
 
     @classmethod
-    def of(
-        cls, leveled: Family | AbstractLeveled, key: int, keep: Path | None, subscribers: tuple[Subscriber, ...]
-    ) -> Making:
+    def of(cls, leveled: Family | AbstractLeveled, key: int, keep: Path | None, course: Course) -> Making:
         """With the members that a file has kept, if there is one."""
         leveled.check_named()
         inputs = leveled.drawn(MOST, seed_of(key, 20))
         if isinstance(leveled, Family):
             levels, cells, names = _on_cells(leveled, key)
-            made = cls(levels, inputs, cells, tuple(levels.asked.domain.names), names, keep, subscribers)
+            made = cls(levels, inputs, cells, tuple(levels.asked.domain.names), names, keep, course)
         else:
-            made = cls(leveled, inputs, (), (), ("value",), keep, subscribers)
+            made = cls(leveled, inputs, (), (), ("value",), keep, course)
         if keep is not None and keep.exists():
             made._read(keep)
         if not isinstance(leveled, Family):
@@ -169,8 +170,24 @@ class Making:
         """Tell what is decided, and what failed."""
         failed = Counter(one.reason for members in self.known.values() for one in members.values() if one.reason)
         left_out = "".join(f" {count} failed: {reason}." for reason, count in failed.items())
-        for subscriber in self.subscribers:
-            subscriber(Decision(sentence + left_out))
+        self.course.say(sentence + left_out)
+
+    def chosen(self, budget: float) -> Chosen:
+        """Evaluate members for their part of a budget."""
+        origin = self.course.origin
+        level, below = self.levels(origin + LOOKING * budget)
+        start = origin + self.course.start(MEMBERS)
+        stop = start + DATA * (origin + budget - start)
+        if below is None:
+            found = self.members(level, 0, stop, 2 * LEAST)
+            self.say(f"{len(found)} members on level {level}.")
+            return Chosen(level, None, found, [])
+        share = self.share_of_pairs(level, below)
+        fine = self.members(level, 0, start + share * (stop - start), 2 * LEAST_PAIRS)
+        both = [number for number in self.members(below, 0, stop, max(fine) + 1) if number in fine]
+        more = self.members(below, max(fine) + 1, stop, 2 * LEAST)
+        self.say(f"{len(both)} pairs on levels {level} and {below}, {len(more)} members on level {below} alone.")
+        return Chosen(level, below, both, more)
 
     def levels(self, stop: float) -> tuple[int, int | None]:
         """The level to be learned, and the one below where that is taken as well; finer ones are tried until `stop`."""
@@ -292,6 +309,7 @@ class Making:
         with written(self.keep) as draft:
             np.savez(draft, **arrays)  # pyright: ignore
         self.written = clock.seconds_now()
+        self.course.keep(MEMBERS, self.course.reached(MEMBERS))
 
     def _read(self, path: Path) -> None:
         found = named_arrays(path)

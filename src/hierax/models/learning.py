@@ -15,9 +15,11 @@ import numpy as np
 from hierax import clock
 from hierax._errors import InputError
 from hierax.devices import SAMPLES, Devices, dividing
-from hierax.events import Decision, Subscriber
+from hierax.events import Subscriber
 from hierax.fields import parameter_count
+from hierax.models.common_mesh import Member
 from hierax.models.correction import Correction
+from hierax.models.course import Course, CourseState
 from hierax.models.family import Family
 from hierax.models.generated import learn_generated
 from hierax.models.leveled import AbstractLeveled
@@ -49,6 +51,8 @@ SMALL = 1e-10
 """Size of a mode over that of the first, below which it is left out."""
 JUDGED = 8
 """Members kept apart at which the equations are asked as well."""
+MEMBERS = "members"
+"""The part of a learning that solves them."""
 FAILED = 0.5
 """Share of failed members above which nothing is learned."""
 
@@ -62,6 +66,7 @@ def surrogate(
     key: int = 0,
     subscribers: Iterable[Subscriber] = (),
     devices: Devices | None = None,
+    kept: CourseState | None = None,
 ) -> Surrogate | Operator:
     """Learn the solution of a family as a function of its inputs, or the map that samples show.
 
@@ -87,6 +92,9 @@ def surrogate(
     devices:
         Of pairs of functions, those that the samples of every step are divided between, of this process or of several
         that call this alike; one if not given.
+    kept:
+        What a learning of the same that was cut off had come to, the `state` of the last `LearningReached` that its
+        subscribers got: this one goes on with the rest of its seconds.
 
     Raises
     ------
@@ -101,7 +109,7 @@ def surrogate(
     if isinstance(family, Samples):
         if tolerance is not None:
             raise InputError("Samples are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")
-        how: dict[str, Any] = {"budget": budget, "key": key, "subscribers": subscribers}
+        how: dict[str, Any] = {"budget": budget, "key": key, "subscribers": subscribers, "kept": kept}
         with dividing(devices, (SAMPLES,)):
             return learn_operator(family, **how) if coarse is None else learn_levels(family, coarse, **how)
     if devices is not None:
@@ -110,19 +118,19 @@ def surrogate(
     if isinstance(family, AbstractLeveled) or family.random_fields:
         if tolerance is not None:
             raise InputError("Functions are learned for a time.", "surrogate(tolerance=...)", "Give budget=... alone.")
-        return learn_generated(family, budget=budget, key=key, subscribers=subscribers)
+        return learn_generated(family, budget=budget, key=key, subscribers=subscribers, kept=kept)
     if coarse is not None:
         raise InputError("A family makes its own samples.", "surrogate(coarse=...)", "Leave it out.")
-    return learn_family(family, tolerance, budget, key, subscribers)
+    return learn_family(family, tolerance, budget, key, subscribers, kept)
 
 
 def learn_family(
-    family: Family, tolerance: float | None, budget: float, key: int, subscribers: Iterable[Subscriber]
-) -> Surrogate:
+    family: Family, tolerance: float | None, budget: float, key: int, subscribers: Iterable[Subscriber],
+    kept: CourseState | None = None,
+) -> Surrogate:  # fmt: skip
     """See `surrogate`."""
     _check(family, tolerance, budget)
-    learning = Learning(family, tolerance or GOAL, budget, key, tuple(subscribers))
-    return learning.run()
+    return Learning(family, tolerance or GOAL, budget, key, Course(subscribers, kept)).run()
 
 
 def _check(family: Family, tolerance: float | None, budget: float) -> None:
@@ -144,6 +152,14 @@ class _Judged(NamedTuple):
     resolution: float
 
 
+class Solved(NamedTuple):
+    """A member as it was solved on the common mesh, its inputs, and the seconds that it took."""
+
+    inputs: np.ndarray
+    member: Member
+    seconds: float
+
+
 class _Fit(NamedTuple):
     """A reduced model of the members so far."""
 
@@ -163,8 +179,7 @@ class Learning:
     goal: float
     budget: float
     key: int
-    subscribers: tuple[Subscriber, ...]
-    began: float = field(default_factory=lambda: clock.seconds_now())
+    course: Course
     inputs: list[np.ndarray] = field(default_factory=list)
     own: list[np.ndarray] = field(default_factory=list)
     thetas: list[np.ndarray] = field(default_factory=list)
@@ -172,20 +187,28 @@ class Learning:
     failed: list[np.ndarray] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
-    solving: float = 0.0
-
-    def elapsed(self) -> float:
-        """Seconds so far."""
-        return clock.seconds_now() - self.began
-
-    def say(self, sentence: str) -> None:
-        """Tell what is decided."""
-        for subscriber in self.subscribers:
-            subscriber(Decision(sentence))
+    solved: dict[bytes, Solved] = field(default_factory=dict)
 
     def run(self) -> Surrogate:
         """See `surrogate`."""
-        solver = member_solver(self.family, SHARPER * self.goal, self.key, MESH_SHARE * self.budget, self.subscribers)
+        solver = self._solver()
+        seconds_mesh = self.course.start(MEMBERS)
+        self.solved = {one.inputs.tobytes(): one for one in self.course.reached(MEMBERS) or ()}
+        size = parameter_count(solver.field)
+        self.course.say(f"Mesh: {size} parameters for all members, found in {seconds_mesh:.1f} s.")
+        seen = SeenMembers.of(solver)
+        judges = self._judges(solver, seen)
+        fit, stopped = self._fitted(solver, seen, judges)
+        return self._made(solver, seen, fit, judges, seconds_mesh, stopped)
+
+    def _solver(self) -> MemberSolver:
+        """The solver of members, on a mesh that is kept as soon as it is found."""
+        known = self.course.reached("mesh")
+        if known is not None:
+            field, coarse, floor, levels = known
+            return replace(MemberSolver.again(self.family, field, coarse, floor, self.key), levels=levels)
+        share = MESH_SHARE * self.budget
+        solver = member_solver(self.family, SHARPER * self.goal, self.key, share, self.course.subscribers)
         assert solver.middle is not None
         if solver.middle.result.exit_code:
             raise InputError(
@@ -193,21 +216,25 @@ class Learning:
                 "surrogate(family)",
                 f"Look at it by hx.train: {dict(zip(self.family.names, self.family.middle().tolist(), strict=True))}.",
             )
-        seconds_mesh = self.elapsed()
-        size = parameter_count(solver.field)
-        self.say(f"Mesh: {size} parameters for all members, found in {seconds_mesh:.1f} s.")
-        seen = SeenMembers.of(solver)
-        judges = self._judges(solver, seen)
-        fit, stopped = self._fitted(solver, seen, judges)
-        return self._made(solver, seen, fit, judges, seconds_mesh, stopped)
+        self.course.keep("mesh", (solver.field, solver.coarse, solver.floor, solver.levels))
+        return solver
+
+    def _member(self, solver: MemberSolver, inputs: np.ndarray, start: np.ndarray | None = None) -> Member:
+        """A member, solved once."""
+        key = inputs.tobytes()
+        if key not in self.solved:
+            began = self.course.seconds
+            self.solved[key] = Solved(inputs, solver.solve(inputs, start), self.course.seconds - began)
+            self.course.keep(MEMBERS, tuple(self.solved.values()))
+        return self.solved[key].member
 
     def _judges(self, solver: MemberSolver, seen: SeenMembers) -> list[_Judged]:
         """Members that are not learned from."""
         found = []
         for inputs in self.family.drawn(VALIDATED, seed_of(self.key, 21)):
-            if not self._in_time(JUDGING_SHARE, len(found) < VALIDATED // 3):
+            if not self._in_time(inputs, JUDGING_SHARE, len(found) < VALIDATED // 3):
                 break
-            one = solver.solve(inputs)
+            one = self._member(solver, inputs)
             if one.failure is None:
                 parameters = seen.parameters(one.theta)
                 found.append(_Judged(inputs, parameters, seen.values(parameters), solver.resolution(one)))
@@ -229,7 +256,7 @@ class Learning:
             tried = self._solved(solver, seen, drawn, tried, count)
             if len(self.inputs) < FIRST // 2 or sum(self.reasons.values()) > FAILED * (tried + VALIDATED):
                 raise InputError(
-                    f"Only {len(self.inputs)} of {tried} members were solved in {self.elapsed():.0f} s"
+                    f"Only {len(self.inputs)} of {tried} members were solved in {self.course.seconds:.0f} s"
                     + "".join(f"; {n} failed: {reason}" for reason, n in self.reasons.items())
                     + ".",
                     "surrogate(family)",
@@ -238,11 +265,11 @@ class Learning:
             fit = self._fit()
             errors = [math.hypot(_error(fit, self.family, judge), judge.resolution) for judge in judges]
             error = max(errors)
-            self.history.append((len(self.inputs), self.elapsed(), float(np.median(errors)), error))
-            self.say(f"{len(self.inputs)} members, {fit.name}: largest error at members kept apart {error:.2g}.")
+            self.history.append((len(self.inputs), self.course.seconds, float(np.median(errors)), error))
+            self.course.say(f"{len(self.inputs)} members, {fit.name}: largest error at members kept apart {error:.2g}.")
             if error <= self.goal:
                 return fit, "tolerance"
-            if tried < count or self.elapsed() > SOLVING_SHARE * self.budget:
+            if tried < count or self.course.seconds > SOLVING_SHARE * self.budget:
                 return fit, "budget"
             if tried >= MOST:
                 return fit, "samples"
@@ -250,11 +277,9 @@ class Learning:
 
     def _solved(self, solver: MemberSolver, seen: SeenMembers, drawn: np.ndarray, tried: int, count: int) -> int:
         """Solve members up to a number, as long as there is time; the number that was tried."""
-        while tried < count and self._in_time(SOLVING_SHARE, len(self.inputs) < FIRST // 2):
+        while tried < count and self._in_time(drawn[tried], SOLVING_SHARE, len(self.inputs) < FIRST // 2):
             inputs = drawn[tried]
-            began = self.elapsed()
-            one = solver.solve(inputs, self._near(inputs, solver))
-            self.solving += self.elapsed() - began
+            one = self._member(solver, inputs, self._near(inputs, solver))
             tried += 1
             if one.failure is not None:
                 self._left_out(inputs, one.failure)
@@ -269,9 +294,10 @@ class Learning:
         self.failed.append(inputs)
         self.reasons[failure] += 1
 
-    def _in_time(self, share: float, few: bool) -> bool:
-        """Whether a share of the budget is not over; with few members yet, which are nothing, it may be overdrawn."""
-        return self.elapsed() < (OVERDRAWN if few else share) * self.budget
+    def _in_time(self, inputs: np.ndarray, share: float, few: bool) -> bool:
+        """Whether a member is known, or a share of the budget not over; with few members, which are nothing yet, it may
+        be overdrawn."""
+        return inputs.tobytes() in self.solved or self.course.seconds < (OVERDRAWN if few else share) * self.budget
 
     def _near(self, inputs: np.ndarray, solver: MemberSolver) -> np.ndarray | None:
         """Where a nonlinear member starts: at the solved one nearest to it."""
@@ -296,12 +322,11 @@ class Learning:
     ) -> Surrogate:
         floor = float(np.median([judge.resolution for judge in judges]))
         bare = Calibration(1.0, 1.0, 0.0, np.zeros(1), np.ones(1))
-        took = seconds_mesh, self.elapsed()
-        members = len(self.inputs) + sum(self.reasons.values())
+        took = seconds_mesh, self.course.seconds
         record = LearningRecord(
             fit.name, fit.candidates, len(self.inputs), sum(self.reasons.values()), len(judges),
             parameter_count(solver.field), len(fit.basis), took[1], took[1] - took[0], took[0],
-            self.solving / max(members, 1), stopped,
+            float(np.median([one.seconds for one in self.solved.values()])), stopped,
             dict(self.reasons), 0.0, tuple(self.history), solver.levels,
         )  # fmt: skip
         made = Surrogate(

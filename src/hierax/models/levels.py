@@ -17,7 +17,8 @@ import numpy as np
 
 from hierax import clock
 from hierax._errors import InputError
-from hierax.events import Decision, Subscriber
+from hierax.events import Subscriber
+from hierax.models.course import Course, CourseState
 from hierax.models.grids import resampled, symmetries
 from hierax.models.operator_training import HELD, Training
 from hierax.models.operators import Moves, Operator, Scaling
@@ -31,8 +32,9 @@ LIFTING, FINE = 0.4, 0.1
 
 
 def learn_levels(
-    pairs: Samples, coarse: Samples, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = ()
-) -> Operator:
+    pairs: Samples, coarse: Samples, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = (),
+    kept: CourseState | None = None,
+) -> Operator:  # fmt: skip
     """Learn the fine map from few pairs and many coarse samples; see the head of the file.
 
     Parameters
@@ -41,7 +43,7 @@ def learn_levels(
         Samples whose `base` is the coarse solution: inputs and both solutions.
     coarse:
         Samples of the coarse solution: the same inputs without it, and it as the output, by its name.
-    budget, key, subscribers:
+    budget, key, subscribers, kept:
         As those of `learn_operator`.
 
     Returns
@@ -58,25 +60,30 @@ def learn_levels(
     ----------
     Lu, Pestourie, Johnson, Romano, Phys. Rev. Research 4 (2022), arXiv 2204.06684 (what a coarse solution lacks).
     """
-    began, compiled = clock.seconds_now(), clock.compile_seconds()
-    both = TwoLevels.of(pairs, coarse, key, tuple(subscribers))
+    return learned_levels(pairs, coarse, budget, key, Course(subscribers, kept))
+
+
+def learned_levels(pairs: Samples, coarse: Samples, budget: float, key: int, course: Course) -> Operator:
+    """See `learn_levels`."""
+    began, compiled = course.start("levels of data"), clock.compile_seconds()
+    both = TwoLevels.of(pairs, coarse, key, course)
     fine = both.fine_alone()
-    trained = replace(fine, budget=FINE * budget).trained()
+    trained = replace(fine, budget=FINE * budget, name="fine samples for a start").trained()
     alone, lift = fine.judged(trained), both.lift(LIFTING * budget)
     named = {"fine samples alone": alone, "on a true coarse solution": lift}
-    left = budget - (clock.seconds_now() - began)
     if _error(lift) < _error(alone):
-        named["levels"] = replace(both.telescoped(fine, lift, left), samples=len(pairs) + len(coarse))
+        made = both.telescoped(fine, lift, both.left(budget, "levels"))
+        named["levels"] = replace(made, samples=len(pairs) + len(coarse))
     else:
-        both.say("Coarse solutions do not help: the seconds that are left are for the fine samples alone.")
-        named["fine samples alone"] = replace(fine, budget=left, start=trained.network).run()
+        course.say("Coarse solutions do not help: the seconds that are left are for the fine samples alone.")
+        named["fine samples alone"] = replace(fine, budget=both.left(budget, fine.name), start=trained.network).run()
     errors = {name: _error(one) for name, one in named.items()}
     chosen = named[min(("levels", "fine samples alone"), key=lambda name: errors.get(name, np.inf))]
     told = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
-    both.say(f"Errors in L2 and H1 together at {len(both.apart)} fine samples kept apart: {told}.")
+    course.say(f"Errors in L2 and H1 together at {len(both.apart)} fine samples kept apart: {told}.")
     return replace(
         chosen, candidates={name: float(np.mean(one.errors)) for name, one in named.items()},
-        seconds=clock.seconds_now() - began, seconds_compile=clock.compile_seconds() - compiled,
+        seconds=course.seconds - began, seconds_compile=clock.compile_seconds() - compiled,
     )  # fmt: skip
 
 
@@ -106,10 +113,10 @@ class TwoLevels:
     scaling: Scaling
     moves: Moves
     key: int
-    subscribers: tuple[Subscriber, ...]
+    course: Course
 
     @classmethod
-    def of(cls, pairs: Samples, coarse: Samples, key: int, subscribers: tuple[Subscriber, ...]) -> TwoLevels:
+    def of(cls, pairs: Samples, coarse: Samples, key: int, course: Course) -> TwoLevels:
         """A tenth of the pairs are kept apart, and two at least."""
         names = _inputs(pairs, coarse)
         given = {name: pairs.inputs[name] for name in (*names, str(pairs.base))}
@@ -119,22 +126,22 @@ class TwoLevels:
         known, apart = pairs.take(order[count:]), pairs.take(order[:count])
         inputs = {name: np.concatenate([coarse.inputs[name], known.inputs[name]]) for name in names}
         raw = channels(inputs, names, pairs.grid, pairs.periodic)
-        return cls(known, apart, coarse, raw, Scaling.of(raw), shown_moves(coarse, names), key, subscribers)
+        return cls(known, apart, coarse, raw, Scaling.of(raw), shown_moves(coarse, names), key, course)
 
-    def say(self, sentence: str) -> None:
-        """Tell what is decided."""
-        for subscriber in self.subscribers:
-            subscriber(Decision(sentence))
+    def left(self, budget: float, part: str) -> float:
+        """What of a budget was left when a part began."""
+        return budget - (self.course.start(part) - self.course.start("levels of data"))
 
     def fine_alone(self) -> Training:
         """From inputs to fine solutions, by the pairs."""
         pairs = _both(self.known, self.apart)
         inputs = {name: pairs.inputs[name] for name in self.coarse.inputs}
-        return self._training(Samples(inputs, pairs.outputs, periodic=pairs.periodic), len(self.apart), 0.0)
+        samples = Samples(inputs, pairs.outputs, periodic=pairs.periodic)
+        return self._training(samples, len(self.apart), 0.0, "fine samples alone")
 
     def lift(self, budget: float) -> Operator:
         """From inputs and coarse solutions to fine ones, by the pairs."""
-        training = self._training(_both(self.known, self.apart), len(self.apart), budget)
+        training = self._training(_both(self.known, self.apart), len(self.apart), budget, "on a coarse solution")
         # what it teaches is judged at the end: a few samples need not be sure of it here
         return replace(training, sure=0.5).run()
 
@@ -145,7 +152,7 @@ class TwoLevels:
         below = resampled(self.known.inputs[name][..., None], own.shape[1:], self.coarse.periodic)[..., 0]
         inputs = {key: np.concatenate([values, self.known.inputs[key]]) for key, values in self.coarse.inputs.items()}
         samples = Samples(inputs, {name: np.concatenate([own, below])}, periodic=self.coarse.periodic)
-        training = self._training(samples, 0, budget)
+        training = self._training(samples, 0, budget, "levels")
         # finest cells of an axis to one of the coarse grid
         block = max(-(-n // m) for n, m in zip(self.known.grid, samples.grid, strict=True))
         start = CoarseNetwork(training.network(block), samples.grid, block, samples.periodic)
@@ -156,16 +163,17 @@ class TwoLevels:
         judging = replace(fine, raw=self.raw, scale=np.ones(1))
         return judging.judged(trained._replace(network=both, steps=trained.steps + lift.steps))
 
-    def _training(self, samples: Samples, held: int, budget: float) -> Training:
+    def _training(self, samples: Samples, held: int, budget: float, name: str) -> Training:
         """All but the last samples are learned, on the fine grid of inputs."""
         logs, shift, size = self.scaling
         # a base is seen in its own size
         own = Scaling((*logs, False), np.append(shift, 0.0), np.append(size, 1.0)) if samples.base else self.scaling
         numbers, learned = np.arange(len(samples)), len(samples) - held
-        return Training.of(
-            samples, numbers[:learned], numbers[learned:], budget, self.key, self.subscribers, self.moves, own,
+        made = Training.of(
+            samples, numbers[:learned], numbers[learned:], budget, self.key, self.course, self.moves, own,
             self.known.grid,
         )  # fmt: skip
+        return replace(made, name=name)
 
 
 def shown_moves(coarse: Samples, names: tuple[str, ...]) -> Moves:

@@ -20,7 +20,8 @@ from scipy.special import stdtrit
 from hierax import clock
 from hierax._errors import InputError
 from hierax.devices import DEVICES, Division, agree_on, division, shares
-from hierax.events import Decision, Subscriber
+from hierax.events import Subscriber
+from hierax.models.course import Course, CourseState
 from hierax.models.doubt import ErrorModel
 from hierax.models.grids import moved_batch, relative_errors, symmetries
 from hierax.models.kernel_map import KernelMap, fitted_map
@@ -56,8 +57,9 @@ PATCHED = 16
 
 
 def learn_operator(
-    samples: Samples, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = ()
-) -> Operator:
+    samples: Samples, *, budget: float = 60.0, key: int = 0, subscribers: Iterable[Subscriber] = (),
+    kept: CourseState | None = None,
+) -> Operator:  # fmt: skip
     """Learn the map from inputs to outputs of samples.
 
     A network of convolutions on patches and a U of coarser grids is trained on the sum of relative errors in L2 and H1,
@@ -75,6 +77,8 @@ def learn_operator(
         Seed of weights, batches and the samples kept apart.
     subscribers:
         Get what is decided.
+    kept:
+        What a learning of the same samples that was cut off had come to.
 
     Raises
     ------
@@ -88,6 +92,11 @@ def learn_operator(
     """
     if not isinstance(samples, Samples):
         raise InputError(f"This is a {type(samples).__name__}.", "learn_operator(samples)", "Give hx.Samples.")
+    return learned_operator(samples, budget, key, Course(subscribers, kept))
+
+
+def learned_operator(samples: Samples, budget: float, key: int, course: Course) -> Operator:
+    """See `learn_operator`."""
     if len(samples) < 2 * LEAST:
         raise InputError(f"There are {len(samples)} samples.", "learn_operator(samples)", f"Give at least {2 * LEAST}.")
     if not (math.isfinite(budget) and budget > 0.0):
@@ -96,7 +105,7 @@ def learn_operator(
         )
     order = np.random.default_rng(key).permutation(len(samples))
     count = max(LEAST, round(HELD * len(samples)))
-    return Training.of(samples, order[count:], order[:count], budget, key, tuple(subscribers)).run()
+    return Training.of(samples, order[count:], order[:count], budget, key, course).run()
 
 
 class Trained(NamedTuple):
@@ -108,17 +117,28 @@ class Trained(NamedTuple):
     compiled: float
 
 
+class TrainingState(NamedTuple):
+    """A network on the way, the leaves of the optimiser's state, steps, their height over that of the schedule, and the
+    share of the schedule that is done."""
+
+    network: Any
+    moments: tuple[Any, ...]
+    steps: int
+    calm: float
+    share: float
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Training:
     """One training: arrays of the samples that are learned and of those kept apart, all in 32 bits; the network that it
     starts from, a new one if there is none; the probability with which a correction has to gain on its base; the
-    samples of a step."""
+    samples of a step; the course of which it is a part of this name."""
 
     samples: Samples
     budget: float
     key: int
-    subscribers: tuple[Subscriber, ...]
+    course: Course
     scaling: Scaling
     learned: tuple[np.ndarray, ...]
     held: tuple[np.ndarray, ...]
@@ -129,11 +149,12 @@ class Training:
     start: Any = None
     sure: float = SURE
     batch: int = BATCH
+    name: str = "network"
 
     @classmethod
     def of(
         cls, samples: Samples, learned: np.ndarray, held: np.ndarray, budget: float, key: int,
-        subscribers: tuple[Subscriber, ...], moves: Moves | None = None, scaling: Scaling | None = None,
+        course: Course, moves: Moves | None = None, scaling: Scaling | None = None,
         grid: tuple[int, ...] | None = None,
     ) -> Training:  # fmt: skip
         """Of samples, those to learn and those to keep apart, by number; moves and the scaling of inputs, where other
@@ -150,13 +171,9 @@ class Training:
         moves = tuple(symmetries(seen[learned], outputs[learned])) if moves is None else moves
         own, other = (tuple(part[pick] for part in parts) for pick in (learned, held))
         return cls(
-            samples, budget, key, subscribers, scaling, own, other, samples.take(held), raw[learned], scale, moves,
+            samples, budget, key, course, scaling, own, other, samples.take(held), raw[learned], scale, moves,
             batch=BATCH if len(learned) >= FEW else OF_FEW,
         )  # fmt: skip
-
-    def say(self, sentence: str) -> None:
-        for subscriber in self.subscribers:
-            subscriber(Decision(sentence))
 
     def run(self) -> Operator:
         """See `learn_operator`."""
@@ -181,7 +198,7 @@ class Training:
             # a correction that makes slopes worse is none
             if not (_better(errors, own[0], self.sure) and _better(h1, own[1], self.sure)):
                 network, (errors, h1) = None, own
-                self.say("The base alone is as good as what was learned: it is kept.")
+                self.course.say("The base alone is as good as what was learned: it is kept.")
         if not np.all(np.isfinite(errors)):
             raise InputError("The training has failed: errors are not finite.", "learn_operator", LOOK)
         shown = self.apart.take(np.array(ranked(errors)))
@@ -225,17 +242,21 @@ class Training:
                 "Devices(samples=...)",
                 f"Give a divisor of {self.batch}.",
             )
-        began, compiled = clock.seconds_now(), clock.compile_seconds()
-        names, learned = ", ".join(f"{kind} {axis}" for kind, axis in self.moves) or "none", len(self.learned[0])
-        self.say(f"{learned} samples learned, {len(self.held[0])} kept apart; symmetries that they show: {names}.")
-        network, rng = self.start or self.network(), np.random.default_rng(self.key + 1)
-        params, rest = eqx.partition(network, eqx.is_inexact_array)
+        start, compiled = self.course.start(self.name), clock.compile_seconds()
+        names, apart = ", ".join(f"{kind} {axis}" for kind, axis in self.moves) or "none", len(self.held[0])
+        count, order = len(self.learned[0]), np.zeros(0, dtype=int)
+        self.course.say(f"{count} samples learned, {apart} kept apart; symmetries that they show: {names}.")
+        at = self.course.reached(self.name) or TrainingState(self.start or self.network(), (), 0, 1.0, 0.0)
+        params, rest = eqx.partition(at.network, eqx.is_inexact_array)
         step = _step(self.moves, self.samples.periodic, division())
-        params, state = _fetched((params, _optimiser().init(params)))
-        scale = np.asarray(self.scale, np.float32)
-        count, order, done = len(self.learned[0]), np.zeros(0, dtype=int), 0
-        first, share = 0.0, 0.0
-        kept, fresh, calm = (params, state), (params, state), 1.0
+        state = _optimiser().init(params)
+        state = jax.tree.unflatten(jax.tree.structure(state), at.moments) if at.moments else state
+        params, state = _fetched((params, state))
+        scale, rng = np.asarray(self.scale, np.float32), np.random.default_rng(self.key + 1 + at.steps)
+        done, calm = at.steps, at.calm
+        # of a larger budget than before a smaller share is done
+        first, behind = None, min(at.share, (self.course.seconds - start) / self.budget)
+        kept, fresh, share = (params, state), (params, state), behind
         while share < 1.0:
             if len(order) < self.batch:
                 order = np.concatenate([order, *(rng.permutation(count) for _ in range(-(-self.batch // count)))])
@@ -253,13 +274,22 @@ class Training:
             elif done % KEEPING == 0:
                 # what is finite now may have parameters that are not: those of the time before have shown a loss
                 kept, fresh = fresh, _fetched((params, state))
-            now = clock.seconds_now() - began
-            first = now if done == 1 else first
-            share = (now - first) / max(self.budget - first, 1e-3) if now < self.budget else 1.0
+                self._keep(kept, rest, done, calm, share)
+            now = self.course.seconds - start
+            first = now if first is None else first
+            passed = (now - first) / max(self.budget - first, 1e-3)
+            share = behind + (1.0 - behind) * passed if now < self.budget else 1.0
         params = _fetched(params)
         agree_on(params)
-        network = eqx.combine(jax.tree.map(jnp.asarray, params), rest)
-        return Trained(network, done, began, compiled)
+        network = self._keep((params, state), rest, done, calm, share)
+        return Trained(network, done, self.course.origin + start, compiled)
+
+    def _keep(self, reached: tuple[Any, Any], rest: Any, done: int, calm: float, share: float) -> Any:
+        """Let the course note parameters and the state of the optimiser; the network that has them."""
+        network = eqx.combine(jax.tree.map(jnp.asarray, reached[0]), rest)
+        moments = tuple(jax.tree.leaves(reached[1]))
+        self.course.keep(self.name, TrainingState(network, moments, done, calm, share))
+        return network
 
     def _errors(self, network: Any, moves: Moves) -> tuple[np.ndarray, np.ndarray]:
         seen, outputs, base, size = self.held

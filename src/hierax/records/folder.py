@@ -177,6 +177,11 @@ class Folder:
         else:
             number, record = self.state(state)
             found, name = record["solution"], state_name(number)
+            if found is None:
+                raise InputError(
+                    "The learning was cut off, and has come to nothing that predicts yet.", str(self.path),
+                    f"Go on by: hierax resume {self.path}.",
+                )  # fmt: skip
         solution, problem = checked(found, Solution, self.path / name), self.problem()
         if isinstance(solution.field, Unknowns):
             # of a table that was cut off there may be some outputs only

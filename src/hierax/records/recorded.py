@@ -39,7 +39,7 @@ def recorded_source(record: Mapping[str, Any], options: Mapping[str, Any], given
         elif kind == "file":
             text = same_file(record, given)
         elif kind == "data":
-            path = _same_table(record, given)
+            path = same_table(record, given)
             columns = {key: tuple(record[key]) for key in ("inputs", "outputs", "rename", "log", "domain", "periodic")}
             rest = {key: record[key] for key in ("level", "cost", "sigma", "drop_missing")}
             return DataSource(path, **columns, **rest, group=record.get("group"))
@@ -89,7 +89,8 @@ def same_file(record: Mapping[str, Any], given: str | None) -> str:
     return f"{path}:{record['object']}"
 
 
-def _same_table(record: Mapping[str, Any], given: str | None) -> Path:
+def same_table(record: Mapping[str, Any], given: str | None) -> Path:
+    """The table of the record, where it is the same; see `same_file`."""
     path = Path(given or record["file"])
     if not path.is_file():
         raise InputError("The table of this run is gone.", str(path), "Say where it is now by --problem FILE.")

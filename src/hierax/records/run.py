@@ -5,7 +5,7 @@
 | `settings.json` | what was asked, of which problem, by which versions |
 | `problem.npz` | domain, unknowns, names and data of the problem, without its code |
 | `plan.txt`, `events.jsonl` | the plan in words; every event, one a line |
-| `state-NNNN.npz` | the last two states of the training, each with the solution so far |
+| `state-NNNN.npz` | the last two states of the training, each with the solution so far, or of a learning |
 | `solution.npz`, `solution.json` | the field with the evidence for it; the record for other programs |
 | `diagnosis.txt`, `figure.png`, `measures.npz` | what limited the run; a picture; what `--watch` has measured |
 | `surrogate.npz`, `surrogate.json` | in place of the solution, what was learned of a family |
@@ -31,7 +31,7 @@ from typing import Any, final
 
 from hierax._errors import InputError
 from hierax._results import RESULTS
-from hierax.events import Decision, Event, Reached, RunStarted
+from hierax.events import Decision, Event, LearningReached, Reached, RunStarted
 from hierax.problems.kept import described
 from hierax.problems.problem import Problem
 from hierax.records.fingerprint import fingerprint, plan_print
@@ -60,7 +60,7 @@ PERIOD = 10.0
 """Seconds after which the steps of a long visit are kept."""
 KEPT = 2
 """States that are kept: the last one, and one in case that is damaged."""
-STATES = Codec(extra=("hierax.cycles", "hierax.solvers", "hierax.training"))
+STATES = Codec(extra=("hierax.cycles", "hierax.models", "hierax.solvers", "hierax.training"))
 """What states of a training may hold."""
 
 
@@ -144,8 +144,11 @@ class Run:
 
     def __call__(self, event: Event) -> None:
         """Append an event as one line, so that a run that is killed leaves all until then."""
+        if isinstance(event, LearningReached):
+            self._keep(event.state, None, within=True)
+            return
         if isinstance(event, Reached):
-            self._keep(event)
+            self._keep(event.state, event.solution, event.within)
             return
         with self.tried("events", needed=False):
             self._events.append(json.dumps(event_record(event), allow_nan=False))
@@ -156,25 +159,25 @@ class Run:
                 self._put({PLAN: event.plan.rstrip().encode() + b"\n"}, {EVENTS: self._events.entry()})
 
     def decided(self, event: Event) -> None:
-        """Append an event if it tells a decision: of a run that consists of many others."""
-        if isinstance(event, Decision):
+        """Append an event if it tells a decision, or keep what was reached: of a run that consists of many others."""
+        if isinstance(event, Decision | LearningReached):
             self(event)
 
     def note(self, sentence: str) -> None:
         """Append a sentence as an event."""
         self(Decision(sentence))
 
-    def _keep(self, reached: Reached) -> None:
+    def _keep(self, state: Any, so_far: Callable[[], Any] | None, within: bool) -> None:
         """Write a state, unless saving has taken its share of the seconds by then."""
         began = time.perf_counter()
         if self.seconds + self._last > SHARE * (began - self._began) and self._states:
             return
-        if reached.within and began - max(self._kept, self._began) < PERIOD:
+        if within and began - max(self._kept, self._began) < PERIOD:
             return
-        solution = dataclasses.replace(reached.solution(), problem=None)
-        record = {"state": reached.state, "solution": solution, "plan": self._plan, "events": self._events.length}
+        solution = None if so_far is None else dataclasses.replace(so_far(), problem=None)
+        record = {"state": state, "solution": solution, "plan": self._plan, "events": self._events.length}
         number = 1 + max(self._states, default=0)
-        with self.tried(f"the state after level {reached.state.current}", needed=False):
+        with self.tried("a state", needed=False):
             gone = {state_name(old) for old in self._states[: -KEPT + 1]}
             self._put_or_make_room({state_name(number): pack(record, STATES)}, {EVENTS: self._events.entry()}, gone)
             self._states = [*self._states[-KEPT + 1 :], number]
