@@ -13,6 +13,7 @@ import hierax as hx
 from hierax import cli
 from hierax._errors import InputError
 from hierax.models import generated, operator_training, workers
+from hierax.models.course import Course
 from hierax.models.grids import resampled
 
 BOX, BOX_OF_SPACE = hx.Box([0.0], [2.0]), hx.Box([0.0], [1.0])
@@ -164,9 +165,8 @@ def layers(calls):
 def test_a_simulator_is_learned_from_pairs_and_members_are_kept_and_never_made_twice(small, monkeypatch, tmp_path):
     monkeypatch.setattr(generated, "CHEAP", np.inf)
     calls, told = [], []
-    made = generated.learn_generated(
-        layers(calls), budget=1.0, subscribers=(lambda event: told.append(event.sentence),), keep=tmp_path / "kept.npz"
-    )
+    hear = lambda event: told.append(getattr(event, "sentence", ""))  # noqa: E731
+    made = generated.learn_generated(layers(calls), budget=1.0, subscribers=(hear,), keep=tmp_path / "kept.npz")
     assert made.inputs == ("k", "a")
     assert any("pairs on levels 1 and 0" in one and "failed: ValueError: breaks" in one for one in told)
     kept = np.load(tmp_path / "kept.npz")
@@ -174,12 +174,12 @@ def test_a_simulator_is_learned_from_pairs_and_members_are_kept_and_never_made_t
     n = len(kept["values_0"])
     np.testing.assert_allclose(kept["values_0"][:, -1] > 0.0, np.ones(n))
     again = layers(more := [])
-    making = generated.Making.of(again, 0, tmp_path / "kept.npz", ())
+    making = generated.Making.of(again, 0, tmp_path / "kept.npz", Course())
     assert set(kept["numbers_1"]) >= set(making.members(1, 0, -np.inf, 2))
     # those that failed are tried again
     assert len(more) <= generated.PILOT
     with pytest.raises(InputError, match="another seed"):
-        generated.Making.of(again, 1, tmp_path / "kept.npz", ())
+        generated.Making.of(again, 1, tmp_path / "kept.npz", Course())
 
 
 def test_a_family_with_a_random_field_becomes_an_operator(small):

@@ -609,6 +609,24 @@ def test_levels_of_data_are_chosen_by_fine_samples_and_need_no_coarse_solution_t
         hx.surrogate(pairs, coarse=hx.Samples({"a": a[8:]}, {"v": below[8:]}), budget=1.0)
 
 
+def test_fine_samples_that_seconds_limit_have_all_of_them(small, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "seconds_now", lambda: 0.01 * next(ticks))
+    a, u = smoothed(60, 16, np.random.default_rng(4))
+    below = 0.9 * u.reshape(60, 8, 2, 8, 2).mean((2, 4))
+    coarse = hx.Samples({"a": a[:8]}, {"c": below[:8]}, periodic=True)
+
+    def candidates(count):
+        pairs = hx.Samples({"a": a[:count], "c": below[:count]}, {"u": u[:count]}, base="c", periodic=True)
+        made = hx.surrogate(pairs, coarse=coarse, budget=1.0)
+        assert made.seconds == pytest.approx(1.0, rel=0.1)
+        return set(made.candidates)
+
+    # hundred steps of four show six samples 67 times, and 54 of them seven times
+    assert candidates(60) == {"fine samples alone"}
+    assert "on a true coarse solution" in candidates(8)
+
+
 def test_levels_of_data_that_teach_nothing_leave_their_seconds_to_the_fine_samples(small):
     rng = np.random.default_rng(7)
     shapes = np.cos(np.pi * np.arange(3)[:, None] * (np.arange(16) + 0.5) / 16)

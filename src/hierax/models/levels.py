@@ -3,7 +3,8 @@
 From pairs, the same input on both levels, a network learns what a coarse solution lacks: few pairs tell, since the
 coarse solution is its base. The coarse solution itself is learned from as many inputs as the coarse level has, on its
 own grid, and the two networks in a row are the map. Beside them stands what the fine samples alone give: fine samples
-that neither has seen choose.
+that neither has seen choose. Where there are so many fine samples that the seconds limit what they give, levels could
+only take seconds away: the fine samples have all of them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LEAST_PAIRS, LEAST_HELD = 4, 2
 """Fewest pairs, and fewest of them that choose."""
 LIFTING, FINE = 0.4, 0.1
 """Shares of the budget for what coarse solutions lack, and for the network of the fine samples alone."""
+REPEATED = 10.0
+"""Times that each image of a fine sample is seen, up to which steps limit a training, not the number of samples."""
 
 
 def learn_levels(
@@ -69,13 +72,16 @@ def learned_levels(pairs: Samples, coarse: Samples, budget: float, key: int, cou
     both = TwoLevels.of(pairs, coarse, key, course)
     fine = both.fine_alone()
     trained = replace(fine, budget=FINE * budget, name="fine samples for a start").trained()
-    alone, lift = fine.judged(trained), both.lift(LIFTING * budget)
-    named = {"fine samples alone": alone, "on a true coarse solution": lift}
-    if _error(lift) < _error(alone):
-        made = both.telescoped(fine, lift, both.left(budget, "levels"))
-        named["levels"] = replace(made, samples=len(pairs) + len(coarse))
-    else:
-        course.say("Coarse solutions do not help: the seconds that are left are for the fine samples alone.")
+    named, seen = {"fine samples alone": fine.judged(trained)}, fine.seen(trained, (1.0 - FINE) * budget)
+    why = f"Seconds and not fine samples limit these, whose images are seen {seen:.2g} times"
+    if not seen <= REPEATED:
+        why, lift = "Coarse solutions do not help", both.lift(LIFTING * budget)
+        if _error(lift) < _error(named["fine samples alone"]):
+            made = both.telescoped(fine, lift, both.left(budget, "levels"))
+            named["levels"] = replace(made, samples=len(pairs) + len(coarse))
+        named["on a true coarse solution"] = lift
+    if "levels" not in named:
+        course.say(f"{why}: the seconds that are left are for the fine samples alone.")
         named["fine samples alone"] = replace(fine, budget=both.left(budget, fine.name), start=trained.network).run()
     errors = {name: _error(one) for name, one in named.items()}
     chosen = named[min(("levels", "fine samples alone"), key=lambda name: errors.get(name, np.inf))]

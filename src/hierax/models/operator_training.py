@@ -109,23 +109,26 @@ def learned_operator(samples: Samples, budget: float, key: int, course: Course) 
 
 
 class Trained(NamedTuple):
-    """A network, its steps, and what the clocks of seconds and of compilation said before."""
+    """A network, its steps, the seconds of one (not a number where they are not known), and what the clocks of seconds
+    and of compilation said before."""
 
     network: Any
     steps: int
+    pace: float
     began: float
     compiled: float
 
 
 class TrainingState(NamedTuple):
-    """A network on the way, the leaves of the optimiser's state, steps, their height over that of the schedule, and the
-    share of the schedule that is done."""
+    """A network on the way, the leaves of the optimiser's state, steps, their height over that of the schedule, the
+    share of the schedule that is done, and the seconds of a step."""
 
     network: Any
     moments: tuple[Any, ...]
     steps: int
     calm: float
     share: float
+    pace: float = math.nan
 
 
 @final
@@ -253,7 +256,7 @@ class Training:
         state = jax.tree.unflatten(jax.tree.structure(state), at.moments) if at.moments else state
         params, state = _fetched((params, state))
         scale, rng = np.asarray(self.scale, np.float32), np.random.default_rng(self.key + 1 + at.steps)
-        done, calm = at.steps, at.calm
+        done, calm, pace = at.steps, at.calm, at.pace
         # of a larger budget than before a smaller share is done
         first, behind = None, min(at.share, (self.course.seconds - start) / self.budget)
         kept, fresh, share = (params, state), (params, state), behind
@@ -274,22 +277,29 @@ class Training:
             elif done % KEEPING == 0:
                 # what is finite now may have parameters that are not: those of the time before have shown a loss
                 kept, fresh = fresh, _fetched((params, state))
-                self._keep(kept, rest, done, calm, share)
+                self._keep(kept, rest, done, calm, share, pace)
             now = self.course.seconds - start
             first = now if first is None else first
+            pace = (now - first) / (done - at.steps - 1) if done > at.steps + 1 else pace
             passed = (now - first) / max(self.budget - first, 1e-3)
             share = behind + (1.0 - behind) * passed if now < self.budget else 1.0
         params = _fetched(params)
         agree_on(params)
-        network = self._keep((params, state), rest, done, calm, share)
-        return Trained(network, done, self.course.origin + start, compiled)
+        network = self._keep((params, state), rest, done, calm, share, pace)
+        return Trained(network, done, pace, self.course.origin + start, compiled)
 
-    def _keep(self, reached: tuple[Any, Any], rest: Any, done: int, calm: float, share: float) -> Any:
+    def _keep(self, reached: tuple[Any, Any], rest: Any, *how: Any) -> Any:
         """Let the course note parameters and the state of the optimiser; the network that has them."""
         network = eqx.combine(jax.tree.map(jnp.asarray, reached[0]), rest)
         moments = tuple(jax.tree.leaves(reached[1]))
-        self.course.keep(self.name, TrainingState(network, moments, done, calm, share))
+        self.course.keep(self.name, TrainingState(network, moments, *how))
         return network
+
+    def seen(self, trained: Trained, seconds: float) -> float:
+        """How often each image of a sample is seen where a training goes on for so many seconds; not a number where it
+        is not known how long a step takes."""
+        steps = trained.steps + seconds / trained.pace
+        return self.batch * steps / (len(self.learned[0]) * 2 ** len(self.moves))
 
     def _errors(self, network: Any, moves: Moves) -> tuple[np.ndarray, np.ndarray]:
         seen, outputs, base, size = self.held
