@@ -202,7 +202,7 @@ def test_a_random_start_has_one_cell_along_the_time():
         return hx.Problem(hx.Box([0.0, 0.0], [1.0, 1.0], names=("t", "x")), (equation, begin))
 
     field = hx.GaussianField(0.5, 2.5, None, modes=4, box=BOX_OF_SPACE)
-    making = generated.Making.of(hx.Family(decay, {"start": field}), 0, None, ())
+    making = generated.Making.of(hx.Family(decay, {"start": field}), 0, None, Course())
     samples = making.samples(1, making.members(1, 0, -np.inf, 2))
     starts, found = samples.inputs["start"], samples.outputs["u"]
     assert starts.shape[1:] == (1, 32)
