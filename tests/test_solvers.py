@@ -282,6 +282,15 @@ def test_what_a_sum_of_squares_cannot_tell_is_not_sought():
     assert left[0] < left[1] < 1e-6 * rest
 
 
+def test_a_first_decrease_by_what_is_rough_foresees_nothing():
+    eigenvalues = np.r_[np.ones(40), np.geomspace(0.2, 1.0, 40)]
+    exact = np.r_[np.ones(40), np.full(40, 3e-3)]
+    found = iterated(lambda v: eigenvalues * v, eigenvalues * exact, lambda r: r, ErrorEstimate(1e-8), 100)
+    left = eigenvalues @ (found.solution - exact) ** 2
+    assert 2 < found.iterations < 10
+    assert left < 1e-8 / eigenvalues.min() * (eigenvalues @ exact**2)  # what `r' r` estimates, but for the spectrum
+
+
 def test_lbfgs_reaches_the_minimum_with_one_compilation(compilations):
     targets = np.sin(6 * np.arange(64) / 64)
     objective = on_line(LINEAR, targets, local=False)

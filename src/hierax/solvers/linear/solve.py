@@ -362,8 +362,8 @@ def iterated(product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractS
         gain = 0.5 * alpha * rz
         model += gain
         lengths.append(alpha)
-        # what is left is foreseen by the slowest decrease so far: the last use of the preconditioner is saved
-        if stop(count, gain, model, 0.5 * rz * max(ratios, default=np.inf)):
+        # foreseen by the slowest decrease but the first, of what is rough: it saves the last use of the preconditioner
+        if stop(count, gain, model, 0.5 * rz * max(ratios[1:], default=np.inf)):
             break
         z = precondition(r)
         rz, previous = float(r @ z), rz
