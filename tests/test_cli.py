@@ -380,6 +380,19 @@ def test_a_fit_from_data_to_prediction(here, capsys):
     np.testing.assert_allclose(read["T_x"], 3 * np.cos(3 * x), atol=1e-2)
 
 
+def test_far_from_all_rows_of_a_table_nothing_is_claimed(here, capsys):
+    place = np.random.default_rng(5).uniform(size=(400, 2))
+    x, y = place[np.hypot(*(place - 0.5).T) > 0.3].T
+    lines = (f"{a},{b},{np.sin(4.0 * a) + b}" for a, b in zip(x, y, strict=True))
+    (here / "data.csv").write_text("\n".join(["x,y,u", *lines]))
+    fit = ["fit", "data.csv", "--inputs", "x", "y", "--outputs", "u", "--levels", "1", "--run", "run"]
+    cli.main(fit)
+    (here / "p.csv").write_text("x,y\n0.5,0.5\n0.1,0.1\n0.9,0.5")
+    assert cli.main(["predict", "run", "p.csv", "--out", "v.csv"]) == 0
+    assert "1 of 3 rows are in the box of the table and far from all its rows" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_columns(here / "v.csv", ["unseen"])["unseen"], [1, 0, 0])
+
+
 def test_between_the_values_of_a_count_nothing_is_claimed_or_asked(here, capsys):
     rng = np.random.default_rng(3)
     count, a = rng.integers(4, size=160), rng.uniform(size=160)

@@ -121,7 +121,7 @@ def test_a_family_from_a_file_is_learned_to_a_tolerance_with_errors_that_are_kno
         found = np.array([jax.vmap(field)(jnp.asarray(x)[:, None]) for field in fields])
         return np.linalg.norm(found - truth, axis=1) / np.linalg.norm(truth, axis=1)
 
-    assert np.all(errors(surrogate.solutions(inputs)) <= surrogate.calibration.bound * surrogate.errors(inputs))
+    assert np.all(errors(surrogate.solutions(inputs)) <= surrogate.error_bounds(inputs))
     seen = predict(surrogate, inputs, family=family)
     assert 0.7 < np.median(errors(seen.fields) / seen.errors) < 1.4
     assert np.all(errors(seen.fields) <= seen.bounds)

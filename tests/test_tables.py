@@ -10,7 +10,7 @@ import hierax as hx
 from hierax.checks.guards.everywhere import Everywhere, upper_mean
 from hierax.fields import LowRank
 from hierax.objective.data_rows import DataRows, folds
-from hierax.problems.grouping import at_values, clusters, few_values, specimen_axes, together
+from hierax.problems.grouping import at_values, clusters, far_from, few_values, specimen_axes, together
 from hierax.solvers.alternating import alternated
 from hierax.solvers.gaussian_process import Likelihood, fit_process
 from hierax.solvers.kernels import Kernel, warped
@@ -430,6 +430,16 @@ def test_values_of_a_count_are_told_from_those_of_a_quantity():
         assert guard.passed
         assert guard.inputs == inputs
     assert not told_everywhere(x, names, lambda p: np.std(names) * (p[:, 1] > 0.5))[1].passed
+
+
+def test_between_the_lines_of_a_grid_no_place_is_far():
+    rng = np.random.default_rng(0)
+    axes = [np.linspace(0.0, 1.0, count) for count in (51, 6)]
+    grid, lines = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2), np.repeat(axes[1], 50)
+    assert not far_from(grid, rng.uniform(size=(500, 2))).any()
+    assert np.mean(far_from(np.stack([rng.uniform(size=300), lines], axis=1), rng.uniform(size=(500, 2)))) < 0.02
+    hole = grid[np.abs(grid[:, 0] - 0.5) > 0.2]
+    assert far_from(hole, np.array([[0.5, 0.5], [0.2, 0.5]])).tolist() == [True, False]
 
 
 def test_rows_of_a_cluster_do_not_vouch_for_each_other():

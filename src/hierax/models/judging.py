@@ -86,8 +86,7 @@ def predict(
                 "predict(tolerance=...)",
                 "Give the family as well: family=..., or --problem FILE.py:OBJECT.",
             )
-        errors = surrogate.errors(members)
-        bounds = np.where(outside > 0.0, np.inf, surrogate.calibration.bound * errors)
+        errors, bounds = surrogate.errors(members), surrogate.error_bounds(members)
         return Predictions(members, surrogate.solutions(members), errors, bounds, ["predicted"] * len(members), outside)
     judge = Judge.of(surrogate, family)
     found = [judge(one, theta, tolerance) for one, theta in zip(members, surrogate.parameters(members), strict=True)]

@@ -197,6 +197,10 @@ class Surrogate:
         sizes = np.maximum(np.linalg.norm(coefficients, axis=1), 1e-150)
         return np.hypot(self.calibration.factor * np.asarray(doubts) / sizes, self.calibration.floor)
 
+    def error_bounds(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> np.ndarray:
+        """What nearly all errors stay below `(n,)`, for many members `(n, k)`: infinite outside of what was learned."""
+        return np.where(self.outside(inputs) > 0.0, np.inf, self.calibration.bound * self.errors(inputs))
+
     def outside(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> np.ndarray:
         """How far `(n,)` members are outside of what was learned, in half ranges of the worst input; 0 inside.
 

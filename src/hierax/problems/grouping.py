@@ -109,9 +109,17 @@ def clusters(points: Float[np.ndarray, "n dim"]) -> Int[np.ndarray, " n"] | None
 
 
 def far_from(points: Float[np.ndarray, "n dim"], places: Float[np.ndarray, "m dim"]) -> Bool[np.ndarray, " m"]:
-    """Which places are much further from all of some different points than these are from each other."""
-    tree = KDTree(points)
-    return np.asarray(tree.query(places)[0]) > FAR * _gap(tree)
+    """Which places are much further from all of some different points than these are from each other.
+
+    Between the lines of a grid, and between the few levels of an input, a place is as near as the nearest of these:
+    rows are closer along one input than along another.
+    """
+    tree, moved = KDTree(points), places.copy()
+    for axis, own in enumerate(map(np.unique, points.T)):
+        away, nearest = KDTree(own[:, None]).query(places[:, [axis]])
+        near = away <= 0.5 * FAR * np.quantile(np.diff(own, prepend=own[0]), ALMOST)
+        moved[near, axis] = own[nearest[near]]
+    return np.asarray(tree.query(moved)[0]) > FAR * _gap(tree)
 
 
 def _gap(tree: KDTree) -> float:

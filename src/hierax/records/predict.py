@@ -11,6 +11,7 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.geometry.mesh_file import read as read_mesh
 from hierax.geometry.shape import positive
+from hierax.problems.grouping import far_from
 from hierax.problems.problem import Problem
 from hierax.problems.terms import Data
 from hierax.records.tables import LOGARITHM, Table
@@ -22,9 +23,10 @@ OUTSIDE = "outside"
 """The column that marks rows outside of the domain; it is there where such rows are."""
 
 UNSEEN = "unseen"
-"""The column that marks rows between the values of a count, of which the fit of a table says nothing."""
+"""The column that marks rows of which the fit of a table says nothing."""
 
-BETWEEN = "{} of {} rows are between the values of {} that occur in the table; nothing is claimed there ({} = 1)."
+BETWEEN = "{} of {} rows are between the values of {inputs} that occur in the table; nothing is claimed there ({} = 1)."
+ALONE = "{} of {} rows are in the box of the table and far from all its rows; nothing is claimed there ({} = 1)."
 SAME = 1e-6
 """Distance of values that are taken for the same, over their range."""
 
@@ -110,11 +112,15 @@ def _valued(
     problem = solution.problem
     inside, moved = _placed(problem, points, where, outside)
     found = _evaluated(solution, moved, tuple(values) or tuple(problem.unknowns), probability)
-    inputs, told = _between(solution, moved)
-    sentences = []
-    if np.any(told):
-        found[UNSEEN] = np.where(told, 1.0, 0.0)
-        sentences = [BETWEEN.format(int(np.sum(told)), len(points), " and ".join(inputs), UNSEEN)]
+    inputs, between = _between(solution, moved)
+    kinds = {BETWEEN: between, ALONE: inside & _alone(problem, moved)}
+    sentences = [
+        text.format(int(np.sum(told)), len(points), UNSEEN, inputs=" and ".join(inputs))
+        for text, told in kinds.items()
+        if np.any(told)
+    ]
+    if sentences:
+        found[UNSEEN] = np.where(np.any(list(kinds.values()), axis=0), 1.0, 0.0)
     count = int(np.sum(~inside))
     if not count:
         return found, sentences
@@ -136,6 +142,16 @@ def _between(solution: Solution, points: np.ndarray) -> tuple[list[str], np.ndar
         own = np.unique(np.concatenate([term.points[:, axis] for term in terms]))
         other |= np.min(np.abs(points[:, axis, None] - own), axis=1) > SAME * np.ptp(own)
     return inputs, other
+
+
+def _alone(problem: Problem, points: np.ndarray) -> np.ndarray:
+    """Which points no row of a table is near to; none where equations say what happens between rows."""
+    rows = [term.points for term in problem.terms if isinstance(term, Data) and term.observe is None]
+    if len(rows) < len(problem.terms):
+        return np.zeros(len(points), dtype=bool)
+    corner, upper = problem.domain.bounds()
+    widths = upper - corner
+    return far_from(np.unique(np.concatenate(rows) - corner, axis=0) / widths, (points - corner) / widths)
 
 
 def _placed(problem: Problem, points: np.ndarray, where: str, outside: Outside) -> tuple[np.ndarray, np.ndarray]:
