@@ -118,7 +118,7 @@ def far_from(points: Float[np.ndarray, "n dim"], places: Float[np.ndarray, "m di
     for axis, own in enumerate(map(np.unique, points.T)):
         away, nearest = KDTree(own[:, None]).query(places[:, [axis]])
         near = away <= 0.5 * FAR * np.quantile(np.diff(own, prepend=own[0]), ALMOST)
-        moved[near, axis] = own[nearest[near]]
+        moved[:, axis] = np.where(near, own[np.asarray(nearest)], places[:, axis])
     return np.asarray(tree.query(moved)[0]) > FAR * _gap(tree)
 
 
