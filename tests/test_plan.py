@@ -72,3 +72,13 @@ def test_refusals():
     for use in (hx.plan, lambda problem: hx.train(problem, plan=plan)):
         with pytest.raises(hx.InputError, match="fidelities"):
             use(runs)
+
+
+def test_what_was_not_measured_but_has_an_equation_of_its_own_needs_no_penalty():
+    line, times = hx.Box([0.0], [4.0], names=("t",)), np.linspace(0.2, 4.0, 12)[:, None]
+    seen = hx.Data("seen", times, np.exp(-times[:, 0]), noise=0.01, observe=lambda w, x: w.b(x))
+    gut = hx.Residual("gut", lambda w, x: hx.derivative(w.a, "t")(x) + w.k * w.a(x))
+    blood = hx.Residual("blood", lambda w, x: hx.derivative(w.b, "t")(x) - w.k * w.a(x) + w.b(x))
+    unknowns = {"a": hx.Function(), "b": hx.Function(), "k": hx.Constant(1.0)}
+    assert not hx.plan(hx.Problem(line, (gut, blood, seen), unknowns=unknowns)).penalties
+    assert hx.plan(hx.Problem(line, (blood, seen), unknowns=unknowns)).penalties

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from hierax.cycles import NestedIteration
 from hierax.hierarchy import AbstractRefinement, Hierarchy
+from hierax.objective.build import is_equation
+from hierax.objective.order import orders_of_rows
 from hierax.objective.prior import priors
 from hierax.planning.data import smoothness
 from hierax.planning.features import ProblemFeatures
 from hierax.planning.plan import Plan
 from hierax.problems.problem import Problem
-from hierax.problems.terms import Data
+from hierax.problems.terms import Data, Residual
 from hierax.solvers import AbstractSolver, GaussNewton, Smoothing, Tolerances
 
 FROM_DATA = (1e-6, 1e-2, 1.0, 100.0)
@@ -27,6 +29,8 @@ def plan_for_inverse(
     """Equations that weigh much more than the data, which carry noise."""
     # without a hidden function or constant the data stand in for missing conditions: the solution itself is kept smooth
     rough = seen.hidden or (() if seen.constants else tuple(problem.functions))
+    if seen.hidden and seen.dim == 1 and _closed(problem):
+        rough = ()
     penalties = smoothness(problem, rough, (1, 2), [tuple(range(seen.dim))])
     data = tuple(k for k, t in enumerate(problem.terms) if isinstance(t, Data))
     positions = tuple(len(problem.terms) + k for k in range(len(penalties)))
@@ -59,3 +63,13 @@ def plan_for_inverse(
             *(() if seen.linear else (FIRST_DATA,)),
         ),
     )
+
+
+def _closed(problem: Problem) -> bool:
+    """Whether there are as many equations as functions: along one coordinate they leave a few numbers free at most.
+
+    A penalty would favour constants with which what was not measured changes slowly.
+    """
+    equations = [t for t in problem.terms if isinstance(t, Residual) and is_equation(t, problem)]
+    rows = sum(orders_of_rows(problem, term).shape[1] for term in equations)
+    return rows >= sum(function.components or 1 for function in problem.functions.values())
