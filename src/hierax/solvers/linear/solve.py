@@ -363,7 +363,7 @@ def iterated(product: Apply, b: np.ndarray, precondition: Apply, stop: AbstractS
         model += gain
         lengths.append(alpha)
         # foreseen by the slowest decrease but the first, of what is rough: it saves the last use of the preconditioner
-        if stop(count, gain, model, 0.5 * rz * max(ratios[1:], default=np.inf)):
+        if count == limit or stop(count, gain, model, 0.5 * rz * max(ratios[1:], default=np.inf)):
             break
         z = precondition(r)
         rz, previous = float(r @ z), rz
