@@ -153,16 +153,19 @@ class Strips:
         strip = width * channels
         band = np.zeros((len(cross), lines, width, channels, (reach_along + 1) * strip))
         for o in range(reach_along + 1):
-            for a in range(width):
-                for b in range(max(0, a - reach_across), min(width, a + reach_across + 1)):
-                    for c, d in np.ndindex(channels, channels):
-                        below = o * strip + (a - b) * channels + c - d
-                        # an axis that wraps around is cut open: what couples its ends is left to the other strips
-                        stop = lines - o
-                        if below >= 0:
-                            column = values[:stop, cross[:, b], d, reach_along + o, reach_across + a - b, c]
-                            column = column * self.scale[:stop, cross[:, b], d] * self.scale[o:, cross[:, a], c]
-                            band[:, :stop, b, d, below] = column.T
+            # an axis that wraps around is cut open: what couples its ends is left to the other strips
+            stop = lines - o
+            for b in range(width):
+                first, last = max(0, b - reach_across), min(width, b + reach_across + 1)
+                met = self.scale[o:, cross[:, first:last]]
+                near = slice(reach_across + first - b, reach_across + last - b)
+                for d in range(channels):
+                    column = values[:stop, cross[:, b], d, reach_along + o, near]
+                    column = column * self.scale[:stop, cross[:, b], d][..., None, None] * met
+                    column = np.moveaxis(column.reshape(stop, len(cross), -1), 0, 1)
+                    start = o * strip + (first - b) * channels - d
+                    above = max(0, -start)  # the other half of a symmetric matrix
+                    band[:, :stop, b, d, start + above : start + column.shape[2]] = column[:, :, above:]
         band[..., 0] *= 1.0 + 1e-12
         found = [_factor(part.reshape(lines * strip, -1).T, lower=1, overwrite_ab=1) for part in band]
         return [(factor if info else np.asarray(factor, KEPT, order="F"), info) for factor, info in found]
