@@ -350,6 +350,24 @@ def test_patches_and_cells_are_inverse_and_a_network_serves_other_grids():
     assert network(jnp.zeros((1, 24, 32, 1), jnp.float32)).shape == (1, 24, 32, 2)
 
 
+def test_patches_are_larger_where_the_seconds_buy_few_steps(small):
+    told, rng = [], np.random.default_rng(0)
+
+    def patch(cells, budget, base=None):
+        a, u = rng.standard_normal((2, 8, cells, cells))
+        samples, pick = hx.Samples({"a": a}, {"u": u}, base=base), np.arange(8)
+        training = operator_training.Training.of(
+            samples, pick[:4], pick[4:], budget, 0, Course((told.append,)), moves=()
+        )
+        return training.affordable().patch
+
+    assert [patch(128, budget) for budget in (1e-3, 1e9)] == [8, 4]
+    assert "Patches of 8 cells" in told[0].sentence
+    # no grid below 16 cells an axis, and what a base lacks has small patches
+    assert [patch(64, 1e-3), patch(16, 1e-3), patch(128, 1e-3, "a")] == [4, 1, 4]
+    assert len(told) == 1
+
+
 def test_symmetries_are_those_of_the_data_alone():
     rng = np.random.default_rng(1)
     a, u = smoothed(200, 16, rng)

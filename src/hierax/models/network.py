@@ -21,6 +21,8 @@ from hierax.models.grids import mean_of_images
 
 LETTERS = "DHW"
 """Names of the axes of grids for convolutions."""
+PATCHED = 16
+"""Cells along an axis that the finest grid of a network keeps at least."""
 
 
 class Convolution(eqx.Module):
@@ -146,6 +148,16 @@ class MultigridNetwork(eqx.Module):
             for block in self.after[level]:
                 x = block(x)
         return to_cells(self.head(jax.nn.gelu(x)), self.patch)
+
+
+def fitting(grid: tuple[int, ...], largest: int, levels: int) -> tuple[int, int]:
+    """Cells along an axis of the largest patches, and the number of grids, up to limits, that fit a grid of cells."""
+    patch = largest
+    while patch > 1 and (min(grid) // patch < PATCHED or any(n % patch for n in grid)):
+        patch //= 2
+    while levels > 1 and any(n % (patch * 2 ** (levels - 1)) or n < patch * 2 ** (levels + 1) for n in grid):
+        levels -= 1
+    return patch, levels
 
 
 def predicted(network: Any, seen: Any, base: Any, size: Any, scale: Any) -> Float[Array, "batch *grid c"]:

@@ -26,7 +26,7 @@ from hierax.models.doubt import ErrorModel
 from hierax.models.grids import moved_batch, relative_errors, symmetries
 from hierax.models.kernel_map import KernelMap, fitted_map
 from hierax.models.muon import muon
-from hierax.models.network import MultigridNetwork, predicted
+from hierax.models.network import MultigridNetwork, fitting, predicted
 from hierax.models.operators import Moves, Operator, Scaling, features, in_blocks, prepared
 from hierax.models.samples import Samples, channels
 from hierax.models.surrogate import ranked
@@ -52,8 +52,8 @@ height below which there is no further try."""
 LOOK = "Look at the samples: sizes, and outliers."
 WIDTHS = {1: ((64, 64, 96, 96), (2, 1, 1, 2)), 2: ((48, 64, 64), (1, 1, 1))}
 """Channels and blocks on each grid, by the number of axes."""
-PATCHED = 16
-"""Cells along an axis that the finest grid of a network keeps at least."""
+USUAL, WIDE, STEPS, TIMED = 4, 8, 1000, 4
+"""Cells along an axis of patches; with the larger ones, if the usual ones leave fewer steps than this; steps timed."""
 
 
 def learn_operator(
@@ -64,6 +64,7 @@ def learn_operator(
 
     A network of convolutions on patches and a U of coarser grids is trained on the sum of relative errors in L2 and H1,
     with steps of equal size for every direction of a kernel (Muon) and Adam for the rest, on a cosine over the budget.
+    Patches are larger where the seconds buy few steps with small ones.
     Samples are mirrored as the data allow. Beside few samples stands a kernel between the modes of inputs and outputs.
     Some samples are kept apart: they choose between network, kernel and base, and tell the error.
 
@@ -221,17 +222,38 @@ class Training:
         left = outputs - base if base.shape[-1] else outputs
         return fitted_map(seen, left / size / self.scale)
 
-    def network(self, block: int = 1) -> MultigridNetwork:
-        """A network whose first grid has 16 cells an axis or more, and that fits the grid of the outputs; it reads
-        functions by blocks of cells on that."""
+    def affordable(self) -> MultigridNetwork:
+        """A network, of larger patches where the seconds buy too few steps with the usual ones. On a line steps cost
+        little, and what a base lacks is small in extent: large patches miss it."""
+        dim, usual, wide = len(self.samples.grid), self.network(), self.network(largest=WIDE)
+        if dim == 1 or self.samples.base is not None or wide.patch == usual.patch:
+            return usual
+        steps = self.budget * (usual.patch / wide.patch) ** dim / self._seconds_step(wide)
+        if steps >= STEPS:
+            return usual
+        self.course.say(f"Patches of {wide.patch} cells an axis: of smaller ones {steps:.0f} steps would fit.")
+        return wide
+
+    def _seconds_step(self, network: MultigridNetwork) -> float:
+        """What a step costs: the fastest of a few."""
+        params, rest = eqx.partition(network, eqx.is_inexact_array)
+        params, state = _fetched((params, _optimiser().init(params)))
+        step = _step(self.moves, self.samples.periodic, division())
+        batch = _spread(self.learned, np.arange(self.batch) % len(self.learned[0]))
+        scale, on, took = np.asarray(self.scale, np.float32), np.zeros(len(self.moves), np.float32), []
+        for _ in range(TIMED):
+            began = clock.seconds_now()
+            float(step(params, rest, state, batch, scale, on, np.float32(0.0))[2])
+            took.append(clock.seconds_now() - began)
+        return min(took)
+
+    def network(self, block: int = 1, largest: int = USUAL) -> MultigridNetwork:
+        """A network that fits the grid of the outputs, with patches up to the largest; it reads functions by blocks of
+        cells on that."""
         grid, dim, corrects = self.samples.grid, len(self.samples.grid), self.samples.base is not None
         outputs = 2 * len(self.samples.outputs) + (dim if corrects else 0)
         widths, blocks = WIDTHS[min(dim, 2)]
-        fitting = [p for p in (4, 2, 1) if min(grid) // p >= PATCHED and all(n % p == 0 for n in grid)]
-        patch = fitting[0] if fitting else 1
-        levels = len(widths)
-        while levels > 1 and any(n % (patch * 2 ** (levels - 1)) or n < patch * 2 ** (levels + 1) for n in grid):
-            levels -= 1
+        patch, levels = fitting(grid, largest, len(widths))
         return MultigridNetwork.drawn(
             self.key, dim, self.learned[0].shape[-1] * block**dim, outputs, patch=patch, widths=widths[:levels],
             blocks=blocks[:levels], gain=0.02 if corrects else 0.1, periodic=self.samples.periodic,
@@ -249,7 +271,7 @@ class Training:
         names, apart = ", ".join(f"{kind} {axis}" for kind, axis in self.moves) or "none", len(self.held[0])
         count, order = len(self.learned[0]), np.zeros(0, dtype=int)
         self.course.say(f"{count} samples learned, {apart} kept apart; symmetries that they show: {names}.")
-        at = self.course.reached(self.name) or TrainingState(self.start or self.network(), (), 0, 1.0, 0.0)
+        at = self.course.reached(self.name) or TrainingState(self.start or self.affordable(), (), 0, 1.0, 0.0)
         params, rest = eqx.partition(at.network, eqx.is_inexact_array)
         step = _step(self.moves, self.samples.periodic, division())
         state = _optimiser().init(params)
