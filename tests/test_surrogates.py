@@ -590,7 +590,11 @@ def test_errors_of_an_operator_are_told_sample_by_sample_and_unlike_inputs_are_s
     # few samples promise little, and do not call all others unlike
     few = ErrorModel.of(drawn(8), apart[:4], wrong(apart[:4]))
     assert np.mean(np.isinf(few.told(new)[1])) < 0.25
-    assert np.mean(errors > few.told(new)[1]) < 0.1
+    assert np.mean(errors > few.told(new)[1]) < 0.02
+    # where inputs are further out than most, and errors grow faster than was seen, bounds are wider
+    out = 1.5 * (drawn(1000) - new.mean(0)) + new.mean(0)
+    grown, (told, wide) = wrong(out) * np.exp(0.5 * np.abs(out[:, 0] - 3.0)), doubt.told(out)
+    assert np.mean(grown > wide) < 0.6 * np.mean(grown > np.where(np.isinf(wide), np.inf, doubt.factor * told))
 
 
 def test_media_are_the_same_draw_on_every_grid_and_solutions_are_of_second_order():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -92,7 +92,7 @@ class Reached:
 class LearningReached:
     """A learning of several parts has come further: the state from which it goes on with the rest of its seconds."""
 
-    state: Any
+    state: Any = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ SLACK = 2.0
 """Over the root of the number of samples: by what part new ones may be further out than all of these."""
 SHARE = 0.99
 """Share of new samples that bounds hold for, where errors over estimates are log-normal."""
-SPREAD, WORTH = 0.4, 4
+SPREAD, WORTH = 0.6, 8
 """Spread of the logarithm of errors over estimates that is assumed before any is seen; samples that it counts for."""
 RIDGES = 10.0 ** np.arange(-1, 6)
 """Penalties of slopes that are tried."""
@@ -32,7 +32,7 @@ class ErrorModel(NamedTuple):
         range of each, widened as few samples ask for, and the distance that new ones of the same kind stay below.
     level, slope, factor:
         Logarithm of the error, its slopes `(2 k,)`, and what nearly all errors stay below over the estimate: the limit
-        of a further one by Student's law, and no less than the largest that was seen.
+        of a further one by Student's law, and no less than the largest that was seen; wider by the distance above one.
     left_out:
         Estimates for the samples kept apart, each from the others.
 
@@ -81,10 +81,11 @@ class ErrorModel(NamedTuple):
 
     def told(self, features: Float[np.ndarray, "n k"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """Estimates `(n,)` of errors, and what nearly all errors stay below: infinite where inputs are unlike."""
-        far = self.outside(features)
-        logs = self.level + _bent((features - self.mean) @ self.whitening.T) @ self.slope
-        estimates = np.exp(np.minimum(logs, 0.0)) * np.maximum(far, 1.0)
-        return estimates, np.where(far > 1.0, np.inf, self.factor * estimates)
+        far, z = self.outside(features), (features - self.mean) @ self.whitening.T
+        estimates = np.exp(np.minimum(self.level + _bent(z) @ self.slope, 0.0)) * np.maximum(far, 1.0)
+        # what few samples show of errors holds less and less beyond the distance that most of them have, which is one
+        bounds = self.factor * estimates * np.maximum(np.linalg.norm(z, axis=1), 1.0)
+        return estimates, np.where(far > 1.0, np.inf, bounds)
 
 
 def _bent(z: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n twice"]:

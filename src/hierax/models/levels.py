@@ -71,17 +71,21 @@ def learned_levels(pairs: Samples, coarse: Samples, budget: float, key: int, cou
     began, compiled = course.start("levels of data"), clock.compile_seconds()
     both = TwoLevels.of(pairs, coarse, key, course)
     fine = both.fine_alone()
-    trained = replace(fine, budget=FINE * budget, name="fine samples for a start").trained()
-    named, seen = {"fine samples alone": fine.judged(trained)}, fine.seen(trained, (1.0 - FINE) * budget)
-    why = f"Seconds and not fine samples limit these, whose images are seen {seen:.2g} times"
-    if not seen <= REPEATED:
-        why, lift = "Coarse solutions do not help", both.lift(LIFTING * budget)
+    first = replace(fine, budget=FINE * budget, name="fine samples for a start")
+    trained, named = first.trained(), {}
+    seen = fine.seen(budget, trained.pace)
+    if seen <= REPEATED:
+        why, fine = f"Seconds and not fine samples limit these, whose images are seen {seen:.2g} times", first
+    else:
+        why = "Coarse solutions do not help"
+        named["fine samples alone"], lift = fine.judged(trained), both.lift(LIFTING * budget)
         if _error(lift) < _error(named["fine samples alone"]):
             made = both.telescoped(fine, lift, both.left(budget, "levels"))
             named["levels"] = replace(made, samples=len(pairs) + len(coarse))
         named["on a true coarse solution"] = lift
     if "levels" not in named:
         course.say(f"{why}: the seconds that are left are for the fine samples alone.")
+        # the training for a start goes on from where it was, another one from its network
         named["fine samples alone"] = replace(fine, budget=both.left(budget, fine.name), start=trained.network).run()
     errors = {name: _error(one) for name, one in named.items()}
     chosen = named[min(("levels", "fine samples alone"), key=lambda name: errors.get(name, np.inf))]

@@ -317,11 +317,9 @@ class Training:
         self.course.keep(self.name, TrainingState(network, moments, *how))
         return network
 
-    def seen(self, trained: Trained, seconds: float) -> float:
-        """How often each image of a sample is seen where a training goes on for so many seconds; not a number where it
-        is not known how long a step takes."""
-        steps = trained.steps + seconds / trained.pace
-        return self.batch * steps / (len(self.learned[0]) * 2 ** len(self.moves))
+    def seen(self, seconds: float, pace: float) -> float:
+        """How often a training of so many seconds, with steps of `pace` each, sees each image of a sample."""
+        return self.batch * seconds / pace / (len(self.learned[0]) * 2 ** len(self.moves))
 
     def _errors(self, network: Any, moves: Moves) -> tuple[np.ndarray, np.ndarray]:
         seen, outputs, base, size = self.held
