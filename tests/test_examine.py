@@ -112,3 +112,11 @@ def test_dependence_is_not_judged_by_trial(function):
 def test_a_constant_alone_is_an_unknown():
     unknowns = {"v": hx.Function(), "nu": hx.Constant(0.1)}
     examine(laplace(lambda w, x: w.nu - 0.1, unknowns=unknowns))
+
+
+def test_an_unknown_that_no_term_uses_is_refused_by_name():
+    unknowns = {"v": hx.Function(), "flow": hx.Function(2)}
+    with pytest.raises(InputError, match="no term depends on the unknown 'flow'"):
+        examine(laplace(lambda w, x: w.v(x) - 0.0 * w.flow(x)[1], unknowns=unknowns))
+    unknowns["flow"] = hx.Function(2, prior=(0.0, 1.0))
+    examine(laplace(lambda w, x: w.v(x), unknowns=unknowns))

@@ -39,9 +39,9 @@ class OutOfRange(NamedTuple):
 
 @dataclass(frozen=True)
 class Traced:
-    """What was found: whether the term depends on any unknown, and the first index out of range."""
+    """What was found: names of the unknowns that the term depends on, and the first index out of range."""
 
-    depends: bool
+    depends: frozenset[str]
     out_of_range: OutOfRange | None
 
 
@@ -62,13 +62,13 @@ def traced(problem: Problem, term: Term) -> Traced:
     none = Place(np.zeros((1, dim)), np.zeros((1, dim)), np.zeros((1, 0)))
     tried = examples(problem, term, none, 1)
 
-    def values(c: jax.Array, x: jax.Array, normal: jax.Array) -> jax.Array:
+    def values(x: jax.Array, normal: jax.Array, *c: jax.Array) -> jax.Array:
         return point.residual(trial(problem, c), Place(x, normal, jnp.asarray(tried.target[0])))
 
-    closed = jax.make_jaxpr(values)(np.ones(len(problem.unknowns)), np.asarray(tried.x[0]), np.zeros(dim))
+    closed = jax.make_jaxpr(values)(np.asarray(tried.x[0]), np.zeros(dim), *np.ones(len(problem.unknowns)))
     walk = _Walk([])
-    out = walk(closed, [_Seen(True), _Seen(False), _Seen(False)])
-    return Traced(any(value.depends for value in out), next(iter(walk.missed), None))
+    out = walk(closed, [_Seen(), _Seen(), *(_Seen(frozenset({name})) for name in problem.unknowns)])
+    return Traced(_together(out), next(iter(walk.missed), None))
 
 
 @once_for_each
@@ -92,7 +92,7 @@ def _looked_at(problem: Problem, term: Data) -> set[str]:
     return names if len(names) == 1 else set()
 
 
-def trial(problem: Problem, c: jax.Array) -> Any:
+def trial(problem: Problem, c: jax.Array | Sequence[jax.Array]) -> Any:
     """Unknowns `c_k` times a fixed function without symmetries, or number."""
 
     def function(number: int, components: int | None) -> Any:
@@ -109,10 +109,14 @@ def trial(problem: Problem, c: jax.Array) -> Any:
 
 
 class _Seen(NamedTuple):
-    """Of a value in the traced form: whether it depends on the unknowns, and what it is where that is known."""
+    """Of a value in the traced form: the unknowns that it depends on, and what it is where that is known."""
 
-    depends: bool
+    depends: frozenset[str] = frozenset()
     known: Any = None
+
+
+def _together(values: Sequence[_Seen]) -> frozenset[str]:
+    return frozenset().union(*(value.depends for value in values))
 
 
 @dataclass(frozen=True)
@@ -128,15 +132,15 @@ class _Walk:
     def __call__(self, closed: ClosedJaxpr | Jaxpr, arguments: Sequence[_Seen]) -> list[_Seen]:
         inner, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, [])
         seen: dict[Any, _Seen] = dict(zip(inner.invars, arguments, strict=True))
-        seen |= {var: _Seen(False, const) for var, const in zip(inner.constvars, consts, strict=False)}
-        read = lambda v: _Seen(False, v.val) if isinstance(v, Literal) else seen.get(v, _Seen(True))  # noqa: E731
+        seen |= {var: _Seen(known=const) for var, const in zip(inner.constvars, consts, strict=False)}
+        read = lambda v: _Seen(known=v.val) if isinstance(v, Literal) else seen.get(v, _Seen())  # noqa: E731
         for equation in inner.eqns:
             out = self._equation(equation, [read(v) for v in equation.invars])
             seen.update(zip(equation.outvars, out, strict=True))
         return [read(v) for v in inner.outvars]
 
     def _equation(self, equation: Any, inputs: list[_Seen]) -> list[_Seen]:
-        depends = any(value.depends for value in inputs)
+        depends = _together(inputs)
         inner = list(_functions(equation.params))
         if len(inner) == 1 and "scan" not in equation.primitive.name and _arity(inner[0]) == len(inputs):
             return self._inside(equation)(inner[0], inputs)
@@ -145,9 +149,9 @@ class _Walk:
             self._inside(equation)(function, [_Seen(depends)] * _arity(function))
         self._check(equation, inputs)
         known = self._folded(equation, inputs) if not (inner or depends) else None
-        depends = depends and not _is_flat(equation, inputs)
-        real = [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in equation.outvars]
-        return [_Seen(depends and r, value) for r, value in zip(real, known or [None] * len(real), strict=True)]
+        depends = frozenset() if _is_flat(equation, inputs) else depends
+        felt = [depends if jnp.issubdtype(v.aval.dtype, jnp.inexact) else frozenset() for v in equation.outvars]
+        return [_Seen(names, value) for names, value in zip(felt, known or [None] * len(felt), strict=True)]
 
     def _inside(self, equation: Any) -> _Walk:
         return _Walk(self.missed, _line(equation) or self.line)

@@ -14,21 +14,32 @@ def examine(problem: Problem) -> None:
     Raises
     ------
     InputError
-        For a term that depends on no unknown, and for an index that is out of range, with the user's line.
+        For a term that depends on no unknown, an unknown without a prior on which no term depends, and for an index
+        that is out of range, with the user's line.
     """
+    unseen = {name for name, unknown in problem.unknowns.items() if unknown.prior is None}
     for term in problem.terms:
         if isinstance(term, AbstractValues) and term.observe is None:
+            unseen.discard(problem.data_unknown(term) or "")
             continue
         try:
             found = traced(problem, term)
         except (TypeError, ValueError, ZeroDivisionError, FloatingPointError) as error:
             if isinstance(error, InputError):
                 raise
+            unseen.clear()
             continue  # a term that cannot be traced with other unknowns than fields is judged by training
         if found.out_of_range is not None:
             raise _out_of_range(term, found.out_of_range)
         if not found.depends:
             raise _independent(term)
+        unseen -= found.depends
+    if unseen and problem.constraint is None:
+        raise InputError(
+            what=f"no term depends on the unknown {min(unseen)!r}: nothing says what it is",
+            where="Problem(unknowns=...)",
+            remedy="use it in an equation or a condition, give it a prior, or leave it out",
+        )
 
 
 def _out_of_range(term: Term, found: OutOfRange) -> InputError:
