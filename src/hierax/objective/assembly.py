@@ -42,11 +42,16 @@ class Layout:
         return eqx.combine(jax.tree.unflatten(self.structure, leaves), rest)
 
 
-def layout_of(stacked: Any) -> tuple[Layout, Any]:
-    """Layout and untrained part of local fields stacked along a leading axis."""
+def layout_of(stacked: Any) -> tuple[Layout, list[Any], Any]:
+    """Layout, trained arrays and untrained part of local fields stacked along a leading axis."""
     params, rest = partition(stacked)
     leaves, structure = jax.tree.flatten(params)
-    return Layout(structure, tuple(leaf.shape[1:] for leaf in leaves)), rest
+    return Layout(structure, tuple(leaf.shape[1:] for leaf in leaves)), leaves, rest
+
+
+def on_host(field: Any) -> Any:
+    """The field with NumPy's arrays: gathering is NumPy's work, and nothing is converted again for every block."""
+    return jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
 
 
 @compiled_for_each(2, samples=(0, 0, PER_SAMPLE))
@@ -84,12 +89,11 @@ def local_expansions(
     `part` makes of the numbers of the points, their expansions and the numbers `(n, k)` of their coefficients what is
     kept, arrays with the points along the leading axis. For `shared` see `evaluated`.
     """
-    seen = samples.term.with_sides(field)
+    seen = on_host(samples.term.with_sides(field)) if has_fixed_cells(field) else samples.term.with_sides(field)
 
     def kernel(pick: np.ndarray) -> Any:
         index, stacked = seen.gather(samples.points[pick])
-        layout, rest = layout_of(stacked)
-        leaves = jax.tree.leaves(partition(stacked)[0])
+        layout, leaves, rest = layout_of(stacked)
         c = np.concatenate([np.asarray(leaf).reshape(len(pick), -1) for leaf in leaves], axis=1)
         return part(pick, expansions(samples.term, layout, c, rest, samples.places(pick)), index)
 

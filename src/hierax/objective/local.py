@@ -8,13 +8,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 import scipy.sparse as sp
 
 from hierax.devices import added
 from hierax.fields.base import positions
-from hierax.objective.assembly import AbstractGramSum, LocalTerm, chunk, layout_of, local_residuals
+from hierax.objective.assembly import AbstractGramSum, LocalTerm, chunk, layout_of, local_residuals, on_host
 from hierax.objective.curvature import Ordering, SparseGram
 from hierax.objective.diagonals import BandSum, SparseSum
 from hierax.objective.extension import ExtendedGram, Extension
@@ -218,7 +217,5 @@ def _local_term(whole: Any, samples: Samples) -> LocalTerm:
     order, padded = group(field.cell_keys(samples.points))
     local = field.gather(samples.points[:1])[1]
     kind = EnergyTerm if suits(samples.term, local) else LocalTerm
-    # gathering is NumPy's work: with its arrays nothing is converted again for every block
-    host = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, field)
-    elements = Elements(order, padded, host, {} if samples.count <= KEPT else None)
+    elements = Elements(order, padded, on_host(field), {} if samples.count <= KEPT else None)
     return kind(samples, elements, layout_of(local)[0], chunk(samples))

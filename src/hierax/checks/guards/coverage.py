@@ -55,10 +55,8 @@ def _unmet(evidence: Evidence, term: int) -> float:
     if not isinstance(evidence.sampled.terms[term], Residual):
         return 0.0
     own = evidence.samples[term]
-    after, before = (
-        float(own.weights @ np.sum(np.abs(evidence.residuals(term, field, own.points, own.normals)), axis=1))
-        for field in (evidence.field, evidence.nothing)
-    )
+    both = evidence.left(term), evidence.residuals(term, evidence.nothing, own.points, own.normals)
+    after, before = (float(own.weights @ np.sum(np.abs(rows), axis=1)) for rows in both)
     return after / before if before > 0 else 0.0
 
 

@@ -146,7 +146,7 @@ def _is_wide(evidence: Evidence) -> bool:
 def _held(evidence: Evidence, term: int) -> tuple[float, float]:
     """The least parts of the points and of the volume that hold nearly all of the square of the residual."""
     own = evidence.samples[term]
-    squares = own.weights * np.sum(evidence.residuals(term, evidence.field, own.points, own.normals) ** 2, axis=1)
+    squares = own.weights * np.sum(evidence.left(term) ** 2, axis=1)
     order = np.argsort(-squares)
     most = 1 + int(np.searchsorted(np.cumsum(squares[order]), NEARLY_ALL * squares.sum()))
     return most / len(squares), float(own.weights[order[:most]].sum() / own.weights.sum())
@@ -155,7 +155,8 @@ def _held(evidence: Evidence, term: int) -> tuple[float, float]:
 def _on_same_points(evidence: Evidence, term: int) -> float:
     """Residual of the returned level over that of the first one, both at the points of the returned one."""
     own = evidence.samples[term]
-    after, before = (float(np.sum(_squares(evidence, term, own, f))) for f in (evidence.field, evidence.coarsest))
+    after = float(own.weights @ np.sum(evidence.left(term) ** 2, axis=1))
+    before = float(np.sum(_squares(evidence, term, own, evidence.coarsest)))
     return float(np.sqrt(after / before)) if before > 0 else np.inf
 
 

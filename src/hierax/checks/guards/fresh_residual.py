@@ -78,8 +78,7 @@ def _ratio(evidence: Evidence, term: int, points: np.ndarray, weights: np.ndarra
         return np.inf
     # zero solves a homogeneous equation, so the untrained field alone does not tell what size a residual can have
     untrained = max(map(at_fresh, (evidence.untrained, evidence.coarsest)))
-    values = evidence.residuals(term, evidence.field, own.points, own.normals)
-    trained = _size(values, own.weights / own.weights.sum())
+    trained = _size(evidence.left(term), own.weights / own.weights.sum())
     return fresh / max(trained, 1e-6 * untrained, 1e-300) if fresh > 0 else 0.0
 
 

@@ -86,9 +86,8 @@ def unbalanced(evidence: Evidence, term: int) -> float:
     weights = own.weights / own.weights.sum()
     # the size of an equation is that of its integral over the domain
     scale = np.sqrt(own.weights.sum())
-    rows, shaken = (
-        scale * evidence.residuals(term, f, own.points, own.normals) for f in (evidence.field, evidence.shaken)
-    )
+    shaken = scale * evidence.residuals(term, evidence.shaken, own.points, own.normals)
+    rows = scale * evidence.left(term)
     # of what grows by orders the size is that at the end
     size = max(1.0, float(np.max(np.abs(flat_parameters(evidence.field)[0]))))
     if np.max(weights @ (shaken - rows) ** 2) < size**2:
