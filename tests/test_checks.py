@@ -206,6 +206,14 @@ def test_a_condition_that_is_missed_in_small_units_fails():
     assert solution.guards["boundary"].value == pytest.approx(0.05, rel=0.1)
 
 
+def test_what_vanishes_where_it_is_prescribed_is_missed_beside_the_solution():
+    """Of `u - g` with `g` the solution nothing is left inside either: its size is that of `u`."""
+    one = bar(length=1.0, young=1.0, pull=1.0)
+    again = hx.Residual("again", lambda u, x, n: u(x) - x[0] - 1e-3, on=hx.Face("x", "lower"))
+    solution = hx.train(hx.Problem(one.domain, (*one.terms, again)), levels=3, budget=BUDGET)
+    assert solution.guards["boundary"].value == pytest.approx(5e-4 * np.sqrt(3.0), rel=0.1), solution
+
+
 def test_a_source_that_the_first_level_misses_is_no_false_alarm():
     """`u'' = -g` with a narrow Gaussian: the first loss is near zero, since no point of that level sees the source."""
     width = 1e-3

@@ -40,10 +40,10 @@ class Boundary(AbstractGuard):
     It is the root of the mean over each face, not over points, most of which may lie in next to no part of it: beside
     a jump of what is prescribed, which no continuous field meets.
 
-    That size is the largest of what the condition prescribes, which is its value for fields that are zero, of its
-    value for the solution at points inside the domain (of `u = 0` the size of `u`, of a stress the size of stresses),
-    and of what it feels where all parameters change by a part of 1e-8: a stress that is zero everywhere since two
-    others cancel has no other size.
+    That size is the largest of what the condition prescribes, which is its value for fields that are zero, of what it
+    takes from the solution at points inside the domain, where its value differs from that for zero by as much (of
+    `u = g` the size of `u`, also where `g` vanishes; of a stress the size of stresses), and of what it feels where all
+    parameters change by a part of 1e-8: a stress that is zero everywhere since two others cancel has no other size.
     On an interface the solution counts on one side alone for this: of a flux its size is that of the flux.
     """
 
@@ -80,13 +80,14 @@ def _misfit(evidence: Evidence, term: int) -> float:
 
 
 def _free(evidence: Evidence, term: int, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Values of a condition for the solution where it is not imposed."""
+    """What a condition takes from the solution where it is not imposed."""
     inner = _inside(evidence.problem, max(INSIDE, len(points)), evidence.key)
-    around = normals[np.arange(len(inner)) % len(normals)]
-    if evidence.samples[term].term.cut is None:
-        return evidence.residuals(term, evidence.field, inner, around)
-    every = np.concatenate([points, inner]), np.concatenate([normals, around])
-    return evidence.residuals(term, upper_side(evidence.field), *every)
+    every, fields = (inner, normals[np.arange(len(inner)) % len(normals)]), (evidence.field, evidence.nothing)
+    if evidence.samples[term].term.cut is not None:
+        every = np.concatenate([points, every[0]]), np.concatenate([normals, every[1]])
+        fields = tuple(map(upper_side, fields))
+    there, zero = (evidence.residuals(term, field, *every) for field in fields)
+    return there - zero
 
 
 def _missed_values(evidence: Evidence, term: int) -> float:
