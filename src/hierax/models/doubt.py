@@ -13,7 +13,7 @@ RIDGE = 1e-3
 SLACK = 2.0
 """Over the root of the number of samples: by what part new ones may be further out than all of these."""
 SHARE = 0.99
-"""Share of new samples that bounds hold for, where errors over estimates are log-normal."""
+"""Share of new samples that bounds hold for, where errors over estimates are log-normal, and of samples alike."""
 SPREAD, WORTH = 0.6, 8
 """Spread of the logarithm of errors over estimates that is assumed before any is seen; samples that it counts for."""
 RIDGES = 10.0 ** np.arange(-1, 6)
@@ -29,7 +29,7 @@ class ErrorModel(NamedTuple):
     ----------
     mean, whitening, middle, half, limit:
         Mean :math:`\mu` `(k,)` and matrix :math:`W` `(k, k)` of features that were learned, the middle and half of the
-        range of each, widened as few samples ask for, and the distance that new ones of the same kind stay below.
+        range of each, widened as few samples ask for, and the distance that nearly all of the same kind stay below.
     level, slope, factor:
         Logarithm of the error, its slopes `(2 k,)`, and what nearly all errors stay below over the estimate: the limit
         of a further one by Student's law, and no less than the largest that was seen; wider by the distance above one.
@@ -66,7 +66,8 @@ class ErrorModel(NamedTuple):
         wider = 1.0 + SLACK / np.sqrt(len(every))
         low, high = every.min(axis=0), every.max(axis=0)
         half = wider * np.maximum(0.5 * (high - low), size)
-        limit = wider * float(np.max(np.linalg.norm((every - mean) @ whitening.T, axis=1)))
+        # the largest of many distances is that of an oddity, within which whole other kinds of inputs fit
+        limit = wider * float(np.quantile(np.linalg.norm((every - mean) @ whitening.T, axis=1), SHARE))
         logs = np.log(np.maximum(errors, 1e-300))
         level, slope, told = _line(_bent((apart - mean) @ whitening.T), logs)
         left, known = logs - told, WORTH + len(errors) - 1

@@ -30,6 +30,8 @@ LEAST_PAIRS, LEAST_HELD = 4, 2
 """Fewest pairs, and fewest of them that choose."""
 LIFTING, FINE = 0.4, 0.1
 """Shares of the budget for what coarse solutions lack, and for the network of the fine samples alone."""
+START = "fine samples for a start"
+"""The first training of fine samples alone."""
 REPEATED = 10.0
 """Times that each image of a fine sample is seen, up to which steps limit a training, not the number of samples."""
 
@@ -71,7 +73,10 @@ def learned_levels(pairs: Samples, coarse: Samples, budget: float, key: int, cou
     began, compiled = course.start("levels of data"), clock.compile_seconds()
     both = TwoLevels.of(pairs, coarse, key, course)
     fine = both.fine_alone()
-    first = replace(fine, budget=FINE * budget, name="fine samples for a start")
+    begun = course.reached(START) is not None
+    # the network suits what the fine samples have of the seconds where they are all that is learned
+    network = None if begun else replace(fine, budget=budget).affordable()
+    first = replace(fine, budget=FINE * budget, name=START, start=network)
     trained, named = first.trained(), {}
     seen = fine.seen(budget, trained.pace)
     if seen <= REPEATED:
