@@ -102,6 +102,7 @@ def test_what_is_free_is_named(problem, says):
     assert not guard.passed
     assert sensitivity(guard) > guard.limit
     assert says in guard.sentence
+    assert all(np.isnan(own.low) for own in solution.unknowns.values())
     assert solution.result.exit_code == 3
 
 

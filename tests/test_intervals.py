@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -10,7 +12,9 @@ from scipy.special import stdtrit
 import hierax as hx
 from hierax.fields import Scalar
 from hierax.results.intervals import Interval
+from hierax.training.discrete import DiscreteProblem
 from hierax.training.intervals import Widths
+from hierax.training.other_constants import other_constants
 
 RATE, NOISE, TIMES = 1.3, 0.02, np.linspace(0.05, 2.0, 30)
 
@@ -174,3 +178,23 @@ def test_values_count_by_their_own_noise_to_the_end():
     assert found.result is hx.RESULTS.successful
     assert rate.value == pytest.approx(fit.x[0], abs=0.05 * deviation)
     assert rate.high - rate.low == pytest.approx(2.0 * 1.96 * deviation, rel=0.05)
+
+
+def test_other_constants_that_fit_as_well_are_told():
+    times = np.linspace(0.1, 3.0, 12)[:, None]
+    terms = (
+        hx.Residual("decay", lambda w, x: hx.derivative(w.u, "t")(x) + w.k**2 * w.u(x)),
+        hx.Data("u", times, np.exp(-0.25 * times[:, 0]), noise=0.01),
+    )
+    line = hx.Box([0.0], [3.0], names=("t",))
+    problem = hx.Problem(line, terms, unknowns={"u": hx.Function(), "k": hx.Constant(0.8)})
+    plan = hx.plan(problem)
+    discrete = DiscreteProblem.of(plan.in_its_units(problem), plan, 0)
+    field, size = plan.hierarchy.levels[0].field, float(plan.units.sizes["k"])
+    told = {}
+    for k in (-0.5, 0.5):
+        own = eqx.tree_at(lambda f: f.parts["k"].value, field, jnp.asarray(k / size))
+        level = SimpleNamespace(field=own, state=None)
+        told[k] = other_constants(discrete, {0: level}, {"k": 0.01 / size}, lambda: (0.0, False))
+    assert "k = 0.5 fit the data as well" in told[-0.5]
+    assert not told[0.5]

@@ -20,6 +20,7 @@ from hierax.training.contradicted import counted
 from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.cross_validation import left_out
 from hierax.training.intervals import NOTHING, half_widths, intervals
+from hierax.training.other_constants import other_constants
 from hierax.training.run import reported, visited, with_change
 from hierax.training.second_start import another_solution
 from hierax.training.selection import chosen, guarded, last_level
@@ -46,13 +47,19 @@ def finish(state: RunState, context: Context) -> Solution:
     guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left, widths.halves)
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
-    found = {} if result.exit_code == 2 else intervals(discrete, trained, widths.halves)
+    # what no term fixes has no interval: rounding decides where along it training came to
+    free = "determined" in guards and not guards["determined"].passed
+    found = {} if result.exit_code == 2 else intervals(discrete, trained, {} if free else widths.halves)
     wrong = {name: np.flatnonzero(which).tolist() for name, which in state.outliers.items() if which.any()}
     remarks = [LEFT_OUT.format(counted(state.outliers))] if wrong else []
     remarks += [EXCEEDED.format(name, ratio) for name, ratio in widths.exceeded.items()]
     remarks += [MOVING.format(" and ".join(widths.moving))] if widths.moving else []
-    if result.exit_code == 0 and (other := another_solution(discrete, state.visited, trained, context.clock)):
-        remarks.append(other)
+    if result.exit_code == 0:
+        others = (
+            another_solution(discrete, state.visited, trained, context.clock),
+            other_constants(discrete, state.visited, widths.halves, context.clock),
+        )
+        remarks += filter(None, others)
     seconds, compiled = context.elapsed, compile_seconds() - context.compiled
     reached = discrete.accuracy(trained)
     rows = [v.record(k, discrete.accuracy(v.field).relative_l2) for k, v in sorted(state.visited.items())]

@@ -134,7 +134,7 @@ def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> Widths:
     objective = prepared.objective
     if not isinstance(objective, LocalObjective) or objective.ordering.size * objective.ordering.band**2 > LARGEST:
         return NOTHING
-    fit = _Fit.of(prepared, objective, _scales(objective, state))
+    fit = _Fit.of(prepared, objective, term_factors(objective, state))
     if fit is None:
         return NOTHING
     noises = [(k, *_noise(discrete, field, objective, fit, k)) for k, t in enumerate(terms) if isinstance(t, Data)]
@@ -174,7 +174,7 @@ def _relative(values: np.ndarray, widths: np.ndarray, bounds: Any) -> float:
     return float(np.sqrt(np.mean(widths**2)) / max(size, 1e-300))
 
 
-def _scales(objective: LocalObjective, state: Any) -> np.ndarray:
+def term_factors(objective: LocalObjective, state: Any) -> np.ndarray:
     """Factors of the terms, with those of the penalties that the solver chose."""
     scales = objective.scales.copy()
     factors = getattr(state, "log_factors", None)
