@@ -23,8 +23,9 @@ class RESULTS(enum.Enum):
     singular = (
         "The linear system of a step could not be solved, even with damping. "
         "Likely causes: parameters that no training point touches, terms that determine the solution only up to a "
-        "constant, or terms whose scales differ by many orders of magnitude. "
-        "Use more points or a coarser level, add the missing boundary or initial condition, or rescale the terms."
+        "constant, parts far thinner than cells, or terms whose scales differ by many orders of magnitude. "
+        "Use more points or a coarser level, add the missing boundary or initial condition, replace a thin part by a "
+        "condition on a line or surface, or rescale the terms."
     )
     no_decrease = (
         "No step lowered the loss, although its gradient is not small. "
