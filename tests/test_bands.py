@@ -35,6 +35,20 @@ def test_bands_hold_the_function_as_often_as_they_say_under_noise_of_all_kinds()
     assert np.min(held) > 0.5
 
 
+def test_bands_of_nothing_but_noise_hold_its_mean():
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(4):
+        x = rng.random((100, 2))
+        process = table_process(problem_of(x, 3.0 + rng.normal(size=100)), "u")
+        assert process is not None
+        assert process.process.silent
+        low, high = process.band(rng.random((50, 2)), 0.95)
+        assert np.all(high - low > 0.3)
+        held.append(np.mean((low <= 3.0) & (high >= 3.0)))
+    assert np.mean(held) > 0.9
+
+
 def law(x):
     return np.exp(np.sin(4.0 * x[:, 0]) + x[:, 1])
 

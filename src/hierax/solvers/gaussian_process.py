@@ -108,6 +108,8 @@ class Process:
         cross = self.kernel.between(unit, self.centres)
         known = solve_triangular(self.root, cross.T, lower=True, check_finite=False)
         left = 1.0 - np.sum(known**2, axis=0)
+        if self.silent:
+            left = left + 1.0 / self.inverse.sum()  # the error of the mean of the values, which is all that is told
         return self.mean + cross @ self.weights, np.sqrt(self.variance * np.maximum(left, 0.0))
 
     @functools.cached_property
