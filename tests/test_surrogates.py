@@ -17,7 +17,7 @@ from scipy.io import netcdf_file
 import hierax as hx
 from hierax import cli, clock
 from hierax._errors import InputError
-from hierax.models import operator_training, solving
+from hierax.models import learning, operator_training, solving
 from hierax.models.common_mesh import Member
 from hierax.models.course import Course
 from hierax.models.doubt import ErrorModel
@@ -278,6 +278,33 @@ def test_a_pilot_gets_levels_until_they_settle(monkeypatch):
     plan = make_dataclass("Planned", ["cycle"])(hx.NestedIteration())
     found = solving._pilot(None, plan, None, np.zeros(1), 1e-5, 3, clock.seconds_now() + 60.0)  # pyright: ignore
     assert len(found.visited) == 7
+
+
+def test_members_on_several_meshes_add_up_to_those_on_the_finest(monkeypatch):
+    monkeypatch.setattr(solving, "SMALLEST", 4)
+    monkeypatch.setattr(learning, "FIRST", 8)
+
+    def make(k):
+        wave = lambda x: jnp.sin(9.0 * x[0] * k) * x[0]  # noqa: E731
+        terms = [
+            hx.Residual("equation", lambda u, x: hx.derivative(u, "xx")(x) - hx.derivative(wave, 0, 2)(x)),
+            hx.Residual("ends", lambda u, x: u(x) - wave(x), on="boundary"),
+        ]
+        return hx.Problem(hx.Box([0.0], [1.0]), terms)
+
+    family = hx.Family(make, {"k": hx.Uniform(0.8, 1.2)})
+    made = hx.surrogate(family, tolerance=1e-6, budget=60.0)
+    sizes, counts = zip(*made.record.meshes, strict=True)
+    assert len(sizes) > 1
+    assert sorted(set(sizes)) == list(sizes)
+    assert sorted(counts, reverse=True) == list(counts)
+    assert len(made.basis[0]) == sizes[-1]
+    inputs, x = family.drawn(8, 99), np.linspace(0.0, 1.0, 41)
+    truth = np.sin(9.0 * x * inputs) * x
+    found = np.array([jax.vmap(field)(jnp.asarray(x)[:, None]) for field in made.solutions(inputs)])
+    errors = np.linalg.norm(found - truth, axis=1) / np.linalg.norm(truth, axis=1)
+    assert np.all(errors <= made.calibration.bound * made.errors(inputs))
+    assert np.max(errors) < 3e-6
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,8 @@ class Judge:
                 f"Give the one that was learned, with {', '.join(surrogate.names)}.",
             )
         learned = Family(family.make, surrogate.inputs)
-        solver = MemberSolver.again(learned, surrogate.own_mesh, surrogate.coarse, surrogate.mesh_floor, surrogate.seed)
+        mesh = surrogate.own_mesh, surrogate.mesh_floor
+        solver = MemberSolver.again(learned, surrogate.coarse, (mesh,), surrogate.seed)
         if list(solver.asked.unknowns) != list(surrogate.problem.unknowns):
             raise InputError("The family has other unknowns.", "predict(family=...)", "Give the one that was learned.")
         return cls(surrogate, solver, SeenMembers.of(solver), Correction.of(solver))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, final
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,9 +23,10 @@ from hierax.models.family import Family
 from hierax.models.generated import learn_generated
 from hierax.models.leveled import AbstractLeveled
 from hierax.models.levels import learn_levels
+from hierax.models.mesh_members import Judged, MeshMembers, missed
 from hierax.models.operator_training import learn_operator
 from hierax.models.operators import Operator
-from hierax.models.regression import AbstractRegression, fitted
+from hierax.models.regression import Stacked
 from hierax.models.samples import Samples
 from hierax.models.seen import SeenMembers
 from hierax.models.solving import MemberSolver, member_solver
@@ -42,13 +42,15 @@ SPREAD = 0.5
 """Part of the way from even samples towards ones that crowd near the ends."""
 FIRST, MOST = 32, 1024
 """Members before the first fit, and in all."""
+FEW = 8
+"""Members on a finer mesh before the first fit of what it adds."""
 VALIDATED = 24
-"""Members that judge, and are not learned from."""
+"""Members that judge, and are not learned from; on finer meshes a third of them."""
+DEARER = 1.25
+"""Power of the parameters with which the seconds of a member are taken to grow to the next mesh."""
 MESH_SHARE, JUDGING_SHARE, SOLVING_SHARE, OVERDRAWN = 0.35, 0.5, 0.8, 2.0
 """Parts of the budget after which the mesh has to do, the judges have to do, and no further member is solved; to which
 it is overdrawn where there are too few members for any model."""
-SMALL = 1e-10
-"""Size of a mode over that of the first, below which it is left out."""
 JUDGED = 8
 """Members kept apart at which the equations are asked as well."""
 MEMBERS = "members"
@@ -143,70 +145,56 @@ def _check(family: Family, tolerance: float | None, budget: float) -> None:
         raise InputError(f"The budget is {budget} s.", "surrogate(budget=...)", "Give a positive number of seconds.")
 
 
-class _Judged(NamedTuple):
-    """A member that is not learned from: inputs, parameters and values as it was solved, and what the mesh leaves."""
-
-    inputs: np.ndarray
-    parameters: np.ndarray
-    values: np.ndarray
-    resolution: float
-
-
 class Solved(NamedTuple):
-    """A member as it was solved on the common mesh, its inputs, and the seconds that it took."""
+    """A member as it was solved on the mesh of so many parameters, its inputs, and the seconds that it took."""
 
+    mesh: int
     inputs: np.ndarray
     member: Member
     seconds: float
 
 
-class _Fit(NamedTuple):
-    """A reduced model of the members so far."""
-
-    name: str
-    model: AbstractRegression
-    basis: np.ndarray
-    shown: np.ndarray
-    candidates: dict[str, float]
-
-
 @final
 @dataclass
 class Learning:
-    """One learning, with the members so far."""
+    """One learning, with the members so far.
+
+    Attributes
+    ----------
+    levels:
+        Members on the meshes that are in use, from coarse to fine.
+    solved:
+        All members that were solved, by mesh and inputs.
+    """
 
     family: Family
     goal: float
     budget: float
     key: int
     course: Course
-    inputs: list[np.ndarray] = field(default_factory=list)
-    own: list[np.ndarray] = field(default_factory=list)
-    thetas: list[np.ndarray] = field(default_factory=list)
-    values: list[np.ndarray] = field(default_factory=list)
+    levels: list[MeshMembers] = field(default_factory=list)
     failed: list[np.ndarray] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
-    solved: dict[bytes, Solved] = field(default_factory=dict)
+    solved: dict[tuple[int, bytes], Solved] = field(default_factory=dict)
 
     def run(self) -> Surrogate:
         """See `surrogate`."""
         solver = self._solver()
         seconds_mesh = self.course.start(MEMBERS)
-        self.solved = {one.inputs.tobytes(): one for one in self.course.reached(MEMBERS) or ()}
-        size = parameter_count(solver.field)
-        self.course.say(f"Mesh: {size} parameters for all members, found in {seconds_mesh:.1f} s.")
-        seen = SeenMembers.of(solver)
-        judges = self._judges(solver, seen)
-        fit, stopped = self._fitted(solver, seen, judges)
-        return self._made(solver, seen, fit, judges, seconds_mesh, stopped)
+        self.solved = {(one.mesh, one.inputs.tobytes()): one for one in self.course.reached(MEMBERS) or ()}
+        sizes = " and ".join(str(parameter_count(mesh)) for mesh, _ in solver.meshes)
+        self.course.say(f"Mesh: {sizes} parameters for all members, found in {seconds_mesh:.1f} s.")
+        first = solver.on(0)
+        self._enter(MeshMembers(first, SeenMembers.of(first)))
+        return self._made(solver, self._learned(solver), seconds_mesh)
 
     def _solver(self) -> MemberSolver:
-        """The solver of members, on a mesh that is kept as soon as it is found."""
+        """The solver of members, on meshes that are kept as soon as they are found."""
         known = self.course.reached("mesh")
         if known is not None:
-            field, coarse, floor, levels = known
-            return replace(MemberSolver.again(self.family, field, coarse, floor, self.key), levels=levels)
+            meshes, coarse, levels = known
+            return replace(MemberSolver.again(self.family, coarse, meshes, self.key), levels=levels)
         share = MESH_SHARE * self.budget
         solver = member_solver(self.family, SHARPER * self.goal, self.key, share, self.course.subscribers)
         assert solver.middle is not None
@@ -216,127 +204,169 @@ class Learning:
                 "surrogate(family)",
                 f"Look at it by hx.train: {dict(zip(self.family.names, self.family.middle().tolist(), strict=True))}.",
             )
-        self.course.keep("mesh", (solver.field, solver.coarse, solver.floor, solver.levels))
+        self.course.keep("mesh", (solver.meshes, solver.coarse, solver.levels))
         return solver
 
-    def _member(self, solver: MemberSolver, inputs: np.ndarray, start: np.ndarray | None = None) -> Member:
-        """A member, solved once."""
-        key = inputs.tobytes()
+    def _member(self, level: MeshMembers, inputs: np.ndarray, start: np.ndarray | None = None) -> Solved:
+        """A member, solved once on each mesh."""
+        key = level.parameters, inputs.tobytes()
         if key not in self.solved:
             began = self.course.seconds
-            self.solved[key] = Solved(inputs, solver.solve(inputs, start), self.course.seconds - began)
+            self.solved[key] = Solved(
+                level.parameters, inputs, level.solver.solve(inputs, start), self.course.seconds - began
+            )
             self.course.keep(MEMBERS, tuple(self.solved.values()))
-        return self.solved[key].member
+        return self.solved[key]
 
-    def _judges(self, solver: MemberSolver, seen: SeenMembers) -> list[_Judged]:
-        """Members that are not learned from."""
-        found = []
-        for inputs in self.family.drawn(VALIDATED, seed_of(self.key, 21)):
-            if not self._in_time(inputs, JUDGING_SHARE, len(found) < VALIDATED // 3):
+    def _learned(self, solver: MemberSolver) -> str:
+        """Members are added, on the mesh where they gain most for their seconds, until that is enough; why it was."""
+        while True:
+            for level in self.levels:
+                if level.fit is None or len(level.inputs) > level.fit.members:
+                    level.refit()
+            errors = self._errors()
+            counts = " and ".join(str(len(level.inputs)) for level in self.levels)
+            names = ", ".join(dict.fromkeys(level.fit.name for level in self.levels if level.fit is not None))
+            error = float(max(errors))
+            self.history.append((len(self.levels[0].inputs), self.course.seconds, float(np.median(errors)), error))
+            self.course.say(f"{counts} members, {names}: largest error at members kept apart {error:.2g}.")
+            if error <= self.goal:
+                return "tolerance"
+            if self.course.seconds > SOLVING_SHARE * self.budget:
+                return "budget"
+            gains = {k: gain for k in range(len(self.levels) + 1) if (gain := self._gain(solver, k)) > 0.0}
+            if not gains:
+                return "samples"
+            best = max(gains, key=gains.__getitem__)
+            grown = (
+                self._grow(best, 2 * len(self.levels[best].inputs)) if best < len(self.levels) else self._next(solver)
+            )
+            if not grown:
+                return "budget"
+
+    def _errors(self) -> np.ndarray:
+        """Relative errors at members kept apart, with what the finest mesh in use leaves in them."""
+        return np.hypot(missed(self.levels), [judge.resolution for judge in self.levels[-1].judges])
+
+    def _gain(self, solver: MemberSolver, k: int) -> float:
+        """Square of the error over the seconds to lessen it: by members of a mesh in use, or by the next finer mesh.
+
+        Zero where there is no more of either, or no time.
+        """
+        last = self.levels[-1]
+        if k == len(self.levels):
+            if k == len(solver.meshes):
+                return 0.0
+            growth = parameter_count(solver.meshes[k][0]) / last.parameters
+            seconds = (FEW + VALIDATED // 3) * float(np.median(last.seconds)) * growth**DEARER
+            return last.left**2 / seconds if self.course.seconds + seconds < SOLVING_SHARE * self.budget else 0.0
+        level = self.levels[k]
+        count = len(level.inputs)
+        assert level.fit is not None
+        return level.fit.error**2 / (count * float(np.median(level.seconds))) if 2 * count <= MOST else 0.0
+
+    def _grow(self, k: int, count: int) -> bool:
+        """Learn from more members of a mesh, up to a number, as long as there is time; whether there are more."""
+        level, before = self.levels[k], len(self.levels[k].inputs)
+        if k == 0:
+            drawn: Sequence[np.ndarray] = list(self.family.drawn(MOST, seed_of(self.key, 20), SPREAD))
+        else:
+            drawn = self.levels[k - 1].inputs
+            if len(drawn) < count:
+                self._grow(k - 1, count)
+        while len(level.inputs) < count and level.tried < len(drawn):
+            inputs = drawn[level.tried]
+            if not self._in_time(level, inputs, SOLVING_SHARE, len(level.inputs) < FIRST // 2):
                 break
-            one = self._member(solver, inputs)
-            if one.failure is None:
-                parameters = seen.parameters(one.theta)
-                found.append(_Judged(inputs, parameters, seen.values(parameters), solver.resolution(one)))
+            level.tried += 1
+            one = self._member(level, inputs, level.near(inputs))
+            if one.member.failure is None:
+                level.add(inputs, one.member, one.seconds)
             else:
-                self._left_out(inputs, one.failure)
-        if not found:
+                self._left_out(inputs, one.member.failure)
+        return len(level.inputs) > before
+
+    def _enter(self, level: MeshMembers) -> None:
+        """The coarsest mesh, with its first members and those that judge.
+
+        Raises
+        ------
+        InputError
+            Where too few members can be solved.
+        """
+        self.levels.append(level)
+        self._judge(level, VALIDATED, JUDGING_SHARE)
+        if not level.judges:
             raise InputError(
                 f"No member of {VALIDATED} could be solved: {next(iter(self.reasons))}.",
                 "surrogate(family)",
                 "Narrow the inputs, or give a larger budget.",
             )
-        return found
+        self._grow(0, FIRST)
+        if len(level.inputs) < FIRST // 2 or sum(self.reasons.values()) > FAILED * (self.levels[0].tried + VALIDATED):
+            raise InputError(
+                f"Only {len(level.inputs)} of {self.levels[0].tried} members were solved in {self.course.seconds:.0f} s"
+                + "".join(f"; {n} failed: {reason}" for reason, n in self.reasons.items())
+                + ".",
+                "surrogate(family)",
+                "Give a larger budget, or narrow the inputs.",
+            )
 
-    def _fitted(self, solver: MemberSolver, seen: SeenMembers, judges: list[_Judged]) -> tuple[_Fit, str]:
-        """Members are added and fitted, twice as many each time, until that is enough."""
-        drawn = self.family.drawn(MOST, seed_of(self.key, 20), SPREAD)
-        count, tried = FIRST, 0
-        while True:
-            tried = self._solved(solver, seen, drawn, tried, count)
-            if len(self.inputs) < FIRST // 2 or sum(self.reasons.values()) > FAILED * (tried + VALIDATED):
-                raise InputError(
-                    f"Only {len(self.inputs)} of {tried} members were solved in {self.course.seconds:.0f} s"
-                    + "".join(f"; {n} failed: {reason}" for reason, n in self.reasons.items())
-                    + ".",
-                    "surrogate(family)",
-                    "Give a larger budget, or narrow the inputs.",
-                )
-            fit = self._fit()
-            errors = [math.hypot(_error(fit, self.family, judge), judge.resolution) for judge in judges]
-            error = max(errors)
-            self.history.append((len(self.inputs), self.course.seconds, float(np.median(errors)), error))
-            self.course.say(f"{len(self.inputs)} members, {fit.name}: largest error at members kept apart {error:.2g}.")
-            if error <= self.goal:
-                return fit, "tolerance"
-            if tried < count or self.course.seconds > SOLVING_SHARE * self.budget:
-                return fit, "budget"
-            if tried >= MOST:
-                return fit, "samples"
-            count *= 2
+    def _next(self, solver: MemberSolver) -> bool:
+        """Go to the next finer mesh; whether enough of its members could be solved."""
+        below, finer = self.levels[-1], solver.on(len(self.levels))
+        seen = replace(SeenMembers.of(finer), sizes=below.seen.sizes)
+        level = MeshMembers(finer, seen, below)
+        self.levels.append(level)
+        self._judge(level, VALIDATED // 3, SOLVING_SHARE)
+        self._grow(len(self.levels) - 1, FEW)
+        if len(level.judges) >= VALIDATED // 6 and len(level.inputs) >= FEW // 2:
+            return True
+        self.levels.pop()
+        return False
 
-    def _solved(self, solver: MemberSolver, seen: SeenMembers, drawn: np.ndarray, tried: int, count: int) -> int:
-        """Solve members up to a number, as long as there is time; the number that was tried."""
-        while tried < count and self._in_time(drawn[tried], SOLVING_SHARE, len(self.inputs) < FIRST // 2):
-            inputs = drawn[tried]
-            one = self._member(solver, inputs, self._near(inputs, solver))
-            tried += 1
-            if one.failure is not None:
-                self._left_out(inputs, one.failure)
-                continue
-            self.inputs.append(inputs)
-            self.own.append(one.theta)
-            self.thetas.append(seen.parameters(one.theta))
-            self.values.append(seen.values(self.thetas[-1]))
-        return tried
+    def _judge(self, level: MeshMembers, count: int, share: float) -> None:
+        """Members that are not learned from."""
+        for inputs in self.family.drawn(VALIDATED, seed_of(self.key, 21))[:count]:
+            if self._in_time(level, inputs, share, len(level.judges) < VALIDATED // 3):
+                one = self._member(level, inputs)
+                if one.member.failure is None:
+                    level.judge(inputs, one.member)
+                else:
+                    self._left_out(inputs, one.member.failure)
 
     def _left_out(self, inputs: np.ndarray, failure: str) -> None:
         self.failed.append(inputs)
         self.reasons[failure] += 1
 
-    def _in_time(self, inputs: np.ndarray, share: float, few: bool) -> bool:
-        """Whether a member is known, or a share of the budget not over; with few members, which are nothing yet, it may
-        be overdrawn."""
-        return inputs.tobytes() in self.solved or self.course.seconds < (OVERDRAWN if few else share) * self.budget
+    def _in_time(self, level: MeshMembers, inputs: np.ndarray, share: float, few: bool) -> bool:
+        """Whether a member is known, or a share of the budget not over; with few members on the coarsest mesh, which
+        are nothing yet, it may be overdrawn."""
+        seconds = (OVERDRAWN if few and level.below is None else share) * self.budget
+        return (level.parameters, inputs.tobytes()) in self.solved or self.course.seconds < seconds
 
-    def _near(self, inputs: np.ndarray, solver: MemberSolver) -> np.ndarray | None:
-        """Where a nonlinear member starts: at the solved one nearest to it."""
-        if solver.plan.linear or not self.inputs:
-            return None
-        apart = self.family.scaled(np.array(self.inputs)) - self.family.scaled(inputs)
-        return self.own[int(np.argmin(np.sum(apart**2, axis=1)))]
-
-    def _fit(self) -> _Fit:
-        values, thetas = np.array(self.values), np.array(self.thetas)
-        left, sizes, _ = np.linalg.svd(values, full_matrices=False)
-        kept = int(np.sum(sizes > SMALL * sizes[0]))
-        left, sizes = left[:, :kept], sizes[:kept]
-        basis, shown = (left / sizes).T @ thetas, (left / sizes).T @ values
-        z = self.family.scaled(np.array(self.inputs))
-        norms = np.maximum(np.linalg.norm(values, axis=1), 1e-300)
-        name, found, errors = fitted(z, left * sizes, norms)
-        return _Fit(name, found.model, basis, shown, errors)
-
-    def _made(
-        self, solver: Any, seen: SeenMembers, fit: _Fit, judges: list[_Judged], seconds_mesh: float, stopped: str
-    ) -> Surrogate:
-        floor = float(np.median([judge.resolution for judge in judges]))
+    def _made(self, solver: MemberSolver, stopped: str, seconds_mesh: float) -> Surrogate:
+        first, last = self.levels[0], self.levels[-1]
         bare = Calibration(1.0, 1.0, 0.0, np.zeros(1), np.ones(1))
-        took = seconds_mesh, self.course.seconds
+        seconds, fits = self.course.seconds, [level.fit for level in self.levels if level.fit is not None]
+        bases = [fit.basis for fit in fits]
+        for k, level in enumerate(self.levels[1:]):
+            bases[: k + 1] = [level.lifted(basis) for basis in bases[: k + 1]]
         record = LearningRecord(
-            fit.name, fit.candidates, len(self.inputs), sum(self.reasons.values()), len(judges),
-            parameter_count(solver.field), len(fit.basis), took[1], took[1] - took[0], took[0],
-            float(np.median([one.seconds for one in self.solved.values()])), stopped,
-            dict(self.reasons), 0.0, tuple(self.history), solver.levels,
+            fits[0].name, fits[0].candidates, len(first.inputs), sum(self.reasons.values()), len(last.judges),
+            last.parameters, sum(map(len, bases)), seconds, seconds - seconds_mesh, seconds_mesh,
+            float(np.median(last.seconds)), stopped, dict(self.reasons), 0.0, tuple(self.history), solver.levels,
+            tuple((level.parameters, len(level.inputs)) for level in self.levels),
         )  # fmt: skip
         made = Surrogate(
-            dict(self.family.inputs), described(solver.asked), fit.model, jnp.asarray(fit.basis), seen.field,
-            solver.field, solver.coarse, solver.floor, bare, record, self.key,
+            dict(self.family.inputs), described(solver.asked), Stacked.of([fit.model for fit in fits]),
+            jnp.asarray(np.vstack(bases)), last.seen.field, last.solver.field, solver.coarse, last.solver.floor, bare,
+            record, self.key,
         )  # fmt: skip
-        made = calibrated(made, fit, self.family, judges, floor)
-        shown = _by_equations(solver, seen, made, judges)
+        made = calibrated(made, last.judges, missed(self.levels), last.left)
+        shown = _by_equations(last, made)
         record = replace(record, seconds_prediction=_seconds(made))
-        tried = {"learned": np.array(self.inputs), "failed": np.array(self.failed)}
+        tried = {"learned": np.array(first.inputs), "failed": np.array(self.failed)}
         return replace(made, record=record, calibration=made.calibration._replace(equations=shown, **tried))
 
 
@@ -347,12 +377,11 @@ def _seconds(made: Surrogate) -> float:
     return (clock.seconds_now() - began) / len(made.calibration.inputs)
 
 
-def calibrated(made: Surrogate, fit: _Fit, family: Family, judges: list[_Judged], floor: float) -> Surrogate:
-    """With what the members kept apart say of its errors."""
-    errors = np.array([math.hypot(_error(fit, family, judge), judge.resolution) for judge in judges])
+def calibrated(made: Surrogate, judges: Sequence[Judged], own: np.ndarray, floor: float) -> Surrogate:
+    """With what the members kept apart say of its errors, `own` those of the model alone."""
+    errors = np.hypot(own, [judge.resolution for judge in judges])
     inputs = np.array([judge.inputs for judge in judges])
     doubts = made.errors(inputs)
-    own = np.array([_error(fit, family, judge) for judge in judges])
     factor = float(np.median(own / np.maximum(doubts, 1e-300)))
     estimates = np.hypot(factor * doubts, floor)
     bound = max(1.0, NEARLY * float(np.max(errors / estimates)))
@@ -361,22 +390,11 @@ def calibrated(made: Surrogate, fit: _Fit, family: Family, judges: list[_Judged]
     return replace(made, calibration=known)
 
 
-def _by_equations(solver: MemberSolver, seen: SeenMembers, made: Surrogate, judges: list[_Judged]) -> np.ndarray:
+def _by_equations(last: MeshMembers, made: Surrogate) -> np.ndarray:
     """Estimates of the equations for some of the members kept apart."""
-    correction, found = Correction.of(solver), []
-    for judge in judges[: 0 if correction is None else JUDGED]:
-        theta = seen.trained(made.parameters(judge.inputs)[0])
+    correction, found = Correction.of(last.solver), []
+    for judge in last.judges[: 0 if correction is None else JUDGED]:
+        theta = last.seen.trained(made.parameters(judge.inputs)[0])
         size = correction.size(correction.step(judge.inputs, theta), theta)  # pyright: ignore
         found.append(math.hypot(size, made.calibration.floor))
     return np.array(found)
-
-
-def _error(fit: _Fit, family: Family, judge: _Judged) -> float:
-    """Relative error of a fit at a member."""
-    found = np.asarray(_called(fit.model, family.scaled(judge.inputs))) @ fit.shown
-    return float(np.linalg.norm(found - judge.values) / max(float(np.linalg.norm(judge.values)), 1e-300))
-
-
-@jax.jit
-def _called(model: AbstractRegression, z: Any) -> Any:
-    return model(z)

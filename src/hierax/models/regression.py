@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -91,6 +91,26 @@ class KernelRegression(AbstractRegression):
     def features(self, z: Float[Array, " k"]) -> Float[Array, " features"]:
         bumps = kernel(z[None], self.samples, self.lengths, self.smooth, jnp)[0]
         return jnp.concatenate([products(z[None], self.trend, jnp)[0], bumps])
+
+
+class Stacked(AbstractRegression):
+    """Several regressions of the same inputs, whose coefficients stand one after the other."""
+
+    weights: Float[Array, "features m"]
+    committee: Float[Array, "folds features m"]
+    parts: tuple[AbstractRegression, ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[AbstractRegression]) -> AbstractRegression:
+        """The regressions together; a single one as it is."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = sl.block_diag(*(np.asarray(part.weights) for part in parts))
+        folds = [sl.block_diag(*(np.asarray(part.committee[k]) for part in parts)) for k in range(FOLDS)]
+        return cls(jnp.asarray(whole), jnp.asarray(np.array(folds)), tuple(parts))
+
+    def features(self, z: Float[Array, " k"]) -> Float[Array, " features"]:
+        return jnp.concatenate([part.features(z) for part in self.parts])
 
 
 def kernel(a: Any, b: Any, lengths: Any, smooth: bool, xp: Any) -> Any:

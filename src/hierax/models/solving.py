@@ -60,6 +60,9 @@ SEEN = 3.0
 """Error over that of the finest level of a pilot, above which it is seen against that level."""
 ROUGH = 1e-2
 """Relative error above which a member is left out: the mesh does not resolve it."""
+STEP, FEWER, SMALLEST = 10.0, 2.0, 250
+"""From the error of a common mesh to that of a coarser one, least ratio of their parameters, and fewest of these: on
+smaller meshes a member costs no less."""
 
 
 @final
@@ -73,10 +76,11 @@ class MemberSolver:
         What is solved, and how its middle is.
     asked, discrete:
         The member in the middle, and the discretised family.
-    field, coarse:
-        The common mesh, and a coarser one on which errors of predictions are smooth enough to be seen.
-    floor:
-        Error of a member on the common mesh over the root of its loss, at most, as the pilots show it.
+    coarse:
+        A mesh on which errors of predictions are smooth enough to be seen.
+    meshes:
+        Meshes that suit all members, from coarse to fine, each with the error of a member there over the root of its
+        loss, at most, as the pilots show it. Members are solved on the last.
     middle:
         The solution of the member in the middle, with its guards; `None` where the mesh was found before.
     levels:
@@ -87,11 +91,24 @@ class MemberSolver:
     plan: Plan
     asked: Problem
     discrete: DiscreteProblem
-    field: Any
     coarse: Any
-    floor: float
+    meshes: tuple[tuple[Any, float], ...]
     middle: Solution | None
     levels: tuple[tuple[int, float, float], ...] = ()
+
+    @property
+    def field(self) -> Any:
+        """The common mesh."""
+        return self.meshes[-1][0]
+
+    @property
+    def floor(self) -> float:
+        """Error of a member on the common mesh over the root of its loss."""
+        return self.meshes[-1][1]
+
+    def on(self, level: int) -> MemberSolver:
+        """The solver on one of its meshes."""
+        return replace(self, meshes=self.meshes[: level + 1])
 
     def of(self, inputs: np.ndarray) -> DiscreteProblem:
         """The discretised member."""
@@ -132,10 +149,10 @@ class MemberSolver:
         return self.floor * float(np.sqrt(found.loss)) / rms(found.values)
 
     @classmethod
-    def again(cls, family: Family, field: Any, coarse: Any, floor: float, key: int) -> MemberSolver:
-        """A solver for a mesh that was found before; nothing is solved for it."""
+    def again(cls, family: Family, coarse: Any, meshes: tuple[tuple[Any, float], ...], key: int) -> MemberSolver:
+        """A solver for meshes that were found before; nothing is solved for it."""
         plan, asked, discrete = discretised(family, key)
-        return cls(family, plan, asked, discrete, field, coarse, floor, None)
+        return cls(family, plan, asked, discrete, coarse, meshes, None)
 
     def fully(self, inputs: np.ndarray, seconds: float, start: np.ndarray | None = None) -> tuple[Any, float]:
         """Solve a member on levels of its own, after the common mesh if there are parameters on it to start from.
@@ -183,8 +200,8 @@ def member_solver(
     state = run(begin(context), context)
     middle = solved(state, context)
     accuracy = max(accuracy, _affordable(state, budget))
-    field, floor = _grown(family, plan, discrete, state, accuracy, key, end)
-    return MemberSolver(family, plan, asked, discrete, field, _resolved(state, COARSE), floor, middle, _levels(state))
+    meshes = _grown(family, plan, discrete, state, accuracy, key, end)
+    return MemberSolver(family, plan, asked, discrete, _resolved(state, COARSE), meshes, middle, _levels(state))
 
 
 def _levels(state: RunState) -> tuple[tuple[int, float, float], ...]:
@@ -240,24 +257,53 @@ def _refuse_other_fields(plan: Plan) -> None:
 
 def _grown(
     family: Family, plan: Plan, discrete: DiscreteProblem, middle: RunState, accuracy: float, key: int, end: float
-) -> tuple[Any, float]:
-    """The common mesh, refined for the worst candidates, and what it leaves."""
+) -> tuple[tuple[Any, float], ...]:
+    """The common meshes, the finest refined for the worst candidates; see `MemberSolver`."""
     pilots = [(family.middle(), middle)]
     candidates = _candidates(family, discrete, _resolved(middle, COARSE), key)
     while True:
         field = _union([_resolved(state, accuracy) for _, state in pilots])
         mesh = CommonMesh(discrete, field)
-        floor = max(_floor(discrete, mesh.solve(one), state) for one, state in pilots)
+        floor = _what_is_left(mesh, pilots)
         looked = {k: _missed(mesh, candidates[k], floor) for k in range(min(LOOKED, len(candidates)))}
         worst = max(looked, key=looked.__getitem__, default=None)
         over = clock.seconds_now() > end or parameter_count(field) > LARGEST or len(pilots) >= PILOTS
         if worst is None or over or looked[worst] <= WORSE * accuracy:
-            return field, floor
+            return _with_coarser(discrete, pilots, candidates[:LOOKED], accuracy, (field, floor))
         least = sum(change > accuracy for change in middle.changes.values()) + MORE
         state = _pilot(family, plan, discrete, candidates[worst], accuracy, least, end)
         if state.failure is None and state.visited:
             pilots.append((candidates[worst], state))
         candidates = [one for k, one in enumerate(candidates) if k != worst and looked.get(k, np.inf) > accuracy]
+
+
+def _what_is_left(mesh: CommonMesh, pilots: Sequence[tuple[np.ndarray, RunState]]) -> float:
+    """Error of a member on a mesh over the root of its loss, at most, as the pilots show it."""
+    return max(_floor(mesh.discrete, mesh.solve(one), state) for one, state in pilots)
+
+
+def _with_coarser(
+    discrete: DiscreteProblem, pilots: Sequence[tuple[np.ndarray, RunState]], candidates: Sequence[np.ndarray],
+    accuracy: float, finest: tuple[Any, float],
+) -> tuple[tuple[Any, float], ...]:  # fmt: skip
+    """The finest common mesh after coarser ones, nested in it, that resolve pilots and candidates as well."""
+    meshes = [finest]
+    while (accuracy := STEP * accuracy) <= ROUGH:
+        field = _union([_resolved(state, accuracy) for _, state in pilots])
+        size = parameter_count(field)
+        if size < SMALLEST or FEWER * size > parameter_count(meshes[0][0]) or not _nested(field, meshes[0][0]):
+            continue
+        mesh = CommonMesh(discrete, field)
+        floor = _what_is_left(mesh, pilots)
+        if max(_missed(mesh, one, floor) for one in (*(inputs for inputs, _ in pilots), *candidates)) > ROUGH:
+            break
+        meshes.insert(0, (field, floor))
+    return tuple(meshes)
+
+
+def _nested(coarse: Any, fine: Any) -> bool:
+    pairs = zip(spline_axes(coarse), spline_axes(fine), strict=True)
+    return all(np.isin(one.breakpoints(), other.breakpoints()).all() for one, other in pairs)
 
 
 def _pilot(

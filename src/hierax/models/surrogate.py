@@ -87,9 +87,10 @@ class LearningRecord:
     model, candidates:
         What was chosen at samples left out, and the error of every candidate.
     samples, failed, validated:
-        Members that were learned from, that failed their guards and were left out, and that were kept for validation.
+        Members that were learned from (on the coarsest mesh in use), that failed their guards and were left out, and
+        that were kept for validation.
     parameters, modes:
-        Of the common mesh; of the reduced basis.
+        Of the finest mesh in use; of the reduced basis.
     seconds, seconds_solving, seconds_mesh:
         In all, for the members, and to find the mesh.
     seconds_member, seconds_prediction:
@@ -98,6 +99,8 @@ class LearningRecord:
         Members, seconds so far, and the median and largest error at members kept apart, of each fit.
     levels:
         Of the member in the middle: parameters and seconds of each level, and the relative change by the next.
+    meshes:
+        Parameters of each common mesh in use, and members that were learned from there.
     stopped_by:
         `tolerance`, `budget`, `samples`.
     reasons:
@@ -120,6 +123,7 @@ class LearningRecord:
     seconds_prediction: float = 0.0
     history: tuple[tuple[int, float, float, float], ...] = ()
     levels: tuple[tuple[int, float, float], ...] = ()
+    meshes: tuple[tuple[int, int], ...] = ()
 
 
 @final
@@ -262,7 +266,9 @@ class Surrogate:
         failed = f", {r.failed} failed their guards and were left out" if r.failed else ""
         lines = [
             f"surrogate of {self.problem.name}: {', '.join(self.names)} -> {', '.join(self.problem.unknowns)}",
-            f"{r.samples} members learned{failed}; {r.model}, {r.modes} modes, on a mesh of {r.parameters} parameters",
+            "Learned: "
+            + ", ".join(f"{count} members on a mesh of {size} parameters" for size, count in r.meshes)
+            + f"{failed}; {r.model}, {r.modes} modes",
             *(
                 f"{'*' if n == r.model else ' '} {n}: error at members left out {e:.2g}"
                 for n, e in r.candidates.items()
