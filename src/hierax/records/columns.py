@@ -16,7 +16,10 @@ UNIT = re.compile(r"\s*[\[(][^\])]*[\])]\s*$")
 """A unit at the end of a heading, in brackets."""
 NO_NUMBER = "The cell holds"
 """What is said of a cell with words begins so."""
-NAMES = "Leave a column of words out, or write a column of 0 and 1 for each of its words but one."
+NAMES = (
+    "Leave a column of words out, or write a column of 0 and 1 for each of its words but one; dates as numbers of days, "
+    "and numbers without marks between thousands."
+)
 SHOWN = 8
 """Most faults of a table that are told."""
 
