@@ -17,8 +17,8 @@ UNIT = re.compile(r"\s*[\[(][^\])]*[\])]\s*$")
 NO_NUMBER = "The cell holds"
 """What is said of a cell with words begins so."""
 NAMES = (
-    "Leave a column of words out, or write a column of 0 and 1 for each of its words but one; dates as numbers of days, "
-    "and numbers without marks between thousands."
+    "Leave a column of words out, or write a column of 0 and 1 for each of its words but one; dates as days, and "
+    "numbers without marks between thousands."
 )
 SHOWN = 8
 """Most faults of a table that are told."""
