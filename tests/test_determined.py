@@ -140,6 +140,27 @@ def test_what_is_badly_conditioned_is_determined(problem):
     assert sensitivity(guard) < 100.0
 
 
+def test_equations_tell_the_same_as_rows_of_one_term():
+    """`s' = -s`, `i' = 1e4 s - i`, from 1 both: the start of one is far from its size."""
+
+    def rates(s, i, x):
+        return hx.derivative(s, "t")(x) + s(x), hx.derivative(i, "t")(x) - 1e4 * s(x) + i(x)
+
+    unknowns, box = {"s": hx.Function(), "i": hx.Function()}, hx.Box([0.0], [4.0], names=("t",))
+    begin = {"s": 1.0, "i": 1.0}
+    each = [hx.Residual(f"rate {k}", lambda w, x, k=k: rates(w.s, w.i, x)[k]) for k in (0, 1)]
+    each += [hx.dirichlet(START, value, unknown=name, name=name) for name, value in begin.items()]
+    rows = [
+        hx.Residual("rates", lambda w, x: jnp.stack(rates(w.s, w.i, x))),
+        hx.Residual("begin", lambda w, x, n: jnp.stack([w.s(x) - begin["s"], w.i(x) - begin["i"]]), on=START),
+    ]
+    found = [
+        sensitivity(hx.train(hx.Problem(box, terms, unknowns=unknowns), levels=2, budget=BUDGET).guards["determined"])
+        for terms in (each, rows)
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-3)
+
+
 def test_a_violation_that_finer_grids_leave_as_it_is_belongs_to_the_problem():
     # a front between phases moves at the price of what its tails, 1e-6 high, miss at the ends
     exact = lambda x: jnp.tanh(x[0] / (0.2 * np.sqrt(2.0)))  # noqa: E731

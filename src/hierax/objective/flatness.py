@@ -1,7 +1,7 @@
 r"""How far the terms of a problem determine its solution: changes of the unknowns that violate no term.
 
-About a field the terms have the Gauss-Newton matrices `A_t`, and the unknowns `u_j` the mass matrices `M_j`. Flat
-directions are eigenvectors of
+About a field the rows of the terms have the Gauss-Newton matrices `A_t`, and the unknowns `u_j` the mass matrices
+`M_j`. Flat directions are eigenvectors of
 
 .. math:: \Big(\sum_t A_t / S_t^2\Big) v = \lambda \Big(\sum_j M_j / s_j^2\Big) v
 
@@ -24,6 +24,7 @@ import scipy.sparse as sp
 from jaxtyping import Float
 
 from hierax.fields import Unknowns, parameter_count
+from hierax.objective.assembly import local_residuals
 from hierax.objective.galerkin import jacobian_rows
 from hierax.objective.local import LocalObjective
 from hierax.objective.objective import flat_parameters
@@ -194,7 +195,7 @@ def of_forms(
     rough: Sequence[str] = (),
     felt: _Felt | None = None,
 ) -> list[Direction]:
-    """The same for any way to change the unknowns, by the Gauss-Newton matrices of the terms in its parameters.
+    """The same for any way to change the unknowns, by the Gauss-Newton matrices of rows or terms in its parameters.
 
     What is small in these matrices may be their rounding, and is asked of `felt`, where it is known.
     """
@@ -220,18 +221,18 @@ def of_forms(
 
 
 class _Felt(NamedTuple):
-    """What the terms feel of a change, from their residuals on both sides: that has less rounding than a matrix."""
+    """What rows feel of a change, from the residuals on both sides: that has less rounding than a matrix."""
 
     objective: LocalObjective
     theta: np.ndarray
     linear: bool
 
     def squares(self, v: np.ndarray) -> np.ndarray:
-        """The square of what each term feels of a change `v` `(N,)` that has about the size of the unknowns."""
+        """The square of what each row feels of a change `v` `(N,)` that has about the size of the unknowns."""
         step = 1.0 if self.linear else MOVED
         after, before = (self.objective.residuals(self.theta + s * step * v) for s in (1.0, -1.0))
         rows = zip(self.objective.samples, after, before, strict=True)
-        return np.array([s.weights @ np.sum((a - b) ** 2, axis=1) for s, a, b in rows]) / (2.0 * step) ** 2
+        return np.concatenate([s.weights @ (a - b) ** 2 for s, a, b in rows]) / (2.0 * step) ** 2
 
 
 class Number(NamedTuple):
@@ -282,9 +283,21 @@ def _direction(
 
 
 def _matrices(objective: LocalObjective, theta: np.ndarray) -> list[np.ndarray]:
-    """Gauss-Newton matrix of each term `(N, N)`, by the kernels of training."""
-    every = np.arange(len(theta))[None]
-    return [near.curvature.blocks(every)[0] for near in objective.linearise_each(theta)]
+    """Gauss-Newton matrix `(N, N)` of each row of each term, and of each energy.
+
+    Row by row, since one size for all rows of a term would hide those that are small beside others in its units.
+    """
+    every, out = np.arange(len(theta))[None], []
+    for samples, near in zip(objective.samples, objective.linearise_each(theta), strict=True):
+        energy = isinstance(samples.term, JetEnergy)
+        several = 1 if energy else local_residuals(objective.field, samples).shape[1]
+        if several == 1:
+            out.append(near.curvature.blocks(every)[0])
+            continue
+        root = sp.diags_array(np.sqrt(np.repeat(samples.weights, several)))
+        rows = sp.csr_array(root @ jacobian_rows(objective.field, samples, theta)[0])
+        out += [(own.T @ own).toarray() for own in (rows[k::several] for k in range(several))]
+    return out
 
 
 def _equilibrated(terms: Sequence[np.ndarray], functions: Functions) -> tuple[np.ndarray, np.ndarray]:
