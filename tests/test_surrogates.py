@@ -18,6 +18,7 @@ import hierax as hx
 from hierax import cli, clock
 from hierax._errors import InputError
 from hierax.models import learning, operator_training, solving
+from hierax.models.catalogue import families, flow_by_cells
 from hierax.models.common_mesh import Member
 from hierax.models.course import Course
 from hierax.models.doubt import ErrorModel
@@ -35,7 +36,8 @@ from hierax.records.folder import Folder
 from hierax.results.archive import pack, unpack
 from hierax.results.arrays import write_arrays
 from studies import data_levels
-from studies.media import amplitudes, gaussian, media, solved
+from studies import families as families_study
+from studies.media import amplitudes, gaussian, media
 
 FILE = """
 import jax.numpy as jnp
@@ -320,6 +322,24 @@ def test_members_on_several_meshes_add_up_to_those_on_the_finest(monkeypatch):
 def test_bad_ranges_are_refused_before_anything_is_solved(folder, capsys, words, told):
     assert cli.main(["surrogate", f"{folder}/member.py:problem", *words, "--run", str(folder / "bad")]) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", families())
+def test_families_of_the_catalogue_have_members_that_their_inputs_change(name, capsys):
+    family = families()[name]()
+    first, second = family.drawn(2, 0)
+    if isinstance(family, hx.Family):
+        bump = lambda x: jnp.sin(x[0] + 2.0 * x[1]) * jnp.ones(2 if name == "elastic-inclusions" else ())  # noqa: E731
+        one, other = (family.problem(inputs).terms[0].function for inputs in (first, second))
+        unknown = SimpleNamespace(u=bump) if name == "elastic-inclusions" else bump
+        with hx.coordinates(family.problem(first).domain.names):
+            found = [np.asarray(term(unknown, jnp.array([0.4, 0.45]))) for term in (one, other)]
+    else:
+        found = [family.run(inputs, 0).value for inputs in (first, second)]
+    assert np.all(np.isfinite(found))
+    assert np.any(found[0] != found[1])
+    assert cli.main(["list"]) == 0
+    assert f"  {name}\n" in capsys.readouterr().out
 
 
 def test_a_domain_that_depends_on_the_inputs_is_refused():
@@ -632,10 +652,10 @@ def test_media_are_the_same_draw_on_every_grid_and_solutions_are_of_second_order
     np.testing.assert_allclose(np.std(gaussian(waves, 256)), np.sqrt(np.sum(waves**2)), rtol=0.01)
     smooth = lambda n: np.exp(gaussian(waves[:3, :3], n))  # noqa: E731
     errors = []
-    truth = solved(smooth(128))
+    truth = flow_by_cells(smooth(128))
     for n in (16, 32):
         block = 128 // n
-        errors.append(np.abs(solved(smooth(n)) - truth.reshape(n, block, n, block).mean((1, 3))).max())
+        errors.append(np.abs(flow_by_cells(smooth(n)) - truth.reshape(n, block, n, block).mean((1, 3))).max())
     assert 1.8 < np.log2(errors[0] / errors[1]) < 2.4
 
 
@@ -726,3 +746,12 @@ def test_the_study_of_levels_of_data_goes_on_from_its_rows(small, tmp_path, monk
     monkeypatch.setattr(data_levels, "ARMS", (data_levels.ALONE, data_levels.LEVELS))
     again = data_levels.run(tmp_path, True)["summary"]["data-levels"]["darcy, log-normal"]
     assert again == summary["darcy, log-normal"] | {data_levels.LEVELS: {"8": 0.1}}
+
+
+def test_the_study_of_families_tells_what_was_learned(small, tmp_path):
+    found = families_study.run(tmp_path, quick=True)
+    row = found["rows"][0]
+    assert row["family"] == "darcy-two-phases"
+    assert 0.0 < row["median"] <= row["worst"] < 1.0
+    assert found["summary"]["darcy-two-phases"]["median"] == row["median"]
+    assert "darcy-two-phases" in (tmp_path / "families.txt").read_text()

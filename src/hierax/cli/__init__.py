@@ -25,6 +25,7 @@ from hierax.cli.materials import Material
 from hierax.cli.predicting import Predict, Surrogates, is_learning
 from hierax.cli.telling import ending
 from hierax.devices import Devices, first
+from hierax.models.catalogue import families
 from hierax.problems.registry import catalogue
 from hierax.records.folder import Folder
 from hierax.records.health import examine
@@ -187,13 +188,14 @@ class Report:
 @final
 @dataclass(frozen=True)
 class List:
-    """Show the problems of the catalogue with their settings."""
+    """Show problems and families of the catalogue with their settings."""
 
     def __call__(self, console: Console) -> int:
         del console
-        print("Problems (hierax train NAME --set KEY=VALUE ...)")
-        for name, make in sorted(catalogue().items()):
-            print(f"\n  {name}\n    {first_line(make)}\n    settings: {describe_settings(make)}")
+        for title, known in (("Problems (hierax train", catalogue()), ("\nFamilies (hierax surrogate", families())):
+            print(f"{title} NAME --set KEY=VALUE ...)")
+            for name, make in sorted(known.items()):
+                print(f"\n  {name}\n    {first_line(make)}\n    settings: {describe_settings(make)}")
         return 0
 
 

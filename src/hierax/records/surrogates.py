@@ -15,6 +15,7 @@ import numpy as np
 from hierax._errors import InputError
 from hierax.clock import peak_memory_mib
 from hierax.fields import parameter_count
+from hierax.models.catalogue import families
 from hierax.models.family import Family
 from hierax.models.family_levels import on_levels
 from hierax.models.inputs import AbstractInput, LogUniform, Uniform
@@ -46,7 +47,7 @@ ERROR, BOUND, OUTSIDE, HOW = "error", "error_bound", "outside", "solved"
 @final
 @dataclass(frozen=True)
 class FamilySource(AbstractSource):
-    """A family: `OBJECT` of a user's file, or a problem of the catalogue, and what varies.
+    """A family: `OBJECT` of a user's file, a family of the catalogue, or a problem of it and what varies.
 
     `vary` are texts `NAME=LOW:HIGH` or `NAME=LOW:HIGH:log`, and `settings` texts `KEY=VALUE` for other keywords.
     """
@@ -64,7 +65,10 @@ class FamilySource(AbstractSource):
             For an object that is neither, nor a function that returns one, or problems where it is said what varies.
         """
         path, name = named_in(self.text)
-        found = named_problem(self.text) if path is None else object_of_file(path, name, path.resolve().parent)
+        if path is None:
+            found: Any = families().get(self.text) or named_problem(self.text)
+        else:
+            found = object_of_file(path, name, path.resolve().parent)
         inputs = dict(map(varying, self.vary))
         settings, apart = self.settings, isinstance(found, Family | AbstractLeveled | Problem)
         if callable(found) and not apart and not inputs and complete(found, settings):
