@@ -26,7 +26,7 @@ from hierax.models.levels import learn_levels
 from hierax.models.mesh_members import Judged, MeshMembers, missed
 from hierax.models.operator_training import learn_operator
 from hierax.models.operators import Operator
-from hierax.models.regression import Stacked
+from hierax.models.regression import SeveralRegressions
 from hierax.models.samples import Samples
 from hierax.models.seen import SeenMembers
 from hierax.models.solving import MemberSolver, member_solver
@@ -359,7 +359,7 @@ class Learning:
             tuple((level.parameters, len(level.inputs)) for level in self.levels),
         )  # fmt: skip
         made = Surrogate(
-            dict(self.family.inputs), described(solver.asked), Stacked.of([fit.model for fit in fits]),
+            dict(self.family.inputs), described(solver.asked), SeveralRegressions.of([fit.model for fit in fits]),
             jnp.asarray(np.vstack(bases)), last.seen.field, last.solver.field, solver.coarse, last.solver.floor, bare,
             record, self.key,
         )  # fmt: skip

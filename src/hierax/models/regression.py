@@ -93,7 +93,7 @@ class KernelRegression(AbstractRegression):
         return jnp.concatenate([products(z[None], self.trend, jnp)[0], bumps])
 
 
-class Stacked(AbstractRegression):
+class SeveralRegressions(AbstractRegression):
     """Several regressions of the same inputs, whose coefficients stand one after the other."""
 
     weights: Float[Array, "features m"]
