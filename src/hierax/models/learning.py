@@ -145,7 +145,7 @@ def _check(family: Family, tolerance: float | None, budget: float) -> None:
         raise InputError(f"The budget is {budget} s.", "surrogate(budget=...)", "Give a positive number of seconds.")
 
 
-class Solved(NamedTuple):
+class SolvedMember(NamedTuple):
     """A member as it was solved on the mesh of so many parameters, its inputs, and the seconds that it took."""
 
     mesh: int
@@ -176,7 +176,7 @@ class Learning:
     failed: list[np.ndarray] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
-    solved: dict[tuple[int, bytes], Solved] = field(default_factory=dict)
+    solved: dict[tuple[int, bytes], SolvedMember] = field(default_factory=dict)
 
     def run(self) -> Surrogate:
         """See `surrogate`."""
@@ -207,12 +207,12 @@ class Learning:
         self.course.keep("mesh", (solver.meshes, solver.coarse, solver.levels))
         return solver
 
-    def _member(self, level: MeshMembers, inputs: np.ndarray, start: np.ndarray | None = None) -> Solved:
+    def _member(self, level: MeshMembers, inputs: np.ndarray, start: np.ndarray | None = None) -> SolvedMember:
         """A member, solved once on each mesh."""
         key = level.parameters, inputs.tobytes()
         if key not in self.solved:
             began = self.course.seconds
-            self.solved[key] = Solved(
+            self.solved[key] = SolvedMember(
                 level.parameters, inputs, level.solver.solve(inputs, start), self.course.seconds - began
             )
             self.course.keep(MEMBERS, tuple(self.solved.values()))

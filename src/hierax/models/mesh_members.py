@@ -37,7 +37,7 @@ class Judged(NamedTuple):
     resolution: float
 
 
-class Fit(NamedTuple):
+class ReducedFit(NamedTuple):
     """A reduced model of members: from scaled inputs to coefficients of modes, which are parameters and values."""
 
     name: str
@@ -84,7 +84,7 @@ class MeshMembers:
     values: list[np.ndarray] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     judges: list[Judged] = field(default_factory=list)
-    fit: Fit | None = None
+    fit: ReducedFit | None = None
     tried: int = 0
 
     @property
@@ -131,7 +131,7 @@ class MeshMembers:
         left, sizes = left[:, :kept], np.maximum(sizes[:kept], 1e-300)
         basis, shown = (left / sizes).T @ thetas, (left / sizes).T @ values
         name, found, errors = fitted(self.solver.family.scaled(np.array(self.inputs)), left * sizes, norms)
-        self.fit = Fit(name, found.model, basis, shown, errors, len(values))
+        self.fit = ReducedFit(name, found.model, basis, shown, errors, len(values))
 
     def lifted(self, rows: np.ndarray) -> np.ndarray:
         """Parameters `(n, N)` in the user's units, from those of the mesh below."""
