@@ -280,3 +280,28 @@ def test_a_rate_that_noisy_data_no_longer_show_is_open(end, fixed):
 
 def test_a_rate_has_a_size_although_its_own_effect_is_the_largest_that_it_meets():
     assert 1e-3 < own_units(cooling(1000.0)).sizes["h"] < 1.0
+
+
+@pytest.mark.parametrize(("since", "noise", "known"), [(8.0, 0.05, False), (0.0, 0.01, True)])
+def test_a_start_of_which_later_data_no_longer_tell_is_open(since, noise, known):
+    """Of `sin(pi x) + 0.6 sin(2 pi x) - 0.4 sin(4 pi x)` the last has fallen to a five-hundredth when data begin."""
+    waves, decay, rng = np.pi * np.array([1, 2, 4]), 0.005, np.random.default_rng(9)
+
+    def state(t, x):
+        return np.exp(-decay * waves**2 * t[:, None]) * np.sin(waves * x[:, None]) @ [1.0, 0.6, -0.4]
+
+    points = rng.uniform([since, 0.0], [10.0, 1.0], (200, 2))
+    values, before = state(*points.T), 100.0
+    spread = noise * np.std(values)
+    values += spread * rng.normal(size=200)
+    terms = (
+        hx.Residual("heat", lambda u, x: hx.derivative(u, "t")(x) - decay * hx.derivative(u, "xx")(x)),
+        hx.Residual("walls", lambda u, x, n: u(x), on=(hx.Face("x", "lower"), hx.Face("x", "upper"))),
+        hx.Data("u", points + np.array([before, 0.0]), values, noise=spread),
+    )
+    solution = hx.train(hx.Problem(hx.Box([before, 0.0], [before + 10.0, 1.0], names=("t", "x")), terms), budget=BUDGET)
+    guard, x = solution.guards["determined:u"], np.linspace(0.0, 1.0, 101)
+    missed = solution.evaluate(np.stack([np.full(101, before), x], axis=1), "u") - state(np.zeros(101), x)
+    assert "at t = 100 by" in guard.sentence
+    assert guard.passed == known
+    assert (np.sqrt(np.mean(missed**2)) < 0.1) == known

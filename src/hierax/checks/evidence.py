@@ -163,6 +163,8 @@ class Evidence:
     constants, widths:
         The unknown constants by name; half the widths of their intervals, in their sizes, or in powers of e where they
         have a bound.
+    faces:
+        By the function that is inferred, the face where it is known least, and half the width of its intervals there.
     """
 
     sampled: SampledProblem
@@ -195,6 +197,7 @@ class Evidence:
     flatness: Flatness | None = None
     constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
     widths: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    faces: Mapping[str, tuple[str, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def problem(self) -> Problem:

@@ -19,7 +19,7 @@ from hierax.training.context import Context
 from hierax.training.contradicted import counted
 from hierax.training.corrections import sentence, unconfirmed
 from hierax.training.cross_validation import left_out
-from hierax.training.intervals import NOTHING, half_widths, intervals
+from hierax.training.intervals import NOTHING, face_widths, half_widths, intervals
 from hierax.training.other_constants import other_constants
 from hierax.training.run import reported, visited, with_change
 from hierax.training.second_start import another_solution
@@ -44,7 +44,11 @@ def finish(state: RunState, context: Context) -> Solution:
     over = state.stopped == "budget"
     widths = NOTHING if state.failure else half_widths(discrete, trained, own and own.state)
     widths = widths.wider(state.visited, state.changes, level) if own else widths
-    guards = guarded(discrete, state.visited, state.changes, level, trained, context.key, over, left, widths.halves)
+    finest = None if state.failure or own is None else state.visited[max(state.visited)]
+    faces = face_widths(discrete, finest.field, finest.state) if finest else {}
+    guards = guarded(
+        discrete, state.visited, state.changes, level, trained, context.key, over, left, widths.halves, faces
+    )
     result = RESULTS.interrupted if interrupted else state.failure or verdict(guards)
     reason = "budget" if interrupted else state.stopped or "budget"
     # what no term fixes has no interval: rounding decides where along it training came to

@@ -15,7 +15,8 @@ Wild, Nonlinear Regression, 1989, chapter 5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -31,6 +32,7 @@ from hierax.objective.curvature import BandCombination, BandGram
 from hierax.objective.extension import ExtendedGram
 from hierax.objective.roughness import Roughness
 from hierax.objective.view import bounded
+from hierax.problems.domain import Box
 from hierax.problems.terms import Data
 from hierax.results.intervals import LEVEL, Interval
 from hierax.solvers.linear.solve import Apply, NotPositive, factorise
@@ -130,33 +132,59 @@ def half_widths(discrete: DiscreteProblem, field: Any, state: Any) -> Widths:
     noisy = any(isinstance(t, Data) and t.typical_noise != 0.0 for t in terms)
     if not (names or smooth) or not noisy or (names and not isinstance(field, Unknowns)):
         return NOTHING
-    prepared = discrete.prepare(field, everything=discrete.refits(field))
-    objective = prepared.objective
-    if not isinstance(objective, LocalObjective) or objective.ordering.size * objective.ordering.band**2 > LARGEST:
+    model = _Model.of(discrete, field, state)
+    if model is None:
         return NOTHING
-    fit = _Fit.of(prepared, objective, term_factors(objective, state))
-    if fit is None:
-        return NOTHING
-    noises = [(k, *_noise(discrete, field, objective, fit, k)) for k, t in enumerate(terms) if isinstance(t, Data)]
-    left, temperatures = sum(freedom for _, _, freedom in noises), _temperatures(objective, noises)
-    quantile = stdtrit(left, 0.5 + 0.5 * LEVEL) if np.isfinite(left) else ndtri(0.5 + 0.5 * LEVEL)
-
     points = discrete.spread(PLACES, 8)
 
-    def values(theta: Any) -> dict[str, Any]:
-        built = prepared.build(theta)
-        parts: dict[str, Any] = built.parts if isinstance(built, Unknowns) else dict.fromkeys(smooth, built)
+    def values(parts: Mapping[str, Any]) -> dict[str, Any]:
         return {name: parts[name].value for name in names} | {name: jax.vmap(parts[name])(points) for name in smooth}
 
     found = {}
-    for name, change in jax.jit(jax.jacrev(values))(jnp.asarray(prepared.theta)).items():
-        change = np.asarray(change).reshape(-1, objective.size)
-        widths = quantile * np.sqrt(np.maximum(fit.variances(change.T, temperatures), 0.0))
+    for name, (there, widths) in model.told(values).items():
         bounds = discrete.problem.unknowns[name].bounds
-        found[name] = float(widths[0]) if name in names else _relative(change @ prepared.theta, widths, bounds)
-    seen = [(terms[k], variance) for k, variance, freedom in noises if np.isfinite(freedom)]
+        found[name] = float(widths[0]) if name in names else _relative(there, widths, bounds)
+    seen = [(terms[k], variance) for k, variance, freedom in model.noises if np.isfinite(freedom)]
     exceeded = {t.name: np.sqrt(v) / t.typical_noise for t, v in seen if isinstance(t, Data) and t.typical_noise}
     return Widths(found, exceeded)
+
+
+def face_widths(discrete: DiscreteProblem, field: Any, state: Any) -> dict[str, tuple[str, float]]:
+    """The face of a box on which an inferred function is known least, and half the width of its intervals there.
+
+    That is the root mean square over the face, over that of the values in the domain, or in powers of e. A mean over
+    the domain does not see that a start is lost which only later data tell of.
+
+    Parameters
+    ----------
+    discrete, field, state:
+        The problem, and the field and state of its finest level: equations on a coarse one hold still what they only
+        fail to follow there, such as waves that have decayed before the first datum.
+    """
+    box, smooth = discrete.problem.domain, _smooth(discrete)
+    noisy = any(isinstance(t, Data) and t.typical_noise != 0.0 for t in discrete.sampled.terms)
+    model = _Model.of(discrete, field, state) if smooth and noisy and isinstance(box, Box) and box.dim > 1 else None
+    if model is None:
+        return {}
+    assert isinstance(box, Box)
+    inside = discrete.spread(PLACES, 8)
+    planes = [(f"{face.name} = {box.plane(face).at:.4g}", box.plane(face)) for face in box.faces()]
+    points = np.array([inside, *(np.insert(np.delete(inside, p.axis, 1), p.axis, p.at, 1) for _, p in planes)])
+
+    def values(parts: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: jax.vmap(jax.vmap(parts[name]))(points) for name in smooth}
+
+    found = {}
+    for name, (there, widths) in model.roughened(discrete).told(values).items():
+        sizes, means = (np.sqrt(np.mean(x.reshape(len(points), -1) ** 2, axis=1)) for x in (there, widths))
+        size = (
+            1.0
+            if any(end is not None for end in discrete.problem.unknowns[name].bounds or ())
+            else max(float(sizes[0]), 1e-300)
+        )
+        widest = int(np.argmax(means[1:]))
+        found[name] = (planes[widest][0], float(means[1 + widest]) / size)
+    return found
 
 
 def _smooth(discrete: DiscreteProblem) -> list[str]:
@@ -206,6 +234,59 @@ def _temperatures(objective: LocalObjective, noises: list[tuple[int, float, floa
         out[k] = objective.samples[k].scale * variance / objective.samples[k].count
     out[len(objective.samples) :] = np.mean([out[k] for k, _, _ in noises])
     return out
+
+
+class _Model(NamedTuple):
+    """What noise does to a trained field."""
+
+    prepared: Prepared
+    fit: _Fit
+    noises: list[tuple[int, float, float]]
+    """Of each data term its number, the variance of its noise, and the degrees of freedom that tell it."""
+    temperatures: np.ndarray
+    freedom: float
+    """Degrees of freedom of the widths."""
+
+    @classmethod
+    def of(cls, discrete: DiscreteProblem, field: Any, state: Any) -> _Model | None:
+        """The model at a field; `None` where that is no local one, too large, or its matrix has no factor."""
+        prepared = discrete.prepare(field, everything=discrete.refits(field))
+        objective, terms = prepared.objective, discrete.sampled.terms
+        if not isinstance(objective, LocalObjective) or objective.ordering.size * objective.ordering.band**2 > LARGEST:
+            return None
+        fit = _Fit.of(prepared, objective, term_factors(objective, state))
+        if fit is None:
+            return None
+        noises = [(k, *_noise(discrete, field, objective, fit, k)) for k, t in enumerate(terms) if isinstance(t, Data)]
+        return cls(prepared, fit, noises, _temperatures(objective, noises), sum(freedom for _, _, freedom in noises))
+
+    def roughened(self, discrete: DiscreteProblem) -> _Model:
+        """With functions as rough as the field is: by its penalties over the numbers that data determine, if larger.
+
+        Cross-validation sees the data alone, and many factors may be as good; where no data are, roughness is what the
+        width comes from, and few numbers tell of it (Wood and Fasiolo, Biometrics 73 (2017), section 3).
+        """
+        first = len(self.temperatures) - len(discrete.plan.penalties)
+        rough = np.zeros(len(self.temperatures), dtype=bool)
+        rough[first:] = [isinstance(penalty, Roughness) for penalty in discrete.plan.penalties]
+        determined = max(sum(self.fit.freedom(k) for k, _, _ in self.noises), 1.0)
+        variance = self.fit.part(rough).quadratic(np.asarray(self.prepared.theta)) / determined
+        larger = np.where(rough, np.maximum(self.temperatures, variance), self.temperatures)
+        return self._replace(temperatures=larger, freedom=min(self.freedom, determined))
+
+    def told(self, values: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Linear values of the unknowns, by name, and half the widths of their intervals, both flat."""
+        theta, upper = np.asarray(self.prepared.theta), 0.5 + 0.5 * LEVEL
+        quantile = stdtrit(self.freedom, upper) if np.isfinite(self.freedom) else ndtri(upper)
+
+        def at(theta: Any) -> dict[str, Any]:
+            built = self.prepared.build(theta)
+            return values(built.parts if isinstance(built, Unknowns) else defaultdict(lambda: built))
+
+        changes = jax.jit(jax.jacrev(at))(jnp.asarray(theta))
+        flat = {name: np.asarray(change).reshape(-1, theta.size) for name, change in changes.items()}
+        deviations = {n: np.sqrt(np.maximum(self.fit.variances(c.T, self.temperatures), 0.0)) for n, c in flat.items()}
+        return {name: (change @ theta, quantile * deviations[name]) for name, change in flat.items()}
 
 
 @final

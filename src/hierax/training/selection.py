@@ -33,7 +33,7 @@ from hierax.training.state import RunState, Visited
 from hierax.training.time_slabs import slab_samples
 from hierax.training.unfinished import step_ahead
 
-NOTHING: Mapping[str, float] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def last_level(run: RunState, over: bool) -> int:
@@ -117,11 +117,12 @@ def guarded(
     over: bool,
     left: float | None = None,
     widths: Mapping[str, float] = NOTHING,
+    faces: Mapping[str, tuple[str, float]] = NOTHING,
 ) -> dict[str, Guard]:
     """The guards of a returned field, which belongs to `level`; none where that was not trained.
 
     `over` says that the budget ended the training; `left` is the error of values that were left out, all once;
-    `widths` are half the widths of the intervals of constants.
+    `widths` are half the widths of the intervals of what is inferred, `faces` those where a function is known least.
     """
     if level not in visited:
         return {}
@@ -161,6 +162,7 @@ def guarded(
             flatness=flatness(discrete, visited, trained),
             constants=_constants(discrete, trained),
             widths=widths,
+            faces=faces,
             landscape=_landscape(discrete, visited, level),
         )
     )

@@ -46,6 +46,8 @@ class Determined(AbstractGuard):
     """Most half the width of an interval of a constant: a factor of 150 up and down, where it has a bound."""
     smooth: float = 0.5
     """The same of a function that penalties keep smooth, which has no interval beside it."""
+    face: float = 1.25
+    """The same on the face where it is known least, and may be as rough as the few numbers that data tell allow."""
     name: ClassVar[str] = "determined"
     result: ClassVar[RESULTS] = RESULTS.guard_determined
 
@@ -62,11 +64,16 @@ class Determined(AbstractGuard):
         """The judgement of all terms, and one of each function that was inferred from data with noise."""
         found = dict(super().judge_each(evidence))
         for name in filter(evidence.widths.__contains__, evidence.problem.functions):
-            width = evidence.widths[name]
-            of = "in powers of e" if _bounded(evidence, name) else "of its size where it is known best"
+            width, (place, there) = evidence.widths[name], evidence.faces.get(name, ("", 0.0))
+            powers = _bounded(evidence, name)
+            of = "in powers of e" if powers else "of its size where it is known best"
             how = f"by {width:.2g} {of} up and down, in the root mean square (limit {self.smooth:g})"
+            if place:
+                how += f", at {place} by {there:.2g}{'' if powers else ' of its size'} (limit {self.face:g})"
+            worse = there / self.face > width / self.smooth
+            value, limit = (there, self.face) if worse else (width, self.smooth)
             found[f"{self.name}:{name}"] = Guard(
-                width, self.smooth, bool(width <= self.smooth), f"The intervals of 95 % of {name} reach {how}."
+                value, limit, bool(value <= limit), f"The intervals of 95 % of {name} reach {how}."
             )
         return found
 
