@@ -33,6 +33,11 @@ class Layout:
     structure: Any
     shapes: tuple[tuple[int, ...], ...]
 
+    @property
+    def coefficients(self) -> int:
+        """Number of local coefficients."""
+        return sum(int(np.prod(shape, dtype=int)) for shape in self.shapes)
+
     def build(self, c: Float[Array, " k"], rest: Any) -> Any:
         """The local field with coefficients `c`."""
         sizes = [int(np.prod(shape, dtype=int)) for shape in self.shapes]
@@ -60,7 +65,7 @@ def expansions(
 ) -> PointExpansion:
     """Expansions at points that each have a local field of their own, with respect to its coefficients.
 
-    The one program of a term for fields with local pieces: residuals, rows and sums over elements are made of it.
+    The program of a term for fields with local pieces: rows and sums over elements are made of it.
     """
 
     def point(c: Array, rest: Any, place: Place) -> PointExpansion:
@@ -69,13 +74,28 @@ def expansions(
     return jax.vmap(point, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
 
 
+@compiled_for_each(2, samples=(0, 0, PER_SAMPLE))
+def residuals(
+    term: AbstractPointTerm, layout: Layout, c: Float[Array, "n k"], rest: Any, places: Place
+) -> Float[Array, "n r"]:
+    """Residuals alone: where there are many coefficients their rows take twenty times as long."""
+    point = lambda c, rest, place: term.residual(layout.build(c, rest), place)  # noqa: E731
+    return jax.vmap(point, in_axes=(0, 0, PER_SAMPLE))(c, rest, places)
+
+
 FEW, LINE = 1024, 512
 """Most points in one call for fields whose cells move, and points in one along a line, where there are few in all."""
+ENTRIES = 2**18
+"""Most local coefficients of the points in one call: more rows leave the cache, and small levels would be padding."""
+LARGE = 32
+"""Local coefficients from which on matrices are added one by one, their entries being enough for a call each, and
+residuals have a program of their own."""
 
 
-def chunk(samples: Samples) -> int:
-    """Points in one call of the program of a term, the same for all levels."""
-    return CHUNK if samples.points.shape[1] > 1 else LINE
+def chunk(samples: Samples, coefficients: int) -> int:
+    """Points in one call of the program of a term with so many local coefficients, the same for all levels."""
+    most = CHUNK if samples.points.shape[1] > 1 else LINE
+    return max(LINE, min(most, 1 << (ENTRIES // max(coefficients, 1)).bit_length() - 1))
 
 
 def local_expansions(
@@ -89,22 +109,37 @@ def local_expansions(
     `part` makes of the numbers of the points, their expansions and the numbers `(n, k)` of their coefficients what is
     kept, arrays with the points along the leading axis. For `shared` see `evaluated`.
     """
-    seen = on_host(samples.term.with_sides(field)) if has_fixed_cells(field) else samples.term.with_sides(field)
+    own = lambda pick, index, *given: part(pick, expansions(samples.term, *given), index)  # noqa: E731
+    return _gathered(field, samples, own, shared)
+
+
+def _gathered(field: Any, samples: Samples, part: Callable[..., Any], shared: bool = False) -> Iterator[Any]:
+    """What `part` makes of the numbers of some points, those of their coefficients, and what programs are given."""
+    fixed, seen = has_fixed_cells(field), samples.term.with_sides(field)
+    # where cells stay, all levels and whatever else is asked of the term share one program; others are small
+    if fixed:
+        seen = on_host(seen)
+        size = chunk(samples, seen.gather(samples.points[:1])[0].shape[1])
+    else:
+        size = fitting(samples.count, FEW)
 
     def kernel(pick: np.ndarray) -> Any:
         index, stacked = seen.gather(samples.points[pick])
         layout, leaves, rest = layout_of(stacked)
         c = np.concatenate([np.asarray(leaf).reshape(len(pick), -1) for leaf in leaves], axis=1)
-        return part(pick, expansions(samples.term, layout, c, rest, samples.places(pick)), index)
+        return part(pick, index, layout, c, rest, samples.places(pick))
 
-    # where cells stay, all levels and whatever else is asked of the term share one program; others are small
-    size = chunk(samples) if has_fixed_cells(field) else fitting(samples.count, FEW)
     return evaluated(kernel, samples.count, size, shared)
 
 
 def local_residuals(field: Any, samples: Samples) -> np.ndarray:
     """Residuals `(n, r)` of a term for a field with local pieces, at any points."""
-    return np.concatenate(list(local_expansions(field, samples, lambda _, e, __: e.residual)))
+
+    def part(_: np.ndarray, index: np.ndarray, *given: Any) -> Any:
+        alone = index.shape[1] >= LARGE
+        return residuals(samples.term, *given) if alone else expansions(samples.term, *given).residual
+
+    return np.concatenate(list(_gathered(field, samples, part)))
 
 
 class AbstractSums(Protocol):
@@ -188,7 +223,7 @@ class LocalTerm:
     @property
     def coefficients(self) -> int:
         """Number of local coefficients."""
-        return sum(int(np.prod(shape, dtype=int)) for shape in self.layout.shapes)
+        return self.layout.coefficients
 
     def keeping(self) -> LocalTerm:
         """The same, which keeps what it gathers: for many members a program of its own size is worth compiling."""
@@ -266,8 +301,6 @@ class AbstractGramSum(abc.ABC):
 
 FLUSH = 300_000
 """Entries that wait to be added together."""
-LARGE = 32
-"""Local coefficients from which on matrices are added one by one: their entries are enough for a call each."""
 
 
 class Scattered:

@@ -218,4 +218,5 @@ def _local_term(whole: Any, samples: Samples) -> LocalTerm:
     local = field.gather(samples.points[:1])[1]
     kind = EnergyTerm if suits(samples.term, local) else LocalTerm
     elements = Elements(order, padded, on_host(field), {} if samples.count <= KEPT else None)
-    return kind(samples, elements, layout_of(local)[0], chunk(samples))
+    layout = layout_of(local)[0]
+    return kind(samples, elements, layout, chunk(samples, layout.coefficients))
