@@ -11,7 +11,7 @@ from hierax.fields import Scalar, Unknowns
 from hierax.fields.axis import Clamped, SplineAxis
 from hierax.fields.base import parameter_count
 from hierax.objective import LocalObjective, flat_parameters, physical
-from hierax.objective.assembly import LocalTerm
+from hierax.objective.assembly import ALONE, LocalTerm, local_expansions, local_residuals
 from hierax.objective.build import SampledProblem, Sampling
 from hierax.objective.curvature import BandGram, Ordering
 from hierax.objective.diagonals import BandSum
@@ -524,3 +524,17 @@ def test_flat_parameters_come_back_in_place():
     again = build(theta)
     assert np.array_equal(ravel_pytree(again.parts)[0], ravel_pytree(field.parts)[0])
     assert theta.shape == (parameter_count(field),)
+
+
+def test_residuals_of_large_pieces_are_those_of_their_expansions():
+    """They have a program of their own, and come in more than one call."""
+    grid = hx.SplineGrid.uniform([0.0] * 3, [1.0] * 3, [2] * 3, 4)
+    rng = np.random.default_rng(0)
+    theta, build = flat_parameters(grid)
+    field = build(rng.normal(size=len(theta)))
+    term = SquaredResidual("r", lambda field, place: jnp.array([field(place.x) ** 2, hx.laplacian(field)(place.x)]))
+    samples = make_samples(term, rng.uniform(size=(2500, 3)), np.ones(2500))
+    blocks = list(local_expansions(field, samples, lambda _, e, index: (e.residual, index)))
+    assert len(blocks) > 1
+    assert blocks[0][1].shape[1] >= ALONE
+    np.testing.assert_allclose(local_residuals(field, samples), np.concatenate([r for r, _ in blocks]), rtol=1e-10)

@@ -87,9 +87,9 @@ FEW, LINE = 1024, 512
 """Most points in one call for fields whose cells move, and points in one along a line, where there are few in all."""
 ENTRIES = 2**18
 """Most local coefficients of the points in one call: more rows leave the cache, and small levels would be padding."""
-LARGE = 32
-"""Local coefficients from which on matrices are added one by one, their entries being enough for a call each, and
-residuals have a program of their own."""
+LARGE, ALONE = 32, 100
+"""Local coefficients from which on matrices are added one by one, their entries being enough for a call each, and from
+which on another program for residuals alone takes less time to compile than rows that nobody needs."""
 
 
 def chunk(samples: Samples, coefficients: int) -> int:
@@ -136,7 +136,7 @@ def local_residuals(field: Any, samples: Samples) -> np.ndarray:
     """Residuals `(n, r)` of a term for a field with local pieces, at any points."""
 
     def part(_: np.ndarray, index: np.ndarray, *given: Any) -> Any:
-        alone = index.shape[1] >= LARGE
+        alone = index.shape[1] >= ALONE
         return residuals(samples.term, *given) if alone else expansions(samples.term, *given).residual
 
     return np.concatenate(list(_gathered(field, samples, part)))
