@@ -16,7 +16,7 @@ import equinox as eqx
 import numpy as np
 import scipy.linalg as sl
 
-from hierax.fields import partition
+from hierax.fields import parameter_count, partition
 from hierax.hierarchy import Level
 from hierax.hierarchy.refinement import on_new_breakpoints, spline_axes
 from hierax.hierarchy.transfer import AbstractTransfer
@@ -40,28 +40,30 @@ class Correction:
     ----------
     solver:
         Whose members they are.
+    coarse:
+        The coarse mesh.
     transfer:
         From the coarse mesh to the common one.
     """
 
     solver: MemberSolver
+    coarse: Any
     transfer: AbstractTransfer
 
     @classmethod
-    def of(cls, solver: MemberSolver) -> Correction | None:
-        """Corrections of a solver; `None` where there are energies, or no mesh that is coarse enough."""
-        coarse, discrete = solver.coarse, solver.discrete
-        size = len(flat_parameters(coarse)[0])
+    def of(cls, solver: MemberSolver, coarse: Any) -> Correction | None:
+        """Corrections on a mesh below that of a solver; `None` where there are energies, or it is not coarse enough."""
+        discrete, size = solver.discrete, parameter_count(coarse)
         breakpoints = [axis.breakpoints() for axis in spline_axes(solver.field)]
         made = discrete.prepare(coarse).objective
         if size > MOST or not made.has_residuals:
             return None
         transfer = on_new_breakpoints(Level(coarse), breakpoints)[1]
-        return cls(solver, transfer)
+        return cls(solver, coarse, transfer)
 
     def step(self, inputs: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """What a step adds `(N,)` to the parameters of a member on the common mesh."""
-        discrete, coarse = self.solver.of(inputs), self.solver.coarse
+        discrete, coarse = self.solver.of(inputs), self.coarse
         fine = partition(self.solver.built(theta))[0]
         slope, scales = self.solver.mesh.weighed(inputs, theta)
         samples = [one.scaled(scale) for one, scale in zip(discrete.samples(coarse), scales, strict=False)]

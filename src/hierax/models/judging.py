@@ -130,7 +130,7 @@ class Judge:
         solver = MemberSolver.again(learned, surrogate.coarse, (mesh,), surrogate.seed)
         if list(solver.asked.unknowns) != list(surrogate.problem.unknowns):
             raise InputError("The family has other unknowns.", "predict(family=...)", "Give the one that was learned.")
-        return cls(surrogate, solver, SeenMembers.of(solver), Correction.of(solver))
+        return cls(surrogate, solver, SeenMembers.of(solver), Correction.of(solver, solver.coarse))
 
     def __call__(
         self, inputs: np.ndarray, parameters: np.ndarray, tolerance: float | None

@@ -17,6 +17,7 @@ from hierax.devices import SAMPLES, Devices, dividing
 from hierax.events import Subscriber
 from hierax.fields import parameter_count
 from hierax.models.common_mesh import Member
+from hierax.models.correction import MOST as DENSE
 from hierax.models.correction import Correction
 from hierax.models.course import Course, CourseState
 from hierax.models.family import Family
@@ -358,23 +359,24 @@ class Learning:
             float(np.median(last.seconds)), stopped, dict(self.reasons), 0.0, tuple(self.history), solver.levels,
             tuple((level.parameters, len(level.inputs)) for level in self.levels),
         )  # fmt: skip
+        # what is missed between two meshes is as rough as the finer one
+        seen = last.solver.field if len(fits) > 1 and last.parameters <= DENSE else solver.coarse
         made = Surrogate(
             dict(self.family.inputs), described(solver.asked), SeveralRegressions.of([fit.model for fit in fits]),
-            jnp.asarray(np.vstack(bases)), last.seen.field, last.solver.field, solver.coarse, last.solver.floor, bare,
-            record, self.key,
+            jnp.asarray(np.vstack(bases)), last.seen.field, last.solver.field, seen, last.solver.floor, bare, record,
+            self.key,
         )  # fmt: skip
         made = calibrated(made, last.judges, missed(self.levels), last.left)
         shown = _by_equations(last, made)
-        record = replace(record, seconds_prediction=_seconds(made))
+        record = replace(record, seconds_prediction=_seconds(made, made.calibration.inputs))
         tried = {"learned": np.array(first.inputs), "failed": np.array(self.failed)}
         return replace(made, record=record, calibration=made.calibration._replace(equations=shown, **tried))
 
 
-def _seconds(made: Surrogate) -> float:
+def _seconds(made: Surrogate, inputs: np.ndarray) -> float:
     """What a prediction costs, of several together; they are compiled by now."""
-    began = clock.seconds_now()
-    made.parameters(made.calibration.inputs)
-    return (clock.seconds_now() - began) / len(made.calibration.inputs)
+    began, _ = clock.seconds_now(), made.parameters(inputs)
+    return (clock.seconds_now() - began) / len(inputs)
 
 
 def calibrated(made: Surrogate, judges: Sequence[Judged], own: np.ndarray, floor: float) -> Surrogate:
@@ -392,7 +394,7 @@ def calibrated(made: Surrogate, judges: Sequence[Judged], own: np.ndarray, floor
 
 def _by_equations(last: MeshMembers, made: Surrogate) -> np.ndarray:
     """Estimates of the equations for some of the members kept apart."""
-    correction, found = Correction.of(last.solver), []
+    correction, found = Correction.of(last.solver, made.coarse), []
     for judge in last.judges[: 0 if correction is None else JUDGED]:
         theta = last.seen.trained(made.parameters(judge.inputs)[0])
         size = correction.size(correction.step(judge.inputs, theta), theta)  # pyright: ignore
