@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hierax as hx
 from hierax import cli
-from hierax.devices import added, gathered
+from hierax.devices import THREADS, added, gathered
 from hierax.objective.reduction import concatenated
 from hierax.records.placement import Placement
 
@@ -207,6 +209,13 @@ def test_two_processes_of_two_devices_train_as_one_device_and_one_that_is_gone_i
     assert "process of the training is gone" in first["gone"]
     assert first["told"] > 0
     assert second["told"] == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are not told here")
+def test_programs_have_threads_enough_that_none_waits_for_itself():
+    jax.block_until_ready(jax.jit(jnp.linalg.inv)(jnp.eye(3)))
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    assert names.count("tf_XLAEigen") >= min(THREADS, int(os.environ["PJRT_NPROC"])) - 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import pickle
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,11 @@ DIVIDED = {
     PARTS: "overlapping subdomains (hx.train with the solver Schwarz)",
 }
 GONE = "Another process of the training is gone, or cannot be reached."
+THREADS = 16
+"""Fewest threads of the pool in which XLA runs programs on a processor. Factorisations of many small matrices wait
+there for tasks of the same pool: with two threads some residuals with an inverse of a matrix waited for ever. Programs
+are as fast with more threads than cores."""
+os.environ.setdefault("PJRT_NPROC", str(max(THREADS, os.cpu_count() or 1)))
 LARGEST = 2**23
 """Bytes that are told at once: few lengths of messages, so that few programs are compiled for them."""
 

@@ -213,9 +213,8 @@ class Learning:
         key = level.parameters, inputs.tobytes()
         if key not in self.solved:
             began = self.course.seconds
-            self.solved[key] = SolvedMember(
-                level.parameters, inputs, level.solver.solve(inputs, start), self.course.seconds - began
-            )
+            found = level.solver.solve(inputs, start)
+            self.solved[key] = SolvedMember(level.parameters, inputs, found, self.course.seconds - began)
             self.course.keep(MEMBERS, tuple(self.solved.values()))
         return self.solved[key]
 
@@ -359,8 +358,7 @@ class Learning:
             float(np.median(last.seconds)), stopped, dict(self.reasons), 0.0, tuple(self.history), solver.levels,
             tuple((level.parameters, len(level.inputs)) for level in self.levels),
         )  # fmt: skip
-        # what is missed between two meshes is as rough as the finer one
-        seen = last.solver.field if len(fits) > 1 and last.parameters <= DENSE else solver.coarse
+        seen = last.solver.field if len(fits) > 1 and last.parameters <= DENSE else solver.coarse  # as rough as errors
         made = Surrogate(
             dict(self.family.inputs), described(solver.asked), SeveralRegressions.of([fit.model for fit in fits]),
             jnp.asarray(np.vstack(bases)), last.seen.field, last.solver.field, seen, last.solver.floor, bare, record,
