@@ -41,7 +41,9 @@ THREADS = 16
 """Fewest threads of the pool in which XLA runs programs on a processor. Factorisations of many small matrices wait
 there for tasks of the same pool: with two threads some residuals with an inverse of a matrix waited for ever. Programs
 are as fast with more threads than cores."""
-os.environ.setdefault("PJRT_NPROC", str(max(THREADS, os.cpu_count() or 1)))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Cores that this process may use: of a machine that is shared not all."""
+os.environ.setdefault("PJRT_NPROC", str(max(THREADS, CORES)))
 LARGEST = 2**23
 """Bytes that are told at once: few lengths of messages, so that few programs are compiled for them."""
 

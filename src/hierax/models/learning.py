@@ -73,9 +73,9 @@ def surrogate(
 ) -> Surrogate | Operator:
     """Learn the solution of a family as a function of its inputs, or the map that samples show.
 
-    The member in the middle is solved with all guards; the hardest join it until one mesh suits all. Further ones are
-    solved on that mesh by kernels that were compiled once. Their reduced basis (proper orthogonal
-    decomposition) has coefficients that a regression gives; members that are kept apart judge it.
+    The member in the middle is solved with all guards; the hardest join it until one mesh suits all. Many further ones
+    are solved on a coarser mesh, few on finer ones, by kernels that were compiled once. Reduced bases (proper
+    orthogonal decomposition) have coefficients that regressions give; members that are kept apart judge them.
 
     Parameters
     ----------

@@ -286,7 +286,7 @@ def _with_coarser(
     discrete: DiscreteProblem, pilots: Sequence[tuple[np.ndarray, RunState]], candidates: Sequence[np.ndarray],
     accuracy: float, finest: tuple[Any, float],
 ) -> tuple[tuple[Any, float], ...]:  # fmt: skip
-    """The finest common mesh after coarser ones, nested in it, that resolve pilots and candidates as well."""
+    """The finest common mesh after coarser ones, nested in it, that resolve the candidates as well."""
     meshes = [finest]
     while (accuracy := STEP * accuracy) <= ROUGH:
         field = _union([_resolved(state, accuracy) for _, state in pilots])
@@ -295,7 +295,7 @@ def _with_coarser(
             continue
         mesh = CommonMesh(discrete, field)
         floor = _what_is_left(mesh, pilots)
-        if max(_missed(mesh, one, floor) for one in (*(inputs for inputs, _ in pilots), *candidates)) > ROUGH:
+        if any(_missed(mesh, one, floor) > ROUGH for one in candidates):
             break
         meshes.insert(0, (field, floor))
     return tuple(meshes)

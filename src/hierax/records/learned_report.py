@@ -34,7 +34,8 @@ def _surrogate(made: Surrogate, tolerance: float | None) -> tuple[Worth, list[Ex
         [*costs, ("the surrogate", record.seconds_prediction, float(np.median(known.errors)))],
         [(count, median, largest) for count, _, median, largest in record.history],
         [
-            ("modes", str(record.modes), f"on a mesh of {record.parameters} parameters"),
+            *(("members", str(count), f"on a mesh of {size} parameters") for size, count in record.meshes),
+            ("modes", str(record.modes), "of all meshes in use"),
             ("failed", str(record.failed), "left out"),
             ("seconds", f"{record.seconds:.3g}", f"mesh {record.seconds_mesh:.3g}, stopped by: {record.stopped_by}"),
             ("a member solved", f"{record.seconds_member:.3g} s", f"predicted: {record.seconds_prediction:.2g} s"),
